@@ -1,0 +1,44 @@
+"""How a CNN is computed: one folder per operation, its kernels in a registry.
+
+Every module below this folder is imported here, and registers what it holds. A new operation or a
+new algorithm is therefore one new file.
+"""
+
+import importlib
+import pkgutil
+
+from minialex.kernels.registry import (
+    Kernel,
+    devices,
+    find_kernel,
+    kernel,
+    list_kernels,
+    load_plugin,
+    run,
+    select,
+    unregister,
+    use,
+)
+from minialex.kernels.shapes import operations_with_shapes, output_shape
+from minialex.kernels.workspace import set_workspace_limit, workspace_limit
+
+__all__ = [
+    "Kernel",
+    "devices",
+    "find_kernel",
+    "kernel",
+    "list_kernels",
+    "load_plugin",
+    "operations_with_shapes",
+    "output_shape",
+    "run",
+    "select",
+    "set_workspace_limit",
+    "unregister",
+    "use",
+    "workspace_limit",
+]
+
+for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
+    importlib.import_module(_module.name)
+del _module

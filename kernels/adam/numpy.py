@@ -1,0 +1,35 @@
+"""Adam and AdamW in NumPy operations on blocks that stay in the cache."""
+
+import math
+
+import numpy as np
+from minialex.kernels.blocks import BLOCK, blocks
+from minialex.kernels.registry import kernel
+
+
+@kernel("adam.update", algo="numpy", rank=10)
+def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    rate = lr / (1 - beta1**step)
+    deviation_scale = 1 / math.sqrt(1 - beta2**step)
+    scratch = np.empty((2, min(BLOCK, parameter.size)), parameter.dtype)
+    for p, g, m_block, v_block in blocks(parameter, np.ascontiguousarray(gradient), m, v):
+        decayed, term = scratch[:, : p.size]
+        if decoupled:
+            p *= 1 - lr * weight_decay
+        elif weight_decay:
+            np.multiply(p, weight_decay, out=decayed)
+            decayed += g
+            g = decayed
+        m_block *= beta1
+        np.multiply(g, 1 - beta1, out=term)
+        m_block += term
+        v_block *= beta2
+        np.multiply(g, g, out=term)
+        term *= 1 - beta2
+        v_block += term
+        np.sqrt(v_block, out=term)
+        term *= deviation_scale
+        term += eps
+        np.divide(m_block, term, out=term)
+        term *= rate
+        p -= term

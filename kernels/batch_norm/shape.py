@@ -1,0 +1,21 @@
+"""The output shape of batch normalisation."""
+
+from minialex.kernels.shapes import Shape, shape_rule
+
+from minialex.errors import ShapeError
+
+
+@shape_rule("batch_norm")
+def batch_norm_shape(
+    x: Shape, weight: Shape | None = None, bias: Shape | None = None, *, axis: int = 1, **_
+) -> Shape:
+    """Any shape with the feature axis, unchanged; weight and bias hold one number a feature."""
+    if not -len(x) <= axis < len(x):
+        raise ShapeError(f"batch_norm: axis={axis} is not an axis of the input {x}")
+    for name, shape in (("weight", weight), ("bias", bias)):
+        if shape is not None and shape != (x[axis],):
+            raise ShapeError(
+                f"batch_norm: {name} {shape} should have shape ({x[axis]},), "
+                f"the length of axis {axis} of the input {x}"
+            )
+    return x

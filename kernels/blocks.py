@@ -1,0 +1,27 @@
+"""Cutting flat arrays into blocks that fit the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+# Six blocks of float32 (an Adam update with its two scratch arrays) take half of a 1 MiB cache.
+BLOCK = 2**15
+
+
+def blocks(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:
+    """Yield the arrays' flat views, block by block; an array that is None stays None.
+
+    Raises
+    ------
+    ValueError
+        If an array is not C-contiguous: its flat view would be a copy.
+    """
+    flat = []
+    for array in arrays:
+        if array is not None and not array.flags.c_contiguous:
+            raise ValueError(f"an array of shape {array.shape} is not C-contiguous")
+        flat.append(None if array is None else array.reshape(-1))
+    for start in range(0, flat[0].size, BLOCK):
+        yield tuple(None if array is None else array[start : start + BLOCK] for array in flat)

@@ -1,0 +1,19 @@
+"""The output shape of cross-entropy before it is reduced to a mean or a sum."""
+
+from minialex.kernels.shapes import Shape, require_rank, shape_rule
+
+from minialex.errors import ShapeError
+
+
+@shape_rule("cross_entropy")
+def cross_entropy_shape(x: Shape, target: Shape) -> Shape:
+    """Logits (N, C) against labels (N,) or a distribution (N, C) give (N,)."""
+    require_rank(x, 2, "cross_entropy input", "(N, C)")
+    if x[1] < 1:
+        raise ShapeError(f"cross_entropy: the input {x} has no classes")
+    if target not in (x, x[:1]):
+        raise ShapeError(
+            f"cross_entropy: target {target} should have shape {x[:1]} (labels) or {x} "
+            f"(a distribution) for the input {x}"
+        )
+    return x[:1]

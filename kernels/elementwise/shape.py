@@ -1,0 +1,31 @@
+"""The output shape of element-wise operations."""
+
+import numpy as np
+from minialex.kernels.shapes import Shape, shape_rule
+
+from minialex.errors import ShapeError
+
+BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+UNARY = ("negative", "exp", "log", "sqrt", "tanh", "absolute", "power")
+
+
+def _binary_rule(operation: str):
+    def rule(a: Shape, b: Shape) -> Shape:
+        try:
+            return np.broadcast_shapes(a, b)
+        except ValueError:
+            raise ShapeError(f"{operation}: shapes {a} and {b} do not broadcast") from None
+
+    rule.__doc__ = f"{operation}: two shapes that broadcast give the broadcast shape."
+    return rule
+
+
+def _unary_rule(x: Shape, **_) -> Shape:
+    """Any shape, unchanged."""
+    return x
+
+
+for _operation in BINARY:
+    shape_rule(_operation)(_binary_rule(_operation))
+for _operation in UNARY:
+    shape_rule(_operation)(_unary_rule)

@@ -1,0 +1,20 @@
+"""The gradient of indexing by NumPy's own functions."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+
+
+def _is_basic(index):
+    """Whether the index is made of ints, slices, None and ... alone, and so names no element twice."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(item is None or item is ... or isinstance(item, int | slice) for item in items)
+
+
+@kernel("index_add.forward", algo="numpy", rank=10)
+def index_add_forward(g, *, index, shape):
+    gx = np.zeros(shape, g.dtype)
+    if _is_basic(index):
+        gx[index] = g
+    else:
+        np.add.at(gx, index, g)
+    return gx

@@ -1,0 +1,17 @@
+"""The output shape of the fully connected layer."""
+
+from minialex.kernels.shapes import Shape, require_rank, shape_rule
+
+from minialex.errors import ShapeError
+
+
+@shape_rule("linear")
+def linear_shape(x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
+    """(N, I) and (O, I) give (N, O)."""
+    require_rank(x, 2, "linear input", "(N, I)")
+    require_rank(weight, 2, "linear weight", "(O, I)")
+    if x[1] != weight[1]:
+        raise ShapeError(f"linear: input {x} has {x[1]} features and weight {weight} takes {weight[1]}")
+    if bias is not None and bias != weight[:1]:
+        raise ShapeError(f"linear: bias {bias} should have shape {weight[:1]} for weight {weight}")
+    return x[0], weight[0]

@@ -1,0 +1,64 @@
+"""Local response normalisation with NumPy, one image at a time so that its arrays stay in the cache."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+
+
+def _window_sum(v, size):
+    """S(v) for one image v (C, H, W)."""
+    total = v.copy()
+    for distance in range(1, min(size // 2, len(v) - 1) + 1):
+        total[distance:] += v[:-distance]
+        total[:-distance] += v[distance:]
+    return total
+
+
+def _scale(x, size, alpha, k):
+    """D = k + alpha * S(x * x) for one image."""
+    d = _window_sum(x * x, size)
+    d *= alpha
+    d += k
+    return d
+
+
+def _inverse_power(d, beta):
+    """D ** -beta. Square roots are several times faster than a general power."""
+    if beta == 0.75:
+        root = np.sqrt(d)
+        root *= np.sqrt(root)
+        return np.reciprocal(root, out=root)
+    if beta == 0.5:
+        return np.reciprocal(np.sqrt(d))
+    return d**-beta
+
+
+@kernel("local_response_norm.forward", algo="numpy", rank=10)
+def local_response_norm_forward(x, *, size, alpha, beta, k):
+    y = np.empty(x.shape, x.dtype)  # (N, C, H, W)
+    for image, result in zip(x, y, strict=True):
+        np.multiply(image, _inverse_power(_scale(image, size, alpha, k), beta), out=result)
+    return y
+
+
+@kernel("local_response_norm.backward", algo="numpy", rank=10)
+def local_response_norm_backward(g, x, *, size, alpha, beta, k):
+    gx = np.empty(x.shape, x.dtype)  # (N, C, H, W)
+    for upstream, image, result in zip(g, x, gx, strict=True):
+        d = _scale(image, size, alpha, k)
+        direct = _inverse_power(d, beta)
+        direct *= upstream
+        cross = direct * image
+        cross /= d
+        cross = _window_sum(cross, size)
+        cross *= image
+        cross *= 2 * alpha * beta
+        np.subtract(direct, cross, out=result)
+    return gx
+
+
+@kernel("channel_window_sum.forward", algo="numpy", rank=10)
+def channel_window_sum_forward(x, *, size):
+    y = np.empty(x.shape, x.dtype)
+    for image, result in zip(x, y, strict=True):
+        result[:] = _window_sum(image, size)
+    return y

@@ -1,0 +1,40 @@
+"""Local response normalisation by its definition."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+
+
+def _window(channel: int, channels: int, size: int) -> range:
+    return range(max(0, channel - size // 2), min(channels, channel + size // 2 + 1))
+
+
+@kernel("local_response_norm.forward", algo="reference")
+def local_response_norm_forward(x, *, size, alpha, beta, k):
+    y = np.zeros_like(x)
+    for n, c, h, w in np.ndindex(*x.shape):
+        squares = sum(x[n, other, h, w] ** 2 for other in _window(c, x.shape[1], size))
+        y[n, c, h, w] = x[n, c, h, w] / (k + alpha * squares) ** beta
+    return y
+
+
+@kernel("local_response_norm.backward", algo="reference")
+def local_response_norm_backward(g, x, *, size, alpha, beta, k):
+    # The derivative of each output y[c] with respect to each input x[other] of its window.
+    gx = np.zeros_like(x)
+    for n, c, h, w in np.ndindex(*x.shape):
+        window = _window(c, x.shape[1], size)
+        d = k + alpha * sum(x[n, other, h, w] ** 2 for other in window)
+        gx[n, c, h, w] += g[n, c, h, w] * d**-beta
+        for other in window:
+            slope = -2 * alpha * beta * x[n, c, h, w] * x[n, other, h, w] * d ** (-beta - 1)
+            gx[n, other, h, w] += g[n, c, h, w] * slope
+    return gx
+
+
+@kernel("channel_window_sum.forward", algo="reference")
+def channel_window_sum_forward(x, *, size):
+    y = np.zeros_like(x)
+    for n, c, h, w in np.ndindex(*x.shape):
+        for other in _window(c, x.shape[1], size):
+            y[n, c, h, w] += x[n, other, h, w]
+    return y

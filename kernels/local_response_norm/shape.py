@@ -1,0 +1,23 @@
+"""The output shape of local response normalisation, and the check of its window."""
+
+from minialex.kernels.shapes import Shape, require_rank, shape_rule
+
+from minialex.errors import ShapeError
+
+
+@shape_rule("local_response_norm")
+def local_response_norm_shape(x: Shape, *, size=5, **_) -> Shape:
+    """(N, C, H, W), unchanged. The window has an odd size; it may exceed the channels."""
+    require_rank(x, 4, "local_response_norm input", "(N, C, H, W)")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
+        raise ShapeError(
+            f"local_response_norm: size={size!r} should be a positive odd int; libraries disagree "
+            "on where the window of an even size lies"
+        )
+    return x
+
+
+@shape_rule("channel_window_sum")
+def channel_window_sum_shape(x: Shape, *, size) -> Shape:
+    """(N, C, H, W), unchanged."""
+    return local_response_norm_shape(x, size=size)

@@ -1,0 +1,12 @@
+"""The matrix product by its definition."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+
+
+@kernel("matmul.forward", algo="reference")
+def matmul_forward(a, b):
+    y = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    for i, j, k in np.ndindex(*y.shape, a.shape[1]):
+        y[i, j] += a[i, k] * b[k, j]
+    return y

@@ -1,0 +1,13 @@
+"""Max-pooling.
+
+    y[n, c, p, q] = max over i, j of x[n, c, p * sh - top + i * dh, q * sw - left + j * dw]
+
+over the cells inside the image: padded cells never win. The first maximum in row-major order wins a
+tie; NaN counts as the largest number, so that it is passed on and not hidden.
+
+    max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q): the winner's row * W + column
+    max_pool2d.scatter  (g, index) -> gx (N, C, H, W): each g is added to its winner's cell; takes input_size=(H, W)
+    max_pool2d.gather   (x, index) -> y: the cells that won
+
+Scatter is the gradient of pooling; scatter and gather are each other's derivative.
+"""

@@ -1,0 +1,61 @@
+"""Max-pooling with one NumPy operation per cell of the window, over all positions at once."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+from minialex.kernels.shapes import output_shape
+from minialex.kernels.windows import tap_slices
+
+
+@kernel("max_pool2d.forward", algo="numpy", rank=10)
+def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
+    n, channels, height, width = x.shape
+    y_shape = output_shape(
+        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
+        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    y = np.full(y_shape, -np.inf, x.dtype)  # (N, C, P, Q)
+    index = np.empty(y_shape, np.int32)
+    cells = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    taps = list(tap_slices((height, width), y_shape[2:], kernel_size, stride, padding, dilation))
+    # Image by image, so that a plane stays in the cache while the window's cells pass over it.
+    for image in range(n):
+        unset = np.ones(y_shape[1:], bool)
+        for _, at_y, at_x in taps:
+            value, best = x[image][:, *at_x], y[image][:, *at_y]
+            # The first cell wins even where it is -inf, which is not above the start value.
+            wins = (value > best) | unset[:, *at_y]
+            np.copyto(index[image][:, *at_y], cells[at_x], where=wins)
+            np.maximum(best, value, out=best)
+            unset[:, *at_y] = False
+    if np.isnan(y).any():
+        _point_at_first_nan(x, index, taps)
+    return y, index
+
+
+def _point_at_first_nan(x, index, taps):
+    """Let the index of each window that holds a NaN point at its first one."""
+    cells = np.arange(x[0, 0].size, dtype=np.int32).reshape(x.shape[2:])
+    for _, at_y, at_x in reversed(taps):
+        np.copyto(index[:, :, *at_y], cells[at_x], where=np.isnan(x[:, :, *at_x]))
+
+
+@kernel("max_pool2d.scatter", algo="numpy", rank=10)
+def max_pool2d_scatter(g, index, *, input_size):
+    n, channels = g.shape[:2]
+    cells = input_size[0] * input_size[1]
+    gx = np.empty((n, channels * cells), g.dtype)
+    planes = np.arange(channels, dtype=np.int64).reshape(-1, 1, 1) * cells
+    # bincount adds in float64; a plane's cells are numbered on from the plane before.
+    for image in range(n):
+        gx[image] = np.bincount(
+            (index[image] + planes).ravel(), weights=g[image].ravel(), minlength=channels * cells
+        )
+    return gx.reshape(n, channels, *input_size)
+
+
+@kernel("max_pool2d.gather", algo="numpy", rank=10)
+def max_pool2d_gather(x, index):
+    n, channels, height, width = x.shape
+    planes = x.reshape(n, channels, height * width)
+    chosen = index.reshape(n, channels, -1)
+    return np.take_along_axis(planes, chosen, axis=2).reshape(index.shape)

@@ -1,0 +1,35 @@
+"""The output shape of reductions."""
+
+from minialex.kernels.shapes import Shape, shape_rule
+
+from minialex.errors import ShapeError
+
+
+def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
+    """Bring None (all axes), an int or a tuple into a sorted tuple of distinct axes >= 0."""
+    if axis is None:
+        return tuple(range(len(x)))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if not all(isinstance(i, int) and -len(x) <= i < len(x) for i in axes):
+        raise ShapeError(f"axis={axis!r} is not an axis, or a tuple of axes, of shape {x}")
+    positive = tuple(sorted(i % len(x) for i in axes))
+    if len(set(positive)) != len(positive):
+        raise ShapeError(f"axis={axis!r} names an axis of shape {x} twice")
+    return positive
+
+
+@shape_rule("sum")
+def sum_shape(x: Shape, *, axis=None, keepdims: bool = False) -> Shape:
+    """The axes named are left out, or kept with length 1."""
+    axes = reduced_axes(x, axis)
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(x))
+    return tuple(n for i, n in enumerate(x) if i not in axes)
+
+
+@shape_rule("amax")
+def amax_shape(x: Shape, *, axis=None, keepdims: bool = False) -> Shape:
+    """The axes named, none of them empty, are left out, or kept with length 1."""
+    if any(x[i] == 0 for i in reduced_axes(x, axis)):
+        raise ShapeError(f"amax: shape {x} has no elements along axis={axis!r}")
+    return sum_shape(x, axis=axis, keepdims=keepdims)

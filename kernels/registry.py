@@ -1,0 +1,276 @@
+"""The registry of kernels: the one contract that the engine, the tests and the benchmarks read.
+
+A kernel is a plain function on arrays. It is registered under (operation, device, algorithm):
+
+    @kernel("conv2d.forward", algo="im2col", rank=10, workspace=im2col_bytes)
+    def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups): ...
+
+Operations are named ``<operation>.<direction>``: ``conv2d.forward``, ``conv2d.input_grad``. Each has
+one kernel with the algorithm ``reference``, which is its definition, and which the engine never
+chooses by itself.
+
+How the engine chooses
+----------------------
+1. Where `use` names algorithms for the operation: the first of them that supports the call.
+2. Otherwise: among the kernels with a rank, the highest ranked one that supports the call.
+
+If none is left, that is a `KernelError` which lists every candidate and why it was refused. There is
+no other fallback.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.errors import DeviceError, KernelError
+
+Supports = Callable[..., bool | str]
+Workspace = Callable[..., int]
+
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A registered function and what it says about itself.
+
+    Attributes
+    ----------
+    operation : str
+        Such as ``"conv2d.forward"``.
+    device : str
+        Whose arrays it takes: ``"cpu"``, ``"cuda"`` or ``"cuda-host"``.
+    algorithm : str
+        Such as ``"reference"``, ``"im2col"``, ``"numpy"``.
+    function : callable
+        The kernel.
+    rank : int or None
+        Its place in the default choice, the highest first; None if it runs only on request.
+    supports : callable or None
+        Called with the kernel's arguments; True, or the reason why it cannot do them.
+    workspace : callable or None
+        Called with the kernel's arguments; the bytes it allocates beyond its results.
+    """
+
+    operation: str
+    device: str
+    algorithm: str
+    function: Callable
+    rank: int | None = None
+    supports: Supports | None = None
+    workspace: Workspace | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.operation}[{self.device}, {self.algorithm}]"
+
+    def __call__(self, *args, **parameters):
+        return self.function(*args, **parameters)
+
+    def refusal(self, *args, **parameters) -> str | None:
+        """Why the kernel cannot do this call; None if it can."""
+        if self.supports is None:
+            return None
+        answer = self.supports(*args, **parameters)
+        return None if answer is True else (answer or "not supported")
+
+
+_kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
+_wanted: dict[str, tuple[str, ...]] = {}
+
+
+def kernel(
+    operation: str,
+    *,
+    algo: str,
+    device: str = "cpu",
+    rank: int | None = None,
+    supports: Supports | None = None,
+    workspace: Workspace | None = None,
+) -> Callable[[Callable], Callable]:
+    """Register the decorated function as a kernel. The parameters are those of `Kernel`.
+
+    Raises
+    ------
+    KernelError
+        If (operation, device, algorithm) is taken, or the operation is not named
+        ``<operation>.<direction>``.
+    """
+    if operation.count(".") != 1 or not all(operation.split(".")):
+        raise KernelError(
+            f"operation={operation!r} should be named <operation>.<direction>, such as 'conv2d.forward'"
+        )
+    if algo == REFERENCE and rank is not None:
+        raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
+
+    def register(function: Callable) -> Callable:
+        algorithms = _kernels.setdefault((operation, device), {})
+        if algo in algorithms:
+            raise KernelError(
+                f"{algorithms[algo].name} is registered already, in "
+                f"{algorithms[algo].function.__module__}; give yours another algo"
+            )
+        algorithms[algo] = Kernel(operation, device, algo, function, rank, supports, workspace)
+        return function
+
+    return register
+
+
+def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
+    """Take a kernel out of the registry, as a plug-in's tests need to."""
+    find_kernel(operation, algo=algo, device=device)
+    del _kernels[operation, device][algo]
+
+
+def list_kernels(operation: str | None = None, device: str | None = None) -> list[Kernel]:
+    """The registered kernels, sorted by operation, device and algorithm.
+
+    Parameters
+    ----------
+    operation : str, optional
+        Keep one direction (``"conv2d.forward"``) or every direction of an operation (``"conv2d"``).
+    device : str, optional
+        Keep one device.
+    """
+    return [
+        entry
+        for (name, where), algorithms in sorted(_kernels.items())
+        for _, entry in sorted(algorithms.items())
+        if operation in (None, name, name.split(".")[0]) and device in (None, where)
+    ]
+
+
+def devices() -> list[str]:
+    """The devices for which kernels are registered."""
+    return sorted({device for _, device in _kernels})
+
+
+def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
+    """The kernel registered under these three names; `KernelError` if there is none."""
+    algorithms = _kernels.get((operation, device), {})
+    if algo not in algorithms:
+        raise KernelError(
+            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; "
+            f"there are: {', '.join(sorted(algorithms)) or 'none'}"
+        )
+    return algorithms[algo]
+
+
+def select(operation: str, device: str, *args, **parameters) -> Kernel:
+    """The kernel that the engine runs for this call, by the rule stated above.
+
+    Raises
+    ------
+    KernelError
+        If no candidate supports the call; the message has a reason for each.
+    DeviceError
+        If the operation has no kernel at all on this device.
+    """
+    algorithms = _kernels.get((operation, device))
+    if not algorithms:
+        raise DeviceError(f"{operation} has no kernel on device {device!r}")
+    wanted = _wanted.get(operation) or _wanted.get(operation.split(".")[0])
+    if wanted:
+        candidates = [algorithms[name] for name in wanted if name in algorithms]
+    else:
+        ranked = (entry for entry in algorithms.values() if entry.rank is not None)
+        candidates = sorted(ranked, key=lambda entry: -entry.rank)
+    refusals = []
+    for candidate in candidates:
+        refusal = candidate.refusal(*args, **parameters)
+        if refusal is None:
+            return candidate
+        refusals.append(f"{candidate.algorithm}: {refusal}")
+    asked = f"asked for: {', '.join(wanted)}; " if wanted else ""
+    raise KernelError(
+        f"no kernel for {operation} on {device!r} ({asked}"
+        f"registered: {', '.join(sorted(algorithms))})" + "".join(f"; {r}" for r in refusals)
+    )
+
+
+def run(operation: str, device: str, *args, **parameters):
+    """Select a kernel for the call and run it."""
+    return select(operation, device, *args, **parameters)(*args, **parameters)
+
+
+class use:
+    """Choose algorithms by name, from now on or for a ``with`` block.
+
+    ``use(conv2d="reference")`` holds for every direction of the operation, and
+    ``use({"conv2d.forward": "reference"})`` for one. Several names are tried in their order:
+    ``use(conv2d=("winograd", "im2col"))``. None goes back to the default choice. Leaving the block
+    restores what was chosen before.
+
+    Raises
+    ------
+    KernelError
+        If no kernel of that operation, on any device, has one of the names.
+    """
+
+    def __init__(self, choice: dict[str, str | Iterable[str] | None] | None = None, /, **choices):
+        self._previous = dict(_wanted)
+        updated = dict(_wanted)
+        for operation, names in {**(choice or {}), **choices}.items():
+            if names is None:
+                updated.pop(operation, None)
+                continue
+            names = (names,) if isinstance(names, str) else tuple(names)
+            known = {entry.algorithm for entry in list_kernels(operation)}
+            if not known:
+                raise KernelError(
+                    f"use: unknown operation {operation!r}; there are: {', '.join(_operations())}"
+                )
+            for name in names:
+                if name not in known:
+                    raise KernelError(
+                        f"use: {operation} has no algorithm {name!r}; there are: {', '.join(sorted(known))}"
+                    )
+            updated[operation] = names
+        _replace_wanted(updated)
+
+    def __enter__(self) -> use:
+        return self
+
+    def __exit__(self, *_) -> None:
+        _replace_wanted(self._previous)
+
+
+def _replace_wanted(choices: dict[str, tuple[str, ...]]) -> None:
+    _wanted.clear()
+    _wanted.update(choices)
+
+
+def _operations() -> list[str]:
+    return sorted({operation.split(".")[0] for operation, _ in _kernels})
+
+
+def load_plugin(path: str | Path) -> list[Kernel]:
+    """Run a Python file that registers kernels; return the kernels it added.
+
+    Raises
+    ------
+    KernelError
+        If the file is missing, fails to run, or registers nothing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise KernelError(f"plug-in {str(path)!r} is not a file")
+    before = set(list_kernels())
+    name = f"minialex_plugin_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise KernelError(f"plug-in {str(path)!r} is not a Python file; its name should end in .py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise KernelError(f"plug-in {str(path)!r} failed: {type(error).__name__}: {error}") from error
+    added = [entry for entry in list_kernels() if entry not in before]
+    if not added:
+        raise KernelError(f"plug-in {str(path)!r} registered no kernel; decorate one with @kernel")
+    return added

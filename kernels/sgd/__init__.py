@@ -1,0 +1,11 @@
+"""One step of stochastic gradient descent with momentum (PyTorch's form).
+
+    d = gradient + weight_decay * parameter
+    velocity = momentum * velocity + d
+    parameter -= lr * (d + momentum * velocity if nesterov else velocity)
+
+With a constant rate this is the paper's and Caffe's rule, which keep lr inside the velocity.
+
+    sgd.update  (parameter, gradient, velocity)  changes parameter and velocity in place; velocity is
+                None where momentum is 0
+"""

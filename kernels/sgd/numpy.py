@@ -1,0 +1,23 @@
+"""Stochastic gradient descent in NumPy operations on blocks that stay in the cache."""
+
+import numpy as np
+from minialex.kernels.blocks import BLOCK, blocks
+from minialex.kernels.registry import kernel
+
+
+@kernel("sgd.update", algo="numpy", rank=10)
+def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
+    scratch = np.empty(min(BLOCK, parameter.size), parameter.dtype)
+    for p, g, v in blocks(parameter, np.ascontiguousarray(gradient), velocity):
+        d = scratch[: p.size]
+        np.multiply(p, weight_decay, out=d)
+        d += g
+        if v is not None:
+            v *= momentum
+            v += d
+            if nesterov:
+                d += momentum * v
+            else:
+                d[:] = v
+        d *= lr
+        p -= d

@@ -1,0 +1,28 @@
+"""Softmax and log_softmax in whole-array NumPy operations."""
+
+import numpy as np
+from minialex.kernels.registry import kernel
+
+
+@kernel("softmax.forward", algo="numpy", rank=10)
+def softmax_forward(x, *, axis):
+    y = np.exp(x - x.max(axis=axis, keepdims=True))
+    y /= y.sum(axis=axis, keepdims=True)
+    return y
+
+
+@kernel("softmax.backward", algo="numpy", rank=10)
+def softmax_backward(g, y, *, axis):
+    return y * (g - (g * y).sum(axis=axis, keepdims=True))
+
+
+@kernel("log_softmax.forward", algo="numpy", rank=10)
+def log_softmax_forward(x, *, axis):
+    y = x - x.max(axis=axis, keepdims=True)
+    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    return y
+
+
+@kernel("log_softmax.backward", algo="numpy", rank=10)
+def log_softmax_backward(g, y, *, axis):
+    return g - np.exp(y) * g.sum(axis=axis, keepdims=True)

@@ -1,0 +1,21 @@
+"""The output shape of softmax and log_softmax."""
+
+from minialex.kernels.shapes import Shape, shape_rule
+
+from minialex.errors import ShapeError
+
+
+@shape_rule("softmax")
+def softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
+    """Any shape with that axis, unchanged."""
+    if not -len(x) <= axis < len(x):
+        raise ShapeError(f"softmax: axis={axis} is not an axis of the input {x}")
+    if x[axis] == 0:
+        raise ShapeError(f"softmax: axis {axis} of the input {x} is empty")
+    return x
+
+
+@shape_rule("log_softmax")
+def log_softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
+    """Any shape with that axis, unchanged."""
+    return softmax_shape(x, axis=axis)

@@ -1,0 +1,141 @@
+"""Sliding windows: the arithmetic that convolution and pooling share.
+
+Along one axis a window of ``kernel`` cells, ``dilation`` apart, moves by ``stride`` over an input of
+``size`` cells that is extended by ``before`` and ``after`` padding cells. Output position p reads the
+input at p * stride - before + i * dilation for i = 0 .. kernel - 1.
+
+Kernels take these parameters in one form only (two-dimensional, integers): stride, dilation and
+kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right)). `pair` and
+`resolve_padding` bring what users write into that form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+
+from minialex.errors import ShapeError
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+def pair(value, name: str, *, minimum: int = 1) -> Pair:
+    """Bring an int or a pair of ints into the form (vertical, horizontal).
+
+    Raises
+    ------
+    ShapeError
+        If `value` is neither, or below `minimum`. `name` is the argument's name in the message.
+    """
+    items = (value, value) if isinstance(value, Integral) else value
+    if (
+        not isinstance(items, Sequence)
+        or isinstance(items, str)
+        or len(items) != 2
+        or not all(isinstance(item, Integral) and not isinstance(item, bool) for item in items)
+        or min(items) < minimum
+    ):
+        raise ShapeError(f"{name}={value!r} should be an int or a pair of ints, at least {minimum}")
+    return int(items[0]), int(items[1])
+
+
+def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
+    """Bring a padding into the form ((top, bottom), (left, right)).
+
+    Parameters
+    ----------
+    padding : int, pair, pair of pairs, "valid" or "same"
+        ``"valid"`` is no padding. ``"same"`` is TensorFlow's SAME at any stride: the output has
+        ceil(size / stride) positions, and where the padding is odd, the cell more stands at the
+        bottom and right (tf.nn.convolution, "padding").
+    size, kernel, stride, dilation : pairs of ints
+        The input's height and width, and the window.
+    """
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        return tuple(_same(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
+    if isinstance(padding, Sequence) and len(padding) == 2 and not isinstance(padding, str):
+        vertical, horizontal = padding
+        if isinstance(vertical, Sequence) and isinstance(horizontal, Sequence):
+            return (
+                pair(vertical, "padding (top, bottom)", minimum=0),
+                pair(horizontal, "padding (left, right)", minimum=0),
+            )
+    try:
+        vertical, horizontal = pair(padding, "padding", minimum=0)
+    except ShapeError:
+        raise ShapeError(
+            f"padding={padding!r} should be an int, a pair of ints, ((top, bottom), (left, right)), "
+            "'valid' or 'same'; none may be negative"
+        ) from None
+    return (vertical, vertical), (horizontal, horizontal)
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
+    positions = -(-size // stride)
+    total = max((positions - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def output_positions(
+    size: int, kernel: int, stride: int, padding: Pair, dilation: int, *, ceil_mode: bool = False
+) -> int:
+    """How many positions a window has along one axis; 0 or less if it does not fit.
+
+    floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1, or with ceil in place
+    of floor in ceil mode, where a last window that would start in the padding after the input is
+    dropped (PyTorch's and Caffe's convention).
+    """
+    before, after = padding
+    room = size + before + after - dilation * (kernel - 1) - 1
+    if not ceil_mode or room < 0:
+        return room // stride + 1
+    positions = -(-room // stride) + 1
+    return positions - 1 if (positions - 1) * stride >= size + before else positions
+
+
+def window_text(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)) -> str:
+    """Describe a window for an error message."""
+    (top, bottom), (left, right) = padding
+    return (
+        f"kernel {kernel[0]}x{kernel[1]}, stride {stride[0]}x{stride[1]}, "
+        f"padding top {top} bottom {bottom} left {left} right {right}, "
+        f"dilation {dilation[0]}x{dilation[1]}"
+    )
+
+
+def tap_slices(
+    size: Pair, positions: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> Iterator[tuple[Pair, tuple[slice, slice], tuple[slice, slice]]]:
+    """For each cell (i, j) of the window: which positions read the image there, and what they read.
+
+    Yields
+    ------
+    (i, j) : pair of int
+        The cell of the window, in row-major order.
+    at_y : pair of slice
+        The output positions for which that cell lies inside the image.
+    at_x : pair of slice
+        The cells of the image that they read, in the same order. Cells for which no position
+        reads the image are left out.
+    """
+    axes = list(zip(size, positions, kernel, stride, padding, dilation, strict=True))
+    rows, columns = ([_tap_slice(i, *axis) for i in range(axis[2])] for axis in axes)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            if row is not None and column is not None:
+                yield (i, j), (row[0], column[0]), (row[1], column[1])
+
+
+def _tap_slice(
+    tap: int, size: int, positions: int, kernel: int, stride: int, padding: Pair, dilation: int
+) -> tuple[slice, slice] | None:
+    offset = tap * dilation - padding[0]
+    first = max(0, -(offset // stride))  # the first p with p * stride + offset >= 0
+    last = min(positions - 1, (size - 1 - offset) // stride)
+    if last < first:
+        return None
+    start = first * stride + offset
+    return slice(first, last + 1), slice(start, last * stride + offset + 1, stride)

@@ -1,0 +1,42 @@
+"""MiniAlex: a from-scratch CNN engine that assembles AlexNet and its published variants.
+
+Importing it loads NumPy alone. Data, models and training are imported when they are first used.
+"""
+
+import importlib
+
+from minialex import functional, kernels
+from minialex.autograd import Operation, enable_grad, grad, is_grad_enabled, no_grad
+from minialex.errors import MiniAlexError
+from minialex.kernels import output_shape
+from minialex.random import manual_seed
+from minialex.tensor import Tensor, tensor
+from minialex.version import __version__
+
+__all__ = [
+    "MiniAlexError",
+    "Operation",
+    "Tensor",
+    "__version__",
+    "data",
+    "enable_grad",
+    "functional",
+    "grad",
+    "is_grad_enabled",
+    "kernels",
+    "manual_seed",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "output_shape",
+    "tensor",
+]
+
+_LAZY = ("data", "models", "nn", "optim")
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return importlib.import_module(f"minialex.{name}")
+    raise AttributeError(f"module 'minialex' has no attribute {name!r}")

@@ -1,0 +1,354 @@
+"""Reverse-mode differentiation.
+
+An `Operation` computes arrays in `forward` and gradients in `backward`. Calling it on tensors records
+it: its results name it as their creator, and it names, as edges, where its inputs came from. To
+differentiate is to walk these edges back from the result. As operations are numbered when they are
+called, the reverse of that order is a topological one: an operation is met after everything that
+used its results.
+
+`backward` of an operation is itself written in operations on tensors. With create_graph=True they
+are recorded too, and gradients can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ContextDecorator
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+
+from minialex import kernels
+from minialex.errors import DeviceError, GraphError
+from minialex.tensor import Tensor
+
+
+class Edge(NamedTuple):
+    """Where a tensor came from: result `index` of an operation, or a leaf (itself, 0)."""
+
+    source: Operation | Tensor
+    index: int
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+_numbers = count()
+_FREED = "the graph was freed by an earlier backward pass; pass retain_graph=True to the first one"
+
+
+class _recording(ContextDecorator):
+    wanted: bool
+
+    def __enter__(self):
+        self._before = [*getattr(self, "_before", ()), _mode.recording]
+        _mode.recording = self.wanted
+        return self
+
+    def __exit__(self, *_):
+        _mode.recording = self._before.pop()
+
+
+class no_grad(_recording):
+    """Record nothing in this thread: a context manager and a decorator."""
+
+    wanted = False
+
+
+class enable_grad(_recording):
+    """Record again inside of `no_grad`: a context manager and a decorator."""
+
+    wanted = True
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return _mode.recording
+
+
+class Operation:
+    """A differentiable function of tensors.
+
+    A subclass defines
+
+    - ``forward(self, *arrays)``: the result, an array or a tuple of arrays. It runs kernels
+      (`kernel`) and must not change its inputs. Optional inputs may be None.
+    - ``backward(self, *upstream)``: given the gradient of each result (a Tensor, or None where none
+      arrived), a tuple with the gradient of each input, None where there is none. It computes with
+      tensors, so that it can be differentiated.
+    - ``saved_inputs``, ``saved_outputs``: the positions of the inputs and results that backward needs,
+      which it finds in `saved`, inputs first. What is not named can be freed.
+
+    An instance is called once.
+    """
+
+    saved_inputs: tuple[int, ...] = ()
+    saved_outputs: tuple[int, ...] = ()
+
+    def forward(self, *arrays):
+        raise NotImplementedError(f"{type(self).__name__} should define forward")
+
+    def backward(self, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise NotImplementedError(f"{type(self).__name__} should define backward")
+
+    def __call__(self, *inputs: Tensor | None):
+        self.device = _common_device(type(self).__name__, inputs)
+        results = self.forward(*(None if t is None else t.data for t in inputs))
+        arrays = results if isinstance(results, tuple) else (results,)
+        recorded = _mode.recording and any(t is not None and t.requires_grad for t in inputs)
+        if recorded:
+            self.number = next(_numbers)
+            self.edges = tuple(_edge(t) for t in inputs)
+            self.shapes = tuple(None if t is None else t.shape for t in inputs)
+            self.results = len(arrays)
+            self._saved_inputs = tuple(inputs[i] for i in self.saved_inputs)
+            # A result refers to its creator: keeping the array alone avoids a cycle of references.
+            self._saved_outputs = tuple((i, arrays[i]) for i in self.saved_outputs)
+        creator = self if recorded else None
+        tensors = tuple(Tensor._made_by(creator, i, array, self.device) for i, array in enumerate(arrays))
+        return tensors if isinstance(results, tuple) else tensors[0]
+
+    def kernel(self, operation: str, *arrays, **parameters):
+        """Run the kernel that the registry chooses for the device of the inputs."""
+        return kernels.run(operation, self.device, *arrays, **parameters)
+
+    def needs(self, i: int) -> bool:
+        """Whether anyone asks for the gradient of input i."""
+        return self.edges[i] is not None
+
+    @property
+    def saved(self) -> tuple[Tensor | None, ...]:
+        """The inputs and results that were kept for backward, as tensors of the graph."""
+        outputs = (Tensor._made_by(self, i, array, self.device) for i, array in self._saved_outputs)
+        return (*self._saved_inputs, *outputs)
+
+    def release(self) -> None:
+        """Let go of everything kept for backward."""
+        self.edges = self._saved_inputs = self._saved_outputs = None
+
+
+def backward(
+    result: Tensor,
+    gradient: Tensor | np.ndarray | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradient of `result` with respect to each leaf to the leaf's ``grad``.
+
+    Parameters
+    ----------
+    result : Tensor
+        What to differentiate.
+    gradient : Tensor or array, optional
+        The upstream gradient, in the shape of `result`; 1 where `result` has one element.
+    retain_graph : bool, optional
+        Keep the graph for another pass. By default as create_graph; otherwise each operation is
+        freed as soon as it has been passed.
+    create_graph : bool
+        Record the pass itself, so that the gradients can be differentiated.
+
+    Raises
+    ------
+    GraphError
+        If `result` depends on no leaf that requires a gradient, or its graph was freed.
+    """
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    upstream = [_upstream(result, gradient)]
+    operations = _operations_behind([result])
+    if any(operation.edges is None for operation in operations):
+        raise GraphError(_FREED)
+    leaves = dict.fromkeys(
+        edge
+        for source in ([_edge(result)], *(operation.edges for operation in operations))
+        for edge in source
+        if edge is not None and isinstance(edge.source, Tensor)
+    )
+    found = _propagate([result], upstream, leaves, operations, create_graph, retain_graph)
+    taken = {_memory(tensor) for tensor in upstream}
+    for leaf, _ in leaves:
+        collected = found[Edge(leaf, 0)]
+        if leaf.grad is None:
+            leaf.grad = _with_own_memory(collected, taken)
+        else:
+            with _grad_mode(create_graph):
+                leaf.grad = leaf.grad + collected
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of `outputs`, each weighted by its upstream gradient, as a tuple.
+
+    The signature is that of ``torch.autograd.grad``. ``grad`` of the leaves is left alone, and
+    only the operations between inputs and outputs are passed (and freed).
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+        What to differentiate, and with respect to what: leaves or results inside the graph.
+    grad_outputs : Tensor or sequence, optional
+        The upstream gradient of each output; None stands for 1 where the output has one element.
+    retain_graph, create_graph : bool
+        As in `backward`.
+    allow_unused : bool
+        Give None, instead of an error, for an input that the outputs do not depend on.
+    """
+    outputs, inputs = _as_list(outputs), _as_list(inputs)
+    given = [None] * len(outputs) if grad_outputs is None else _as_list(grad_outputs)
+    if len(given) != len(outputs):
+        raise GraphError(f"{len(outputs)} outputs, but {len(given)} grad_outputs")
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    upstream = [_upstream(*each) for each in zip(outputs, given, strict=True)]
+    for i, each in enumerate(inputs):
+        if not each.requires_grad:
+            raise GraphError(f"inputs[{i}] does not require a gradient")
+    wanted = dict.fromkeys(_edge(each) for each in inputs)
+    behind = _operations_behind(outputs)
+    operations = _operations_towards(wanted, behind)
+    found = _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph)
+    for i, each in enumerate(inputs):
+        if _edge(each) not in found and any(operation.edges is None for operation in behind):
+            raise GraphError(_FREED)
+        if _edge(each) not in found and not allow_unused:
+            raise GraphError(
+                f"outputs do not depend on inputs[{i}]; pass allow_unused=True to get None for it"
+            )
+    taken = {_memory(tensor) for tensor in upstream}
+    own = {edge: _with_own_memory(tensor, taken) for edge, tensor in found.items()}
+    return tuple(own.get(_edge(each)) for each in inputs)
+
+
+def _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph):
+    """Walk back over `operations`, the latest first; return {edge: gradient} for the wanted edges."""
+    gradients: dict[Edge, Tensor] = {}  # those that have arrived and were not passed on yet
+    found: dict[Edge, Tensor] = {}
+    passed = set(operations)
+
+    def arrive(edge, gradient):
+        if edge in wanted or edge.source in passed:
+            before = gradients.get(edge)
+            gradients[edge] = gradient if before is None else before + gradient
+
+    with _grad_mode(create_graph):
+        for output, gradient in zip(outputs, upstream, strict=True):
+            arrive(_edge(output), gradient)
+        for operation in operations:
+            results = [Edge(operation, i) for i in range(operation.results)]
+            found.update((edge, gradients[edge]) for edge in results if edge in gradients.keys() & wanted)
+            arrived = [gradients.pop(edge, None) for edge in results]
+            if any(gradient is not None for gradient in arrived):
+                for edge, gradient in _backward_of(operation, arrived):
+                    arrive(edge, gradient)
+            if not retain_graph:
+                operation.release()
+    return found | gradients
+
+
+def _backward_of(operation, arrived):
+    """Call backward, check what it returns, and pair it with the edges of the inputs."""
+    results = operation.backward(*arrived)
+    name = type(operation).__name__
+    if not isinstance(results, tuple) or len(results) != len(operation.edges):
+        raise GraphError(f"{name}.backward should return a tuple of {len(operation.edges)}")
+    for edge, shape, gradient in zip(operation.edges, operation.shapes, results, strict=True):
+        if edge is not None and gradient is not None:
+            if gradient.shape != shape:
+                raise GraphError(
+                    f"{name}.backward returned a gradient of shape {gradient.shape} "
+                    f"for an input of shape {shape}"
+                )
+            yield edge, gradient
+
+
+def _operations_behind(outputs: Iterable[Tensor]) -> list[Operation]:
+    """Every operation that the outputs depend on, the latest first. What was freed ends the search."""
+    pending = [t.creator for t in outputs if t.creator is not None]
+    found = set(pending)
+    while pending:
+        for edge in pending.pop().edges or ():
+            if edge and isinstance(edge.source, Operation) and edge.source not in found:
+                found.add(edge.source)
+                pending.append(edge.source)
+    return sorted(found, key=lambda operation: -operation.number)
+
+
+def _operations_towards(wanted, operations: list[Operation]) -> list[Operation]:
+    """Those of the operations on a path to a wanted edge, in the same order."""
+    leading: set[Operation] = set()
+    for operation in reversed(operations):
+        if any(edge in wanted or (edge and edge.source in leading) for edge in operation.edges or ()):
+            leading.add(operation)
+    return [operation for operation in operations if operation in leading]
+
+
+def _upstream(result: Tensor, gradient) -> Tensor:
+    if not result.requires_grad:
+        raise GraphError(
+            "there is nothing to differentiate: the tensor was computed under no_grad, "
+            "or no tensor it depends on has requires_grad=True"
+        )
+    if gradient is None:
+        if result.size != 1:
+            raise GraphError(
+                f"a result of shape {result.shape} needs an upstream gradient of that shape; "
+                "only a result of one element has 1 by default"
+            )
+        return Tensor._made_by(None, 0, np.ones_like(result.data), result.device)
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(gradient, device=result.device)
+    if gradient.shape != result.shape or gradient.dtype != result.dtype:
+        raise GraphError(
+            f"the upstream gradient has shape {gradient.shape} and dtype {gradient.dtype}; "
+            f"the result has {result.shape} and {result.dtype}"
+        )
+    return gradient
+
+
+def _edge(tensor: Tensor | None) -> Edge | None:
+    if tensor is None or not tensor.requires_grad:
+        return None
+    return Edge(tensor if tensor.creator is None else tensor.creator, tensor.index)
+
+
+def _grad_mode(recording: bool):
+    return enable_grad() if recording else no_grad()
+
+
+def _as_list(tensors) -> list:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _memory(tensor: Tensor) -> int:
+    """The identity of the array that owns the tensor's memory."""
+    array = tensor.data
+    while array.base is not None:
+        array = array.base
+    return id(array)
+
+
+def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
+    """Copy a gradient whose memory is a view, or is handed out already: the caller may write to it."""
+    if gradient.data.base is not None or _memory(gradient) in taken:
+        gradient = Tensor._made_by(gradient.creator, gradient.index, gradient.data.copy(), gradient.device)
+    taken.add(_memory(gradient))
+    return gradient
+
+
+def _common_device(name: str, inputs) -> str:
+    devices = {t.device for t in inputs if t is not None}
+    if len(devices) != 1:
+        raise DeviceError(
+            f"{name}: the inputs are on {', '.join(sorted(devices))}; move them with .to(device)"
+        )
+    return devices.pop()

@@ -1,0 +1,46 @@
+"""What can go wrong, by the part of the project that noticed it.
+
+Every error a caller can cause derives from `MiniAlexError` and says which argument was wrong, what
+was given, what is allowed and what to do. The command line prints its message as one line and
+exits with 1; any other exception is a bug of ours and keeps its traceback.
+"""
+
+
+class MiniAlexError(Exception):
+    """Base of all errors that MiniAlex raises on purpose."""
+
+
+class ShapeError(MiniAlexError, ValueError):
+    """Array shapes, or the parameters of a window, do not fit together."""
+
+
+class KernelError(MiniAlexError, ValueError):
+    """No registered kernel can do what was asked."""
+
+
+class DeviceError(MiniAlexError, RuntimeError):
+    """A device is unknown or not there, or arrays of two devices met."""
+
+
+class GraphError(MiniAlexError, RuntimeError):
+    """`backward` or `grad` was asked for something the recorded graph cannot give."""
+
+
+class ModelError(MiniAlexError, ValueError):
+    """A model name is unknown, or its definition and its input do not fit."""
+
+
+class CheckpointError(MiniAlexError, ValueError):
+    """A checkpoint cannot be read, or belongs to another model."""
+
+
+class DataError(MiniAlexError, ValueError):
+    """A data set or an image is missing, damaged or not what it should be."""
+
+
+class TrainingError(MiniAlexError, ArithmeticError):
+    """Training cannot go on, or has learned nothing."""
+
+
+class RunError(MiniAlexError, ValueError):
+    """A run folder cannot be written, or does not hold what it should."""

@@ -1,0 +1,67 @@
+"""Differentiable functions of tensors: one file an operation, with its gradients and public function."""
+
+from minialex.operations.avg_pool2d import avg_pool2d
+from minialex.operations.batch_norm import batch_norm
+from minialex.operations.conv2d import conv2d
+from minialex.operations.cross_entropy import cross_entropy
+from minialex.operations.dropout import dropout
+from minialex.operations.elementwise import (
+    absolute,
+    add,
+    divide,
+    exp,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    sqrt,
+    subtract,
+    tanh,
+)
+from minialex.operations.layout import broadcast_to, flatten, getitem, reshape, transpose
+from minialex.operations.linear import linear
+from minialex.operations.local_response_norm import channel_window_sum, local_response_norm
+from minialex.operations.matmul import matmul
+from minialex.operations.max_pool2d import max_pool2d
+from minialex.operations.reduction import amax, mean, sum
+from minialex.operations.relu import relu
+from minialex.operations.softmax import log_softmax, softmax
+
+__all__ = [
+    "absolute",
+    "add",
+    "amax",
+    "avg_pool2d",
+    "batch_norm",
+    "broadcast_to",
+    "channel_window_sum",
+    "conv2d",
+    "cross_entropy",
+    "divide",
+    "dropout",
+    "exp",
+    "flatten",
+    "getitem",
+    "linear",
+    "local_response_norm",
+    "log",
+    "log_softmax",
+    "matmul",
+    "max_pool2d",
+    "maximum",
+    "mean",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "relu",
+    "reshape",
+    "softmax",
+    "sqrt",
+    "subtract",
+    "sum",
+    "tanh",
+    "transpose",
+]

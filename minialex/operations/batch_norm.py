@@ -1,0 +1,150 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minialex.autograd import Operation
+from minialex.errors import ShapeError
+from minialex.kernels import output_shape
+from minialex.tensor import Tensor, as_tensor
+
+
+class BatchNorm(Operation):
+    """With the statistics of the batch, which it leaves in `mean` and `var` (F,)."""
+
+    saved_inputs = (0, 1)
+
+    def __init__(self, axis: int, eps: float):
+        self.parameters = {"axis": axis, "eps": eps}
+
+    def forward(self, x, weight, bias):
+        y, self.mean, self.var = self.kernel("batch_norm.forward", x, weight, bias, **self.parameters)
+        return y
+
+    def backward(self, g):
+        x, weight = self.saved
+        return BatchNormBackward(self.mean, self.var, **self.parameters)(g, x, weight)
+
+
+class BatchNormBackward(Operation):
+    """gx = weight r P(g),  gw = sum(g h),  gb = sum(g)
+
+    with r = 1 / sqrt(var + eps), h = (x - mean) r, and P(v) = v - mean(v) - h mean(v h), the
+    projection that takes out of v what a change of mean and variance undoes. P is symmetric.
+    """
+
+    saved_inputs = (0, 1, 2)
+
+    def __init__(self, mean, var, axis: int, eps: float):
+        self.mean, self.var = mean, var
+        self.parameters = {"axis": axis, "eps": eps}
+
+    def forward(self, g, x, weight):
+        return self.kernel("batch_norm.backward", g, x, weight, self.mean, self.var, **self.parameters)
+
+    def backward(self, ux, uw, ub):
+        g, x, weight = self.saved
+        axis, eps = self.parameters["axis"], self.parameters["eps"]
+        others = tuple(i for i in range(x.ndim) if i != axis)
+        spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+        count = x.size // x.shape[axis]
+
+        def total(v):
+            return v.sum(others, keepdims=True)
+
+        def project(v):
+            return v - total(v) / count - h * (total(v * h) / count)
+
+        # r and h are computed from x again, in operations, so that their own derivatives count.
+        centred = x - total(x) / count
+        r = (total(centred * centred) / count + eps) ** -0.5
+        h = centred * r
+        w = weight.reshape(spread)
+        ux = _or_zeros(ux, x)
+        uw, ub = (_or_zeros(u, weight).reshape(spread) for u in (uw, ub))
+
+        projected = project(g)
+        of_g = w * r * project(ux) + uw * h + ub
+        of_h = uw * g - w * r * (ux * total(g * h) + g * total(ux * h)) / count
+        of_r = w * total(ux * projected)
+        of_x = r * project(of_h) - of_r * r * r * h / count
+        of_weight = total(r * ux * projected).reshape(weight.shape)
+        return of_g, of_x, of_weight
+
+
+def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    if gradient is not None:
+        return gradient
+    return Tensor(np.zeros(like.shape, like.dtype), device=like.device)
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean,
+    running_var,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    axis: int = 1,
+) -> Tensor:
+    """Normalise each feature to mean 0 and variance 1, then scale and shift it.
+
+    Ioffe and Szegedy 2015; the formulas stand in `minialex.kernels.batch_norm`. The signature is that
+    of ``torch.nn.functional.batch_norm``, with any axis as the feature axis.
+
+    Parameters
+    ----------
+    x : Tensor, any shape with F features along `axis`
+    running_mean, running_var : array (F,) or None
+        The statistics used at evaluation. Training moves them, in place, by `momentum` towards those
+        of the batch; the variance is made unbiased first (PyTorch; Keras keeps the biased one).
+    weight, bias : Tensor (F,), optional
+        1 and 0 if not given.
+    training : bool
+        Whether to use the statistics of the batch; without running ones they are always used.
+    momentum : float
+        How far the running statistics move; Keras calls 1 minus this its momentum.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    Tensor, in the shape of x
+
+    Raises
+    ------
+    ShapeError
+        If shapes do not fit, or a batch has fewer than two elements a feature to take a variance of.
+    """
+    output_shape(
+        "batch_norm", x.shape, None if weight is None else weight.shape,
+        None if bias is None else bias.shape, axis=axis,
+    )  # fmt: skip
+    axis %= x.ndim
+    features = x.shape[axis]
+    if weight is None:
+        weight = Tensor(np.ones(features, x.dtype), device=x.device)
+    if bias is None:
+        bias = Tensor(np.zeros(features, x.dtype), device=x.device)
+    weight, bias = as_tensor(weight, x), as_tensor(bias, x)
+    if not training and running_mean is not None:
+        spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+        scale = weight / np.sqrt(running_var.astype(x.dtype) + x.dtype.type(eps))
+        shift = bias - scale * running_mean.astype(x.dtype)
+        return x * scale.reshape(spread) + shift.reshape(spread)
+
+    count = x.size // max(1, features)
+    if count < 2:
+        raise ShapeError(
+            f"batch_norm: the input {x.shape} has {count} element(s) for each of {features} features; "
+            "training needs at least 2 to take a variance of"
+        )
+    operation = BatchNorm(axis, eps)
+    y = operation(x, weight, bias)
+    if running_mean is not None:
+        running_mean += momentum * (operation.mean - running_mean)
+        running_var += momentum * (operation.var * (count / (count - 1)) - running_var)
+    return y

@@ -1,0 +1,231 @@
+"""Arithmetic on tensors, element by element, with NumPy's broadcasting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minialex.autograd import Operation
+from minialex.kernels import output_shape
+from minialex.operations.reduction import sum_to
+from minialex.tensor import Tensor, as_tensor
+
+
+class _Binary(Operation):
+    name: str
+
+    def forward(self, a, b):
+        output_shape(self.name, a.shape, b.shape)
+        return self.kernel(f"{self.name}.forward", a, b)
+
+    def backward(self, g):
+        gradients = self.gradients(g)
+        return tuple(sum_to(gradients[i](), self.shapes[i]) if self.needs(i) else None for i in (0, 1))
+
+    def gradients(self, g):
+        """Two functions of no argument that give the gradients before broadcasting is undone."""
+        raise NotImplementedError
+
+
+class Add(_Binary):
+    name = "add"
+
+    def gradients(self, g):
+        return lambda: g, lambda: g
+
+
+class Subtract(_Binary):
+    name = "subtract"
+
+    def gradients(self, g):
+        return lambda: g, lambda: -g
+
+
+class Multiply(_Binary):
+    name = "multiply"
+    saved_inputs = (0, 1)
+
+    def gradients(self, g):
+        a, b = self.saved
+        return lambda: g * b, lambda: g * a
+
+
+class Divide(_Binary):
+    name = "divide"
+    saved_inputs = (0, 1)
+
+    def gradients(self, g):
+        a, b = self.saved
+        return lambda: g / b, lambda: -g * a / (b * b)
+
+
+class Maximum(_Binary):
+    """The gradient of a tie is shared by halves (PyTorch's convention)."""
+
+    name = "maximum"
+    saved_inputs = (0, 1)
+
+    def gradients(self, g):
+        share = self._share(*(t.data for t in self.saved))
+        return lambda: g * share, lambda: g * (1 - share)
+
+    @staticmethod
+    def _share(a, b):
+        """The part of the gradient that goes to a."""
+        return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
+
+
+class Minimum(Maximum):
+    name = "minimum"
+
+    @staticmethod
+    def _share(a, b):
+        return Maximum._share(-a, -b)
+
+
+class _Unary(Operation):
+    name: str
+
+    def forward(self, x):
+        return self.kernel(f"{self.name}.forward", x)
+
+
+class Negative(_Unary):
+    name = "negative"
+
+    def backward(self, g):
+        return (-g,)
+
+
+class Exp(_Unary):
+    name = "exp"
+    saved_outputs = (0,)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (g * y,)
+
+
+class Log(_Unary):
+    name = "log"
+    saved_inputs = (0,)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (g / x,)
+
+
+class Sqrt(_Unary):
+    name = "sqrt"
+    saved_outputs = (0,)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (g / (2 * y),)
+
+
+class Tanh(_Unary):
+    name = "tanh"
+    saved_outputs = (0,)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (g * (1 - y * y),)
+
+
+class Absolute(_Unary):
+    """The gradient at 0 is 0."""
+
+    name = "absolute"
+    saved_inputs = (0,)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (g * np.sign(x.data),)
+
+
+class Power(Operation):
+    saved_inputs = (0,)
+
+    def __init__(self, exponent):
+        self.exponent = exponent
+
+    def forward(self, x):
+        return self.kernel("power.forward", x, exponent=self.exponent)
+
+    def backward(self, g):
+        (x,) = self.saved
+        if self.exponent == 0:
+            return (g * 0,)
+        return (g * self.exponent * power(x, self.exponent - 1),)
+
+
+def _binary(operation, a, b) -> Tensor:
+    like = a if isinstance(a, Tensor) else b
+    return operation()(as_tensor(a, like), as_tensor(b, like))
+
+
+def add(a, b) -> Tensor:
+    """A + b."""
+    return _binary(Add, a, b)
+
+
+def subtract(a, b) -> Tensor:
+    """A - b."""
+    return _binary(Subtract, a, b)
+
+
+def multiply(a, b) -> Tensor:
+    """A * b."""
+    return _binary(Multiply, a, b)
+
+
+def divide(a, b) -> Tensor:
+    """A / b."""
+    return _binary(Divide, a, b)
+
+
+def maximum(a, b) -> Tensor:
+    """The larger of a and b."""
+    return _binary(Maximum, a, b)
+
+
+def minimum(a, b) -> Tensor:
+    """The smaller of a and b."""
+    return _binary(Minimum, a, b)
+
+
+def negative(x: Tensor) -> Tensor:
+    """-x."""
+    return Negative()(x)
+
+
+def exp(x: Tensor) -> Tensor:
+    """The exponential of x."""
+    return Exp()(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """The natural logarithm of x."""
+    return Log()(x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """The square root of x."""
+    return Sqrt()(x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent of x."""
+    return Tanh()(x)
+
+
+def absolute(x: Tensor) -> Tensor:
+    """The absolute value of x."""
+    return Absolute()(x)
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """X to the power of a number."""
+    if isinstance(exponent, Tensor):
+        raise TypeError("power takes a number as its exponent; write (exponent * x.log()).exp()")
+    return Power(exponent)(x)

@@ -1,0 +1,122 @@
+"""Operations that move no numbers: views of a tensor, and the gradients of those views."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minialex.autograd import Operation
+from minialex.errors import ShapeError
+from minialex.tensor import Tensor
+
+
+class Reshape(Operation):
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    def forward(self, x):
+        return x.reshape(self.shape)
+
+    def backward(self, g):
+        return (reshape(g, self.shapes[0]),)
+
+
+class Transpose(Operation):
+    def __init__(self, axes: tuple[int, ...]):
+        self.axes = axes
+
+    def forward(self, x):
+        return x.transpose(self.axes)
+
+    def backward(self, g):
+        return (transpose(g, tuple(int(i) for i in np.argsort(self.axes))),)
+
+
+class BroadcastTo(Operation):
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    def forward(self, x):
+        return np.broadcast_to(x, self.shape)
+
+    def backward(self, g):
+        from minialex.operations.reduction import sum_to  # each is the other's gradient
+
+        return (sum_to(g, self.shapes[0]),)
+
+
+class GetItem(Operation):
+    def __init__(self, index):
+        self.index = index
+
+    def forward(self, x):
+        return np.asarray(x[self.index])
+
+    def backward(self, g):
+        return (IndexAdd(self.index, self.shapes[0])(g),)
+
+
+class IndexAdd(Operation):
+    """The gradient of indexing: zeros of a shape, with the input added at the index."""
+
+    def __init__(self, index, shape: tuple[int, ...]):
+        self.index, self.shape = index, shape
+
+    def forward(self, g):
+        return self.kernel("index_add.forward", g, index=self.index, shape=self.shape)
+
+    def backward(self, u):
+        return (GetItem(self.index)(u),)
+
+
+def reshape(x: Tensor, *shape) -> Tensor:
+    """The same numbers in another shape; one length may be -1."""
+    shape = _items(shape)
+    known = math.prod(n for n in shape if n != -1)
+    resolved = tuple(x.size // known if n == -1 and known else n for n in shape)
+    if shape.count(-1) > 1 or math.prod(resolved) != x.size or min(resolved, default=0) < 0:
+        raise ShapeError(f"reshape: {x.shape} with {x.size} elements does not fit {shape}")
+    return Reshape(resolved)(x)
+
+
+def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
+    """Join the axes from start_dim to end_dim into one; by default all but the first (PyTorch's layer)."""
+    start, end = (d + x.ndim if d < 0 else d for d in (start_dim, end_dim))
+    if not 0 <= start <= end < x.ndim:
+        raise ShapeError(f"flatten: axes {start_dim} to {end_dim} are no range of shape {x.shape}")
+    return Reshape((*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))(x)
+
+
+def transpose(x: Tensor, *axes) -> Tensor:
+    """The axes in another order; reversed without arguments (NumPy's transpose)."""
+    axes = _items(axes) or tuple(reversed(range(x.ndim)))
+    positive = tuple(i + x.ndim if i < 0 else i for i in axes)
+    if sorted(positive) != list(range(x.ndim)):
+        raise ShapeError(f"transpose: {axes} is not an order of the axes of shape {x.shape}")
+    return Transpose(positive)(x)
+
+
+def broadcast_to(x: Tensor, *shape) -> Tensor:
+    """Repeat axes of length 1 to a shape, as a view."""
+    shape = _items(shape)
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"broadcast_to: shape {x.shape} cannot be repeated to {shape}")
+    return BroadcastTo(shape)(x)
+
+
+def getitem(x: Tensor, index) -> Tensor:
+    """x[index], with ints, slices, None, ... and integer or boolean arrays."""
+    items = index if isinstance(index, tuple) else (index,)
+    arrays = tuple(item.data if isinstance(item, Tensor) else item for item in items)
+    return GetItem(arrays)(x)
+
+
+def _items(arguments) -> tuple[int, ...]:
+    if len(arguments) == 1 and not isinstance(arguments[0], int):
+        arguments = arguments[0]
+    return tuple(arguments)

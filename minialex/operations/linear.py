@@ -1,0 +1,65 @@
+"""The fully connected layer. It and its two gradients are a closed family."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.kernels import output_shape
+from minialex.operations.reduction import sum
+from minialex.tensor import Tensor, as_tensor
+
+
+class Linear(Operation):
+    saved_inputs = (0, 1)
+
+    def forward(self, x, weight, bias):
+        output_shape("linear", x.shape, weight.shape, None if bias is None else bias.shape)
+        return self.kernel("linear.forward", x, weight, bias)
+
+    def backward(self, g):
+        x, weight = self.saved
+        gx = LinearInputGrad()(g, weight) if self.needs(0) else None
+        gw = LinearWeightGrad()(g, x) if self.needs(1) else None
+        gb = sum(g, 0) if self.needs(2) else None
+        return gx, gw, gb
+
+
+class LinearInputGrad(Operation):
+    saved_inputs = (0, 1)
+
+    def forward(self, g, weight):
+        return self.kernel("linear.input_grad", g, weight)
+
+    def backward(self, u):
+        g, weight = self.saved
+        gg = Linear()(u, weight, None) if self.needs(0) else None
+        gw = LinearWeightGrad()(g, u) if self.needs(1) else None
+        return gg, gw
+
+
+class LinearWeightGrad(Operation):
+    saved_inputs = (0, 1)
+
+    def forward(self, g, x):
+        return self.kernel("linear.weight_grad", g, x)
+
+    def backward(self, u):
+        g, x = self.saved
+        gg = Linear()(x, u, None) if self.needs(0) else None
+        gx = LinearInputGrad()(g, u) if self.needs(1) else None
+        return gg, gx
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X @ weight.T + bias.
+
+    Parameters
+    ----------
+    x : Tensor (N, I)
+    weight : Tensor (O, I)
+    bias : Tensor (O,), optional
+
+    Returns
+    -------
+    Tensor (N, O)
+    """
+    return Linear()(x, as_tensor(weight, x), None if bias is None else as_tensor(bias, x))

@@ -1,0 +1,107 @@
+"""Local response normalisation across channels, y = x * (k + alpha * S(x * x)) ** -beta."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.errors import ShapeError
+from minialex.kernels import output_shape
+from minialex.tensor import Tensor
+
+
+class LocalResponseNorm(Operation):
+    saved_inputs = (0,)
+
+    def __init__(self, size: int, alpha: float, beta: float, k: float):
+        self.parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+
+    def forward(self, x):
+        return self.kernel("local_response_norm.forward", x, **self.parameters)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (LocalResponseNormBackward(**self.parameters)(g, x),)
+
+
+class LocalResponseNormBackward(Operation):
+    """z = g p - 2 a b x S(g x q), where d = k + a S(x x), p = d**-b and q = d**-(b+1).
+
+    Its gradients for an upstream u follow from dp/dd = -b q, dq/dd = -(b+1) d**-(b+2) and from S
+    being symmetric, sum(u S(v)) = sum(S(u) v).
+    """
+
+    saved_inputs = (0, 1)
+
+    def __init__(self, size: int, alpha: float, beta: float, k: float):
+        self.parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+
+    def forward(self, g, x):
+        return self.kernel("local_response_norm.backward", g, x, **self.parameters)
+
+    def backward(self, u):
+        g, x = self.saved
+        gg = LocalResponseNormBackward(**self.parameters)(u, x) if self.needs(0) else None
+        return gg, self._gradient_of_x(u, g, x) if self.needs(1) else None
+
+    def _gradient_of_x(self, u, g, x):
+        a, b, k = (self.parameters[name] for name in ("alpha", "beta", "k"))
+
+        def s(v):
+            return channel_window_sum(v, self.parameters["size"])
+
+        d = k + a * s(x * x)
+        q = d ** (-b - 1)
+        first = x * s(u * g * q) + u * s(g * x * q) + g * q * s(u * x)
+        second = x * s(g * x * d ** (-b - 2) * s(u * x))
+        return -2 * a * b * first + 4 * a * a * b * (b + 1) * second
+
+
+class ChannelWindowSum(Operation):
+    """S, which is symmetric and so its own gradient."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def forward(self, x):
+        return self.kernel("channel_window_sum.forward", x, size=self.size)
+
+    def backward(self, g):
+        return (ChannelWindowSum(self.size)(g),)
+
+
+def channel_window_sum(x: Tensor, size: int) -> Tensor:
+    """The sum over the channels c - size//2 .. c + size//2 that exist; x (N, C, H, W), size odd."""
+    output_shape("channel_window_sum", x.shape, size=size)
+    return ChannelWindowSum(size)(x)
+
+
+def local_response_norm(
+    x: Tensor,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 2.0,
+    alpha_mode: str = "sum",
+) -> Tensor:
+    """Divide each cell by a power of the squares in its neighbouring channels.
+
+    Krizhevsky et al. 2012, section 3.3; the defaults are the paper's. The formula stands in
+    `minialex.kernels.local_response_norm`.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W)
+    size : int
+        How many channels a window holds: odd; it may exceed the channels.
+    alpha, beta, k : float
+    alpha_mode : "sum" or "mean"
+        ``"sum"`` multiplies alpha with the sum of squares (the paper, TensorFlow); ``"mean"``
+        divides alpha by `size` first (Caffe, PyTorch, ONNX).
+
+    Returns
+    -------
+    Tensor (N, C, H, W)
+    """
+    output_shape("local_response_norm", x.shape, size=size)
+    if alpha_mode not in ("sum", "mean"):
+        raise ShapeError(f'local_response_norm: alpha_mode={alpha_mode!r} should be "sum" or "mean"')
+    return LocalResponseNorm(size, alpha if alpha_mode == "sum" else alpha / size, beta, k)(x)

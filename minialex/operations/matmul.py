@@ -1,0 +1,27 @@
+"""The product of two matrices."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.kernels import output_shape
+from minialex.operations.layout import transpose
+from minialex.tensor import Tensor, as_tensor
+
+
+class MatMul(Operation):
+    saved_inputs = (0, 1)
+
+    def forward(self, a, b):
+        output_shape("matmul", a.shape, b.shape)
+        return self.kernel("matmul.forward", a, b)
+
+    def backward(self, g):
+        a, b = self.saved
+        ga = matmul(g, transpose(b)) if self.needs(0) else None
+        gb = matmul(transpose(a), g) if self.needs(1) else None
+        return ga, gb
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """A @ b for two matrices (M, K) and (K, N)."""
+    return MatMul()(a, as_tensor(b, a))

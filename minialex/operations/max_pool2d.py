@@ -1,0 +1,85 @@
+"""Max-pooling. Its gradient scatters to the winners' cells; scatter and gather are each other's gradient."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.kernels import output_shape
+from minialex.kernels.windows import pair, resolve_padding
+from minialex.tensor import Tensor
+
+
+class MaxPool2d(Operation):
+    def __init__(self, window: dict):
+        self.window = window
+
+    def forward(self, x):
+        y, self.winners = self.kernel("max_pool2d.forward", x, **self.window)
+        return y
+
+    def backward(self, g):
+        return (Scatter(self.winners, self.shapes[0][2:])(g),)
+
+    def release(self):
+        super().release()
+        self.winners = None
+
+
+class Scatter(Operation):
+    def __init__(self, winners, input_size):
+        self.winners, self.input_size = winners, input_size
+
+    def forward(self, g):
+        return self.kernel("max_pool2d.scatter", g, self.winners, input_size=self.input_size)
+
+    def backward(self, u):
+        return (Gather(self.winners)(u),)
+
+
+class Gather(Operation):
+    def __init__(self, winners):
+        self.winners = winners
+
+    def forward(self, x):
+        return self.kernel("max_pool2d.gather", x, self.winners)
+
+    def backward(self, g):
+        return (Scatter(self.winners, self.shapes[0][2:])(g),)
+
+
+def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False) -> Tensor:
+    """The largest cell of each window; the first one wins a tie.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W)
+    kernel_size, stride, dilation : int or (vertical, horizontal)
+        The stride is the kernel_size where it is None.
+    padding : as in `conv2d`
+        Padded cells never win.
+    ceil_mode : bool
+        Round the number of positions up; a window that would start in the padding is dropped.
+
+    Returns
+    -------
+    Tensor (N, C, P, Q)
+
+    Raises
+    ------
+    ShapeError
+        If a window does not fit, or holds nothing but padding.
+    """
+    output_shape(
+        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
+        dilation=dilation, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    kernel_size = pair(kernel_size, "kernel_size")
+    stride = kernel_size if stride is None else pair(stride, "stride")
+    dilation = pair(dilation, "dilation")
+    window = {
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "padding": resolve_padding(padding, x.shape[2:], kernel_size, stride, dilation),
+        "dilation": dilation,
+        "ceil_mode": bool(ceil_mode),
+    }
+    return MaxPool2d(window)(x)

@@ -1,0 +1,35 @@
+"""The rectified linear unit."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.tensor import Tensor
+
+
+class ReLU(Operation):
+    saved_outputs = (0,)
+
+    def forward(self, x):
+        return self.kernel("relu.forward", x)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (ReLUBackward(y.data)(g),)
+
+
+class ReLUBackward(Operation):
+    """g where y > 0, else 0: linear in g, and constant in y but for the kink."""
+
+    def __init__(self, y):
+        self.y = y
+
+    def forward(self, g):
+        return self.kernel("relu.backward", g, self.y)
+
+    def backward(self, u):
+        return (ReLUBackward(self.y)(u),)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0); its gradient at 0 is 0."""
+    return ReLU()(x)

@@ -1,0 +1,85 @@
+"""Softmax and its logarithm along an axis."""
+
+from __future__ import annotations
+
+from minialex.autograd import Operation
+from minialex.kernels import output_shape
+from minialex.tensor import Tensor
+
+
+class Softmax(Operation):
+    saved_outputs = (0,)
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, x):
+        return self.kernel("softmax.forward", x, axis=self.axis)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (SoftmaxBackward(self.axis)(g, y),)
+
+
+class SoftmaxBackward(Operation):
+    """z = y (g - sum(g y)), which is symmetric as a map of g."""
+
+    saved_inputs = (0, 1)
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, g, y):
+        return self.kernel("softmax.backward", g, y, axis=self.axis)
+
+    def backward(self, u):
+        g, y = self.saved
+        of_g = SoftmaxBackward(self.axis)(u, y)
+        inner = (g * y).sum(self.axis, keepdims=True)
+        of_y = u * (g - inner) - g * (u * y).sum(self.axis, keepdims=True)
+        return of_g, of_y
+
+
+class LogSoftmax(Operation):
+    saved_outputs = (0,)
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, x):
+        return self.kernel("log_softmax.forward", x, axis=self.axis)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (LogSoftmaxBackward(self.axis)(g, y),)
+
+
+class LogSoftmaxBackward(Operation):
+    """z = g - exp(y) sum(g)."""
+
+    saved_inputs = (0, 1)
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, g, y):
+        return self.kernel("log_softmax.backward", g, y, axis=self.axis)
+
+    def backward(self, u):
+        g, y = self.saved
+        share = u * y.exp()
+        of_g = u - share.sum(self.axis, keepdims=True)
+        of_y = -share * g.sum(self.axis, keepdims=True)
+        return of_g, of_y
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) divided by its sum along an axis, for any shape."""
+    output_shape("softmax", x.shape, axis=axis)
+    return Softmax(axis % x.ndim)(x)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """The logarithm of softmax along an axis, without the loss of precision of log(softmax(x))."""
+    output_shape("log_softmax", x.shape, axis=axis)
+    return LogSoftmax(axis % x.ndim)(x)

@@ -1,0 +1,42 @@
+"""Random numbers: one seed, from which everything follows.
+
+Initial weights are drawn from a NumPy generator. Dropout masks come from the counter-based Philox
+4x32-10 (see `minialex.kernels.dropout`): each call has the seed and its own number, the offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minialex.errors import MiniAlexError
+
+
+@dataclass
+class _State:
+    seed: int = 0
+    offset: int = 0
+    generator: np.random.Generator = field(default_factory=lambda: np.random.Generator(np.random.PCG64(0)))
+
+
+_state = _State()
+
+
+def manual_seed(seed: int) -> None:
+    """Start all random numbers anew from a seed, 0 <= seed < 2**64."""
+    global _state
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise MiniAlexError(f"seed={seed!r} should be an int, 0 to 2**64 - 1")
+    _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
+
+
+def generator() -> np.random.Generator:
+    """The generator of initial weights."""
+    return _state.generator
+
+
+def next_stream() -> tuple[int, int]:
+    """The (seed, offset) of the next dropout mask."""
+    _state.offset += 1
+    return _state.seed, _state.offset - 1
