@@ -1,0 +1,64 @@
+"""The named networks: `create_model`, `list_models`, and how large they are."""
+
+from __future__ import annotations
+
+import difflib
+
+from minialex.errors import ModelError
+from minialex.models.alexnet import ARCHITECTURES
+from minialex.models.architecture import Architecture, Network
+from minialex.models.summary import LayerSummary, Summary, summarise
+from minialex.nn.init import initialise
+
+__all__ = [
+    "Architecture",
+    "LayerSummary",
+    "Network",
+    "Summary",
+    "create_model",
+    "get_architecture",
+    "list_models",
+    "summarise",
+]
+
+_BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows."""
+    return sorted(_BY_NAME)
+
+
+def get_architecture(name: str) -> Architecture:
+    """The description of a model; `ModelError`, with the nearest name, if there is none."""
+    if name not in _BY_NAME:
+        near = difflib.get_close_matches(str(name), _BY_NAME, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ModelError(f"model {name!r} is unknown; {hint}There are: {', '.join(list_models())}")
+    return _BY_NAME[name]
+
+
+def create_model(name: str, num_classes: int | None = None) -> Network:
+    """Build a named network and draw its weights; `minialex.manual_seed` makes them repeatable.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_models`.
+    num_classes : int, optional
+        The outputs of the last layer; the model's own number if not given.
+
+    Returns
+    -------
+    Network
+        In training mode. It takes images (N, C, H, W) and gives logits (N, num_classes).
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, or the number of classes is not a positive int.
+    """
+    architecture = get_architecture(name)
+    network = architecture.build(num_classes)
+    initialise(network, architecture.initialiser)
+    return network

@@ -1,0 +1,119 @@
+"""What a network consists of: per layer its output shape, parameters, products and memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from minialex import nn
+from minialex.errors import ModelError
+from minialex.models.architecture import Network, Shape
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer.
+
+    Attributes
+    ----------
+    name, kind : str
+        Such as ``conv1`` and ``Conv2d``.
+    output_shape : tuple of int
+        With the batch as its first axis.
+    parameters : int
+        Trained ones and running statistics.
+    trainable_parameters : int
+        Those that are trained.
+    macs : int
+        Multiply-accumulate operations of a forward pass of the batch, in convolutions and dense layers
+        (one counts as two floating-point operations).
+    activation_bytes : int
+        The memory of its output in float32.
+    """
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    trainable_parameters: int
+    macs: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network for a batch of images: its layers and their totals."""
+
+    model: str
+    input_shape: Shape
+    layers: tuple[LayerSummary, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def trainable_parameters(self) -> int:
+        return sum(layer.trainable_parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    def to_dict(self) -> dict:
+        """The summary in types that JSON has."""
+        return {
+            "model": self.model,
+            "input_shape": list(self.input_shape),
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable_parameters,
+            "macs": self.macs,
+            "activation_bytes": self.activation_bytes,
+            "layers": [asdict(layer) | {"output_shape": list(layer.output_shape)} for layer in self.layers],
+        }
+
+
+def summarise(network: Network, batch: int = 1, input_size: tuple[int, int] | None = None) -> Summary:
+    """Summarise a network for a batch of images, of its own size if no other is given.
+
+    Raises
+    ------
+    ModelError
+        If the size does not fit, or the batch is not a positive int.
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ModelError(f"batch={batch!r} should be a positive int")
+    architecture = network.architecture
+    image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))
+    architecture.require_fit(image)
+    shape = (batch, *image)
+    layers = []
+    for row, (name, module) in zip(architecture.layers, network.named_children(), strict=True):
+        with nn.init.deferred():
+            _, shape = row.make(shape, network.num_classes)
+        trained = [p for p in module.parameters() if p.requires_grad]
+        stored = sum(p.size for p in module.parameters()) + sum(b.size for b in module.buffers())
+        layers.append(
+            LayerSummary(
+                name=name,
+                kind=type(module).__name__,
+                output_shape=shape,
+                parameters=stored,
+                trainable_parameters=sum(p.size for p in trained),
+                macs=_macs(module, shape),
+                activation_bytes=4 * math.prod(shape),
+            )
+        )
+    return Summary(architecture.name, (batch, *image), tuple(layers))
+
+
+def _macs(module: nn.Module, output: Shape) -> int:
+    if isinstance(module, nn.Conv2d):
+        return math.prod(output) * math.prod(module.weight.shape[1:])
+    if isinstance(module, nn.Linear):
+        return math.prod(output) * module.in_features
+    return 0

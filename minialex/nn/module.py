@@ -1,0 +1,207 @@
+"""Modules: layers and networks that hold parameters, under the names of ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from minialex.errors import CheckpointError
+from minialex.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that a module trains. Assigned to an attribute of a module, it becomes one of its own."""
+
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad: bool = True, device: str = "cpu"):
+        super().__init__(data, requires_grad, device)
+
+
+class Module:
+    """A layer, or a network of layers.
+
+    A subclass sets parameters, buffers and other modules as attributes, after ``super().__init__()``,
+    and defines ``forward``.
+    """
+
+    def __init__(self):
+        self._parameters: dict[str, Parameter | None] = {}
+        self._buffers: dict[str, np.ndarray] = {}
+        self._modules: dict[str, Module] = {}
+        self.training = True
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} should define forward")
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        return self.forward(*inputs)
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Parameter | Module) and "_parameters" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+        if isinstance(value, Parameter) or (value is None and name in self._own("_parameters")):
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._modules[name] = value
+        elif name in self._own("_buffers"):
+            self._buffers[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name):
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if name in self._own(kind):
+                return self._own(kind)[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _own(self, kind: str) -> dict:
+        return self.__dict__.get(kind, {})
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter, or None for one that this module goes without (a bias)."""
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, array: np.ndarray) -> None:
+        """Add an array that is saved with the module but not trained (running statistics)."""
+        self._buffers[name] = array
+
+    # What it is made of
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._modules.items()
+
+    def children(self) -> Iterator[Module]:
+        yield from self._modules.values()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """The module itself, named "", and all below it with their dotted names."""
+        yield prefix, self
+        for name, module in self._modules.items():
+            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def _named(self, kind: str):
+        for prefix, module in self.named_modules():
+            for name, value in module.__dict__[kind].items():
+                if value is not None:
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its dotted name, such as ``conv1.weight``."""
+        return self._named("_parameters")
+
+    def parameters(self) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Every buffer with its dotted name, such as ``bn1.running_mean``."""
+        return self._named("_buffers")
+
+    def buffers(self) -> Iterator[np.ndarray]:
+        for _, array in self.named_buffers():
+            yield array
+
+    # What is done to all of it
+
+    def train(self, training: bool = True) -> Module:
+        """Set this module and all below it to training (or, with False, to evaluation)."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Module:
+        """Set this module and all below it to evaluation: no dropout, running statistics."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Freeze (False) or train (True) all parameters."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def apply(self, function: Callable[[Module], None]) -> Module:
+        """Call a function on every module, from the leaves up."""
+        for module in self.children():
+            module.apply(function)
+        function(self)
+        return self
+
+    def astype(self, dtype) -> Module:
+        """Convert every parameter and buffer, in place, to float32 or float64."""
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    parameter.data, parameter.grad = parameter.data.astype(dtype), None
+            for name, array in module._buffers.items():
+                module._buffers[name] = array.astype(dtype)
+        return self
+
+    # Saving and loading
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Parameters and buffers by name, as NumPy arrays that share the module's memory on the cpu."""
+        state = {name: parameter.numpy() for name, parameter in self.named_parameters()}
+        return state | dict(self.named_buffers())
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
+        """Copy values into parameters and buffers; either all of them or, on an error, none.
+
+        Parameters
+        ----------
+        state : mapping from name to array or Tensor
+            Floating-point values are converted to the dtype of the parameter.
+        strict : bool
+            Whether names missing from or unexpected in `state` are an error.
+
+        Raises
+        ------
+        CheckpointError
+            With every missing, unexpected and mis-shaped entry.
+        """
+        own = self.state_dict()
+        arrays = {name: np.asarray(getattr(value, "data", value)) for name, value in state.items()}
+        problems = []
+        if strict:
+            missing = [name for name in own if name not in arrays]
+            unexpected = [name for name in arrays if name not in own]
+            problems += [f"missing: {', '.join(missing)}"] if missing else []
+            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        shapes = [
+            f"{name} {arrays[name].shape} instead of {array.shape}"
+            for name, array in own.items()
+            if name in arrays and arrays[name].shape != array.shape
+        ]
+        problems += [f"wrong shape: {', '.join(shapes)}"] if shapes else []
+        kinds = [name for name in own if name in arrays and arrays[name].dtype.kind != "f"]
+        problems += [f"not floating-point: {', '.join(kinds)}"] if kinds else []
+        if problems:
+            raise CheckpointError(f"the state does not fit {self._title()}; " + "; ".join(problems))
+        for name, array in own.items():
+            if name in arrays:
+                array[...] = arrays[name]
+
+    def _title(self) -> str:
+        return type(self).__name__
+
+    # Printing
+
+    def extra_repr(self) -> str:
+        """The module's parameters for its one line of print."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}({self.extra_repr()}"]
+        for name, module in self._modules.items():
+            lines.append(f"  ({name}): " + repr(module).replace("\n", "\n  "))
+        return "\n".join([*lines, ")"]) if self._modules else lines[0] + ")"

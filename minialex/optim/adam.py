@@ -1,0 +1,84 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from minialex import kernels
+from minialex.errors import MiniAlexError
+from minialex.optim.optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015); the formulas stand in `minialex.kernels.adam`.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or groups; see `Optimizer`.
+    lr : float
+        The learning rate.
+    betas : (float, float)
+        The decay rates of the two moments.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        The factor of an L2 penalty, added to the gradient.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def check(self, options: dict) -> None:
+        super().check(options)
+        if not all(0 <= beta < 1 for beta in options["betas"]):
+            raise MiniAlexError(f"betas={options['betas']!r} should each be 0 or more, and below 1")
+        if not options["eps"] > 0:
+            raise MiniAlexError(f"eps={options['eps']!r} should be above 0")
+
+    def update(self, p, state, options) -> None:
+        if not state:
+            state.update(step=0, m=np.zeros_like(p.data), v=np.zeros_like(p.data))
+        state["step"] += 1
+        kernels.run(
+            "adam.update",
+            p.device,
+            p.data,
+            p.grad.data,
+            state["m"],
+            state["v"],
+            lr=options["lr"],
+            beta1=options["betas"][0],
+            beta2=options["betas"][1],
+            eps=options["eps"],
+            weight_decay=options["weight_decay"],
+            decoupled=self.decoupled,
+            step=state["step"],
+        )
+
+
+class AdamW(Adam):
+    """Adam with weight decay that is not part of the gradient (Loshchilov and Hutter 2019)."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)

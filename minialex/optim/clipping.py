@@ -1,0 +1,53 @@
+"""Limiting gradients before a step, under the names of ``torch.nn.utils``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minialex.errors import MiniAlexError
+from minialex.tensor import Tensor
+
+
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients, in place, so that their joint Euclidean norm is at most max_norm.
+
+    Pascanu et al. 2013, algorithm 1. The norm is taken in float64.
+
+    Returns
+    -------
+    float
+        The norm before.
+
+    Raises
+    ------
+    MiniAlexError
+        If max_norm is not positive, or the norm is not finite: scaling would spread the NaN.
+    """
+    _require_positive("max_norm", max_norm)
+    gradients = _gradients(parameters)
+    norm = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in gradients))
+    if not math.isfinite(norm):
+        raise MiniAlexError(f"the norm of the gradients is {norm}; lower the learning rate")
+    if norm > max_norm:
+        for g in gradients:
+            g *= max_norm / norm
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
+    """Limit every element of the gradients, in place, to -clip_value .. clip_value."""
+    _require_positive("clip_value", clip_value)
+    for g in _gradients(parameters):
+        np.clip(g, -clip_value, clip_value, out=g)
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
+    return [p.grad.data for p in parameters if p.grad is not None]
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise MiniAlexError(f"{name}={value!r} should be above 0")

@@ -1,0 +1,160 @@
+"""Schedules of the learning rate, under the names of ``torch.optim.lr_scheduler``.
+
+A schedule gives the rate as a function of the number of steps taken, which may be batches or epochs: it
+counts its own calls. As that number is all of its state, `seek` puts it anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from minialex.errors import MiniAlexError
+from minialex.optim.optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base of the schedules: sets every group's ``lr`` from its first one and the number of steps."""
+
+    def __init__(self, optimizer: Optimizer):
+        self.optimizer = optimizer
+        self.seek(0)
+
+    def rate(self, initial: float, step: int) -> float:
+        """The rate after a number of steps, for a group that starts with `initial`."""
+        raise NotImplementedError(f"{type(self).__name__} should define rate")
+
+    def step(self) -> None:
+        """Count one step and set the rates."""
+        self.seek(self.last_step + 1)
+
+    def seek(self, step: int) -> None:
+        """Set the rates as after a number of steps."""
+        self.last_step = step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(group["initial_lr"], step)
+
+
+class StepLR(LRScheduler):
+    """Multiply by gamma every step_size steps."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
+        self.step_size, self.gamma = _positive("step_size", step_size), gamma
+        super().__init__(optimizer)
+
+    def rate(self, initial, step):
+        return initial * self.gamma ** (step // self.step_size)
+
+
+class MultiStepLR(LRScheduler):
+    """Multiply by gamma at each of the milestones."""
+
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1):
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer)
+
+    def rate(self, initial, step):
+        return initial * self.gamma ** bisect_right(self.milestones, step)
+
+
+class ExponentialLR(LRScheduler):
+    """Multiply by gamma at every step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float):
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def rate(self, initial, step):
+        return initial * self.gamma**step
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine from the first rate down to eta_min in T_max steps, and eta_min from then on.
+
+    Loshchilov and Hutter 2017, equation 5, without restarts. PyTorch's version rises again after T_max.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
+        self.T_max, self.eta_min = _positive("T_max", T_max), eta_min
+        super().__init__(optimizer)
+
+    def rate(self, initial, step):
+        share = min(step / self.T_max, 1.0)
+        return self.eta_min + (initial - self.eta_min) * (1 + math.cos(math.pi * share)) / 2
+
+
+class WarmupLR(LRScheduler):
+    """Rise in equal steps to the first rate, then follow another schedule, or stay.
+
+    The first of `warmup_steps` steps has the rate initial / (warmup_steps + 1), so that none is wasted at 0.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup_steps: int, after: LRScheduler | None = None):
+        self.warmup_steps, self.after = _positive("warmup_steps", warmup_steps), after
+        super().__init__(optimizer)
+
+    def rate(self, initial, step):
+        if step < self.warmup_steps:
+            return initial * (step + 1) / (self.warmup_steps + 1)
+        return self.after.rate(initial, step - self.warmup_steps) if self.after else initial
+
+
+class ReduceLROnPlateau:
+    """Multiply by factor when a metric has not improved for more than `patience` steps.
+
+    The paper divides by 10 "when the validation error rate stopped improving" (section 5).
+
+    Parameters
+    ----------
+    mode : "min" or "max"
+        Whether smaller or larger is better.
+    factor : float
+    patience : int
+        How many steps without an improvement are let pass.
+    threshold : float
+        The relative change that counts as an improvement.
+    min_lr : float
+        No group falls below.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        min_lr: float = 0.0,
+    ):
+        if mode not in ("min", "max"):
+            raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
+        if not 0 < factor < 1:
+            raise MiniAlexError(f"factor={factor!r} should be above 0 and below 1")
+        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
+        self.threshold, self.min_lr = threshold, min_lr
+        self.best: float | None = None
+        self.waited = 0
+
+    def step(self, metric: float) -> None:
+        """Look at a new value of the metric. A NaN is no improvement."""
+        if self._improves(metric):
+            self.best, self.waited = metric, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.waited = 0
+            for group in self.optimizer.param_groups:
+                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+
+    def _improves(self, metric: float) -> bool:
+        if self.best is None:
+            return not math.isnan(metric)
+        margin = self.threshold * abs(self.best)
+        return metric < self.best - margin if self.mode == "min" else metric > self.best + margin
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise MiniAlexError(f"{name}={value!r} should be a positive int")
+    return value

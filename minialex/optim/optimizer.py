@@ -1,0 +1,137 @@
+"""What every optimiser shares: parameter groups and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from minialex.errors import CheckpointError, MiniAlexError
+from minialex.tensor import Tensor
+
+
+class Optimizer:
+    """Base of the optimisers, under the names of ``torch.optim.Optimizer``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        The parameters, or groups of them: dictionaries with ``"params"`` and the options in which
+        the group differs, such as ``"lr"`` and ``"weight_decay"``.
+    defaults : dict
+        The options of groups that do not set them.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        The groups with all of their options, which schedules change.
+    state : dict
+        For each parameter, by its place in the groups, a dictionary of arrays and numbers.
+
+    Raises
+    ------
+    MiniAlexError
+        If there is no parameter, one is given twice, or a group has an unknown or impossible option.
+    """
+
+    def __init__(self, params: Iterable, defaults: dict):
+        entries = list(params)
+        if not entries:
+            raise MiniAlexError("params is empty: there is nothing to optimise")
+        groups = entries if isinstance(entries[0], dict) else [{"params": entries}]
+        self.defaults = defaults
+        self.param_groups: list[dict] = []
+        self.state: dict[int, dict] = {}
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict) -> None:
+        """Add a group of parameters with options of its own."""
+        unknown = set(group) - {"params", *self.defaults}
+        if unknown:
+            raise MiniAlexError(
+                f"a parameter group has the unknown option(s) {', '.join(sorted(unknown))}; "
+                f"there are: {', '.join(self.defaults)}"
+            )
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        known = {id(p) for p in self.parameters()}
+        for p in params:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                raise MiniAlexError(f"{p!r} is not a parameter: only leaf tensors can be optimised")
+            if id(p) in known:
+                raise MiniAlexError(f"a parameter of shape {p.shape} is given twice")
+            known.add(id(p))
+        complete = {**self.defaults, **group, "params": params}
+        self.check(complete)
+        complete["initial_lr"] = complete["lr"]
+        self.param_groups.append(complete)
+
+    def check(self, options: dict) -> None:
+        """Raise `MiniAlexError` if an option of a group is out of range."""
+        for name in ("lr", "weight_decay"):
+            if not (np.isfinite(options[name]) and options[name] >= 0):
+                raise MiniAlexError(f"{name}={options[name]!r} should be a number, 0 or more")
+
+    def parameters(self) -> list[Tensor]:
+        """All parameters, in the order of the groups."""
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def step(self) -> None:
+        """Update, in place, every parameter that has a gradient."""
+        index = 0
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self.update(p, self.state.setdefault(index, {}), group)
+                index += 1
+
+    def update(self, p: Tensor, state: dict, options: dict) -> None:
+        raise NotImplementedError(f"{type(self).__name__} should define update")
+
+    def state_dict(self) -> dict:
+        """The state and the options, as ``torch.optim`` lays them out; arrays are not copied."""
+        groups, start = [], 0
+        for group in self.param_groups:
+            numbers = list(range(start, start + len(group["params"])))
+            groups.append({**group, "params": numbers})
+            start += len(numbers)
+        return {"state": {i: dict(state) for i, state in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, saved: Mapping) -> None:
+        """Take over what `state_dict` gave; the groups must hold as many parameters.
+
+        Raises
+        ------
+        CheckpointError
+            If the groups, or the shape of an array, do not fit; nothing is changed then.
+        """
+        groups, state = saved["param_groups"], saved["state"]
+        own = [len(group["params"]) for group in self.param_groups]
+        if [len(group["params"]) for group in groups] != own:
+            raise CheckpointError(
+                f"the optimiser has groups of {own} parameters, the saved state of "
+                f"{[len(group['params']) for group in groups]}"
+            )
+        params = self.parameters()
+        for i, entry in state.items():
+            for name, value in entry.items():
+                if isinstance(value, np.ndarray) and value.shape != params[i].shape:
+                    raise CheckpointError(
+                        f"the saved {name} of parameter {i} has shape {value.shape}, "
+                        f"the parameter {params[i].shape}"
+                    )
+        self.state = {
+            i: {
+                name: value.astype(params[i].dtype) if isinstance(value, np.ndarray) else value
+                for name, value in entry.items()
+            }
+            for i, entry in state.items()
+        }
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            group.update({name: value for name, value in loaded.items() if name != "params"})

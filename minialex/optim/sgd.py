@@ -1,0 +1,62 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from minialex import kernels
+from minialex.errors import MiniAlexError
+from minialex.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum; the formulas stand in `minialex.kernels.sgd`.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or groups; see `Optimizer`.
+    lr : float
+        The learning rate.
+    momentum : float
+        0 <= momentum < 1; 0.9 in the paper.
+    weight_decay : float
+        The factor of an L2 penalty; 5e-4 in the paper.
+    nesterov : bool
+        Nesterov's momentum, in the form of Sutskever et al. 2013 that PyTorch and Keras use.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ):
+        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(params, options)
+
+    def check(self, options: dict) -> None:
+        super().check(options)
+        if not 0 <= options["momentum"] < 1:
+            raise MiniAlexError(f"momentum={options['momentum']!r} should be 0 or more, and below 1")
+        if options["nesterov"] and not options["momentum"]:
+            raise MiniAlexError("nesterov=True needs a momentum above 0")
+
+    def update(self, p, state, options) -> None:
+        if options["momentum"] and "velocity" not in state:
+            state["velocity"] = np.zeros_like(p.data)
+        kernels.run(
+            "sgd.update",
+            p.device,
+            p.data,
+            p.grad.data,
+            state.get("velocity"),
+            lr=options["lr"],
+            momentum=options["momentum"],
+            weight_decay=options["weight_decay"],
+            nesterov=options["nesterov"],
+        )
