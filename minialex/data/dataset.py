@@ -1,0 +1,193 @@
+"""What a data set is, and the one that holds its images in an array."""
+
+import reprlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from minialex.errors import DataError
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled images of one size, found by their number.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The class names; a label is an index into them.
+    name : str
+        What to call the data set in a report.
+
+    Notes
+    -----
+    A data set may also have `batch(indices) -> (images, labels)`, as `ArrayDataset` does; the
+    loader then asks for a whole batch at once.
+    """
+
+    classes: tuple[str, ...]
+    name: str
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Return one image, uint8 of shape (C, H, W), and its label."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ArrayDataset:
+    """Labelled images in memory.
+
+    The arrays are kept as read-only views where they already have the right type: nothing is
+    copied, so do not change the arrays that were passed in.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (N, C, H, W). N may be 0; C, H and W may not.
+    labels : numpy.ndarray
+        Any integer type, shape (N,), from 0 to len(classes) - 1; kept as int64.
+    classes : tuple or list of str
+        The class names, all different; kept as a tuple.
+    name : str
+        What to call the data set in a report.
+
+    Raises
+    ------
+    DataError
+        If an argument is not as described.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self):
+        images = _checked_images(self.images)
+        classes = _checked_classes(self.classes)
+        labels = _checked_labels(self.labels, len(images), len(classes))
+        if not isinstance(self.name, str) or not self.name:
+            raise DataError(f"name must be a non-empty string, got {reprlib.repr(self.name)}")
+        # The usual assignment is what a frozen dataclass forbids.
+        object.__setattr__(self, "images", _read_only(images))
+        object.__setattr__(self, "labels", _read_only(labels))
+        object.__setattr__(self, "classes", classes)
+
+    def __len__(self) -> int:
+        """Return N, the number of images."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Return one image, a read-only view of shape (C, H, W), and its label.
+
+        Raises
+        ------
+        IndexError
+            If there is no such image: what Python's iteration over a sequence ends on.
+        """
+        return self.images[index], int(self.labels[index])
+
+    def __repr__(self) -> str:
+        """Name, number, shape and classes on one line."""
+        shape = " x ".join(map(str, self.images.shape[1:]))
+        return f"<ArrayDataset {self.name}: {len(self):,} of {shape}, {len(self.classes)} classes>"
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of the images and labels with these numbers, in this order.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Shape (M,), each from 0 to N - 1; repeats are allowed.
+
+        Returns
+        -------
+        images : numpy.ndarray
+            uint8, shape (M, C, H, W).
+        labels : numpy.ndarray
+            int64, shape (M,).
+
+        Raises
+        ------
+        DataError
+            If the indices are not integers, not one-dimensional or out of range.
+        """
+        indices = np.asarray(indices)
+        if indices.size == 0:
+            # An empty list becomes a float array.
+            indices = indices.astype(np.int64)
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise DataError(
+                "indices must be a one-dimensional array of integers, "
+                f"got {indices.dtype} of shape {indices.shape}"
+            )
+        if indices.size and not (indices.min() >= 0 and indices.max() < len(self)):
+            raise DataError(
+                f"indices must be from 0 to {len(self) - 1:,} for data set {self.name}, "
+                f"got {indices.min():,} to {indices.max():,}"
+            )
+        return self.images[indices], self.labels[indices]
+
+    def subset(self, indices: Sequence[int] | np.ndarray, name: str | None = None) -> "ArrayDataset":
+        """Return a data set of the images with these numbers, in this order.
+
+        It has copies of the images, all the classes, and this data set's name unless told another.
+
+        Raises
+        ------
+        DataError
+            As `batch` does.
+        """
+        images, labels = self.batch(indices)
+        return ArrayDataset(images, labels, self.classes, self.name if name is None else name)
+
+
+def _checked_images(images: object) -> np.ndarray:
+    is_array = isinstance(images, np.ndarray)
+    if not is_array or images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+        given = f"{images.dtype} of shape {images.shape}" if is_array else type(images).__name__
+        raise DataError(
+            f"images must be a uint8 array of shape (N, C, H, W) with C, H and W at least 1, got {given}"
+        )
+    return images
+
+
+def _checked_classes(classes: object) -> tuple[str, ...]:
+    if (
+        not isinstance(classes, tuple | list)
+        or not classes
+        or not all(isinstance(each, str) and each for each in classes)
+    ):
+        raise DataError(
+            f"classes must be a tuple or list of one or more non-empty strings, got {reprlib.repr(classes)}"
+        )
+    repeated = next((each for each, count in Counter(classes).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(f"classes must all be different, got {repeated!r} more than once")
+    return tuple(classes)
+
+
+def _checked_labels(labels: object, images: int, classes: int) -> np.ndarray:
+    is_array = isinstance(labels, np.ndarray)
+    if not is_array or labels.dtype.kind not in "iu" or labels.ndim != 1:
+        given = f"{labels.dtype} of shape {labels.shape}" if is_array else type(labels).__name__
+        raise DataError(f"labels must be an integer array of shape (N,), got {given}")
+    if len(labels) != images:
+        raise DataError(f"labels must be as many as images, got {len(labels):,} labels and {images:,} images")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise DataError(
+            f"labels must be from 0 to {classes - 1} for {classes} classes, "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

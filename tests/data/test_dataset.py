@@ -1,0 +1,142 @@
+"""`ArrayDataset`: what it holds, refuses and hands out."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.data import ArrayDataset, Dataset
+from minialex.errors import DataError
+
+IMAGES = np.arange(5 * 2 * 3 * 4, dtype=np.uint8).reshape(5, 2, 3, 4)
+LABELS = np.array([2, 0, 1, 1, 2])
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture
+def dataset():
+    return ArrayDataset(IMAGES, LABELS, CLASSES, "zoo")
+
+
+def test_it_is_a_dataset(dataset):
+    assert isinstance(dataset, Dataset)
+    assert len(dataset) == 5
+    image, label = dataset[3]
+    assert image.dtype == np.uint8
+    assert image.shape == (2, 3, 4)
+    assert image.ravel().tolist() == list(range(72, 96))
+    assert label == 1
+    assert type(label) is int
+    assert repr(dataset) == "<ArrayDataset zoo: 5 of 2 x 3 x 4, 3 classes>"
+
+
+def test_iteration_ends(dataset):
+    assert [label for _, label in dataset] == [2, 0, 1, 1, 2]
+
+
+def test_arrays_are_read_only_and_the_callers_stay_writable(dataset):
+    images = IMAGES.copy()
+    dataset = ArrayDataset(images, LABELS, list(CLASSES), "zoo")
+    assert dataset.classes == CLASSES
+    for array in (dataset.images, dataset.labels, dataset[0][0]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    with pytest.raises(AttributeError):
+        dataset.labels = LABELS
+    assert images.flags.writeable
+    assert np.shares_memory(images, dataset.images)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_labels_of_any_integer_type_become_int64(dtype):
+    dataset = ArrayDataset(IMAGES, LABELS.astype(dtype), CLASSES, "zoo")
+    assert dataset.labels.dtype == np.int64
+    assert dataset.labels.tolist() == [2, 0, 1, 1, 2]
+
+
+def test_a_dataset_may_be_empty():
+    dataset = ArrayDataset(IMAGES[:0], LABELS[:0], CLASSES, "none")
+    assert len(dataset) == 0
+    images, labels = dataset.batch([])
+    assert images.shape == (0, 2, 3, 4)
+    assert labels.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("images", IMAGES.astype(np.float32), "images must be a uint8 array.*got float32"),
+        ("images", IMAGES[:, 0], r"got uint8 of shape \(5, 3, 4\)"),
+        ("images", IMAGES[:, :, :0], r"at least 1, got uint8 of shape \(5, 2, 0, 4\)"),
+        ("images", IMAGES.tolist(), "got list"),
+        ("labels", LABELS.astype(float), "labels must be an integer array.*got float64"),
+        ("labels", LABELS > 0, "labels must be an integer array.*got bool"),
+        ("labels", LABELS[:, None], r"got int64 of shape \(5, 1\)"),
+        ("labels", LABELS.tolist(), "got list"),
+        ("labels", LABELS[:4], "got 4 labels and 5 images"),
+        ("labels", LABELS + 1, "labels must be from 0 to 2 for 3 classes, got 1 to 3"),
+        ("labels", LABELS - 1, "labels must be from 0 to 2 for 3 classes, got -1 to 1"),
+        ("classes", (), "one or more non-empty strings"),
+        ("classes", "abc", "classes must be a tuple or list"),
+        ("classes", ("ant", "", "cat"), "non-empty strings"),
+        ("classes", ("ant", 2, "cat"), "non-empty strings"),
+        ("classes", ("ant", "cat", "cat"), "must all be different, got 'cat' more than once"),
+        ("name", "", "name must be a non-empty string"),
+        ("name", None, "name must be a non-empty string, got None"),
+    ],
+)
+def test_a_wrong_argument_is_refused(argument, value, message):
+    arguments = {"images": IMAGES, "labels": LABELS, "classes": CLASSES, "name": "zoo"}
+    with pytest.raises(DataError, match=message):
+        ArrayDataset(**arguments | {argument: value})
+
+
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_batch_has_the_samples_in_the_order_asked_for(indices):
+    dataset = ArrayDataset(IMAGES, LABELS, CLASSES, "zoo")
+    images, labels = dataset.batch(indices)
+    assert images.shape == (len(indices), 2, 3, 4)
+    assert labels.dtype == np.int64
+    for position, index in enumerate(indices):
+        assert images[position].tolist() == IMAGES[index].tolist()
+        assert labels[position] == LABELS[index]
+
+
+def test_batch_is_a_copy(dataset):
+    images, labels = dataset.batch(np.array([0, 1]))
+    images[:] = 0
+    labels[:] = 0
+    assert dataset.images[1].max() > 0
+    assert dataset.labels[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([0, 5], "indices must be from 0 to 4 for data set zoo, got 0 to 5"),
+        ([-1], "got -1 to -1"),
+        ([0.0, 1.0], "one-dimensional array of integers, got float64"),
+        ([True, False], "got bool"),
+        ([[0, 1]], r"shape \(1, 2\)"),
+        (3, r"shape \(\)"),
+    ],
+)
+def test_wrong_indices_are_refused(dataset, indices, message):
+    with pytest.raises(DataError, match=message):
+        dataset.batch(indices)
+    with pytest.raises(DataError, match=message):
+        dataset.subset(indices)
+
+
+def test_subset_keeps_the_classes(dataset):
+    subset = dataset.subset([4, 2])
+    assert subset.labels.tolist() == [2, 1]
+    assert subset.images.tolist() == IMAGES[[4, 2]].tolist()
+    assert subset.classes == CLASSES
+    assert subset.name == "zoo"
+    assert dataset.subset([0], name="one").name == "one"
+
+
+def test_an_index_outside_is_an_index_error(dataset):
+    with pytest.raises(IndexError):
+        dataset[5]

@@ -1,0 +1,64 @@
+"""The order that every machine must agree on, against Philox written from its paper."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.data.permutation import EPOCH, SPLIT, permutation
+
+MASK = 2**64 - 1
+
+
+def philox4x64(counter, key):
+    """Ten rounds on Python integers (Salmon et al., 2011, section 4.3; constants as there)."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = divmod(0xD2E7470EE14C6C93 * c0, 2**64)
+        high1, low1 = divmod(0xCA5A826395121157 * c2, 2**64)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0 = (k0 + 0x9E3779B97F4A7C15) & MASK
+        k1 = (k1 + 0xBB67AE8584CAA73B) & MASK
+    return [c0, c1, c2, c3]
+
+
+def test_the_oracle_gives_the_published_vector():
+    # Random123's kat_vectors: philox4x64, 10 rounds, all zero.
+    assert philox4x64([0, 0, 0, 0], [0, 0]) == [
+        0x16554D9ECA36314C,
+        0xDB20FE9D672D0FDC,
+        0xD7E772CEE186176B,
+        0x7E68B68AEC7BA23B,
+    ]
+
+
+@given(st.integers(0, 40), st.integers(0, MASK), st.integers(0, MASK), st.sampled_from([EPOCH, SPLIT]))
+def test_order_is_that_of_the_philox_words(count, seed, draw, use):
+    # NumPy raises the counter before each block, so that the first is number 1.
+    blocks = range(1, math.ceil(count / 4) + 1)
+    words = [word for block in blocks for word in philox4x64([block, 0, 0, use], [seed, draw])]
+    expected = sorted(range(count), key=words.__getitem__)
+    order = permutation(count, seed=seed, draw=draw, use=use)
+    assert order.dtype == np.int64
+    assert order.tolist() == expected
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"draw": 1}, {"use": SPLIT}])
+def test_each_argument_gives_another_order(changed):
+    arguments = {"seed": 0, "draw": 0, "use": EPOCH}
+    first = permutation(100, **arguments)
+    second = permutation(100, **arguments | changed)
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
+    assert first.tolist() != second.tolist()
+
+
+def test_every_order_is_equally_likely():
+    draws = 6_000
+    orders = [tuple(permutation(3, seed=5, draw=draw, use=EPOCH)) for draw in range(draws)]
+    counts = np.array([orders.count(order) for order in sorted(set(orders))])
+    assert len(counts) == 6
+    # Chi-squared with 5 degrees of freedom exceeds 20.5 once in a thousand times.
+    assert ((counts - draws / 6) ** 2 / (draws / 6)).sum() < 20.5
