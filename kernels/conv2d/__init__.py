@@ -7,9 +7,11 @@ where g is the group of output channel o and cells outside the image count as ze
 and in weight, so its two gradients sum the same products, into the other two places. The three make
 a closed family: the derivatives of each are the other two.
 
-    conv2d.forward      (x, weight, bias) -> y    x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,) or None
-    conv2d.input_grad   (g, weight) -> gx         g like y (N, O, P, Q); takes input_size=(H, W)
-    conv2d.weight_grad  (g, x) -> gw              takes kernel_size=(KH, KW)
+    conv2d.forward      (x, weight, bias) -> y (N, O, P, Q)
+    conv2d.input_grad   (g, weight) -> gx          takes input_size=(H, W)
+    conv2d.weight_grad  (g, x) -> gw               takes kernel_size=(KH, KW)
+
+    x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,) or None, g like y
 
 All take stride, padding, dilation (see `minialex.kernels.windows`) and groups.
 """

@@ -7,7 +7,7 @@ from minialex.kernels.shapes import output_shape
 
 def _products(x_shape, weight_shape, y_shape, stride, padding, dilation, groups):
     """Yield the indices (into y, weight, x) of every product weight * x that counts towards y."""
-    _, channels, height, width = x_shape
+    _, _, height, width = x_shape
     outputs, per_group, kernel_height, kernel_width = weight_shape
     (top, _), (left, _) = padding
     for n, o, p, q in np.ndindex(*y_shape):

@@ -5,9 +5,11 @@
 over the cells inside the image: padded cells never win. The first maximum in row-major order wins a
 tie; NaN counts as the largest number, so that it is passed on and not hidden.
 
-    max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q): the winner's row * W + column
-    max_pool2d.scatter  (g, index) -> gx (N, C, H, W): each g is added to its winner's cell; takes input_size=(H, W)
-    max_pool2d.gather   (x, index) -> y: the cells that won
+    max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q)
+    max_pool2d.scatter  (g, index) -> gx (N, C, H, W), g added to the winners' cells; takes input_size=(H, W)
+    max_pool2d.gather   (x, index) -> y, the cells that won
+
+    index is the winner's place in its plane, row * W + column
 
 Scatter is the gradient of pooling; scatter and gather are each other's derivative.
 """

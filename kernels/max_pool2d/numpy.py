@@ -8,7 +8,7 @@ from minialex.kernels.windows import tap_slices
 
 @kernel("max_pool2d.forward", algo="numpy", rank=10)
 def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    n, channels, height, width = x.shape
+    n, _, height, width = x.shape
     y_shape = output_shape(
         "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
         padding=padding, dilation=dilation, ceil_mode=ceil_mode,

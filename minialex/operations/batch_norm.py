@@ -28,9 +28,9 @@ class BatchNorm(Operation):
 
 
 class BatchNormBackward(Operation):
-    """gx = weight r P(g),  gw = sum(g h),  gb = sum(g)
+    """The gradients gx = weight r P(g), gw = sum(g h) and gb = sum(g).
 
-    with r = 1 / sqrt(var + eps), h = (x - mean) r, and P(v) = v - mean(v) - h mean(v h), the
+    Here r = 1 / sqrt(var + eps), h = (x - mean) r, and P(v) = v - mean(v) - h mean(v h) is the
     projection that takes out of v what a change of mean and variance undoes. P is symmetric.
     """
 

@@ -1,0 +1,71 @@
+"""The progress bar of a training run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from minialex.training.trainer import Callback
+
+
+class TrainingProgress(Callback):
+    """Shows a bar with loss, accuracy, rate and time left on a terminal, and a line for each epoch.
+
+    Parameters
+    ----------
+    epochs : int
+    say : callable
+        Prints a line.
+    """
+
+    def __init__(self, epochs: int, say: Callable[[str], None]):
+        self.epochs, self.say = epochs, say
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("accuracy {task.fields[accuracy]:.1%}"),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),
+            # The batches of an epoch differ little; a long window steadies the time left.
+            speed_estimate_period=120,
+            transient=True,
+        )
+        self.task = self.bar.add_task(
+            "", total=None, epoch=1, epochs=epochs, loss=float("nan"), accuracy=0.0, rate=0.0
+        )
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.stop()
+
+    def after_step(self, step) -> None:
+        self.bar.update(
+            self.task,
+            total=self.epochs * step.batches,
+            completed=(step.epoch - 1) * step.batches + step.batch,
+            epoch=step.epoch,
+            loss=step.loss,
+            accuracy=step.accuracy,
+            rate=step.images_per_second,
+        )
+
+    def after_epoch(self, metrics, network, test) -> None:
+        width = len(str(self.epochs))
+        self.say(
+            f"epoch {metrics.epoch:{width}}/{self.epochs}  "
+            f"train loss {metrics.train_loss:.4f} accuracy {metrics.train_accuracy * 100:5.2f} %  "
+            f"test loss {metrics.test_loss:.4f} accuracy {metrics.test_accuracy * 100:5.2f} %  "
+            f"{metrics.images_per_second:.0f} images/s  {metrics.seconds:.0f} s"
+        )

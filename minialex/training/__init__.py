@@ -1,0 +1,1 @@
+"""Training, evaluating and predicting: what happens between a data set and a run folder."""
