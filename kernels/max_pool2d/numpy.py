@@ -13,23 +13,44 @@ def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
         "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
         padding=padding, dilation=dilation, ceil_mode=ceil_mode,
     )  # fmt: skip
+    positions = y_shape[2:]
+    taps = list(tap_slices((height, width), positions, kernel_size, stride, padding, dilation))
     y = np.full(y_shape, -np.inf, x.dtype)  # (N, C, P, Q)
     index = np.empty(y_shape, np.int32)
-    cells = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    taps = list(tap_slices((height, width), y_shape[2:], kernel_size, stride, padding, dilation))
+    number = {tap: i for i, tap in enumerate(np.ndindex(*kernel_size))}
+    small = np.uint8 if len(number) <= 256 else np.uint32
+    first = np.zeros(positions, small)  # the first tap inside the image wins where all are -inf
+    for tap, at_y, _ in reversed(taps):
+        first[at_y] = number[tap]
+    cells = _tap_cells(width, positions, kernel_size, stride, padding, dilation)
     # Image by image, so that a plane stays in the cache while the window's cells pass over it.
     for image in range(n):
-        unset = np.ones(y_shape[1:], bool)
-        for _, at_y, at_x in taps:
+        winner = np.empty(y_shape[1:], small)  # the number of the tap that wins: (C, P, Q)
+        winner[:] = first
+        for tap, at_y, at_x in taps:
             value, best = x[image][:, *at_x], y[image][:, *at_y]
-            # The first cell wins even where it is -inf, which is not above the start value.
-            wins = (value > best) | unset[:, *at_y]
-            np.copyto(index[image][:, *at_y], cells[at_x], where=wins)
+            # Tap numbers rise, so that the last strict improvement is the largest number.
+            wins = (value > best).view(np.uint8) * small(number[tap])
+            np.maximum(winner[:, *at_y], wins, out=winner[:, *at_y])
             np.maximum(best, value, out=best)
-            unset[:, *at_y] = False
+        np.take(cells[0], winner, out=index[image])
+        index[image] += cells[1]
     if np.isnan(y).any():
         _point_at_first_nan(x, index, taps)
     return y, index
+
+
+def _tap_cells(width, positions, kernel_size, stride, padding, dilation):
+    """Two int32 tables whose sum is the cell, row * W + column, that a tap reads at a position.
+
+    The first is by tap number, the second (P, Q) by position.
+    """
+    (top, _), (left, _) = padding
+    row, column = (np.arange(k) * d for k, d in zip(kernel_size, dilation, strict=True))
+    of_tap = np.add.outer(row * width, column).ravel()
+    row, column = (np.arange(p) * s for p, s in zip(positions, stride, strict=True))
+    of_position = np.add.outer((row - top) * width, column - left)
+    return of_tap.astype(np.int32), of_position.astype(np.int32)
 
 
 def _point_at_first_nan(x, index, taps):
