@@ -40,7 +40,7 @@ _DEFAULTS = Settings()
     help="Where to compute: cpu, or auto to choose the best one there is.",
 )  # fmt: skip
 @click.option(
-    "--out", type=click.Path(path_type=Path), show_default="runs/MODEL-DATA-TIME",
+    "--out", type=click.Path(path_type=Path), show_default="a new one in runs/",
     help="The run folder to make.",
 )  # fmt: skip
 @as_json

@@ -1,0 +1,90 @@
+"""`minialex summary`, `models`, `kernels` and the program itself."""
+
+import json
+import subprocess
+import sys
+
+import minialex as ma
+
+
+def test_summary_json(minialex):
+    done = minialex("summary", "alexnet", "--batch", 2, "--json")
+    answer = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert answer["model"] == "alexnet"
+    assert answer["input_shape"] == [2, 3, 227, 227]
+    assert answer["parameters"] == answer["trainable_parameters"] == 60_965_224
+    assert answer["macs"] == 2 * 724_406_816
+    first = answer["layers"][0]
+    assert first["name"] == "conv1"
+    assert first["kind"] == "Conv2d"
+    assert first["output_shape"] == [2, 96, 55, 55]
+    assert first["parameters"] == 34_944
+    assert first["macs"] == 2 * 105_415_200
+    assert first["activation_bytes"] == 2 * 96 * 55 * 55 * 4
+
+
+def test_summary_text(minialex):
+    text = minialex("summary", "alexnet_mnist28_bn").stdout
+    assert "29,457,738 trainable parameters" in text
+    assert "running statistics" in text
+    assert "1 x 384 x 7 x 7" in text
+
+
+def test_summary_of_another_size_and_other_classes(minialex, refuses):
+    answer = json.loads(minialex("summary", "alexnet_half", "--num-classes", 5, "--json").stdout)
+    assert answer["parameters"] == 14_591_685
+    answer = json.loads(minialex("summary", "alexnet", "--size", 230, "--json").stdout)
+    assert answer["input_shape"] == [1, 3, 230, 230]
+    refuses("summary", "alexnet", "--size", 224, says=("227 to 258", "50,844,008", "54"))
+
+
+def test_summary_refuses_what_is_not_there(refuses):
+    refuses("summary", "vgg", says="vgg")
+    refuses("summary", "alexnet", "--batch", 0, says="batch=0")
+    refuses("summary", "alexnet", "--num-classes", 0, says="num_classes=0")
+
+
+def test_models_lists_all_sixteen(minialex):
+    answer = json.loads(minialex("models", "--json").stdout)
+    assert [entry["model"] for entry in answer] == ma.models.list_models()
+    assert len(answer) == 16
+    assert "60,965,224" in minialex("models").stdout
+
+
+def test_kernels_marks_the_default(minialex, refuses):
+    lines = minialex("kernels", "--op", "conv2d").stdout.splitlines()
+    marked = [line.split() for line in lines if line.startswith("*")]
+    assert ["*", "conv2d.forward", "cpu", "im2col"] in marked
+    assert all(line[3] != "reference" for line in marked)
+    refuses("kernels", "--op", "conv3d", says=("conv3d", "conv2d"))
+
+
+def test_kernels_with_a_plugin(minialex, refuses, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from minialex.kernels import kernel\n"
+        "@kernel('relu.forward', algo='mine', rank=99)\n"
+        "def relu(x):\n"
+        "    return x.clip(0)\n"
+    )
+    entries = json.loads(minialex("kernels", "--plugin", plugin, "--op", "relu", "--json").stdout)
+    mine = [e for e in entries if e["algorithm"] == "mine"]
+    assert mine == [
+        {"operation": "relu.forward", "device": "cpu", "algorithm": "mine", "rank": 99, "default": True}
+    ]
+    plugin.write_text("1 / 0")
+    refuses("kernels", "--plugin", plugin, says=("mine.py", "ZeroDivisionError"))
+
+
+def test_version_and_unknown_command(minialex, refuses):
+    assert minialex("--version").stdout.strip() == f"minialex {ma.__version__}"
+    refuses("trian", says="trian", code=2)
+
+
+def test_import_loads_numpy_alone():
+    """What the command line and the run folders need is loaded when they need it."""
+    heavy = "numba click rich matplotlib PIL safetensors scipy pandas mlxtend hypothesis torch"
+    code = f"import sys, minialex; print([name for name in {heavy.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
