@@ -47,7 +47,6 @@ def main(models: tuple[str, ...], batch: int, repeats: int, threads: int, out: P
             "torch": torch.__version__,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
-        ours, peer = result["minialex"], result["torch_eager"]
         click.echo(f"{model}, batch {batch}:")
         for name in ("minialex", "torch_eager"):
             row = result[name]
