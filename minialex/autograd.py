@@ -216,9 +216,10 @@ def grad(
     wanted = dict.fromkeys(_edge(each) for each in inputs)
     behind = _operations_behind(outputs)
     operations = _operations_towards(wanted, behind)
+    freed = any(operation.edges is None for operation in behind)
     found = _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph)
     for i, each in enumerate(inputs):
-        if _edge(each) not in found and any(operation.edges is None for operation in behind):
+        if _edge(each) not in found and freed:
             raise GraphError(_FREED)
         if _edge(each) not in found and not allow_unused:
             raise GraphError(

@@ -14,6 +14,12 @@ from minialex.nn.module import Module, Parameter
 from minialex.tensor import Tensor
 
 
+def _require_positive(**lengths: int) -> None:
+    for name, length in lengths.items():
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ShapeError(f"{name}={length!r} should be a positive int")
+
+
 class Conv2d(Module):
     """Convolution; see `minialex.functional.conv2d`. Weights start as PyTorch's do."""
 
@@ -29,7 +35,8 @@ class Conv2d(Module):
         bias: bool = True,
     ):
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        _require_positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
             raise ShapeError(
                 f"Conv2d: in_channels={in_channels} and out_channels={out_channels} should both be "
                 f"multiples of groups={groups}"
@@ -59,6 +66,7 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         super().__init__()
+        _require_positive(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(np.empty((out_features, in_features), np.float32))
         self.register_parameter("bias", Parameter(np.empty(out_features, np.float32)) if bias else None)

@@ -41,6 +41,12 @@ class Module:
     def __setattr__(self, name, value):
         if isinstance(value, Parameter | Module) and "_parameters" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+        for kind, allowed in (("_parameters", Parameter), ("_modules", Module), ("_buffers", np.ndarray)):
+            if name in self._own(kind) and not isinstance(value, allowed | None):
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is one of its {kind[1:]}: assign a "
+                    f"{allowed.__name__} or None, not a {type(value).__name__}"
+                )
         if isinstance(value, Parameter) or (value is None and name in self._own("_parameters")):
             self._parameters[name] = value
         elif isinstance(value, Module):
@@ -86,9 +92,11 @@ class Module:
             yield module
 
     def _named(self, kind: str):
+        seen: set[int] = set()  # what two modules share is yielded once, as in PyTorch
         for prefix, module in self.named_modules():
             for name, value in module.__dict__[kind].items():
-                if value is not None:
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:

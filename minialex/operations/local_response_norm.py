@@ -39,10 +39,6 @@ class LocalResponseNormBackward(Operation):
 
     def backward(self, u):
         g, x = self.saved
-        gg = LocalResponseNormBackward(**self.parameters)(u, x) if self.needs(0) else None
-        return gg, self._gradient_of_x(u, g, x) if self.needs(1) else None
-
-    def _gradient_of_x(self, u, g, x):
         a, b, k = (self.parameters[name] for name in ("alpha", "beta", "k"))
 
         def s(v):
@@ -50,9 +46,12 @@ class LocalResponseNormBackward(Operation):
 
         d = k + a * s(x * x)
         q = d ** (-b - 1)
-        first = x * s(u * g * q) + u * s(g * x * q) + g * q * s(u * x)
-        second = x * s(g * x * d ** (-b - 2) * s(u * x))
-        return -2 * a * b * first + 4 * a * a * b * (b + 1) * second
+        sux = s(u * x)
+        of_g = u * d**-b - 2 * a * b * x * q * sux
+        first = x * s(u * g * q) + u * s(g * x * q) + g * q * sux
+        second = x * s(g * x * d ** (-b - 2) * sux)
+        of_x = 4 * a * a * b * (b + 1) * second - 2 * a * b * first
+        return of_g, of_x
 
 
 class ChannelWindowSum(Operation):

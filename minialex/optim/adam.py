@@ -42,8 +42,9 @@ class Adam(Optimizer):
 
     def check(self, options: dict) -> None:
         super().check(options)
-        if not all(0 <= beta < 1 for beta in options["betas"]):
-            raise MiniAlexError(f"betas={options['betas']!r} should each be 0 or more, and below 1")
+        betas = options["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise MiniAlexError(f"betas={betas!r} should be two numbers, 0 or more and below 1")
         if not options["eps"] > 0:
             raise MiniAlexError(f"eps={options['eps']!r} should be above 0")
 

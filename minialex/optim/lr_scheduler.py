@@ -145,7 +145,7 @@ class ReduceLROnPlateau:
         if self.waited > self.patience:
             self.waited = 0
             for group in self.optimizer.param_groups:
-                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
+                group["lr"] = min(group["lr"], max(group["lr"] * self.factor, self.min_lr))
 
     def _improves(self, metric: float) -> bool:
         if self.best is None:

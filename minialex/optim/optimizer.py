@@ -38,7 +38,10 @@ class Optimizer:
         entries = list(params)
         if not entries:
             raise MiniAlexError("params is empty: there is nothing to optimise")
-        groups = entries if isinstance(entries[0], dict) else [{"params": entries}]
+        grouped = [isinstance(entry, dict) for entry in entries]
+        if any(grouped) and not all(grouped):
+            raise MiniAlexError("params mixes parameters and groups; put each parameter into a group")
+        groups = entries if all(grouped) else [{"params": entries}]
         self.defaults = defaults
         self.param_groups: list[dict] = []
         self.state: dict[int, dict] = {}
@@ -53,6 +56,8 @@ class Optimizer:
                 f"a parameter group has the unknown option(s) {', '.join(sorted(unknown))}; "
                 f"there are: {', '.join(self.defaults)}"
             )
+        if "params" not in group:
+            raise MiniAlexError('a parameter group lacks its "params"')
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else list(given)
         known = {id(p) for p in self.parameters()}
@@ -119,7 +124,18 @@ class Optimizer:
                 f"{[len(group['params']) for group in groups]}"
             )
         params = self.parameters()
+        for group, loaded in zip(self.param_groups, groups, strict=True):
+            if set(loaded) != set(group):
+                raise CheckpointError(
+                    f"the optimiser has the options {', '.join(sorted(group))}, the saved state "
+                    f"{', '.join(sorted(loaded))}"
+                )
+            self.check(loaded)
         for i, entry in state.items():
+            if i not in range(len(params)):
+                raise CheckpointError(
+                    f"the saved state has parameter {i}, the optimiser {len(params)} parameters from 0"
+                )
             for name, value in entry.items():
                 if isinstance(value, np.ndarray) and value.shape != params[i].shape:
                     raise CheckpointError(

@@ -1,0 +1,222 @@
+"""`Module`: what it registers, in which order, and what is done to all of it."""
+
+import numpy as np
+import pytest
+
+import minialex as ma
+from minialex import functional as F
+from minialex import nn
+
+
+class Scale(nn.Module):
+    """A parameter, a buffer and a plain attribute, so that all three kinds are told apart."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.factor = nn.Parameter(np.full(features, 2.0, np.float32))
+        self.register_buffer("seen", np.zeros(1, np.float32))
+        self.note = "plain"
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 4)
+        self.inner = nn.Sequential(nn.BatchNorm2d(4), Scale(4))
+        self.own = nn.Parameter(np.zeros(1, np.float32))
+
+    def forward(self, x):
+        return self.inner(self.first(x)) + self.own
+
+
+def test_names_in_order_of_registration_own_ones_first():
+    network = Nested()
+    assert [name for name, _ in network.named_parameters()] == [
+        "own",
+        "first.weight",
+        "first.bias",
+        "inner.0.weight",
+        "inner.0.bias",
+        "inner.1.factor",
+    ]
+    assert [name for name, _ in network.named_buffers()] == [
+        "inner.0.running_mean",
+        "inner.0.running_var",
+        "inner.1.seen",
+    ]
+    assert [name for name, _ in network.named_modules()] == ["", "first", "inner", "inner.0", "inner.1"]
+    assert [name for name, _ in network.named_children()] == ["first", "inner"]
+
+
+def test_iterators_without_names_give_the_same_objects():
+    network = Nested()
+    assert [id(p) for p in network.parameters()] == [id(p) for _, p in network.named_parameters()]
+    assert [id(b) for b in network.buffers()] == [id(b) for _, b in network.named_buffers()]
+    assert list(network.modules()) == [module for _, module in network.named_modules()]
+    assert list(network.children()) == [network.first, network.inner]
+
+
+def test_a_parameter_requires_a_gradient_and_a_plain_tensor_is_not_registered():
+    module = nn.Module()
+    module.weight = nn.Parameter(np.ones(2, np.float32))
+    module.constant = ma.tensor([1.0, 2.0])
+    assert module.weight.requires_grad
+    assert [name for name, _ in module.named_parameters()] == ["weight"]
+    assert module.constant.shape == (2,)
+
+
+def test_an_attribute_set_again_replaces_the_registered_one():
+    scale, other = Scale(2), nn.Parameter(np.zeros(5, np.float32))
+    scale.factor = other
+    scale.seen = np.ones(3, np.float32)
+    assert [p is other for p in scale.parameters()] == [True]
+    assert [b.shape for b in scale.buffers()] == [(3,)]
+
+
+@pytest.mark.parametrize("value", [5, ma.tensor([1.0, 2.0, 3.0]), nn.ReLU()])
+def test_what_is_no_parameter_cannot_take_the_place_of_one(value):
+    """Else `layer.bias` and what an optimiser gets from `parameters()` would be two things."""
+    layer = nn.Linear(2, 3)
+    with pytest.raises((TypeError, ma.MiniAlexError), match="bias"):
+        layer.bias = value
+
+
+def test_none_takes_a_parameter_out():
+    layer = nn.Linear(2, 3)
+    layer.bias = None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert layer(ma.tensor([[1.0, 1.0]])).shape == (1, 3)
+
+
+def test_an_unknown_attribute_is_an_error_with_both_names():
+    with pytest.raises(AttributeError, match="Linear has no attribute 'wieght'"):
+        _ = nn.Linear(2, 2).wieght
+
+
+@pytest.mark.parametrize("value", [nn.Parameter(np.zeros(1, np.float32)), nn.ReLU()])
+def test_assigning_before_init_says_what_is_missing(value):
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.thing = value
+
+    with pytest.raises(
+        AttributeError, match=r"Forgetful: call super\(\)\.__init__\(\) before assigning 'thing'"
+    ):
+        Forgetful()
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match="Module should define forward"):
+        nn.Module()(ma.tensor([1.0]))
+
+
+def test_train_and_eval_reach_every_level():
+    network = Nested()
+    assert all(module.training for module in network.modules())
+    assert network.eval() is network
+    assert not any(module.training for module in network.modules())
+    network.inner.train()
+    assert [module.training for module in network.modules()] == [False, False, True, True, True]
+
+
+def test_apply_visits_leaves_first_and_the_module_last():
+    network, visited = Nested(), []
+    assert network.apply(visited.append) is network
+    assert visited == [network.first, network.inner[0], network.inner[1], network.inner, network]
+
+
+def test_zero_grad_forgets_all_gradients():
+    network = Nested().eval()
+    network(ma.tensor(np.ones((2, 3), np.float32))).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.zero_grad()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_frozen_parameters_receive_no_gradient_and_the_others_do():
+    network = Nested().eval()
+    assert network.first.requires_grad_(False) is network.first
+    network(ma.tensor(np.ones((2, 3), np.float32))).sum().backward()
+    received = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert received == {"own", "inner.0.weight", "inner.0.bias", "inner.1.factor"}
+    network.requires_grad_(True)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def _kernels_run(monkeypatch, network):
+    """The convolution kernels that a backward pass from images, which need no gradient, runs."""
+    from minialex import kernels
+
+    ran, run = [], kernels.run
+
+    def recorded(operation, *args, **parameters):
+        ran.append(operation)
+        return run(operation, *args, **parameters)
+
+    y = network(ma.tensor(np.ones((1, 2, 5, 5), np.float32)))
+    with monkeypatch.context() as patched:
+        patched.setattr(kernels, "run", recorded)
+        F.flatten(y).sum().backward()
+    return [name for name in ran if name.startswith("conv2d.")]
+
+
+def test_the_images_gradient_is_not_computed(monkeypatch):
+    """In AlexNet the input gradient of conv1 would cost as much as its forward pass, for nothing."""
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3))
+    expected = ["conv2d.input_grad", "conv2d.weight_grad", "conv2d.weight_grad"]
+    assert sorted(_kernels_run(monkeypatch, network)) == expected
+
+
+def test_a_frozen_first_layer_costs_no_backward_pass(monkeypatch):
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3))
+    network[0].requires_grad_(False)
+    assert _kernels_run(monkeypatch, network) == ["conv2d.weight_grad"]
+
+
+def test_astype_converts_parameters_and_buffers_in_place():
+    network = Nested()
+    parameters = list(network.parameters())
+    network.eval()(ma.tensor(np.ones((2, 3), np.float32))).sum().backward()
+    assert network.astype(np.float64) is network
+    assert all(now is before for now, before in zip(network.parameters(), parameters, strict=True))
+    assert {p.dtype for p in network.parameters()} == {np.dtype(np.float64)}
+    assert {b.dtype for b in network.buffers()} == {np.dtype(np.float64)}
+    assert all(p.grad is None for p in network.parameters()), "a gradient of another dtype is of no use"
+    assert network(ma.Tensor(np.ones((2, 3)))).dtype == np.float64
+
+
+def test_repr_shows_the_tree():
+    network = nn.Sequential(
+        {
+            "conv1": nn.Conv2d(3, 4, 5, stride=2, padding="same", groups=1, bias=False),
+            "head": nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.25)),
+        }
+    )
+    assert repr(network) == (
+        "Sequential(\n"
+        "  (conv1): Conv2d(3, 4, kernel_size=(5, 5), stride=2, padding='same', bias=False)\n"
+        "  (head): Sequential(\n"
+        "    (0): Linear(4, 2)\n"
+        "    (1): Dropout(p=0.25)\n"
+        "  )\n"
+        ")"
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (nn.ReLU(), "ReLU()"),
+        (nn.MaxPool2d(3, 2), "MaxPool2d(3, stride=2, padding=0)"),
+        (nn.AvgPool2d(2), "AvgPool2d(2, stride=2, padding=0)"),
+        (nn.BatchNorm2d(7), "BatchNorm2d(7, eps=1e-05, momentum=0.1)"),
+        (nn.BatchNorm2d(7, axis=2), "BatchNorm2d(7, eps=1e-05, momentum=0.1, axis=2)"),
+        (nn.Linear(2, 3, bias=False), "Linear(2, 3, bias=False)"),
+        (nn.LocalResponseNorm(3, 0.5), "LocalResponseNorm(3, alpha=0.5, beta=0.75, k=2.0, alpha_mode='sum')"),
+    ],
+)
+def test_repr_of_a_layer(layer, text):
+    assert repr(layer) == text

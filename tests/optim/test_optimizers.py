@@ -1,0 +1,339 @@
+"""SGD, Adam and AdamW against their formulas in plain Python floats, over several steps."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minialex as ma
+from minialex import optim
+from minialex.errors import CheckpointError, MiniAlexError
+from minialex.nn import Parameter
+
+START = (1.5, -2.0, 0.25)
+# One gradient a step for each element; with a sign change, so that momentum and gradient disagree once.
+GRADIENTS = ((0.5, -1.0, 2.0), (-0.25, -0.5, 1.0), (1.0, 3.0, -2.0), (0.125, 0.0, 0.5))
+
+
+def sgd(p, gradients, *, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+    """Sutskever et al. 2013 in PyTorch's form: the rate stands outside of the velocity."""
+    velocity = 0.0
+    for g in gradients:
+        g += weight_decay * p
+        velocity = momentum * velocity + g
+        p -= lr * (g + momentum * velocity if nesterov else velocity)
+    return p
+
+
+def adam(p, gradients, *, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled=False):
+    """Kingma and Ba 2015, algorithm 1; decoupled: Loshchilov and Hutter 2019, algorithm 2."""
+    m = v = 0.0
+    for t, g in enumerate(gradients, start=1):
+        if decoupled:
+            p -= lr * weight_decay * p
+        else:
+            g += weight_decay * p
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        p -= lr * (m / (1 - betas[0] ** t)) / (math.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return p
+
+
+def parameter(values=START, dtype=np.float64):
+    return Parameter(np.array(values, dtype))
+
+
+def set_gradient(p, values):
+    p.grad = ma.Tensor(np.array(values, p.dtype))
+
+
+def stepped(optimizer, parameters, gradients=GRADIENTS):
+    """Run the optimiser, giving every parameter the same gradients."""
+    for values in gradients:
+        for p in parameters:
+            set_gradient(p, values)
+        optimizer.step()
+
+
+def by_formula(formula, start=START, gradients=GRADIENTS, **options):
+    return [
+        formula(p, column, **options) for p, column in zip(start, zip(*gradients, strict=True), strict=True)
+    ]
+
+
+def assert_equal_up_to_rounding(actual, expected):
+    """A few dozen float64 operations on numbers around 1."""
+    np.testing.assert_allclose(actual, expected, rtol=1e-14, atol=1e-15)
+
+
+SGD_OPTIONS = [
+    {"lr": 0.1},
+    {"lr": 0.1, "momentum": 0.9},
+    {"lr": 0.1, "momentum": 0.8, "nesterov": True},
+    {"lr": 0.1, "weight_decay": 0.05},
+    {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05},
+    {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05, "nesterov": True},
+]
+ADAM_OPTIONS = [
+    {"lr": 0.1},
+    {"lr": 0.1, "betas": (0.7, 0.9), "eps": 0.1},
+    {"lr": 0.1, "weight_decay": 0.05},
+    {"lr": 0.1, "betas": (0.0, 0.5), "weight_decay": 0.5},
+]
+
+
+@pytest.mark.parametrize("options", SGD_OPTIONS, ids=str)
+def test_sgd(options):
+    p = parameter()
+    stepped(optim.SGD([p], **options), [p])
+    assert_equal_up_to_rounding(p.numpy(), by_formula(sgd, **options))
+
+
+@pytest.mark.parametrize("options", ADAM_OPTIONS, ids=str)
+def test_adam(options):
+    p = parameter()
+    stepped(optim.Adam([p], **options), [p])
+    assert_equal_up_to_rounding(p.numpy(), by_formula(adam, **options))
+
+
+@pytest.mark.parametrize("options", ADAM_OPTIONS, ids=str)
+def test_adamw(options):
+    p = parameter()
+    stepped(optim.AdamW([p], **options), [p])
+    assert_equal_up_to_rounding(
+        p.numpy(), by_formula(adam, decoupled=True, **{"weight_decay": 1e-2, **options})
+    )
+
+
+def test_the_decoupled_decay_is_not_that_of_adam():
+    results = [by_formula(adam, lr=0.1, weight_decay=0.5, decoupled=decoupled) for decoupled in (False, True)]
+    assert np.abs(np.subtract(*results)).max() > 1e-2, "the cases above would not tell the two apart"
+
+
+def test_float32_stays_float32_and_is_updated_in_place():
+    p = parameter(dtype=np.float32)
+    memory = p.data
+    stepped(optim.Adam([p], lr=0.1), [p])
+    assert p.data is memory
+    assert p.dtype == np.float32
+    # Four steps of about 0.1 in float32: one rounding error of 6e-8 per operation and step.
+    np.testing.assert_allclose(p.numpy(), by_formula(adam, lr=0.1), rtol=2e-6)
+
+
+def test_gradients_are_left_as_they_are():
+    p = parameter()
+    set_gradient(p, GRADIENTS[0])
+    optim.SGD([p], lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True).step()
+    np.testing.assert_array_equal(p.grad.numpy(), GRADIENTS[0])
+
+
+def test_a_parameter_without_a_gradient_is_left_alone_decay_included():
+    p, q = parameter(), parameter()
+    optimizer = optim.SGD([p, q], lr=0.1, momentum=0.9, weight_decay=0.1)
+    set_gradient(p, GRADIENTS[0])
+    optimizer.step()
+    np.testing.assert_array_equal(q.numpy(), START)
+    assert list(optimizer.state) == [0]
+
+
+def test_zero_grad():
+    p = parameter()
+    set_gradient(p, GRADIENTS[0])
+    optim.SGD([p]).zero_grad()
+    assert p.grad is None
+
+
+# Groups
+
+
+def test_groups_have_their_own_rate_and_decay():
+    """As in Caffe: biases with twice the rate and no decay."""
+    weight, bias = parameter(), parameter()
+    groups = [{"params": weight}, {"params": [bias], "lr": 0.2, "weight_decay": 0.0}]
+    stepped(optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.05), [weight, bias])
+    assert_equal_up_to_rounding(weight.numpy(), by_formula(sgd, lr=0.1, momentum=0.9, weight_decay=0.05))
+    assert_equal_up_to_rounding(bias.numpy(), by_formula(sgd, lr=0.2, momentum=0.9))
+
+
+def test_a_group_can_be_added_later():
+    first, second = parameter(), parameter()
+    optimizer = optim.Adam([first], lr=0.1)
+    stepped(optimizer, [first], GRADIENTS[:1])
+    optimizer.add_param_group({"params": second, "lr": 0.3})
+    stepped(optimizer, [first, second], GRADIENTS[1:])
+    assert [p is q for p, q in zip(optimizer.parameters(), (first, second), strict=True)] == [True, True]
+    assert_equal_up_to_rounding(first.numpy(), by_formula(adam, lr=0.1))
+    assert_equal_up_to_rounding(second.numpy(), by_formula(adam, gradients=GRADIENTS[1:], lr=0.3))
+
+
+# Saving and loading
+
+
+OPTIMISERS = [
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (optim.Adam, {"lr": 0.1, "weight_decay": 0.01}),
+    (optim.AdamW, {"lr": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMISERS)
+def test_a_loaded_state_continues_to_the_bit(kind, options):
+    through = [parameter(dtype=np.float32), parameter((3.0, 1.0, 2.0), np.float32)]
+    groups = [{"params": through[:1]}, {"params": through[1:], "lr": 0.05}]
+    optimizer = kind(groups, **options)
+    stepped(optimizer, through, GRADIENTS[:2])
+
+    resumed = [parameter(p.numpy(), np.float32) for p in through]
+    fresh = kind([{"params": resumed[:1]}, {"params": resumed[1:]}], lr=0.7)  # the saved options replace it
+    fresh.load_state_dict(optimizer.state_dict())
+    stepped(optimizer, through, GRADIENTS[2:])
+    stepped(fresh, resumed, GRADIENTS[2:])
+    for p, q in zip(through, resumed, strict=True):
+        np.testing.assert_array_equal(q.numpy(), p.numpy())
+
+
+def test_a_loaded_state_is_a_copy():
+    p, q = parameter(), parameter()
+    first, second = optim.SGD([p], momentum=0.9), optim.SGD([q], momentum=0.9)
+    stepped(first, [p], GRADIENTS[:1])
+    second.load_state_dict(first.state_dict())
+    stepped(second, [q], GRADIENTS[1:2])
+    np.testing.assert_array_equal(first.state[0]["velocity"], GRADIENTS[0])
+
+
+def test_the_layout_is_that_of_torch_optim():
+    p, q = parameter(), parameter()
+    optimizer = optim.SGD([{"params": p}, {"params": q, "lr": 0.2}], lr=0.1, momentum=0.9)
+    stepped(optimizer, [p, q], GRADIENTS[:1])
+    saved = optimizer.state_dict()
+    assert [group["params"] for group in saved["param_groups"]] == [[0], [1]]
+    assert [group["lr"] for group in saved["param_groups"]] == [0.1, 0.2]
+    assert sorted(saved["state"]) == [0, 1]
+
+
+def test_a_state_of_other_groups_is_refused():
+    saved = optim.SGD([parameter(), parameter()]).state_dict()
+    with pytest.raises(CheckpointError, match=r"groups of \[1\] parameters, the saved state of \[2\]"):
+        optim.SGD([parameter()]).load_state_dict(saved)
+
+
+def test_a_state_of_other_shapes_is_refused_and_nothing_is_changed():
+    p = parameter()
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
+    stepped(optimizer, [p], GRADIENTS[:1])
+    other = parameter((1.0, 2.0))
+    foreign = optim.SGD([other], lr=0.5, momentum=0.9)
+    set_gradient(other, (1.0, 1.0))
+    foreign.step()
+    with pytest.raises(
+        CheckpointError, match=r"velocity of parameter 0 has shape \(2,\), the parameter \(3,\)"
+    ):
+        optimizer.load_state_dict(foreign.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    np.testing.assert_array_equal(optimizer.state[0]["velocity"], GRADIENTS[0])
+
+
+def test_a_state_of_a_parameter_that_is_not_there_is_refused():
+    optimizer = optim.SGD([parameter()], momentum=0.9)
+    saved = optimizer.state_dict() | {"state": {1: {"velocity": np.zeros(3)}}}
+    with pytest.raises(CheckpointError, match="parameter 1"):
+        optimizer.load_state_dict(saved)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_rate_or_decay_is_refused_by_name(kind, name, value):
+    with pytest.raises(MiniAlexError, match=f"{name}={value}"):
+        kind([parameter()], **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (optim.SGD, {"momentum": 1.0}, "momentum=1.0 should be 0 or more, and below 1"),
+        (optim.SGD, {"momentum": -0.5}, "momentum=-0.5"),
+        (optim.SGD, {"momentum": float("nan")}, "momentum=nan"),
+        (optim.SGD, {"nesterov": True}, "nesterov=True needs a momentum"),
+        (optim.Adam, {"betas": (0.9, 1.0)}, r"betas=\(0.9, 1.0\)"),
+        (optim.Adam, {"betas": (0.9,)}, r"betas=\(0.9,\)"),
+        (optim.Adam, {"betas": (-0.1, 0.9)}, r"betas=\(-0.1, 0.9\)"),
+        (optim.AdamW, {"eps": 0.0}, "eps=0.0 should be above 0"),
+        (optim.AdamW, {"eps": float("nan")}, "eps=nan"),
+    ],
+)
+def test_an_impossible_option_is_refused_by_name(kind, options, message):
+    with pytest.raises(MiniAlexError, match=message):
+        kind([parameter()], **options)
+
+
+def test_a_group_s_own_option_is_checked_too():
+    with pytest.raises(MiniAlexError, match="lr=-1"):
+        optim.SGD([{"params": parameter(), "lr": -1}])
+
+
+def test_a_misspelt_option_of_a_group_is_refused_with_those_there_are():
+    expected = r"unknown option\(s\) weight_deacy; there are: lr, momentum, weight_decay, nesterov"
+    with pytest.raises(MiniAlexError, match=expected):
+        optim.SGD([{"params": parameter(), "weight_deacy": 0.1}])
+
+
+def test_a_group_without_parameters_is_refused():
+    with pytest.raises(MiniAlexError, match="params"):
+        optim.SGD([{"lr": 0.1}])
+
+
+def test_groups_and_parameters_in_one_list_are_refused():
+    with pytest.raises(MiniAlexError, match="mixes parameters and groups"):
+        optim.SGD([parameter(), {"params": parameter()}])
+    with pytest.raises(MiniAlexError, match="group"):
+        optim.SGD([{"params": parameter()}, parameter()])
+
+
+def test_nothing_to_optimise_is_refused():
+    with pytest.raises(MiniAlexError, match="params is empty"):
+        optim.SGD([])
+
+
+def test_a_parameter_given_twice_is_refused():
+    p = parameter()
+    with pytest.raises(MiniAlexError, match=r"shape \(3,\) is given twice"):
+        optim.SGD([{"params": p}, {"params": p}])
+
+
+def test_results_and_arrays_are_no_parameters():
+    with pytest.raises(MiniAlexError, match="only leaf tensors can be optimised"):
+        optim.SGD([parameter() * 2])
+    with pytest.raises(MiniAlexError, match="only leaf tensors can be optimised"):
+        optim.SGD([np.zeros(3)])
+
+
+# Convergence
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (optim.SGD, {"lr": 0.05}),
+        (optim.SGD, {"lr": 0.05, "momentum": 0.8}),
+        (optim.SGD, {"lr": 0.05, "momentum": 0.8, "nesterov": True}),
+        (optim.Adam, {"lr": 0.05}),
+        (optim.AdamW, {"lr": 0.05, "weight_decay": 0.0}),
+    ],
+)
+def test_least_squares_converges_to_its_solution(kind, options):
+    """A regression of 20 rows on 3 unknowns, whose solution NumPy finds directly."""
+    generator = np.random.default_rng(0)
+    a, solution = generator.standard_normal((20, 3)), np.array(START)
+    b = a @ solution
+    x = Parameter(np.zeros((3, 1)))
+    optimizer = kind([x], **options)
+    for _ in range(400):
+        optimizer.zero_grad()
+        residual = ma.Tensor(a) @ x - b[:, None]
+        (residual * residual).mean().backward()
+        optimizer.step()
+    np.testing.assert_allclose(x.numpy()[:, 0], solution, atol=1e-3)
