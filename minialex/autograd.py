@@ -13,8 +13,8 @@ are recorded too, and gradients can be differentiated again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ContextDecorator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ContextDecorator, contextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -33,7 +33,12 @@ class Edge(NamedTuple):
 
 
 class _Mode(threading.local):
-    recording = True
+    """What holds in one thread."""
+
+    def __init__(self):
+        self.recording = True
+        self.before: list[bool] = []  # what to go back to, for each block that is open
+        self.branches: list[np.ndarray] | None = None
 
 
 _mode = _Mode()
@@ -45,12 +50,12 @@ class _recording(ContextDecorator):
     wanted: bool
 
     def __enter__(self):
-        self._before = [*getattr(self, "_before", ()), _mode.recording]
+        _mode.before.append(_mode.recording)
         _mode.recording = self.wanted
         return self
 
     def __exit__(self, *_):
-        _mode.recording = self._before.pop()
+        _mode.recording = _mode.before.pop()
 
 
 class no_grad(_recording):
@@ -70,6 +75,19 @@ def is_grad_enabled() -> bool:
     return _mode.recording
 
 
+@contextmanager
+def branches_taken() -> Iterator[list[np.ndarray]]:
+    """Collect, in this thread, the branch that each operation takes: a list that fills as they are called.
+
+    Two calls of a function with equal lists lie on the same smooth piece of it.
+    """
+    before, _mode.branches = _mode.branches, []
+    try:
+        yield _mode.branches
+    finally:
+        _mode.branches = before
+
+
 class Operation:
     """A differentiable function of tensors.
 
@@ -83,6 +101,8 @@ class Operation:
     - ``saved_inputs``, ``saved_outputs``: the positions of the inputs and results that backward needs,
       which it finds in `saved`, inputs first. What is not named can be freed.
 
+    - ``branch(self, inputs, results)``: for a function with kinks, an array that tells its pieces apart.
+
     An instance is called once.
     """
 
@@ -95,10 +115,22 @@ class Operation:
     def backward(self, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         raise NotImplementedError(f"{type(self).__name__} should define backward")
 
+    def branch(self, inputs: tuple, results: tuple) -> np.ndarray | None:
+        """For arrays in and out: which piece of a piecewise function was taken; None for a smooth one."""
+        return None
+
     def __call__(self, *inputs: Tensor | None):
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
-        arrays = results if isinstance(results, tuple) else (results,)
+        # NumPy gives scalars in place of arrays without axes.
+        arrays = tuple(
+            np.asarray(r) if isinstance(r, np.generic) else r
+            for r in (results if isinstance(results, tuple) else (results,))
+        )
+        if _mode.branches is not None:
+            taken = self.branch(tuple(None if t is None else t.data for t in inputs), arrays)
+            if taken is not None:
+                _mode.branches.append(taken)
         recorded = _mode.recording and any(t is not None and t.requires_grad for t in inputs)
         if recorded:
             self.number = next(_numbers)
@@ -129,6 +161,16 @@ class Operation:
     def release(self) -> None:
         """Let go of everything kept for backward."""
         self.edges = self._saved_inputs = self._saved_outputs = None
+
+
+class Copy(Operation):
+    """The same numbers in memory of their own."""
+
+    def forward(self, x):
+        return x.copy()
+
+    def backward(self, g):
+        return (g,)
 
 
 def backward(
@@ -170,13 +212,9 @@ def backward(
     )
     found = _propagate([result], upstream, leaves, operations, create_graph, retain_graph)
     taken = {_memory(tensor) for tensor in upstream}
-    for leaf, _ in leaves:
-        collected = found[Edge(leaf, 0)]
-        if leaf.grad is None:
-            leaf.grad = _with_own_memory(collected, taken)
-        else:
-            with _grad_mode(create_graph):
-                leaf.grad = leaf.grad + collected
+    with _grad_mode(create_graph):
+        for (leaf, _), collected in found.items():
+            leaf.grad = _with_own_memory(collected, taken) if leaf.grad is None else leaf.grad + collected
 
 
 def grad(
@@ -226,7 +264,8 @@ def grad(
                 f"outputs do not depend on inputs[{i}]; pass allow_unused=True to get None for it"
             )
     taken = {_memory(tensor) for tensor in upstream}
-    own = {edge: _with_own_memory(tensor, taken) for edge, tensor in found.items()}
+    with _grad_mode(create_graph):
+        own = {edge: _with_own_memory(tensor, taken) for edge, tensor in found.items()}
     return tuple(own.get(_edge(each)) for each in inputs)
 
 
@@ -341,7 +380,7 @@ def _memory(tensor: Tensor) -> int:
 def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
     """Copy a gradient whose memory is a view, or is handed out already: the caller may write to it."""
     if gradient.data.base is not None or _memory(gradient) in taken:
-        gradient = Tensor._made_by(gradient.creator, gradient.index, gradient.data.copy(), gradient.device)
+        gradient = Copy()(gradient)
     taken.add(_memory(gradient))
     return gradient
 

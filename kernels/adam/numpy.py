@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from minialex.kernels.blocks import BLOCK, blocks
 from minialex.kernels.registry import kernel
 

@@ -1,6 +1,7 @@
 """Average pooling with one NumPy addition per cell of the window, over all positions at once."""
 
 import numpy as np
+
 from minialex.kernels.avg_pool2d.shape import window_counts
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape

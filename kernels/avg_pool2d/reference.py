@@ -1,6 +1,7 @@
 """Average pooling by its definition: both directions add up the same terms."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 

@@ -1,6 +1,7 @@
 """The output shape of average pooling, and how many cells each window counts."""
 
 import numpy as np
+
 from minialex.kernels.shapes import Shape, output_shape, shape_rule
 from minialex.kernels.windows import Padding, Pair
 

@@ -1,6 +1,7 @@
 """Batch normalisation in whole-array NumPy operations."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

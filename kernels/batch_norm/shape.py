@@ -1,8 +1,7 @@
 """The output shape of batch normalisation."""
 
-from minialex.kernels.shapes import Shape, shape_rule
-
 from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, shape_rule
 
 
 @shape_rule("batch_norm")

@@ -17,13 +17,15 @@ most of AlexNet.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.workspace import workspace_limit
-from numpy.lib.stride_tricks import as_strided
 
 
 def _chunks(images: int, rows: int, bytes_per_row: int) -> Iterator[tuple[slice, slice]]:
@@ -126,6 +128,11 @@ def _images_last(y: np.ndarray) -> np.ndarray:
     return y.transpose(1, 2, 3, 0).reshape(outputs, rows * columns * n)
 
 
+def _weight_matrices(weight: np.ndarray, groups: int) -> np.ndarray:
+    """The weights of each group as a matrix: (G, O/G, C/G*KH*KW)."""
+    return weight.reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
+
+
 def _group(array: np.ndarray, index: int, groups: int, axis: int) -> np.ndarray:
     size = array.shape[axis] // groups
     return array[(slice(None),) * axis + (slice(index * size, (index + 1) * size),)]
@@ -136,12 +143,12 @@ def forward_workspace(x, weight, bias, *, stride, padding, dilation, groups) -> 
         "conv2d", x.shape, weight.shape,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
-    return _chunk_bytes(n, rows, columns, weight[0].size, x.dtype)
+    return _chunk_bytes(n, rows, columns, math.prod(weight.shape[1:]), x.dtype)
 
 
 def input_grad_workspace(g, weight, **_) -> int:
     n, _, rows, columns = g.shape
-    return _chunk_bytes(n, rows, columns, weight[0].size, g.dtype)
+    return _chunk_bytes(n, rows, columns, math.prod(weight.shape[1:]), g.dtype)
 
 
 def weight_grad_workspace(g, x, *, kernel_size, groups, **_) -> int:
@@ -159,17 +166,19 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     )  # fmt: skip
     y = np.empty(y_shape, x.dtype)  # (N, O, P, Q)
     _, _, rows, columns = y_shape
-    matrix_weight = weight.reshape(groups, outputs // groups, -1)  # (G, O/G, C/G*KH*KW)
+    matrix_weight = _weight_matrices(weight, groups)
     row_bytes = _row_bytes(matrix_weight.shape[-1], columns, x.dtype)
     for images, y_rows in _chunks(len(x), rows, row_bytes):
         strip = _Strip((per_group, *x.shape[2:]), y_rows, kernel_size, stride, padding, dilation, columns)
         for group in range(groups):
             matrix = strip.columns(strip.cut(_group(x[images], group, groups, axis=1)))
             part = (matrix_weight[group] @ matrix).reshape(
-                outputs // groups, y_rows.stop - y_rows.start, columns, -1
+                outputs // groups, y_rows.stop - y_rows.start, columns, images.stop - images.start
             )  # (O/G, P, Q, n)
             target = _group(y[images], group, groups, axis=1)
             target[:, :, y_rows] = part.transpose(3, 0, 1, 2)
+            # Else the next chunk's would be made while this one's are still held.
+            del matrix, part
     if bias is not None:
         y += bias.reshape(-1, 1, 1)
     return y
@@ -177,10 +186,10 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
 
 @kernel("conv2d.input_grad", algo="im2col", rank=10, workspace=input_grad_workspace)
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
-    outputs, per_group, *kernel_size = weight.shape
+    _, per_group, *kernel_size = weight.shape
     gx = np.zeros((len(g), per_group * groups, *input_size), g.dtype)  # (N, C, H, W)
     _, _, rows, columns = g.shape
-    matrix_weight = weight.reshape(groups, outputs // groups, -1)  # (G, O/G, C/G*KH*KW)
+    matrix_weight = _weight_matrices(weight, groups)
     row_bytes = _row_bytes(matrix_weight.shape[-1], columns, g.dtype)
     for images, g_rows in _chunks(len(g), rows, row_bytes):
         strip = _Strip((per_group, *input_size), g_rows, kernel_size, stride, padding, dilation, columns)
@@ -204,4 +213,5 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
             matrix = strip.columns(strip.cut(_group(x[images], group, groups, axis=1)))
             g_matrix = _images_last(_group(g[images], group, groups, axis=1)[:, :, g_rows])
             gw[group] += g_matrix @ matrix.T
+            del matrix, g_matrix
     return gw.reshape(outputs, per_group, *kernel_size)

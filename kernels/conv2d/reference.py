@@ -1,6 +1,7 @@
 """Convolution by its definition: the three directions add up the same products."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 

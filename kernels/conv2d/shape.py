@@ -1,9 +1,8 @@
 """The output shape of convolution."""
 
+from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, require_rank, shape_rule
 from minialex.kernels.windows import output_positions, pair, resolve_padding, window_text
-
-from minialex.errors import ShapeError
 
 
 @shape_rule("conv2d")

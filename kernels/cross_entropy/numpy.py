@@ -1,6 +1,7 @@
 """Cross-entropy in whole-array NumPy operations."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

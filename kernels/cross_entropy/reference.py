@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,8 +1,7 @@
 """The output shape of cross-entropy before it is reduced to a mean or a sum."""
 
-from minialex.kernels.shapes import Shape, require_rank, shape_rule
-
 from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, require_rank, shape_rule
 
 
 @shape_rule("cross_entropy")

@@ -1,6 +1,7 @@
 """Dropout with Philox 4x32-10 over whole arrays."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 # Philox blocks made at a time: their eight arrays of 64-bit words stay in the second-level cache.

@@ -1,6 +1,7 @@
 """Dropout by its definition, with Philox 4x32-10 in plain integers."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 _WORD = 0xFFFFFFFF

@@ -1,6 +1,7 @@
 """Element-wise arithmetic by NumPy's own functions."""
 
 import numpy as np
+
 from minialex.kernels.elementwise.shape import BINARY, UNARY
 from minialex.kernels.registry import kernel
 

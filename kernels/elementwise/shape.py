@@ -1,9 +1,9 @@
 """The output shape of element-wise operations."""
 
 import numpy as np
-from minialex.kernels.shapes import Shape, shape_rule
 
 from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, shape_rule
 
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 UNARY = ("negative", "exp", "log", "sqrt", "tanh", "absolute", "power")

@@ -1,6 +1,7 @@
 """The gradient of indexing by NumPy's own functions."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,6 +1,7 @@
 """The fully connected layer by its definition."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,6 +1,7 @@
 """Local response normalisation with NumPy, one image at a time so that its arrays stay in the cache."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,6 +1,7 @@
 """Local response normalisation by its definition."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,6 +1,7 @@
 """The matrix product by its definition."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

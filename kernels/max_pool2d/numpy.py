@@ -1,6 +1,7 @@
 """Max-pooling with one NumPy operation per cell of the window, over all positions at once."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.windows import tap_slices
@@ -78,5 +79,5 @@ def max_pool2d_scatter(g, index, *, input_size):
 def max_pool2d_gather(x, index):
     n, channels, height, width = x.shape
     planes = x.reshape(n, channels, height * width)
-    chosen = index.reshape(n, channels, -1)
+    chosen = index.reshape(n, channels, index.shape[2] * index.shape[3])
     return np.take_along_axis(planes, chosen, axis=2).reshape(index.shape)

@@ -1,6 +1,7 @@
 """Max-pooling by its definition."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 

@@ -1,9 +1,8 @@
 """The output shape of pooling windows that hold at least one cell of the image."""
 
+from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, require_rank, shape_rule
 from minialex.kernels.windows import output_positions, pair, resolve_padding, window_text
-
-from minialex.errors import ShapeError
 
 
 @shape_rule("max_pool2d")

@@ -1,6 +1,7 @@
 """Sums and maxima by NumPy's own functions, which add pairwise."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

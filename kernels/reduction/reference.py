@@ -1,6 +1,7 @@
 """Sums and maxima, one number at a time."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,8 +1,7 @@
 """The output shape of reductions."""
 
-from minialex.kernels.shapes import Shape, shape_rule
-
 from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, shape_rule
 
 
 def reduced_axes(x: Shape, axis) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The rectified linear unit in one or two NumPy operations."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,6 +1,7 @@
 """The rectified linear unit by its definition."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

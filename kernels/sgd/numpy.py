@@ -1,6 +1,7 @@
 """Stochastic gradient descent in NumPy operations on blocks that stay in the cache."""
 
 import numpy as np
+
 from minialex.kernels.blocks import BLOCK, blocks
 from minialex.kernels.registry import kernel
 

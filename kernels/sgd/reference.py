@@ -1,6 +1,7 @@
 """Stochastic gradient descent, one number at a time."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

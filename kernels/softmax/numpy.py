@@ -1,6 +1,7 @@
 """Softmax and log_softmax in whole-array NumPy operations."""
 
 import numpy as np
+
 from minialex.kernels.registry import kernel
 
 

@@ -1,8 +1,7 @@
 """The output shape of softmax and log_softmax."""
 
-from minialex.kernels.shapes import Shape, shape_rule
-
 from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, shape_rule
 
 
 @shape_rule("softmax")

@@ -1,0 +1,6 @@
+"""What tests of kernels and operations are made of, for this project's and for anyone's own.
+
+- `minialex.testing.compare`: the one comparison of two arrays;
+- `minialex.testing.numerical`: gradients by finite differences;
+- `minialex.testing.strategies`: Hypothesis strategies (this module alone needs Hypothesis).
+"""

@@ -1,0 +1,597 @@
+"""Hypothesis strategies: shapes and parameters for each operation, well-separated values without ties,
+awkward strides, degenerate sizes.
+
+`call` draws what a kernel is called with: arrays and parameters in the canonical form that every
+kernel of the operation takes.
+
+    @given(call("conv2d.forward"))
+    def test_my_kernel(drawn):
+        my_kernel(*drawn.arrays, **drawn.parameters)
+
+Sizes are tiny, because the reference kernels are Python loops; and because a mistake in an index shows
+on a 3x4 image as well as on a large one. Values come from a NumPy generator whose seed Hypothesis
+draws: an example takes microseconds, and shrinks by its shapes and parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from minialex.errors import ShapeError
+from minialex.kernels import output_shape
+
+MUTATED: dict[str, tuple[int, ...]] = {"sgd.update": (0, 2), "adam.update": (0, 2, 3)}
+"""The positions of the arrays that a kernel changes in place. All other kernels change none."""
+
+
+@dataclass(frozen=True, repr=False)
+class Call:
+    """One call of a kernel.
+
+    Attributes
+    ----------
+    operation : str
+        Such as ``"conv2d.forward"``.
+    arrays : tuple of array or None
+        The positional arguments.
+    parameters : dict
+        The keyword arguments.
+    """
+
+    operation: str
+    arrays: tuple[np.ndarray | None, ...]
+    parameters: dict = field(default_factory=dict)
+
+    def astype(self, dtype) -> Call:
+        """The same call with its floats in another dtype. The arrays are new and C-contiguous."""
+        arrays = (
+            None if a is None else np.array(a, dtype if a.dtype.kind == "f" else a.dtype, order="C")
+            for a in self.arrays
+        )
+        return Call(self.operation, tuple(arrays), self.parameters)
+
+    def __repr__(self) -> str:
+        arrays = ", ".join("None" if a is None else _describe(a) for a in self.arrays)
+        parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
+        return f"Call({self.operation!r}, ({arrays}){parameters})"
+
+
+def call(operation: str, dtype=np.float64) -> SearchStrategy[Call]:
+    """Calls of an operation's kernels, with arrays in awkward memory layouts.
+
+    Parameters
+    ----------
+    operation : str
+        One of `operations`.
+    dtype : float32 or float64
+    """
+    if operation not in _DRAW:
+        raise ValueError(f"operation={operation!r} has no strategy; there are: {', '.join(operations())}")
+    return _calls(operation, np.dtype(dtype))
+
+
+def operations() -> list[str]:
+    """The operations that `call` knows."""
+    return sorted(_DRAW)
+
+
+# Values
+
+
+def seeds() -> SearchStrategy[np.random.Generator]:
+    """NumPy generators, each with its own seed."""
+    return st.integers(0, 2**16 - 1).map(np.random.default_rng)
+
+
+def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Standard normal values."""
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
+    return generator.uniform(0.5, 2, shape).astype(dtype)
+
+
+def distinct_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Well-separated values: all differ by a quarter or more, and none is nearer to 0 than an eighth.
+
+    No maximum is tied, and no finite difference steps over the kink of a maximum or of ReLU. All are
+    multiples of an eighth, exact in float32.
+    """
+    size = int(np.prod(shape))
+    ordered = (np.arange(size) - size // 2 + 0.5) / 4
+    return generator.permutation(ordered).reshape(shape).astype(dtype)
+
+
+# Memory layouts
+
+
+@st.composite
+def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
+    """The same values in another memory layout.
+
+    C-contiguous; Fortran order; every second element, or every element backwards, of an array whose
+    other elements are NaN (integers: the largest), so that whoever reads them is found out; and each
+    of these also read-only.
+    """
+    layout = draw(st.sampled_from(("C", "Fortran", "strided", "backwards")))
+    if layout == "C" or array.ndim == 0:
+        result = np.array(array, order="C")
+    elif layout == "Fortran":
+        result = np.array(array, order="F")
+    else:
+        filler = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+        step = 2 if layout == "strided" else -2
+        base = np.full([2 * n for n in array.shape], filler, array.dtype)
+        result = base[(slice(None, None, step),) * array.ndim]
+        result[...] = array
+    result.flags.writeable = draw(st.booleans())
+    return result
+
+
+def _describe(array: np.ndarray) -> str:
+    flags = array.flags
+    order = "C" if flags.c_contiguous else "Fortran" if flags.f_contiguous else f"strides {array.strides}"
+    return f"{array.dtype}{array.shape} {order}{'' if flags.writeable else ' read-only'}"
+
+
+# Shapes and parameters
+
+# Seldom 0: an empty array finds few mistakes, and finds them at once.
+_lengths = st.sampled_from((1, 2, 3, 1, 2, 3, 4, 0))
+_positive = st.integers(1, 4)
+_sides = st.integers(1, 3)
+
+
+def _pairs(elements: SearchStrategy) -> SearchStrategy[tuple]:
+    return st.tuples(elements, elements)
+
+
+def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> SearchStrategy[tuple[int, ...]]:
+    """Shapes of arrays of any rank."""
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=4)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The shapes and the parameters of one convolution."""
+
+    x: tuple[int, int, int, int]
+    weight: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
+    has_bias: bool
+    parameters: dict
+
+
+@st.composite
+def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
+    """Convolutions of at most some thousand products.
+
+    The number of positions is drawn first and the image follows from it, so that every draw is legal:
+    images smaller than the window, and empty ones, that padding makes large enough; padding that
+    differs on all four sides; strides beyond the window, which leave cells unread; dilation; groups,
+    depthwise ones included; batches and channels of any number, sometimes 0.
+
+    Parameters
+    ----------
+    limit : int
+        No more images, groups, positions along an axis, cells of a window's side than this.
+    """
+    few = st.integers(1, limit)
+    groups = draw(few)
+    per_group, outputs_per_group = draw(st.sampled_from(((1, 1), (2, 1), (1, 2), (2, 2), (0, 1), (1, 0))))
+    kernel, stride, dilation, positions = draw(
+        st.tuples(_pairs(few), _pairs(st.integers(1, limit + 1)), _pairs(few), _pairs(few))
+    )
+    axes = [draw(_extent(*axis, limit)) for axis in zip(positions, kernel, stride, dilation, strict=True)]
+    size, padding = zip(*axes, strict=True)
+    batch = draw(st.sampled_from((*range(1, limit + 1), *range(limit + 1))))
+    x = (batch, groups * per_group, *size)
+    weight = (groups * outputs_per_group, per_group, *kernel)
+    parameters = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return Convolution(x, weight, (batch, weight[0], *positions), draw(st.booleans()), parameters)
+
+
+@st.composite
+def _extent(draw: DrawFn, positions: int, kernel: int, stride: int, dilation: int, limit: int):
+    """The (size, (before, after)) of an axis on which the window has that many positions."""
+    unread = draw(st.integers(0, stride - 1))  # cells after the last window
+    padded = (positions - 1) * stride + dilation * (kernel - 1) + 1 + unread
+    before = draw(st.integers(0, min(limit, padded)))
+    after = draw(st.integers(0, min(limit, padded - before)))
+    return padded - before - after, (before, after)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """The shapes and the parameters of one pooling; those of average pooling without dilation."""
+
+    x: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
+    parameters: dict
+
+
+@st.composite
+def poolings(draw: DrawFn, dilated: bool = True) -> Pooling:
+    """Poolings, each window of which holds a cell of the image.
+
+    Overlapping windows, strides beyond the window, windows larger than the image, padding that differs
+    on all four sides, and ceil mode, with last windows that are cut off or dropped.
+    """
+    kernel, stride = draw(_pairs(_sides)), draw(_pairs(st.integers(1, 4)))
+    size = draw(_pairs(st.integers(1, 6)))
+    padding = tuple(draw(_pairs(st.integers(0, side - 1))) for side in kernel)
+    parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    parameters["dilation" if dilated else "count_include_pad"] = draw(
+        _pairs(_sides) if dilated else st.booleans()
+    )
+    parameters["ceil_mode"] = draw(st.booleans())
+    x = (draw(_lengths), draw(_lengths), *size)
+    try:
+        y = output_shape("max_pool2d" if dilated else "avg_pool2d", x, **parameters)
+    except ShapeError:
+        assume(False)
+    return Pooling(x, y, parameters)
+
+
+def response_norms() -> SearchStrategy[dict]:
+    """Parameters of local response normalisation: windows beyond the channels, alpha near 1.
+
+    At the paper's alpha of 1e-4 neighbouring channels hardly count, and a mistake in how they count
+    drowns in rounding.
+    """
+    return st.fixed_dictionaries(
+        {
+            "size": st.sampled_from((1, 3, 5, 7, 9)),
+            "alpha": st.sampled_from((1.0, 0.7, 1.5)),
+            "beta": st.sampled_from((0.75, 0.5, 1.0, 0.6)),
+            "k": st.sampled_from((1.0, 2.0)),
+        }
+    )
+
+
+@st.composite
+def indices(draw: DrawFn, shape: tuple[int, ...]):
+    """Indices into an array of `shape`: basic ones, integer arrays with repetitions, boolean masks."""
+    kind = draw(st.sampled_from(("basic", "integers", "mask", "mixed")))
+    if kind == "basic":
+        return draw(hnp.basic_indices(shape, allow_ellipsis=True, allow_newaxis=True))
+    if kind == "mask":
+        return draw(hnp.arrays(bool, shape))
+    rows = draw(hnp.arrays(np.int64, hnp.array_shapes(max_dims=2, max_side=4), elements=st.integers(-1, 0)))
+    # Only -1 and 0: every element is named often.
+    return rows if kind == "integers" else (rows, ..., slice(None, None, -1))[: 1 + len(shape)]
+
+
+# Calls. Each function draws the arrays, in any layout, and the parameters of an operation.
+
+_DRAW: dict[str, Callable] = {}
+
+
+@st.composite
+def _calls(draw: DrawFn, operation: str, dtype: np.dtype) -> Call:
+    arrays, parameters = _DRAW[operation](draw, draw(seeds()), dtype)
+    fixed = MUTATED.get(operation, ())
+    arrays = (a if a is None or i in fixed else draw(layouts(a)) for i, a in enumerate(arrays))
+    return Call(operation, tuple(arrays), parameters)
+
+
+def _draws(*names: str):
+    """Register a function (draw, generator, dtype) -> (arrays, parameters) for these operations."""
+
+    def register(function: Callable) -> Callable:
+        _DRAW.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+@_draws("conv2d.forward")
+def _conv2d_forward(draw, generator, dtype):
+    case = draw(convolutions())
+    x, weight = (normal_values(generator, shape, dtype) for shape in (case.x, case.weight))
+    bias = normal_values(generator, case.weight[:1], dtype) if case.has_bias else None
+    return (x, weight, bias), case.parameters
+
+
+@_draws("conv2d.input_grad")
+def _conv2d_input_grad(draw, generator, dtype):
+    case = draw(convolutions())
+    g, weight = (normal_values(generator, shape, dtype) for shape in (case.y, case.weight))
+    return (g, weight), {"input_size": case.x[2:], **case.parameters}
+
+
+@_draws("conv2d.weight_grad")
+def _conv2d_weight_grad(draw, generator, dtype):
+    case = draw(convolutions())
+    g, x = (normal_values(generator, shape, dtype) for shape in (case.y, case.x))
+    return (g, x), {"kernel_size": case.weight[2:], **case.parameters}
+
+
+@_draws("max_pool2d.forward")
+def _max_pool2d_forward(draw, generator, dtype):
+    case = draw(poolings())
+    return (distinct_values(generator, case.x, dtype),), case.parameters
+
+
+def _winners(generator, case):
+    """Any cells of the image, some of them the winner of several windows."""
+    return generator.integers(0, case.x[2] * case.x[3], case.y, dtype=np.int32)
+
+
+@_draws("max_pool2d.scatter")
+def _max_pool2d_scatter(draw, generator, dtype):
+    case = draw(poolings())
+    return (normal_values(generator, case.y, dtype), _winners(generator, case)), {"input_size": case.x[2:]}
+
+
+@_draws("max_pool2d.gather")
+def _max_pool2d_gather(draw, generator, dtype):
+    case = draw(poolings())
+    return (normal_values(generator, case.x, dtype), _winners(generator, case)), {}
+
+
+@_draws("avg_pool2d.forward")
+def _avg_pool2d_forward(draw, generator, dtype):
+    case = draw(poolings(dilated=False))
+    return (normal_values(generator, case.x, dtype),), case.parameters
+
+
+@_draws("avg_pool2d.input_grad")
+def _avg_pool2d_input_grad(draw, generator, dtype):
+    case = draw(poolings(dilated=False))
+    return (normal_values(generator, case.y, dtype),), {"input_size": case.x[2:], **case.parameters}
+
+
+def _images(draw) -> tuple[int, int, int, int]:
+    """Shapes (N, C, H, W) with up to 6 channels."""
+    return draw(st.tuples(_lengths, st.integers(0, 6), _lengths, _lengths))
+
+
+@_draws("local_response_norm.forward")
+def _local_response_norm_forward(draw, generator, dtype):
+    return (normal_values(generator, _images(draw), dtype),), draw(response_norms())
+
+
+@_draws("local_response_norm.backward")
+def _local_response_norm_backward(draw, generator, dtype):
+    shape = _images(draw)
+    return tuple(normal_values(generator, shape, dtype) for _ in range(2)), draw(response_norms())
+
+
+@_draws("channel_window_sum.forward")
+def _channel_window_sum(draw, generator, dtype):
+    return (normal_values(generator, _images(draw), dtype),), {"size": draw(response_norms())["size"]}
+
+
+@_draws("relu.forward", "absolute.forward")
+def _kinked(draw, generator, dtype):
+    return (distinct_values(generator, draw(shapes()), dtype),), {}
+
+
+@_draws("relu.backward")
+def _relu_backward(draw, generator, dtype):
+    shape = draw(shapes())
+    y = np.maximum(distinct_values(generator, shape, dtype), 0, dtype=dtype)
+    return (normal_values(generator, shape, dtype), np.asarray(y)), {}
+
+
+@_draws("dropout.forward")
+def _dropout(draw, generator, dtype):
+    words = st.integers(0, 2**64 - 1)
+    parameters = {
+        "p": draw(st.sampled_from((0.0, 0.1, 0.5, 0.9))),
+        "seed": draw(words),
+        "offset": draw(words),
+    }
+    return (normal_values(generator, draw(shapes()), dtype),), parameters
+
+
+@_draws("linear.forward")
+def _linear_forward(draw, generator, dtype):
+    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+    bias = normal_values(generator, outputs, dtype) if draw(st.booleans()) else None
+    return (*_matrices(generator, dtype, (n, inputs), (outputs, inputs)), bias), {}
+
+
+@_draws("linear.input_grad")
+def _linear_input_grad(draw, generator, dtype):
+    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+    return _matrices(generator, dtype, (n, outputs), (outputs, inputs)), {}
+
+
+@_draws("linear.weight_grad")
+def _linear_weight_grad(draw, generator, dtype):
+    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+    return _matrices(generator, dtype, (n, outputs), (n, inputs)), {}
+
+
+@_draws("matmul.forward")
+def _matmul(draw, generator, dtype):
+    rows, inner, columns = draw(st.tuples(_lengths, _lengths, _lengths))
+    return _matrices(generator, dtype, (rows, inner), (inner, columns)), {}
+
+
+def _matrices(generator, dtype, *shapes):
+    return tuple(normal_values(generator, shape, dtype) for shape in shapes)
+
+
+@st.composite
+def normalised_shapes(draw: DrawFn) -> tuple[tuple[int, ...], int]:
+    """A shape and a feature axis, with at least two elements for each of 0 or more features."""
+    shape = list(draw(hnp.array_shapes(min_dims=2, max_dims=4, max_side=3)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    shape[axis] = draw(_lengths)
+    assume(np.prod([n for i, n in enumerate(shape) if i != axis]) > 1)
+    return tuple(shape), axis
+
+
+def _batch(draw, generator, dtype):
+    """Distinct values: a feature whose values were nearly equal would be divided by nearly 0."""
+    shape, axis = draw(normalised_shapes())
+    weight, bias = (normal_values(generator, shape[axis], dtype) for _ in range(2))
+    parameters = {"axis": axis, "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))}
+    return distinct_values(generator, shape, dtype), weight, bias, parameters
+
+
+@_draws("batch_norm.forward")
+def _batch_norm_forward(draw, generator, dtype):
+    *arrays, parameters = _batch(draw, generator, dtype)
+    return tuple(arrays), parameters
+
+
+@_draws("batch_norm.backward")
+def _batch_norm_backward(draw, generator, dtype):
+    x, weight, _, parameters = _batch(draw, generator, dtype)
+    others = tuple(i for i in range(x.ndim) if i != parameters["axis"])
+    g = normal_values(generator, x.shape, dtype)
+    return (g, x, weight, x.mean(axis=others), x.var(axis=others)), parameters
+
+
+@st.composite
+def lines(draw: DrawFn) -> tuple[tuple[int, ...], int]:
+    """A shape and an axis of it that is not empty."""
+    shape = list(draw(shapes(min_dims=1)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    shape[axis] = draw(_positive)
+    return tuple(shape), axis
+
+
+@_draws("softmax.forward", "log_softmax.forward")
+def _softmax_forward(draw, generator, dtype):
+    shape, axis = draw(lines())
+    return (3 * normal_values(generator, shape, dtype),), {"axis": axis}
+
+
+@_draws("softmax.backward")
+def _softmax_backward(draw, generator, dtype):
+    shape, axis = draw(lines())
+    y = positive_values(generator, shape)
+    y /= y.sum(axis=axis, keepdims=True)
+    return (normal_values(generator, shape, dtype), y.astype(dtype)), {"axis": axis}
+
+
+@_draws("log_softmax.backward")
+def _log_softmax_backward(draw, generator, dtype):
+    (g, y), parameters = _softmax_backward(draw, generator, dtype)
+    return (g, np.log(y)), parameters
+
+
+def distributions(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Targets of cross-entropy: weights of the classes, which need not add up to 1."""
+    return generator.uniform(0, 1, shape).astype(dtype)
+
+
+@_draws("cross_entropy.forward")
+def _cross_entropy_forward(draw, generator, dtype):
+    shape = draw(st.tuples(_lengths, st.integers(1, 5)))
+    return (3 * normal_values(generator, shape, dtype), distributions(generator, shape, dtype)), {}
+
+
+@_draws("cross_entropy.backward")
+def _cross_entropy_backward(draw, generator, dtype):
+    (x, target), _ = _cross_entropy_forward(draw, generator, dtype)
+    return (normal_values(generator, len(x), dtype), x, target), {}
+
+
+def broadcasting_shapes() -> SearchStrategy[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Two shapes that broadcast, in any of NumPy's ways."""
+    shapes = hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=3)
+    return shapes.map(lambda drawn: drawn.input_shapes)
+
+
+@_draws("add.forward", "subtract.forward", "multiply.forward")
+def _binary(draw, generator, dtype):
+    return tuple(normal_values(generator, shape, dtype) for shape in draw(broadcasting_shapes())), {}
+
+
+@_draws("divide.forward")
+def _divide(draw, generator, dtype):
+    a, b = draw(broadcasting_shapes())
+    divisor = positive_values(generator, b, dtype) * generator.choice(np.array([-1, 1], dtype), b)
+    return (normal_values(generator, a, dtype), np.asarray(divisor)), {}
+
+
+@_draws("maximum.forward", "minimum.forward")
+def _maximum(draw, generator, dtype):
+    a, b = draw(broadcasting_shapes())
+    sizes = int(np.prod(a)), int(np.prod(b))
+    values = distinct_values(generator, (sum(sizes),), dtype)
+    return (values[: sizes[0]].reshape(a), values[sizes[0] :].reshape(b)), {}
+
+
+@_draws("negative.forward", "exp.forward", "tanh.forward")
+def _unary(draw, generator, dtype):
+    return (normal_values(generator, draw(shapes()), dtype),), {}
+
+
+@_draws("log.forward", "sqrt.forward")
+def _unary_of_positive(draw, generator, dtype):
+    return (positive_values(generator, draw(shapes()), dtype),), {}
+
+
+@_draws("power.forward")
+def _power(draw, generator, dtype):
+    exponent = draw(st.sampled_from((2, 3, -1, -0.75, 0.5, 1, 0)))
+    return (positive_values(generator, draw(shapes()), dtype),), {"exponent": exponent}
+
+
+@_draws("sum.forward")
+def _sum(draw, generator, dtype):
+    x = normal_values(generator, draw(shapes()), dtype)
+    return (x,), _reduction(draw, range(x.ndim))
+
+
+@_draws("amax.forward")
+def _amax(draw, generator, dtype):
+    x = distinct_values(generator, draw(shapes()), dtype)
+    return (x,), _reduction(draw, [i for i, n in enumerate(x.shape) if n])
+
+
+def _reduction(draw, axes):
+    chosen = draw(st.sets(st.sampled_from(tuple(axes)))) if len(axes) else ()
+    return {"axis": tuple(sorted(chosen)), "keepdims": draw(st.booleans())}
+
+
+@_draws("index_add.forward")
+def _index_add(draw, generator, dtype):
+    shape = draw(shapes(min_dims=1, min_side=1))
+    index = draw(indices(shape))
+    g = normal_values(generator, np.empty(shape)[index].shape, dtype)
+    return (g,), {"index": index, "shape": shape}
+
+
+@_draws("sgd.update")
+def _sgd(draw, generator, dtype):
+    shape = draw(shapes())
+    momentum = draw(st.sampled_from((0.0, 0.9)))
+    parameter, gradient, velocity = (normal_values(generator, shape, dtype) for _ in range(3))
+    return (parameter, gradient, velocity if momentum else None), {
+        "lr": 0.1,
+        "momentum": momentum,
+        "weight_decay": draw(st.sampled_from((0.0, 0.05))),
+        "nesterov": bool(momentum) and draw(st.booleans()),
+    }
+
+
+@_draws("adam.update")
+def _adam(draw, generator, dtype):
+    shape = draw(shapes())
+    parameter, gradient, m = (normal_values(generator, shape, dtype) for _ in range(3))
+    return (parameter, gradient, m, positive_values(generator, shape, dtype)), {
+        "lr": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "eps": draw(st.sampled_from((1e-8, 0.1))),
+        "weight_decay": draw(st.sampled_from((0.0, 0.05))),
+        "decoupled": draw(st.booleans()),
+        "step": draw(st.integers(1, 5)),
+    }

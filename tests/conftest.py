@@ -1,0 +1,55 @@
+"""What all tests share: Hypothesis profiles, a guard against leaked global state, real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import minialex as ma
+from minialex import autograd, kernels
+from minialex.kernels import registry
+
+# No deadline: the first example of a test pays for what is imported or allocated once.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", settings.get_profile("ci"), derandomize=False, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def _global_state():
+    return {
+        "kernels.use": dict(registry._wanted),
+        "registered kernels": [entry.name for entry in kernels.list_kernels()],
+        "workspace limit": kernels.workspace_limit(),
+        "recording": ma.is_grad_enabled(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def global_state():
+    """Start every test from seed 0, and fail the one that leaves global state changed."""
+    ma.manual_seed(0)
+    before = _global_state()
+    yield
+    after = _global_state()
+    leaked = [name for name in before if before[name] != after[name]]
+    registry._replace_wanted(before["kernels.use"])  # so that the tests that follow do not fail with it
+    kernels.set_workspace_limit(before["workspace limit"])
+    autograd._mode.recording = before["recording"]
+    assert not leaked, f"the test leaves changed: {', '.join(leaked)}"
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """The folder of the four MNIST files, ../shared/data/mnist from the checkout; skips where absent."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"the MNIST files are not at {folder}")
+    return folder

@@ -1,0 +1,158 @@
+"""Convolution: an independent oracle, the three directions against each other, and the memory they take."""
+
+import tracemalloc
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import correlate2d
+
+from minialex.kernels import find_kernel, list_kernels, set_workspace_limit, workspace_limit
+from minialex.testing.compare import assert_close, largest, rounding
+from minialex.testing.strategies import call, convolutions, normal_values, seeds
+
+ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("conv2d", device="cpu")})
+EXACT = rounding(np.float64)
+DEFAULT_LIMIT = workspace_limit()
+
+
+def correlate_with_scipy(x, weight, bias, *, stride, padding, dilation, groups):
+    """The same sum from scipy.signal, which knows neither stride nor dilation nor groups."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    outputs, per_group, height, width = weight.shape
+    spread = np.zeros((outputs, per_group, (height - 1) * dilation[0] + 1, (width - 1) * dilation[1] + 1))
+    spread[:, :, :: dilation[0], :: dilation[1]] = weight
+    images = []
+    for image in x:
+        planes = []
+        for o in range(outputs):
+            first = o // (outputs // groups) * per_group
+            plane = sum(correlate2d(image[first + c], spread[o, c], "valid") for c in range(per_group))
+            planes.append(plane[:: stride[0], :: stride[1]] + (0 if bias is None else bias[o]))
+        images.append(planes)
+    return np.array(images)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@given(convolutions().filter(lambda case: 0 not in (*case.x[:2], *case.weight)), seeds())
+def test_forward_agrees_with_scipy(algorithm, case, generator):
+    x, weight = (normal_values(generator, shape) for shape in (case.x, case.weight))
+    bias = normal_values(generator, case.weight[:1]) if case.has_bias else None
+    actual = find_kernel("conv2d.forward", algo=algorithm)(x, weight, bias, **case.parameters)
+    expected = correlate_with_scipy(x, weight, bias, **case.parameters)
+    assert_close(actual, expected, EXACT, scale=largest(x, weight, bias, expected))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@given(convolutions(), seeds())
+def test_the_gradients_are_the_adjoints_of_forward(algorithm, case, generator):
+    # <conv(x, w), g> = <x, input_grad(g, w)> = <w, weight_grad(g, x)>: the same products, in three orders.
+    x, weight, g = (normal_values(generator, shape) for shape in (case.x, case.weight, case.y))
+    kernels = {
+        direction: find_kernel(f"conv2d.{direction}", algo=algorithm)
+        for direction in ("forward", "input_grad", "weight_grad")
+    }
+    y = kernels["forward"](x, weight, None, **case.parameters)
+    gx = kernels["input_grad"](g, weight, input_size=case.x[2:], **case.parameters)
+    gw = kernels["weight_grad"](g, x, kernel_size=case.weight[2:], **case.parameters)
+    terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
+    assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
+    assert np.vdot(y, g) == pytest.approx(np.vdot(weight, gw), rel=0, abs=EXACT * terms)
+
+
+@contextmanager
+def limited_workspace(limit):
+    before = workspace_limit()
+    set_workspace_limit(limit)
+    try:
+        yield
+    finally:
+        set_workspace_limit(before)
+
+
+@pytest.mark.parametrize("direction", ["forward", "input_grad", "weight_grad"])
+@given(st.data(), st.integers(1, 900))
+def test_im2col_gives_the_same_in_chunks_of_any_size(direction, data, limit):
+    # 900 bytes are some rows of these matrices; 1 byte is a single row of output positions at a time.
+    drawn = data.draw(call(f"conv2d.{direction}"))
+    kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
+    expected = kernel(*drawn.arrays, **drawn.parameters)
+    with limited_workspace(limit):
+        actual = kernel(*drawn.arrays, **drawn.parameters)
+    assert_close(actual, expected, EXACT, scale=largest(*drawn.arrays, expected))
+
+
+# The second convolution of AlexNet, one of its two groups, with 8 images.
+X, WEIGHT, Y = (8, 48, 27, 27), (128, 48, 5, 5), (8, 128, 27, 27)
+WINDOW = {"stride": (1, 1), "padding": ((2, 2), (2, 2)), "dilation": (1, 1), "groups": 1}
+LAYER = {
+    "forward": ((X, WEIGHT), {}),
+    "input_grad": ((Y, WEIGHT), {"input_size": (27, 27)}),
+    "weight_grad": ((Y, X), {"kernel_size": (5, 5)}),
+}
+
+
+@pytest.mark.parametrize("direction", LAYER)
+def test_im2col_keeps_to_the_workspace_limit(direction):
+    limit = 8 * 2**20
+    shapes, parameters = LAYER[direction]
+    generator = np.random.default_rng(0)
+    arrays = [normal_values(generator, shape, np.float32) for shape in shapes]
+    arrays += [None] if direction == "forward" else []
+    kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
+
+    with limited_workspace(limit):
+        tracemalloc.start()
+        try:
+            result = kernel(*arrays, **parameters, **WINDOW)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        declared = kernel.workspace(*arrays, **parameters, **WINDOW)
+
+    assert declared <= limit
+    # Beside the matrix, which the limit is for, a chunk has its images with their padding, and its
+    # outputs with the images last. A matrix of an image is 48*5*5*27*27 floats: 2 images fit the limit.
+    images = limit // (4 * 48 * 5 * 5 * 27 * 27)
+    padded, outputs = 4 * images * 48 * 31 * 31, 4 * images * 128 * 27 * 27
+    weight_product = 4 * 128 * 48 * 5 * 5 if direction == "weight_grad" else 0  # added up per chunk
+    small = 2**17  # Python's objects, and the buffers of NumPy's loops
+    assert peak <= result.nbytes + limit + padded + outputs + weight_product + small
+
+
+@pytest.mark.parametrize("direction", LAYER)
+def test_im2col_declares_its_matrix_or_the_limit_or_a_row_of_positions(direction):
+    shapes, parameters = LAYER[direction]
+    arrays = [np.zeros(shape, np.float32) for shape in shapes] + [None] * (direction == "forward")
+    kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
+    with limited_workspace(2**30):
+        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 4 * 8 * 48 * 5 * 5 * 27 * 27
+    with limited_workspace(2**23):
+        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 2**23
+    with limited_workspace(1000):  # less than a row of positions: 27 * 48 * 25 floats
+        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 4 * 27 * 48 * 25
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "1"])
+def test_a_workspace_limit_is_a_positive_number_of_bytes(limit):
+    with pytest.raises(ValueError, match="positive number of bytes"):
+        set_workspace_limit(limit)
+    assert workspace_limit() == DEFAULT_LIMIT
+
+
+def test_none_restores_the_default_workspace_limit():
+    with limited_workspace(5):
+        assert workspace_limit() == 5
+        set_workspace_limit(None)
+        assert workspace_limit() == DEFAULT_LIMIT
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_kernel_is_not_flipped_and_the_bias_is_added_once(algorithm):
+    x = np.arange(9.0).reshape(1, 1, 3, 3)
+    weight = np.array([[[[1.0, 10.0], [100.0, 1000.0]]]])
+    window = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    y = find_kernel("conv2d.forward", algo=algorithm)(x, weight, np.array([0.5]), **window)
+    np.testing.assert_array_equal(y, [[[[4310.5, 5421.5], [7643.5, 8754.5]]]])

@@ -1,0 +1,80 @@
+"""Every registered kernel against the definition of its operation, the `reference` kernel in float64.
+
+A kernel is tested here by being registered: in the package, or in a plug-in.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from minialex.kernels import find_kernel, list_kernels
+from minialex.testing.compare import assert_close, largest, rounding
+from minialex.testing.strategies import MUTATED, call
+
+KERNELS = [entry for entry in list_kernels() if entry.algorithm != "reference"]
+every_kernel = pytest.mark.parametrize("entry", KERNELS, ids=lambda entry: entry.name)
+
+
+def outcome(function, drawn):
+    """The arrays that a call gives: its results and, of the inputs, those that it changes in place."""
+    results = function(*drawn.arrays, **drawn.parameters)
+    results = results if isinstance(results, tuple) else (results,)
+    changed = (drawn.arrays[i] for i in MUTATED.get(drawn.operation, ()))
+    # NumPy's functions give a scalar where the result has no axes; the engine makes it an array.
+    return [np.asarray(each) for each in (*results, *changed) if each is not None]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@every_kernel
+# A kernel may support few calls, which Hypothesis then has to look for; if there is none, it says so.
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(st.data())
+def test_agrees_with_the_reference(entry, dtype, data):
+    drawn = data.draw(call(entry.operation, dtype))
+    assume(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
+    wide = drawn.astype(np.float64)
+    # Rounding is relative to the terms, which the result may be much smaller than where they cancel.
+    inputs = largest(*wide.arrays)
+    expected = outcome(find_kernel(entry.operation, algo="reference"), wide)
+
+    actual = outcome(entry, drawn)
+
+    assert len(actual) == len(expected)
+    for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
+        kept = np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
+        assert mine.dtype == kept, f"result {i}"
+        tolerance = rounding(dtype) if right.dtype.kind == "f" else 0
+        assert_close(
+            mine.astype(right.dtype), right, tolerance,
+            scale=max(inputs, largest(right)), name=f"result {i}",
+        )  # fmt: skip
+
+
+@every_kernel
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(st.data())
+def test_changes_no_input_and_gives_memory_of_its_own(entry, data):
+    drawn = data.draw(call(entry.operation))
+    assume(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
+    before = drawn.astype(np.float64)
+
+    results = entry(*drawn.arrays, **drawn.parameters)
+
+    changed = MUTATED.get(entry.operation, ())
+    for i, (array, copy) in enumerate(zip(drawn.arrays, before.arrays, strict=True)):
+        if array is not None and i not in changed:
+            np.testing.assert_array_equal(array, copy, err_msg=f"input {i} was changed")
+    results = [] if results is None else results if isinstance(results, tuple) else (results,)
+    assert bool(changed) == (not results), "a kernel either gives results or changes inputs"
+    for i, result in enumerate(results):
+        if np.ndim(result):
+            assert result.flags.writeable, f"result {i} is read-only"
+            others = [a for a in (*drawn.arrays, *results[:i]) if a is not None]
+            assert not any(np.may_share_memory(result, a) for a in others), f"result {i} is not its own"
+
+
+def test_every_operation_has_one_reference():
+    operations = {entry.operation for entry in list_kernels()}
+    references = [entry.operation for entry in list_kernels() if entry.algorithm == "reference"]
+    assert sorted(operations) == sorted(references)

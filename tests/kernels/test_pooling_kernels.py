@@ -1,0 +1,142 @@
+"""Pooling: padding, NaN, infinities, ties, ceil mode; averages against a direct mean; adjoints."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.kernels import find_kernel, list_kernels
+from minialex.testing.compare import assert_close, largest, rounding
+from minialex.testing.strategies import call, normal_values, poolings, seeds
+
+ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("max_pool2d", device="cpu")})
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+EXACT = rounding(np.float64)
+NO_PADDING = ((0, 0), (0, 0))
+
+
+def max_pool(algorithm, rows, kernel, stride=None, padding=NO_PADDING, dilation=(1, 1), ceil_mode=False):
+    """Pool one image, given as its rows; return its (values, winners)."""
+    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(
+        np.array([[rows]], dtype=np.float64), kernel_size=kernel, stride=stride or kernel,
+        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    return y[0, 0].tolist(), index[0, 0].tolist()
+
+
+@every_algorithm
+def test_the_first_maximum_in_row_major_order_wins_a_tie(algorithm):
+    assert max_pool(algorithm, [[1, 7, 2], [7, 7, 7]], (2, 3)) == ([[7]], [[1]])
+    assert max_pool(algorithm, [[0, 0], [0, 0]], (1, 2)) == ([[0], [0]], [[0], [2]])
+
+
+@every_algorithm
+def test_padding_never_wins_not_even_over_minus_infinity(algorithm):
+    low = -np.inf
+    around = ((1, 1), (1, 1))
+    assert max_pool(algorithm, [[-3]], (3, 3), padding=around) == ([[-3]], [[0]])
+    assert max_pool(algorithm, [[low, low], [low, low]], (2, 2)) == ([[low]], [[0]])
+    # The window over the last column alone: its first cell is cell 1, not cell 0.
+    assert max_pool(algorithm, [[low, low]], (1, 2), padding=((0, 0), (1, 1))) == ([[low, low]], [[0, 1]])
+
+
+@every_algorithm
+def test_the_first_nan_of_a_window_is_passed_on(algorithm):
+    values, index = max_pool(algorithm, [[np.inf, np.nan, 1, 2], [np.nan, 5, 3, 4]], (2, 2))
+    np.testing.assert_array_equal(values, [[np.nan, 4]])
+    assert index == [[1, 7]]
+
+
+@every_algorithm
+def test_ceil_mode_adds_a_window_that_is_cut_off(algorithm):
+    row = [[1, 2, 3, 4, 5, 6]]
+    assert max_pool(algorithm, row, (1, 4), (1, 4)) == ([[4]], [[3]])
+    assert max_pool(algorithm, row, (1, 4), (1, 4), ceil_mode=True) == ([[4, 6]], [[3, 5]])
+
+
+@every_algorithm
+def test_ceil_mode_drops_a_window_that_starts_in_the_padding(algorithm):
+    # Windows of 2 at -1, 1 and 3; the fourth would start at 5, beyond the 4 cells, in the padding.
+    row, padding = [[1, 2, 3, 4]], ((0, 0), (1, 2))
+    assert max_pool(algorithm, row, (1, 2), padding=padding, ceil_mode=True) == ([[1, 3, 4]], [[0, 2, 3]])
+
+
+@every_algorithm
+@given(st.data())
+def test_a_winner_is_a_cell_of_its_window_that_holds_the_result(algorithm, data):
+    drawn = data.draw(call("max_pool2d.forward"))
+    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(*drawn.arrays, **drawn.parameters)
+    (x,), parameters = drawn.arrays, drawn.parameters
+    for n, c, p, q in np.ndindex(*y.shape):
+        cells = []
+        for position, axis in ((p, 0), (q, 1)):
+            start = position * parameters["stride"][axis] - parameters["padding"][axis][0]
+            taps = range(parameters["kernel_size"][axis])
+            cells.append([start + i * parameters["dilation"][axis] for i in taps])
+        row, column = divmod(int(index[n, c, p, q]), x.shape[3])
+        assert row in cells[0]
+        assert column in cells[1]
+        inside = [
+            x[n, c, i, j] for i in cells[0] for j in cells[1] if 0 <= i < x.shape[2] and 0 <= j < x.shape[3]
+        ]
+        assert y[n, c, p, q] == x[n, c, row, column] == max(inside)
+
+
+@every_algorithm
+@given(st.data(), seeds())
+def test_scatter_and_gather_are_adjoint(algorithm, data, generator):
+    drawn = data.draw(call("max_pool2d.scatter"))
+    g, index = drawn.arrays
+    gx = find_kernel("max_pool2d.scatter", algo=algorithm)(g, index, **drawn.parameters)
+    x = normal_values(generator, gx.shape)
+    y = find_kernel("max_pool2d.gather", algo=algorithm)(x, index)
+    terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
+    assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
+
+
+@every_algorithm
+@given(poolings(dilated=False), seeds())
+def test_average_pooling_and_its_gradient_are_adjoint(algorithm, case, generator):
+    x, g = normal_values(generator, case.x), normal_values(generator, case.y)
+    y = find_kernel("avg_pool2d.forward", algo=algorithm)(x, **case.parameters)
+    gx = find_kernel("avg_pool2d.input_grad", algo=algorithm)(g, input_size=case.x[2:], **case.parameters)
+    terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
+    assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
+
+
+@every_algorithm
+@given(poolings(dilated=False), seeds())
+def test_average_pooling_is_the_mean_of_the_cells_that_count(algorithm, case, generator):
+    x = normal_values(generator, case.x)
+    y = find_kernel("avg_pool2d.forward", algo=algorithm)(x, **case.parameters)
+    kernel, stride, padding = (case.parameters[name] for name in ("kernel_size", "stride", "padding"))
+    # Cells that do not count are NaN: those that ceil mode adds, and the padding unless it is included.
+    beyond = [(0, k) for k in kernel]
+    outside = 0.0 if case.parameters["count_include_pad"] else np.nan
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=outside)
+    padded = np.pad(padded, ((0, 0), (0, 0), *beyond), constant_values=np.nan)
+    expected = np.empty(y.shape)
+    for p, q in np.ndindex(*y.shape[2:]):
+        top, left = p * stride[0], q * stride[1]
+        window = padded[:, :, top : top + kernel[0], left : left + kernel[1]]
+        expected[:, :, p, q] = np.nanmean(window, axis=(2, 3))
+    assert_close(y, expected, EXACT, scale=largest(x))
+
+
+@every_algorithm
+@pytest.mark.parametrize(
+    ("include", "ceil_mode", "expected"),
+    [
+        # A row of ones with one padded cell on each side, windows of 3 at -1, 1, 3 (cut off at 5).
+        (True, False, [2 / 3, 1]),
+        (False, False, [1, 1]),
+        (True, True, [2 / 3, 1, 1 / 2]),
+        (False, True, [1, 1, 1]),
+    ],
+)
+def test_what_the_divisor_counts(algorithm, include, ceil_mode, expected):
+    y = find_kernel("avg_pool2d.forward", algo=algorithm)(
+        np.ones((1, 1, 1, 4)), kernel_size=(1, 3), stride=(1, 2), padding=((0, 0), (1, 1)),
+        ceil_mode=ceil_mode, count_include_pad=include,
+    )  # fmt: skip
+    assert_close(y[0, 0, 0], np.array(expected, dtype=float), EXACT)

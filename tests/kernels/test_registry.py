@@ -1,0 +1,274 @@
+"""The registry: what may be registered, which kernel the engine runs, and plug-ins."""
+
+import numpy as np
+import pytest
+
+from minialex import kernels
+from minialex.errors import DeviceError, KernelError
+from minialex.kernels import find_kernel, list_kernels, load_plugin, registry, select, unregister, use
+
+
+@pytest.fixture
+def demo():
+    """Three kernels of an operation of our own, for the length of a test.
+
+    ``fast`` has the highest rank and supports arrays of even length alone.
+    """
+
+    def even(x):
+        return len(x) % 2 == 0 or f"length {len(x)} is odd"
+
+    kernels.kernel("demo.forward", algo="reference")(lambda x: ("reference", x))
+    kernels.kernel("demo.forward", algo="plain", rank=1)(lambda x: ("plain", x))
+    kernels.kernel("demo.forward", algo="fast", rank=2, supports=even)(lambda x: ("fast", x))
+    yield
+    for entry in list_kernels("demo"):
+        unregister(entry.operation, algo=entry.algorithm)
+
+
+def chosen(length, operation="demo.forward"):
+    return select(operation, "cpu", np.zeros(length)).algorithm
+
+
+# Registration
+
+
+def test_a_kernel_is_registered_as_the_function_it_decorates(demo):
+    @kernels.kernel("demo.backward", algo="mine", rank=3, workspace=lambda x: 8 * x.size)
+    def backward(x):
+        return 2 * x
+
+    entry = find_kernel("demo.backward", algo="mine")
+    assert entry.function is backward
+    assert (entry.operation, entry.device, entry.algorithm) == ("demo.backward", "cpu", "mine")
+    assert (entry.rank, entry.workspace(np.zeros(3))) == (3, 24)
+    assert entry.name == "demo.backward[cpu, mine]"
+    assert entry(21) == 42
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_name_is_taken_once():
+    with pytest.raises(
+        KernelError, match=r"demo\.forward\[cpu, plain\] is registered already, in .*test_registry"
+    ):
+        kernels.kernel("demo.forward", algo="plain")(print)
+    assert find_kernel("demo.forward", algo="plain").function is not print
+
+
+@pytest.mark.parametrize("name", ["demo", "demo.", ".forward", "demo.forward.fast", ""])
+def test_a_badly_named_operation_is_refused(name):
+    with pytest.raises(KernelError, match=r"<operation>\.<direction>"):
+        kernels.kernel(name, algo="mine")
+
+
+def test_a_reference_has_no_rank():
+    with pytest.raises(KernelError, match=r"demo\.forward: a reference kernel has no rank"):
+        kernels.kernel("demo.forward", algo="reference", rank=1)
+
+
+@pytest.mark.usefixtures("demo")
+def test_kernels_are_listed_in_order_and_by_operation_and_device():
+    names = [entry.name for entry in list_kernels()]
+    assert names == sorted(names)
+    assert [entry.algorithm for entry in list_kernels("demo")] == ["fast", "plain", "reference"]
+    assert list_kernels("demo.forward") == list_kernels("demo")
+    assert {entry.operation for entry in list_kernels("conv2d")} == {
+        "conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad",
+    }  # fmt: skip
+    assert list_kernels("demo", device="nowhere") == list_kernels("nothing") == []
+    assert "cpu" in kernels.devices()
+
+
+@pytest.mark.usefixtures("demo")
+def test_what_is_not_registered_is_named_with_what_is():
+    with pytest.raises(
+        KernelError, match=r"'demo.forward' with algorithm 'slow' on 'cpu'; there are: fast, plain, reference"
+    ):
+        find_kernel("demo.forward", algo="slow")
+    with pytest.raises(KernelError, match="there are: none"):
+        find_kernel("demo.backward", algo="slow")
+
+
+@pytest.mark.usefixtures("demo")
+def test_unregister_takes_one_kernel_out():
+    unregister("demo.forward", algo="fast")
+    assert [entry.algorithm for entry in list_kernels("demo")] == ["plain", "reference"]
+    with pytest.raises(KernelError, match="'fast'"):
+        unregister("demo.forward", algo="fast")
+
+
+# The choice
+
+
+@pytest.mark.usefixtures("demo")
+def test_the_highest_rank_that_supports_the_call_is_chosen():
+    assert chosen(4) == "fast"
+    assert chosen(3) == "plain"
+    assert kernels.run("demo.forward", "cpu", [1, 2]) == ("fast", [1, 2])
+
+
+@pytest.mark.usefixtures("demo")
+def test_without_a_candidate_the_error_has_every_reason():
+    unregister("demo.forward", algo="plain")
+    with pytest.raises(
+        KernelError,
+        match=r"no kernel for demo\.forward on 'cpu' \(registered: fast, reference\); fast: length 3 is odd",
+    ):
+        chosen(3)
+
+
+@pytest.mark.parametrize("answer", [False, None, ""])
+def test_a_refusal_without_a_reason_is_a_refusal(demo, answer):
+    kernels.kernel("demo.forward", algo="never", rank=9, supports=lambda x: answer)(print)
+    assert find_kernel("demo.forward", algo="never").refusal(0) == "not supported"
+    assert chosen(4) == "fast"
+
+
+@pytest.mark.usefixtures("demo")
+def test_another_device_is_an_error_and_not_a_fallback():
+    with pytest.raises(DeviceError, match=r"demo\.forward has no kernel on device 'cuda'"):
+        select("demo.forward", "cuda", [1])
+
+
+@pytest.mark.usefixtures("demo")
+def test_use_holds_until_it_is_changed():
+    use(demo="reference")
+    assert chosen(4) == "reference"
+    use(demo=None)
+    assert chosen(4) == "fast"
+
+
+@pytest.mark.usefixtures("demo")
+def test_use_in_a_block_restores_what_was_chosen_before():
+    with use(demo="plain"):
+        with use({"demo.forward": "reference"}):
+            assert chosen(4) == "reference"
+        assert chosen(4) == "plain"
+    assert chosen(4) == "fast"
+
+
+@pytest.mark.usefixtures("demo")
+def test_use_is_restored_after_an_exception():
+    def fail():
+        with use(demo="plain"):
+            assert chosen(4) == "plain"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert chosen(4) == "fast"
+
+
+@pytest.mark.usefixtures("demo")
+def test_use_tries_its_names_in_their_order_and_nothing_else():
+    with use(demo=("fast", "reference")):
+        assert (chosen(4), chosen(3)) == ("fast", "reference")
+    with use(demo=["plain", "fast"]):
+        assert (chosen(4), chosen(3)) == ("plain", "plain")
+    with use(demo="fast"), pytest.raises(KernelError, match=r"asked for: fast; .*fast: length 3 is odd"):
+        chosen(3)
+
+
+@pytest.mark.usefixtures("demo")
+def test_use_of_a_direction_comes_before_use_of_the_operation():
+    kernels.kernel("demo.backward", algo="reference")(print)
+    with use({"demo": "reference", "demo.forward": "plain"}):
+        assert (chosen(4), chosen(4, "demo.backward")) == ("plain", "reference")
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"demmo": "plain"}, r"unknown operation 'demmo'; there are: .*demo"),
+        ({"demo": "slow"}, r"demo has no algorithm 'slow'; there are: fast, plain, reference"),
+        ({"demo": ("plain", "slow")}, "no algorithm 'slow'"),
+        ({"demo.backward": "plain"}, r"unknown operation 'demo\.backward'"),
+    ],
+)
+def test_use_of_an_unknown_name_changes_nothing(choice, message):
+    with use(demo="plain"):
+        before = dict(registry._wanted)
+        with pytest.raises(KernelError, match=message):
+            use({"conv2d": "reference", **choice})
+        assert registry._wanted == before
+
+
+def test_the_engine_runs_what_use_names():
+    # The two algorithms differ in their last bits, so each can be told from the other.
+    import minialex as ma
+
+    generator = np.random.default_rng(0)
+    x, weight = generator.standard_normal((2, 8, 9, 9)), generator.standard_normal((4, 8, 3, 3))
+    window = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    results = {
+        algo: find_kernel("conv2d.forward", algo=algo)(x, weight, None, **window)
+        for algo in ("reference", "im2col")
+    }
+    assert not np.array_equal(*results.values())
+    for algo, expected in results.items():
+        with use(conv2d=algo):
+            y = ma.functional.conv2d(ma.Tensor(x), ma.Tensor(weight))
+        np.testing.assert_array_equal(y.data, expected)
+
+
+# Plug-ins
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Write a plug-in and load it; what it registers goes when the test is over."""
+    before = set(list_kernels())
+
+    def load(text, name="my_kernels.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return load_plugin(path)
+
+    yield load
+    for entry in set(list_kernels()) - before:
+        unregister(entry.operation, algo=entry.algorithm, device=entry.device)
+
+
+GOOD = """
+from minialex.kernels import kernel
+
+@kernel("matmul.forward", algo="mine", rank=99)
+def matmul(a, b):
+    return a @ b
+"""
+
+
+def test_a_plugin_registers_kernels_like_any_other(plugin):
+    (entry,) = plugin(GOOD)
+    assert entry.name == "matmul.forward[cpu, mine]"
+    assert select("matmul.forward", "cpu", np.eye(2), np.eye(2)) is entry
+
+
+def test_a_plugin_that_fails_says_where_it_is_and_why(plugin, tmp_path):
+    with pytest.raises(KernelError, match=r"my_kernels\.py' failed: NameError: name 'nothing'") as raised:
+        plugin("nothing")
+    assert str(tmp_path) in str(raised.value)
+    assert isinstance(raised.value.__cause__, NameError)
+
+
+def test_a_plugin_that_registers_nothing_is_refused(plugin):
+    with pytest.raises(KernelError, match="registered no kernel; decorate one with @kernel"):
+        plugin("x = 1")
+
+
+def test_a_plugin_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(KernelError, match=r"absent\.py' is not a file"):
+        load_plugin(tmp_path / "absent.py")
+    with pytest.raises(KernelError, match="is not a file"):
+        load_plugin(tmp_path)
+
+
+def test_a_plugin_that_is_not_python_is_refused(plugin):
+    with pytest.raises(KernelError, match=r"should end in \.py"):
+        plugin(GOOD, "kernels.txt")
+
+
+def test_a_plugin_cannot_replace_a_kernel(plugin):
+    with pytest.raises(KernelError, match=r"matmul\.forward\[cpu, blas\] is registered already"):
+        plugin(GOOD.replace("mine", "blas"))

@@ -1,0 +1,72 @@
+"""Local response normalisation: a direct formula at alpha 1, both conventions of alpha, adjoints."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import correlate1d
+
+import minialex as ma
+import minialex.functional as F
+from minialex.kernels import find_kernel, list_kernels
+from minialex.testing.compare import assert_close, largest, rounding
+from minialex.testing.strategies import call, normal_values, seeds
+
+ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("local_response_norm", device="cpu")})
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+EXACT = rounding(np.float64)
+
+images = st.tuples(st.integers(1, 2), st.integers(1, 7), st.integers(1, 3), st.integers(1, 3))
+sizes = st.sampled_from((1, 3, 5, 7, 9))
+
+
+def formula(x, size, alpha, beta, k):
+    """The paper's formula, the sums over channels by scipy.ndimage (zero beyond the first and last)."""
+    sums = correlate1d(x * x, np.ones(size), axis=1, mode="constant")
+    return x / (k + alpha * sums) ** beta
+
+
+@every_algorithm
+@given(images, seeds(), sizes, st.sampled_from((0.75, 0.5, 1.0)))
+def test_forward_is_the_formula_at_alpha_1(algorithm, shape, generator, size, beta):
+    x = normal_values(generator, shape)
+    y = find_kernel("local_response_norm.forward", algo=algorithm)(x, size=size, alpha=1.0, beta=beta, k=2.0)
+    assert_close(y, formula(x, size, 1.0, beta, 2.0), EXACT)
+
+
+@given(images, seeds(), sizes)
+def test_alpha_multiplies_the_sum_or_the_mean(shape, generator, size):
+    x = normal_values(generator, shape)
+    of_sum = F.local_response_norm(ma.Tensor(x), size, 0.9, 0.75, 1.0)
+    of_mean = F.local_response_norm(ma.Tensor(x), size, 0.9, 0.75, 1.0, alpha_mode="mean")
+    assert_close(of_sum.data, formula(x, size, 0.9, 0.75, 1.0), EXACT)
+    assert_close(of_mean.data, formula(x, size, 0.9 / size, 0.75, 1.0), EXACT)
+
+
+def test_the_defaults_are_the_papers():
+    x = 50 * normal_values(np.random.default_rng(1), (1, 9, 2, 2))
+    assert_close(F.local_response_norm(ma.Tensor(x)).data, formula(x, 5, 1e-4, 0.75, 2.0), EXACT)
+
+
+@every_algorithm
+@given(st.data(), seeds())
+def test_the_window_sum_is_its_own_adjoint(algorithm, data, generator):
+    drawn = data.draw(call("channel_window_sum.forward"))
+    kernel = find_kernel("channel_window_sum.forward", algo=algorithm)
+    (x,) = drawn.arrays
+    g = normal_values(generator, x.shape)
+    forward, back = kernel(x, **drawn.parameters), kernel(g, **drawn.parameters)
+    terms = np.abs(forward).ravel() @ np.abs(g).ravel() + 1
+    assert np.vdot(forward, g) == pytest.approx(np.vdot(x, back), rel=0, abs=EXACT * terms)
+
+
+@every_algorithm
+@given(st.data(), seeds())
+def test_backward_is_linear_in_the_upstream_gradient(algorithm, data, generator):
+    drawn = data.draw(call("local_response_norm.backward"))
+    kernel = find_kernel("local_response_norm.backward", algo=algorithm)
+    g, x = drawn.arrays
+    other = normal_values(generator, g.shape)
+    apart = kernel(g, x, **drawn.parameters) + 2 * kernel(other, x, **drawn.parameters)
+    together = kernel(g + 2 * other, x, **drawn.parameters)
+    assert_close(together, apart, EXACT, scale=largest(g, x, other, apart))

@@ -1,0 +1,237 @@
+"""Output shapes: published ones, TensorFlow's SAME padding, and what each bad argument is told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.errors import ShapeError
+from minialex.kernels import operations_with_shapes, output_shape
+from minialex.kernels.windows import output_positions, pair, resolve_padding, tap_slices
+
+ALEXNET = [
+    ("conv2d", ((1, 3, 227, 227), (96, 3, 11, 11)), {"stride": 4}, (1, 96, 55, 55)),
+    ("local_response_norm", ((1, 96, 55, 55),), {"size": 5}, (1, 96, 55, 55)),
+    ("max_pool2d", ((1, 96, 55, 55),), {"kernel_size": 3, "stride": 2}, (1, 96, 27, 27)),
+    ("conv2d", ((1, 96, 27, 27), (256, 48, 5, 5)), {"padding": 2, "groups": 2}, (1, 256, 27, 27)),
+    ("max_pool2d", ((1, 256, 27, 27),), {"kernel_size": 3, "stride": 2}, (1, 256, 13, 13)),
+    ("conv2d", ((1, 256, 13, 13), (384, 256, 3, 3)), {"padding": 1}, (1, 384, 13, 13)),
+    ("conv2d", ((1, 384, 13, 13), (384, 192, 3, 3)), {"padding": 1, "groups": 2}, (1, 384, 13, 13)),
+    ("conv2d", ((1, 384, 13, 13), (256, 192, 3, 3)), {"padding": 1, "groups": 2}, (1, 256, 13, 13)),
+    ("max_pool2d", ((1, 256, 13, 13),), {"kernel_size": 3, "stride": 2}, (1, 256, 6, 6)),
+    ("linear", ((1, 9216), (4096, 9216), (4096,)), {}, (1, 4096)),
+    # A 224 image needs two cells of padding to come out at 55; without, it comes out at 54.
+    ("conv2d", ((1, 3, 224, 224), (64, 3, 11, 11)), {"stride": 4, "padding": 2}, (1, 64, 55, 55)),
+    ("conv2d", ((1, 3, 224, 224), (96, 3, 11, 11)), {"stride": 4}, (1, 96, 54, 54)),
+]
+
+
+@pytest.mark.parametrize(("operation", "shapes", "parameters", "expected"), ALEXNET)
+def test_the_layers_of_alexnet(operation, shapes, parameters, expected):
+    assert output_shape(operation, *shapes, **parameters) == expected
+
+
+OTHERS = [
+    ("conv2d", ((2, 4, 5, 6), (6, 2, 3, 1), None), {"groups": 2, "dilation": (2, 1)}, (2, 6, 1, 6)),
+    ("avg_pool2d", ((1, 2, 5, 7),), {"kernel_size": (2, 3)}, (1, 2, 2, 2)),
+    ("avg_pool2d", ((1, 2, 5, 7),), {"kernel_size": (2, 3), "ceil_mode": True}, (1, 2, 3, 3)),
+    ("max_pool2d", ((0, 0, 4, 4),), {"kernel_size": 2, "padding": ((1, 0), (0, 1))}, (0, 0, 2, 2)),
+    ("batch_norm", ((4, 3, 2), (3,), (3,)), {}, (4, 3, 2)),
+    ("batch_norm", ((4, 3, 2), None, (2,)), {"axis": -1}, (4, 3, 2)),
+    ("cross_entropy", ((4, 3), (4,)), {}, (4,)),
+    ("cross_entropy", ((4, 3), (4, 3)), {}, (4,)),
+    ("softmax", ((2, 3),), {"axis": 0}, (2, 3)),
+    ("log_softmax", ((2, 3),), {}, (2, 3)),
+    ("channel_window_sum", ((1, 2, 3, 4),), {"size": 9}, (1, 2, 3, 4)),
+    ("matmul", ((2, 3), (3, 4)), {}, (2, 4)),
+    ("sum", ((2, 3, 4),), {"axis": (0, -1)}, (3,)),
+    ("sum", ((2, 3, 4),), {"axis": 1, "keepdims": True}, (2, 1, 4)),
+    ("amax", ((2, 3, 4),), {}, ()),
+    ("add", ((2, 1), (3,)), {}, (2, 3)),
+    ("relu", ((),), {}, ()),
+    ("dropout", ((3, 0),), {"p": 0.5}, (3, 0)),
+    ("power", ((3, 2),), {"exponent": 2}, (3, 2)),
+]
+
+
+@pytest.mark.parametrize(("operation", "shapes", "parameters", "expected"), OTHERS)
+def test_output_shapes(operation, shapes, parameters, expected):
+    assert output_shape(operation, *shapes, **parameters) == expected
+
+
+def test_shapes_may_be_lists():
+    assert output_shape("linear", [2, 3], [4, 3]) == (2, 4)
+
+
+CONV = ((1, 4, 5, 5), (6, 4, 3, 3))
+POOL = ((1, 2, 5, 5),)
+WRONG = [
+    ("conv3d", (), {}, ["'conv3d' has no shape rule", "conv2d"]),
+    ("conv2d", ((4, 5, 5), CONV[1]), {}, [r"input should have 4 axes \(N, C, H, W\)", r"\(4, 5, 5\)"]),
+    ("conv2d", (CONV[0], (6, 4, 3)), {}, ["weight should have 4 axes", r"\(6, 4, 3\)"]),
+    ("conv2d", (CONV[0], (6, 3, 3, 3)), {}, [r"\(1, 4, 5, 5\) has 4 channels", r"\(6, 3, 3, 3\) takes 3"]),
+    ("conv2d", (CONV[0], (6, 1, 3, 3)), {"groups": 4}, ["4 groups for 6 outputs", "multiple of groups"]),
+    ("conv2d", (CONV[0], (6, 4, 0, 3)), {}, ["empty window", r"\(6, 4, 0, 3\)"]),
+    ("conv2d", (*CONV, (5,)), {}, [r"bias \(5,\) should have shape \(6,\)"]),
+    ("conv2d", CONV, {"groups": 0}, ["groups=0 should be a positive int"]),
+    ("conv2d", CONV, {"groups": True}, ["groups=True"]),
+    ("conv2d", CONV, {"stride": 0}, ["stride=0", "at least 1"]),
+    ("conv2d", CONV, {"stride": (1, 2, 3)}, [r"stride=\(1, 2, 3\)", "pair of ints"]),
+    ("conv2d", CONV, {"stride": 1.0}, [r"stride=1\.0"]),
+    ("conv2d", CONV, {"dilation": "2"}, ["dilation='2'"]),
+    ("conv2d", CONV, {"padding": -1}, ["padding=-1", "none may be negative"]),
+    ("conv2d", CONV, {"padding": "full"}, ["padding='full'", "'valid' or 'same'"]),
+    ("conv2d", CONV, {"padding": ((1, -1), (0, 0))}, [r"padding \(top, bottom\)", r"\(1, -1\)"]),
+    ("conv2d", CONV, {"padding": ((0, 0), (1, 2, 3))}, [r"padding \(left, right\)"]),
+    (
+        "conv2d", CONV, {"dilation": 3, "padding": ((1, 0), (0, 0))},
+        ["does not fit", r"\(1, 4, 5, 5\)", "kernel 3x3", "top 1 bottom 0 left 0 right 0", "dilation 3x3"],
+    ),
+    ("max_pool2d", ((2, 5, 5),), {"kernel_size": 2}, ["pooling input should have 4 axes", r"\(2, 5, 5\)"]),
+    ("max_pool2d", POOL, {"kernel_size": 0}, ["kernel_size=0"]),
+    ("max_pool2d", POOL, {"kernel_size": 2, "stride": -1}, ["stride=-1"]),
+    ("max_pool2d", POOL, {"kernel_size": 6}, ["does not fit", "kernel 6x6"]),
+    ("max_pool2d", POOL, {"kernel_size": 2, "padding": 2}, ["nothing but padding", "less padding"]),
+    ("max_pool2d", POOL, {"kernel_size": 2, "dilation": 6, "padding": 1}, ["nothing but padding"]),
+    ("avg_pool2d", POOL, {"kernel_size": (2, 2), "padding": ((0, 0), (0, 3))}, ["nothing but padding"]),
+    ("local_response_norm", ((1, 2, 3),), {}, ["local_response_norm input should have 4 axes"]),
+    ("local_response_norm", POOL, {"size": 4}, ["size=4 should be a positive odd int", "libraries disagree"]),
+    ("local_response_norm", POOL, {"size": -1}, ["size=-1"]),
+    ("channel_window_sum", POOL, {"size": 1.0}, [r"size=1\.0"]),
+    ("linear", ((2, 3), (4, 5)), {}, [r"\(2, 3\) has 3 features", r"\(4, 5\) takes 5"]),
+    ("linear", ((2, 3, 1), (4, 3)), {}, ["linear input should have 2 axes"]),
+    ("linear", ((2, 3), (3,)), {}, ["linear weight should have 2 axes"]),
+    ("linear", ((2, 3), (4, 3), (3,)), {}, [r"bias \(3,\) should have shape \(4,\)"]),
+    ("matmul", ((2, 3), (2, 3)), {}, [r"\(2, 3\) @ \(2, 3\)", "3 and 2 differ"]),
+    ("matmul", ((3,), (3, 2)), {}, ["left operand should have 2 axes"]),
+    ("matmul", ((2, 3), (3,)), {}, ["right operand should have 2 axes"]),
+    ("batch_norm", ((2, 3),), {"axis": 2}, [r"axis=2 is not an axis of the input \(2, 3\)"]),
+    ("batch_norm", ((2, 3), (2,)), {}, [r"weight \(2,\) should have shape \(3,\)", "axis 1"]),
+    ("batch_norm", ((2, 3), None, (3, 1)), {}, [r"bias \(3, 1\) should have shape \(3,\)"]),
+    ("cross_entropy", ((2, 3, 4), (2,)), {}, ["cross_entropy input should have 2 axes"]),
+    ("cross_entropy", ((2, 3), (3,)), {}, [r"target \(3,\)", r"\(2,\) \(labels\) or \(2, 3\)"]),
+    ("cross_entropy", ((2, 0), (2,)), {}, ["no classes", r"\(2, 0\)"]),
+    ("softmax", ((2, 3),), {"axis": 2}, ["axis=2"]),
+    ("softmax", ((2, 0),), {}, ["axis -1", "empty"]),
+    ("sum", ((2, 3),), {"axis": 2}, ["axis=2 is not an axis"]),
+    ("sum", ((2, 3),), {"axis": (1, -1)}, ["names an axis", "twice"]),
+    ("amax", ((2, 0),), {"axis": 1}, [r"\(2, 0\) has no elements along axis=1"]),
+    ("add", ((2, 3), (2,)), {}, [r"add: shapes \(2, 3\) and \(2,\) do not broadcast"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operation", "shapes", "parameters", "messages"),
+    WRONG,
+    ids=[f"{operation}-{shapes}-{parameters}" for operation, shapes, parameters, _ in WRONG],
+)
+def test_a_bad_argument_is_named_with_what_was_given(operation, shapes, parameters, messages):
+    with pytest.raises(ShapeError, match=messages[0]) as raised:
+        output_shape(operation, *shapes, **parameters)
+    for message in messages[1:]:
+        raised.match(message)
+
+
+def test_every_operation_with_a_shape_is_tried_here():
+    tried = {case[0] for case in (*ALEXNET, *OTHERS)}
+    alike = {"subtract", "multiply", "divide", "maximum", "minimum"}  # made by the same line as add
+    alike |= {"negative", "exp", "log", "sqrt", "tanh", "absolute"}  # made by the same line as power
+    assert set(operations_with_shapes()) == tried | alike
+
+
+# Windows
+
+
+def same(size, kernel, stride, dilation=1):
+    axis = resolve_padding("same", (size, 1), (kernel, 1), (stride, 1), (dilation, 1))[0]
+    return axis, output_positions(size, kernel, stride, axis, dilation)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "positions"),
+    [
+        # TensorFlow: ceil(32 / 4) = 8 outputs need (8 - 1) * 4 + 11 - 32 = 7 cells, the odd one after.
+        (32, 11, 4, (3, 4), 8),
+        (8, 3, 2, (0, 1), 4),
+        (7, 3, 2, (1, 1), 4),
+        (5, 2, 1, (0, 1), 5),
+        (5, 5, 1, (2, 2), 5),
+        (5, 1, 2, (0, 0), 3),
+        (2, 1, 3, (0, 0), 1),
+    ],
+)
+def test_same_padding_is_tensorflows(size, kernel, stride, padding, positions):
+    assert same(size, kernel, stride) == (padding, positions)
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 6), st.integers(1, 3))
+def test_same_padding_gives_ceil_of_size_over_stride(size, kernel, stride, dilation):
+    (before, after), positions = same(size, kernel, stride, dilation)
+    assert positions == -(-size // stride)
+    assert after - before in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [
+        (2, ((2, 2), (2, 2))),
+        ((1, 2), ((1, 1), (2, 2))),
+        ([1, 2], ((1, 1), (2, 2))),
+        (((0, 1), (2, 3)), ((0, 1), (2, 3))),
+        ("valid", ((0, 0), (0, 0))),
+    ],
+)
+def test_paddings_are_brought_into_one_form(padding, expected):
+    assert resolve_padding(padding, (5, 5), (3, 3), (1, 1), (1, 1)) == expected
+
+
+def test_pairs():
+    assert pair(3, "stride") == pair((3, 3), "stride") == pair([3, 3], "stride") == (3, 3)
+    assert pair(0, "padding", minimum=0) == (0, 0)
+    with pytest.raises(ShapeError, match=r"stride=\(1, True\)"):
+        pair((1, True), "stride")
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "floor", "ceil"),
+    [
+        (6, 2, 2, (0, 0), 3, 3),
+        (5, 2, 2, (0, 0), 2, 3),
+        (4, 2, 2, (1, 2), 3, 3),  # the fourth would start at cell 5, in the padding
+        (4, 2, 2, (1, 1), 3, 3),
+        (2, 1, 4, (0, 0), 1, 1),
+        (1, 4, 1, (0, 0), -2, -2),  # does not fit
+    ],
+)
+def test_positions_with_and_without_ceil_mode(size, kernel, stride, padding, floor, ceil):
+    assert output_positions(size, kernel, stride, padding, 1) == floor
+    assert output_positions(size, kernel, stride, padding, 1, ceil_mode=True) == ceil
+
+
+sides = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@given(
+    sides,
+    sides,
+    sides,
+    sides,
+    sides,
+    st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2),
+)
+def test_tap_slices_are_the_cells_that_windows_read(size, positions, kernel, stride, dilation, padding):
+    read = {}
+    for tap, at_y, at_x in tap_slices(size, positions, kernel, stride, padding, dilation):
+        rows, columns = (
+            zip(range(4)[ys], range(10)[xs], strict=True) for ys, xs in zip(at_y, at_x, strict=True)
+        )
+        columns = list(columns)
+        read[tap] = {(p, q, row, column) for p, row in rows for q, column in columns}
+    expected = {}
+    for i, j in ((i, j) for i in range(kernel[0]) for j in range(kernel[1])):
+        for p, q in ((p, q) for p in range(positions[0]) for q in range(positions[1])):
+            row = p * stride[0] - padding[0][0] + i * dilation[0]
+            column = q * stride[1] - padding[1][0] + j * dilation[1]
+            if 0 <= row < size[0] and 0 <= column < size[1]:
+                expected.setdefault((i, j), set()).add((p, q, row, column))
+    assert read == expected
+    assert list(read) == sorted(read)
