@@ -14,14 +14,19 @@ from minialex.tensor import Tensor, tensor
 from minialex.version import __version__
 
 __all__ = [
+    "GradcheckError",
     "MiniAlexError",
     "Operation",
     "Tensor",
     "__version__",
+    "check_vjp",
+    "checking",
     "data",
     "enable_grad",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
@@ -33,10 +38,13 @@ __all__ = [
     "tensor",
 ]
 
-_LAZY = ("data", "models", "nn", "optim")
+_MODULES = ("checking", "data", "models", "nn", "optim")
+_CHECKS = ("GradcheckError", "check_vjp", "gradcheck", "gradgradcheck")
 
 
 def __getattr__(name: str):
-    if name in _LAZY:
+    if name in _MODULES:
         return importlib.import_module(f"minialex.{name}")
+    if name in _CHECKS:
+        return getattr(importlib.import_module("minialex.checking"), name)
     raise AttributeError(f"module 'minialex' has no attribute {name!r}")

@@ -68,6 +68,9 @@ class Maximum(_Binary):
         share = self._share(*(t.data for t in self.saved))
         return lambda: g * share, lambda: g * (1 - share)
 
+    def branch(self, inputs, results):
+        return self._share(*inputs)
+
     @staticmethod
     def _share(a, b):
         """The part of the gradient that goes to a."""
@@ -137,6 +140,9 @@ class Absolute(_Unary):
 
     name = "absolute"
     saved_inputs = (0,)
+
+    def branch(self, inputs, results):
+        return np.sign(inputs[0])
 
     def backward(self, g):
         (x,) = self.saved

@@ -36,10 +36,17 @@ class Amax(Operation):
     def forward(self, x):
         return self.kernel("amax.forward", x, axis=self.axis, keepdims=self.keepdims)
 
+    def branch(self, inputs, results):
+        return self._maxima(inputs[0], results[0])
+
+    def _maxima(self, x, y):
+        """Where x is the maximum along the reduced axes."""
+        return x == y.reshape(output_shape("sum", x.shape, axis=self.axis, keepdims=True))
+
     def backward(self, g):
         x, y = self.saved
         kept = output_shape("sum", x.shape, axis=self.axis, keepdims=True)
-        share = (x.data == y.data.reshape(kept)).astype(x.dtype)
+        share = self._maxima(x.data, y.data).astype(x.dtype)
         share /= share.sum(axis=self.axis, keepdims=True)
         return (reshape(g, kept) * share,)
 

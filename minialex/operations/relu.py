@@ -12,6 +12,9 @@ class ReLU(Operation):
     def forward(self, x):
         return self.kernel("relu.forward", x)
 
+    def branch(self, inputs, results):
+        return results[0] > 0
+
     def backward(self, g):
         (y,) = self.saved
         return (ReLUBackward(y.data)(g),)

@@ -1,0 +1,161 @@
+"""What a check found: reports of what passed, and the error that explains what did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minialex.errors import MiniAlexError
+
+
+@dataclass
+class InputReport:
+    """What was compared for one input.
+
+    Attributes
+    ----------
+    input : int
+        Its position.
+    compared, skipped : int
+        Derivatives that were compared, and that were left out at kinks.
+    worst_error : float
+        The largest error, relative to the largest derivative.
+    tolerance : float
+        What that error was allowed to be.
+    """
+
+    input: int
+    compared: int = 0
+    skipped: int = 0
+    worst_error: float = 0.0
+    tolerance: float = 0.0
+
+
+@dataclass
+class Report:
+    """What was checked.
+
+    Attributes
+    ----------
+    name, kernel : str
+        The operation, and the kernel if one is known.
+    mode : str
+        ``"jacobian"``: every derivative; ``"directions"``: a number of random directions, a weaker check.
+    directions : int
+        How many, in the second mode.
+    weak : bool
+        Whether it was done in float32.
+    dtype, step, seed
+        As they were used.
+    inputs : list of InputReport
+    redrawn : int
+        How often the inputs were drawn again to avoid kinks.
+    """
+
+    name: str
+    kernel: str
+    mode: str
+    dtype: str
+    step: float
+    seed: int
+    directions: int = 0
+    redrawn: int = 0
+    inputs: list[InputReport] = field(default_factory=list)
+
+    @property
+    def weak(self) -> bool:
+        return self.dtype != "float64"
+
+    @property
+    def compared(self) -> int:
+        return sum(each.compared for each in self.inputs)
+
+    @property
+    def skipped(self) -> int:
+        return sum(each.skipped for each in self.inputs)
+
+    @property
+    def worst_error(self) -> float:
+        return max((each.worst_error for each in self.inputs), default=0.0)
+
+    @property
+    def tolerance(self) -> float:
+        return max((each.tolerance for each in self.inputs), default=0.0)
+
+    def __str__(self) -> str:
+        how = self.mode if self.mode == "jacobian" else f"{self.directions} random directions (a quick check)"
+        weak = ", float32 (a weak check)" if self.weak else ""
+        kernel = f" [{self.kernel}]" if self.kernel else ""
+        return (
+            f"{self.name}{kernel}: {self.compared:,} derivatives agree to {self.worst_error:.1e} "
+            f"(tolerance {self.tolerance:.1e}), {self.skipped:,} at kinks skipped; {how}{weak}"
+        )
+
+
+class GradcheckError(MiniAlexError, AssertionError):
+    """A gradient is wrong, or something about how it is computed.
+
+    Attributes
+    ----------
+    check : str
+        Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
+        ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
+        ``"kinks"``, ``"forward"``.
+    operation, kernel : str
+        What was checked.
+    input : int or None
+        The position of the input whose gradient is wrong.
+    index : tuple of int or None
+        The worst element of that input.
+    output_index : tuple of int or None
+        The output whose derivative it is, if a Jacobian was compared.
+    analytic, numeric : float or None
+        The two values there.
+    absolute_error, relative_error : float or None
+        Of that element; the relative one to the larger of the two values.
+    norm_error : float or None
+        Of the whole: the norm of the difference over that of the numeric one.
+    tolerance : float or None
+        Of the absolute error.
+    step, seed : float, int
+    wrong, compared : int or None
+        How many derivatives are beyond their tolerance, and how many were compared.
+    pattern : str
+        What the wrong gradient looks like, if it was recognised.
+    reproduce : str
+        Lines of Python that repeat the check.
+    """
+
+    def __init__(self, check: str, summary: str, **details):
+        self.check = check
+        self.summary = summary
+        for name in (
+            "input", "index", "output_index", "analytic", "numeric", "absolute_error", "relative_error",
+            "norm_error", "tolerance", "step", "seed", "wrong", "compared",
+        ):  # fmt: skip
+            setattr(self, name, details.pop(name, None))
+        for name in ("operation", "kernel", "pattern", "reproduce"):
+            setattr(self, name, details.pop(name, ""))
+        if details:
+            raise TypeError(f"GradcheckError has no {', '.join(details)}")
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        kernel = f" [{self.kernel}]" if self.kernel else ""
+        lines = [f"{self.operation}{kernel}: {self.summary}"]
+        if self.analytic is not None:
+            output = "" if self.output_index is None else f", output {self.output_index}"
+            lines += [
+                f"  worst      input {self.input} at {self.index}{output}",
+                f"  analytic   {self.analytic!r}",
+                f"  numeric    {self.numeric!r}",
+                f"  error      {self.absolute_error:.3g} absolute (tolerance {self.tolerance:.3g}), "
+                f"{self.relative_error:.3g} relative, {self.norm_error:.3g} by norm",
+                f"  wrong      {self.wrong:,} of {self.compared:,}",
+                f"  pattern    {self.pattern or 'none that is known'}",
+            ]
+        if self.step is not None:
+            lines.append(f"  step {self.step:g}, seed {self.seed}")
+        if self.reproduce:
+            lines.append("  to reproduce:")
+            lines += [f"    {line}" for line in self.reproduce.splitlines()]
+        return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Checking functions of tensors: `gradcheck` and, for second derivatives, `gradgradcheck`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from minialex.autograd import branches_taken, enable_grad, grad, no_grad
+from minialex.checking.report import Report
+from minialex.checking.vjp import check_vjp
+from minialex.errors import MiniAlexError
+from minialex.tensor import Tensor
+
+
+def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
+    """Check the gradient of a function of tensors against numerical derivatives.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes the inputs; gives a Tensor or a tuple of them. Called twice it must give the same: seed dropout.
+    inputs : Tensor or sequence of Tensor
+        Tensors that require a gradient are differentiated; others, and whatever else the sequence
+        holds, are passed on. Their values are taken, in float64 if no other dtype is asked for.
+    **options
+        Those of `check_vjp`, but for ``wrt`` and ``branches``: kinks are recognised by the branch that each
+        operation takes (ReLU's sign, a pool's winners), and by second differences in what has none.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    GradcheckError
+        If the gradient is wrong; see there for what it carries.
+
+    Examples
+    --------
+    >>> x = ma.tensor([[0.3, -1.2], [2.0, 0.7]], requires_grad=True)
+    >>> ma.gradcheck(lambda x: x.tanh() @ x, x)
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wrt = tuple(i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad)
+    if not wrt:
+        raise MiniAlexError("no input requires a gradient; make one with requires_grad=True")
+    tensors = tuple(i for i, t in enumerate(inputs) if isinstance(t, Tensor))
+    device = inputs[wrt[0]].device
+    options.setdefault("name", getattr(fn, "__qualname__", type(fn).__name__))
+
+    def call(arrays, recorded: bool):
+        arguments = list(inputs)
+        for i, array in zip(tensors, arrays, strict=True):
+            arguments[i] = Tensor(array, requires_grad=recorded and i in wrt, device=device)
+        results = fn(*arguments)
+        return arguments, results if isinstance(results, tuple) else (results,)
+
+    def forward(*arrays):
+        with no_grad():
+            _, results = call(arrays, recorded=False)
+        return _joined([t.numpy() for t in results])
+
+    def vjp(upstream, *arrays):
+        # A gradient belongs to whoever asks for it: `grad` copies what it would share.
+        arguments, results = call(arrays, recorded=True)
+        parts = _split(upstream, [t.shape for t in results])
+        used = [(t, Tensor(u, device=device)) for t, u in zip(results, parts, strict=True) if t.requires_grad]
+        asked = [arguments[i] for i in wrt]
+        found = [None] * len(asked)
+        if used:
+            found = grad([t for t, _ in used], asked, [u for _, u in used], allow_unused=True)
+        # What the function does not depend on has a gradient of zero.
+        gradients = {
+            tensors.index(i): np.zeros(t.shape, t.dtype) if g is None else g.numpy()
+            for i, t, g in zip(wrt, asked, found, strict=True)
+        }
+        return tuple(gradients.get(k) for k in range(len(tensors)))
+
+    def branches(*arrays):
+        with branches_taken() as taken:
+            forward(*arrays)
+        return taken
+
+    return check_vjp(
+        forward,
+        vjp,
+        [inputs[i].numpy() for i in tensors],
+        wrt=[tensors.index(i) for i in wrt],
+        branches=branches,
+        **options,
+    )
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All results as one: the array itself, or a vector of several."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays])
+
+
+def _split(upstream: np.ndarray, shapes) -> list[np.ndarray]:
+    """Take apart what `_joined` has joined."""
+    if len(shapes) == 1:
+        return [upstream]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(upstream, ends), shapes, strict=True)]
+
+
+def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **options) -> Report:
+    """Check second derivatives: the gradient of the gradients of a function of tensors.
+
+    The gradients are taken for a random upstream gradient, which is an input like the others: the
+    derivative with respect to it is checked, too.
+
+    Parameters, results and errors are those of `gradcheck`.
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wrt = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
+    with no_grad():
+        results = fn(*inputs)
+    results = results if isinstance(results, tuple) else (results,)
+    generator = np.random.default_rng(seed)
+    upstream = [
+        Tensor(generator.standard_normal(t.shape).astype(t.dtype), True, device=t.device) for t in results
+    ]
+
+    def gradients(*arguments):
+        given, us = arguments[: len(inputs)], arguments[len(inputs) :]
+        given = list(given)
+        # Where only values are asked for the inputs require no gradient; the first derivative needs one.
+        asked = [t if t.requires_grad else Tensor(t.data, True, t.device) for t in (given[i] for i in wrt)]
+        for i, t in zip(wrt, asked, strict=True):
+            given[i] = t
+        with enable_grad():
+            outputs = fn(*given)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            found = grad(list(outputs), asked, list(us), create_graph=True, allow_unused=True)
+        zeros = (Tensor(np.zeros(t.shape, t.dtype), device=t.device) for t in asked)
+        return tuple(zero if g is None else g for g, zero in zip(found, zeros, strict=True))
+
+    options.setdefault("name", f"gradient of {getattr(fn, '__qualname__', type(fn).__name__)}")
+    return gradcheck(gradients, (*inputs, *upstream), seed=seed, **options)

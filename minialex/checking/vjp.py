@@ -1,0 +1,602 @@
+"""Checking anyone's gradient on plain arrays: a forward function, and its vector-Jacobian product.
+
+Values alone do not make a gradient right. A check goes through, in this order,
+
+1. forward: an array of the dtype asked for, finite, the same twice, inputs untouched;
+2. the gradients: one an input, of its shape and dtype, finite; inputs and upstream untouched; no memory
+   shared with the inputs or each other;
+3. the same bits when it is run again, after freed memory was filled with other garbage;
+4. zero for a zero upstream gradient, and linear in the upstream gradient;
+5. the same for inputs and upstream gradients that are strided or read-only;
+6. the values: against numerical derivatives, one by one (`differences`), and for random upstream gradients.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minialex.checking.differences import (
+    DIRECTION_STEPS,
+    STEPS,
+    Derivative,
+    central,
+    complex_step,
+    largest,
+)
+from minialex.checking.patterns import recognise
+from minialex.checking.report import GradcheckError, InputReport, Report
+from minialex.errors import MiniAlexError
+
+Arrays = Sequence[np.ndarray]
+
+# Up to this many derivatives the whole Jacobian is compared.
+JACOBIAN_LIMIT = 250_000
+_DIRECTIONS = 8
+_UPSTREAMS = 3
+_REDRAWS = 5
+# What the analytic gradient may lose to rounding, in units of it.
+_ANALYTIC_ROUNDING = 512
+
+
+@dataclass
+class _Check:
+    """One check under way: the functions, how they are called, and what to say on failure."""
+
+    forward: Callable[..., np.ndarray]
+    vjp: Callable[..., Sequence[np.ndarray | None]]
+    inputs: list[np.ndarray]
+    wrt: tuple[int, ...]
+    dtype: np.dtype
+    report: Report
+    method: str
+    max_skipped: float
+    branches: Callable[..., Sequence[np.ndarray]] | None
+    reproduce: str
+    random: np.random.Generator = field(init=False)
+
+    def __post_init__(self):
+        self.random = np.random.default_rng(self.report.seed)
+
+    def fail(self, check: str, summary: str, **details) -> None:
+        raise GradcheckError(
+            check,
+            summary,
+            operation=self.report.name,
+            kernel=self.report.kernel,
+            step=self.report.step,
+            seed=self.report.seed,
+            reproduce=self.reproduce,
+            **details,
+        )
+
+    # Calling the functions under check
+
+    def evaluate(self, inputs: Arrays) -> np.ndarray:
+        return np.asarray(self.forward(*inputs))
+
+    def gradients(self, upstream: np.ndarray, inputs: Arrays | None = None) -> list[np.ndarray]:
+        """The gradients of the inputs that are checked."""
+        results = self.vjp(upstream, *(self.inputs if inputs is None else inputs))
+        if not isinstance(results, tuple | list) or len(results) != len(self.inputs):
+            count = len(results) if isinstance(results, tuple | list) else type(results).__name__
+            self.fail(
+                "shape", f"vjp should return one gradient for each of {len(self.inputs)} inputs: {count}"
+            )
+        for i in self.wrt:
+            if results[i] is None:
+                self.fail("values", f"vjp gives None for input {i}, which is to be differentiated", input=i)
+        return [np.asarray(results[i]) for i in self.wrt]
+
+    def upstream(self) -> np.ndarray:
+        return self.random.standard_normal(self.y.shape).astype(self.dtype)
+
+    # The checks
+
+    def run(self) -> None:
+        self.y = self._check_forward()
+        self._check_gradients()
+        self._check_repeatable()
+        self._check_linear()
+        self._check_layouts()
+        if self.report.mode == "jacobian":
+            self._check_jacobian()
+        else:
+            self._check_directions()
+
+    def _check_forward(self) -> np.ndarray:
+        before = [a.copy() for a in self.inputs]
+        y = self.evaluate(self.inputs)
+        for i, (a, b) in enumerate(zip(self.inputs, before, strict=True)):
+            if not _same_bits(a, b):
+                self.fail("changed input", f"forward changes its input {i}", input=i)
+        if y.dtype != self.dtype:
+            self.fail(
+                "dtype", f"forward gives {y.dtype} for inputs of {self.dtype}; it should keep the dtype"
+            )
+        if not np.isfinite(y).all():
+            self.fail(
+                "finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite"
+            )
+        y = y.copy()
+        _fill_freed_memory([y, *self.inputs], np.nan)
+        if not _same_bits(self.evaluate(self.inputs), y):
+            self.fail(
+                "not deterministic",
+                "forward gives another result when it is called again: seed its random numbers; it may read "
+                "memory that nothing has written",
+            )
+        return y
+
+    def _check_gradients(self) -> None:
+        upstream = self.upstream()
+        before = [a.copy() for a in (upstream, *self.inputs)]
+        gradients = self.gradients(upstream)
+        for name, a, b in zip(
+            ("the upstream gradient", *(f"input {i}" for i in range(len(self.inputs)))),
+            (upstream, *self.inputs),
+            before,
+            strict=True,
+        ):
+            if not _same_bits(a, b):
+                self.fail("changed input", f"vjp changes {name}")
+        for i, gradient in zip(self.wrt, gradients, strict=True):
+            shape = self.inputs[i].shape
+            if gradient.shape != shape:
+                self.fail(
+                    "shape", f"the gradient of input {i} has shape {gradient.shape}, not {shape}", input=i
+                )
+            if gradient.dtype != self.dtype:
+                self.fail(
+                    "dtype",
+                    f"the gradient of input {i} has dtype {gradient.dtype}, not {self.dtype}",
+                    input=i,
+                )
+            if not np.isfinite(gradient).all():
+                wrong = np.argwhere(~np.isfinite(gradient))
+                self.fail(
+                    "finite",
+                    f"the gradient of input {i} has {len(wrong)} values that are not finite, "
+                    f"the first at {tuple(wrong[0].tolist())}",
+                    input=i,
+                )
+        others: list[tuple[str, np.ndarray]] = [(f"input {i}", a) for i, a in enumerate(self.inputs)]
+        for i, gradient in zip(self.wrt, gradients, strict=True):
+            for name, array in others:
+                if np.shares_memory(gradient, array) and not _passes_on(gradient, array, upstream):
+                    self.fail("aliasing", f"the gradient of input {i} shares its memory with {name}", input=i)
+            others.append((f"the gradient of input {i}", gradient))
+
+    def _check_repeatable(self) -> None:
+        upstream = self.upstream()
+        kept = [self.inputs[i] for i in self.wrt]
+        _fill_freed_memory([self.y, *kept], 1e30)
+        first = [g.copy() for g in self.gradients(upstream)]
+        _fill_freed_memory([self.y, *kept], np.nan)
+        for i, a, b in zip(self.wrt, first, self.gradients(upstream), strict=True):
+            if not _same_bits(a, b):
+                self.fail(
+                    "not deterministic",
+                    f"the gradient of input {i} differs when it is computed again: it may read memory that "
+                    "nothing has written, or draw random numbers",
+                    input=i,
+                )
+
+    def _check_linear(self) -> None:
+        for i, gradient in zip(self.wrt, self.gradients(np.zeros_like(self.y)), strict=True):
+            if np.any(gradient):
+                self.fail(
+                    "zero upstream",
+                    f"the gradient of input {i} is not zero for a zero upstream gradient",
+                    input=i,
+                )
+        u, v = self.upstream(), self.upstream()
+        a, b = self.dtype.type(2), self.dtype.type(-0.5)
+        parts = zip(self.gradients(u), self.gradients(v), strict=True)
+        expected = [a * first + b * second for first, second in parts]
+        self._require_same(self.gradients(a * u + b * v), expected, "not linear", "in the upstream gradient")
+
+    def _check_layouts(self) -> None:
+        upstream = self.upstream()
+        expected = [g.copy() for g in self.gradients(upstream)]
+        y = self._plain(self.evaluate)
+        for how, layout in (("read-only", _read_only), ("strided", _strided)):
+            inputs = [layout(a) for a in self.inputs]
+            try:
+                result, gradients = self.evaluate(inputs), self.gradients(layout(upstream), inputs)
+            except GradcheckError:
+                raise
+            except Exception as error:
+                self.fail("layout", f"{how} inputs raise {type(error).__name__}: {error}")
+            self._require_same(
+                [result], [y], "layout", f"with {how} inputs, in forward", names=("the result",)
+            )
+            self._require_same(gradients, expected, "layout", f"with {how} inputs")
+
+    def _plain(self, function) -> np.ndarray:
+        return function(self.inputs).copy()
+
+    def _require_same(self, actual, expected, check, what, names=None) -> None:
+        """Fail unless two lists of arrays agree but for rounding."""
+        names = names or tuple(f"the gradient of input {i}" for i in self.wrt)
+        for name, a, b in zip(names, actual, expected, strict=True):
+            scale = largest(b) + largest(a)
+            limit = _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
+            if a.shape != b.shape or not np.all(np.abs(a - b) <= limit):
+                found = "not linear" if check == "not linear" else "not the same"
+                self.fail(check, f"{name} is {found} {what}")
+
+    # Values
+
+    def derivative(self, along: Callable[[complex | float], Arrays], project=None) -> Derivative:
+        """The numerical derivative of all outputs (or a projection of them) along a path of inputs."""
+
+        def f(t):
+            y = self.evaluate(along(t))
+            wide = np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64)
+            return wide.ravel() if project is None else project(wide)
+
+        if self.method == "complex":
+            return complex_step(f, self.dtype)
+        middle = self.y.astype(np.float64)
+        middle = middle.ravel() if project is None else project(middle)
+        found = central(f, middle, self.report.step, self.dtype)
+        if self.branches is not None:
+            steps = (0.0, self.report.step, -self.report.step)
+            here, *around = ([np.array(b) for b in self.branches(*along(t))] for t in steps)
+            if any(not _same_branches(here, other) for other in around):
+                found = Derivative(found.value, found.error, np.ones_like(found.kinked))
+        return found
+
+    def _along_element(self, i: int, element: int):
+        """The inputs as a function of a change of one element, and the unit of that change."""
+        scale = max(1.0, abs(float(self.inputs[i].flat[element])))
+
+        def inputs(t):
+            moved = list(self.inputs)
+            moved[i] = self.inputs[i].astype(complex) if isinstance(t, complex) else self.inputs[i].copy()
+            moved[i].flat[element] += t * scale
+            return moved
+
+        return inputs, scale
+
+    def numeric_jacobian(self, i: int) -> Derivative:
+        """The derivatives of all M outputs by all elements of input i: three arrays (M, size)."""
+        shape = (self.y.size, self.inputs[i].size)
+        whole = Derivative(np.zeros(shape), np.zeros(shape), np.zeros(shape, bool))
+        for element in range(shape[1]):
+            path, scale = self._along_element(i, element)
+            column = self.derivative(path)
+            whole.value[:, element] = column.value / scale
+            whole.error[:, element] = column.error / scale
+            whole.kinked[:, element] = column.kinked
+        return whole
+
+    def analytic_jacobians(self) -> list[np.ndarray]:
+        """One array (M, size) for each input that is checked, row by row from unit upstream gradients."""
+        rows = [np.zeros((self.y.size, self.inputs[i].size)) for i in self.wrt]
+        for m in range(self.y.size):
+            unit = np.zeros_like(self.y)
+            unit.flat[m] = 1
+            for jacobian, gradient in zip(rows, self.gradients(unit), strict=True):
+                jacobian[m] = gradient.ravel()
+        return rows
+
+    def _check_jacobian(self) -> None:
+        analytic = self.analytic_jacobians()
+        numeric = [self.numeric_jacobian(i) for i in self.wrt]
+        tolerances = []
+        for i, jacobian, found in zip(self.wrt, analytic, numeric, strict=True):
+            tolerances.append(self._tolerance(found))
+            self._require_few_kinks(i, found.kinked)
+            self._compare(i, jacobian, found, tolerances[-1])
+        for _ in range(_UPSTREAMS):
+            u = self.upstream()
+            weights = u.ravel().astype(np.float64)
+            for i, gradient, found, tolerance in zip(
+                self.wrt, self.gradients(u), numeric, tolerances, strict=True
+            ):
+                whole = Derivative(
+                    (weights @ found.value)[None], found.error[:1], found.kinked.any(axis=0)[None]
+                )
+                self._compare(i, gradient.reshape(1, -1), whole, (np.abs(weights) @ tolerance)[None])
+
+    def _tolerance(self, found: Derivative) -> np.ndarray:
+        """What each derivative may be off by: four times the numerical error, and the analytic rounding."""
+        scale = largest(found.value[~found.kinked])
+        return 4 * found.error + _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
+
+    def _require_few_kinks(self, i: int, kinked: np.ndarray) -> None:
+        if kinked.size and kinked.mean() > self.max_skipped:
+            self.fail(
+                "kinks",
+                f"{kinked.mean():.0%} of the derivatives of input {i} lie at a kink, where there is none to "
+                f"compare with (allowed: {self.max_skipped:.0%}); move the inputs away, or pass redraw",
+                input=i,
+            )
+
+    def _compare(self, i: int, analytic: np.ndarray, found: Derivative, tolerance: np.ndarray) -> None:
+        """Compare rows of derivatives (M, size) of input i; fail with the worst element."""
+        smooth = ~found.kinked
+        entry = self._entry(i)
+        rows = len(analytic) > 1 or self.y.size == 1
+        if rows:
+            entry.compared += int(smooth.sum())
+            entry.skipped += int((~smooth).sum())
+        if not smooth.any():
+            return
+        scale = largest(found.value[smooth])
+        error = np.where(smooth, np.abs(analytic - found.value), 0.0)
+        error[np.isnan(error)] = np.inf
+        if scale:
+            entry.worst_error = max(entry.worst_error, float(error.max()) / scale)
+            entry.tolerance = max(entry.tolerance, float(np.median(tolerance[smooth])) / scale)
+        wrong = error > tolerance
+        if not wrong.any():
+            return
+        shape = self.inputs[i].shape
+        row, element = np.unravel_index(int((error / tolerance).argmax()), error.shape)
+        a, n = float(analytic[row, element]), float(found.value[row, element])
+        norm = float(np.linalg.norm(np.where(smooth, found.value, 0)))
+        self.fail(
+            "values",
+            f"the gradient of input {i} is wrong",
+            input=i,
+            index=tuple(int(k) for k in np.unravel_index(element, shape)),
+            output_index=tuple(int(k) for k in np.unravel_index(row, self.y.shape)) if rows else None,
+            analytic=a,
+            numeric=n,
+            absolute_error=abs(a - n),
+            relative_error=abs(a - n) / max(abs(a), abs(n)),
+            norm_error=float(np.linalg.norm(error)) / norm if norm else math.inf,
+            tolerance=float(tolerance[row, element]),
+            wrong=int(wrong.sum()),
+            compared=int(smooth.sum()),
+            pattern=self._pattern(analytic, found, shape),
+        )
+
+    def _pattern(self, analytic, found, shape) -> str:
+        # Looked for in the gradient of one random upstream, which has the shape of the input.
+        smooth = ~found.kinked
+        weights = np.random.default_rng(0).standard_normal(len(analytic))
+        wrong, right = (weights @ np.where(smooth, j, 0) for j in (analytic, found.value))
+        return recognise(wrong.reshape(shape), right.reshape(shape))
+
+    def _entry(self, i: int) -> InputReport:
+        for entry in self.report.inputs:
+            if entry.input == i:
+                return entry
+        self.report.inputs.append(InputReport(i))
+        return self.report.inputs[-1]
+
+    def _check_directions(self) -> None:
+        kinks = 0
+        for number in range(self.report.directions):
+            u = self.upstream()
+            weights = u.ravel().astype(np.float64)
+            gradients = self.gradients(u)
+            for i, gradient in zip(self.wrt, gradients, strict=True):
+                found, slope = self._along_direction(i, gradient, weights)
+                entry = self._entry(i)
+                if found.kinked.any():
+                    kinks += 1
+                    entry.skipped += 1
+                    continue
+                rounding = np.abs(weights) @ np.abs(self.y.astype(np.float64).ravel())
+                noise = 16 * float(np.finfo(self.dtype).eps) * float(rounding) / self.report.step
+                size = float(np.abs(gradient).sum())
+                limit = 4 * float(found.error[0]) + noise
+                limit += _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * size
+                error = abs(slope - float(found.value[0]))
+                entry.compared += 1
+                if size:
+                    entry.worst_error = max(entry.worst_error, error / size)
+                    entry.tolerance = max(entry.tolerance, limit / size)
+                if not error <= limit:
+                    n = float(found.value[0])
+                    self.fail(
+                        "values",
+                        f"the gradient of input {i} is wrong along random direction {number}",
+                        input=i,
+                        index=(),
+                        analytic=slope,
+                        numeric=n,
+                        absolute_error=error,
+                        relative_error=error / max(abs(slope), abs(n)),
+                        norm_error=error / abs(n) if n else math.inf,
+                        tolerance=limit,
+                        wrong=1,
+                        compared=1,
+                    )
+        total = self.report.directions * len(self.wrt)
+        if kinks > self.max_skipped * total:
+            self.fail(
+                "kinks", f"{kinks} of {total} random directions meet a kink; pass redraw, or a smaller step"
+            )
+
+    def _along_direction(self, i: int, gradient: np.ndarray, weights: np.ndarray):
+        """The numeric and the analytic slope of input i along a random direction of largest element 1."""
+        for _ in range(_REDRAWS):
+            direction = self.random.uniform(-1, 1, self.inputs[i].shape)
+
+            def path(t, direction=direction):
+                moved = list(self.inputs)
+                moved[i] = (self.inputs[i] + t * direction).astype(
+                    complex if isinstance(t, complex) else self.dtype
+                )
+                return moved
+
+            found = self.derivative(path, lambda y: np.atleast_1d(weights @ y.ravel()))
+            if not found.kinked.any():
+                break
+        return found, float(np.vdot(gradient.astype(np.float64), direction))
+
+
+def check_vjp(
+    forward: Callable[..., np.ndarray],
+    vjp: Callable[..., Sequence[np.ndarray | None]],
+    inputs: Arrays,
+    *,
+    wrt: Sequence[int] | None = None,
+    dtype=np.float64,
+    mode: str = "auto",
+    directions: int = _DIRECTIONS,
+    method: str = "central",
+    step: float | None = None,
+    max_skipped: float = 0.2,
+    redraw: Callable[[np.random.Generator], Arrays] | None = None,
+    branches: Callable[..., Sequence[np.ndarray]] | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    kernel: str = "",
+) -> Report:
+    """Check that `vjp` is the vector-Jacobian product of `forward`, and well behaved.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*arrays)`` gives an array.
+    vjp : callable
+        ``vjp(upstream, *arrays)`` gives a tuple with the gradient of each input; None for those
+        that are not differentiated. `upstream` has the shape of forward's result.
+    inputs : sequence of array
+        Floating-point arrays are converted to `dtype`; others are passed on as constants.
+    wrt : sequence of int, optional
+        The inputs to differentiate; all floating-point ones if not given.
+    dtype : float64 or float32
+        float32 is a weak check, and is reported as one.
+    mode : "auto", "jacobian" or "directions"
+        Every derivative, or a number of random directions, a weaker and quicker check. "auto" takes
+        the first up to 250,000 derivatives. The report says which it was.
+    directions : int
+        How many random directions.
+    method : "central" or "complex"
+        Central differences with an error estimate; or the complex step, for a function that is analytic and
+        computes with complex numbers.
+    step : float, optional
+        The larger of the two steps, relative to max(1, abs(x)).
+    max_skipped : float
+        The share of derivatives that may lie at kinks; they are skipped, counted and reported.
+    redraw : callable, optional
+        ``redraw(generator)`` gives other inputs; called, up to five times, where too many lie at kinks.
+    branches : callable, optional
+        ``branches(*arrays)`` gives arrays that tell which branch the function takes (a sign, an argmax):
+        where they differ within a step there is a kink. Second differences show the others.
+    seed : int
+        Of the upstream gradients and directions.
+    name, kernel : str
+        What to call the function in messages.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    GradcheckError
+        If a check fails; it carries and prints the details.
+    MiniAlexError
+        If an argument is not as described.
+    """
+    dtype = np.dtype(dtype)
+    if dtype not in STEPS:
+        raise MiniAlexError(f"dtype={dtype} cannot be checked: take float64, or float32 for a weak check")
+    if mode not in ("auto", "jacobian", "directions"):
+        raise MiniAlexError(f'mode={mode!r} should be "auto", "jacobian" or "directions"')
+    if method not in ("central", "complex"):
+        raise MiniAlexError(f'method={method!r} should be "central" or "complex"')
+    if directions < 1:
+        raise MiniAlexError(f"directions={directions!r} should be 1 or more")
+    name = name or getattr(forward, "__qualname__", type(forward).__name__)
+    generator = np.random.default_rng(seed)
+    for attempt in range(_REDRAWS + 1):
+        arrays = [_prepared(a, dtype) for a in inputs]
+        chosen = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f") if wrt is None else tuple(wrt)
+        if not chosen:
+            raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
+        how = mode if mode != "auto" else _choose_mode(forward, arrays, chosen)
+        default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
+        report = Report(
+            name, kernel, how, dtype.name, step or default, seed,
+            directions if how == "directions" else 0, attempt,
+        )  # fmt: skip
+        text = _reproduction(name, inputs, arrays, dtype, how, directions, seed, step)
+        try:
+            _Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
+        except GradcheckError as error:
+            if error.check != "kinks" or redraw is None or attempt == _REDRAWS:
+                raise
+            inputs = redraw(generator)
+        else:
+            return report
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _prepared(array, dtype) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind == "c":
+        raise MiniAlexError("complex inputs cannot be checked")
+    return np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C")
+
+
+def _choose_mode(forward, arrays, wrt) -> str:
+    outputs = np.asarray(forward(*arrays)).size
+    return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
+
+
+def _reproduction(name, given, arrays, dtype, mode, directions, seed, step) -> str:
+    options = f'dtype="{dtype}", mode="{mode}", seed={seed}'
+    options += f", directions={directions}" if mode == "directions" else ""
+    options += "" if step is None else f", step={step!r}"
+    lines = ["import numpy as np", "from minialex import check_vjp"]
+    for i, array in enumerate(arrays):
+        if array.size <= 200:
+            values = np.array2string(array.ravel(), separator=", ", floatmode="unique", threshold=10**6)
+            text = f"np.array({' '.join(values.split())}, {array.dtype.name!r}).reshape({array.shape})"
+            lines += textwrap.wrap(f"x{i} = {text}", 100, break_long_words=False)
+        else:
+            lines.append(f"x{i} = ...  # input {i}: {array.dtype} {array.shape}, as it was passed")
+    names = ", ".join(f"x{i}" for i in range(len(arrays)))
+    lines.append(f"check_vjp(forward, vjp, [{names}], {options})  # forward: {name}")
+    return "\n".join(lines)
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _same_branches(first, second) -> bool:
+    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _passes_on(gradient, array, upstream) -> bool:
+    """Whether two gradients share memory because both are the upstream gradient itself, passed through."""
+    return np.shares_memory(gradient, upstream) and np.shares_memory(array, upstream)
+
+
+def _fill_freed_memory(like: Arrays, value: float) -> None:
+    """Leave `value` in freed memory of these sizes, which the next uninitialised array is likely to get."""
+    for array in like:
+        garbage = [np.full(array.shape, value, array.dtype) for _ in range(8) if array.dtype.kind == "f"]
+        del garbage
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _strided(array: np.ndarray) -> np.ndarray:
+    """Every second element, backwards, of an array that holds the largest number in between."""
+    if array.ndim == 0:
+        return array.copy()
+    filler = np.finfo(array.dtype).max if array.dtype.kind == "f" else 0
+    wide = np.full([2 * n for n in array.shape], filler, array.dtype)
+    view = wide[(slice(None, None, -2),) * array.ndim]
+    view[...] = array
+    return view
