@@ -6,6 +6,8 @@ Initial weights are drawn from a NumPy generator. Dropout masks come from the co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +31,18 @@ def manual_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
         raise MiniAlexError(f"seed={seed!r} should be an int, 0 to 2**64 - 1")
     _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Start all random numbers from a seed for a ``with`` block, then go on as before it."""
+    global _state
+    before = _state
+    manual_seed(seed)
+    try:
+        yield
+    finally:
+        _state = before
 
 
 def generator() -> np.random.Generator:

@@ -1,7 +1,19 @@
 """Checking gradients, ours and anyone's, against numerical derivatives."""
 
 from minialex.checking.report import GradcheckError, InputReport, Report
+from minialex.checking.suite import Case, cases_of, check_kernels, check_model
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.checking.vjp import check_vjp
 
-__all__ = ["GradcheckError", "InputReport", "Report", "check_vjp", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "Case",
+    "GradcheckError",
+    "InputReport",
+    "Report",
+    "cases_of",
+    "check_kernels",
+    "check_model",
+    "check_vjp",
+    "gradcheck",
+    "gradgradcheck",
+]

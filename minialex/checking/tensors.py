@@ -9,6 +9,7 @@ import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad, no_grad
 from minialex.checking.report import Report
+from minialex.checking.reproduction import array_lines, options_text
 from minialex.checking.vjp import check_vjp
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
@@ -83,13 +84,34 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
             forward(*arrays)
         return taken
 
+    arrays = [inputs[i].numpy() for i in tensors]
+    options.setdefault("reproduce", _reproduction("gradcheck", options, arrays, [i in wrt for i in tensors]))
     return check_vjp(
         forward,
         vjp,
-        [inputs[i].numpy() for i in tensors],
+        arrays,
         wrt=[tensors.index(i) for i in wrt],
         branches=branches,
         **options,
+    )
+
+
+def _reproduction(check: str, options: dict, arrays, differentiated) -> str:
+    dtype = np.dtype(options.get("dtype", np.float64))
+    arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+    tensors = ", ".join(
+        f"ma.Tensor(x{i}, requires_grad=True)" if wanted else f"ma.Tensor(x{i})"
+        for i, wanted in enumerate(differentiated)
+    )
+    names = ("mode", "directions", "step", "seed", "max_skipped")
+    chosen = options_text(dtype=dtype.name, **{name: options.get(name) for name in names})
+    return "\n".join(
+        [
+            "import numpy as np",
+            "import minialex as ma",
+            *array_lines(arrays),
+            f"ma.{check}(fn, [{tensors}]{chosen})  # fn: {options['name']}",
+        ]
     )
 
 
@@ -138,5 +160,14 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
         zeros = (Tensor(np.zeros(t.shape, t.dtype), device=t.device) for t in asked)
         return tuple(zero if g is None else g for g, zero in zip(found, zeros, strict=True))
 
-    options.setdefault("name", f"gradient of {getattr(fn, '__qualname__', type(fn).__name__)}")
+    own_name = getattr(fn, "__qualname__", type(fn).__name__)
+    options.setdefault("name", f"gradient of {own_name}")
+    tensors = [t for t in inputs if isinstance(t, Tensor)]
+    text = _reproduction(
+        "gradgradcheck",
+        options | {"name": own_name, "seed": seed},
+        [t.numpy() for t in tensors],
+        [t.requires_grad for t in tensors],
+    )
+    options.setdefault("reproduce", text)
     return gradcheck(gradients, (*inputs, *upstream), seed=seed, **options)

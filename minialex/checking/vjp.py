@@ -14,7 +14,6 @@ Values alone do not make a gradient right. A check goes through, in this order,
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +29,7 @@ from minialex.checking.differences import (
 )
 from minialex.checking.patterns import recognise
 from minialex.checking.report import GradcheckError, InputReport, Report
+from minialex.checking.reproduction import array_lines, options_text
 from minialex.errors import MiniAlexError
 
 Arrays = Sequence[np.ndarray]
@@ -453,6 +453,7 @@ def check_vjp(
     seed: int = 0,
     name: str | None = None,
     kernel: str = "",
+    reproduce: str | None = None,
 ) -> Report:
     """Check that `vjp` is the vector-Jacobian product of `forward`, and well behaved.
 
@@ -490,6 +491,8 @@ def check_vjp(
         Of the upstream gradients and directions.
     name, kernel : str
         What to call the function in messages.
+    reproduce : str, optional
+        Lines of Python that repeat the check, for messages, in place of those that are written by default.
 
     Returns
     -------
@@ -524,7 +527,15 @@ def check_vjp(
             name, kernel, how, dtype.name, step or default, seed,
             directions if how == "directions" else 0, attempt,
         )  # fmt: skip
-        text = _reproduction(name, inputs, arrays, dtype, how, directions, seed, step)
+        text = reproduce or _reproduction(
+            name,
+            arrays,
+            dtype=dtype.name,
+            mode=how,
+            directions=report.directions or None,
+            seed=seed,
+            step=step,
+        )
         try:
             _Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
         except GradcheckError as error:
@@ -548,21 +559,16 @@ def _choose_mode(forward, arrays, wrt) -> str:
     return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
 
 
-def _reproduction(name, given, arrays, dtype, mode, directions, seed, step) -> str:
-    options = f'dtype="{dtype}", mode="{mode}", seed={seed}'
-    options += f", directions={directions}" if mode == "directions" else ""
-    options += "" if step is None else f", step={step!r}"
-    lines = ["import numpy as np", "from minialex import check_vjp"]
-    for i, array in enumerate(arrays):
-        if array.size <= 200:
-            values = np.array2string(array.ravel(), separator=", ", floatmode="unique", threshold=10**6)
-            text = f"np.array({' '.join(values.split())}, {array.dtype.name!r}).reshape({array.shape})"
-            lines += textwrap.wrap(f"x{i} = {text}", 100, break_long_words=False)
-        else:
-            lines.append(f"x{i} = ...  # input {i}: {array.dtype} {array.shape}, as it was passed")
+def _reproduction(name, arrays, **options) -> str:
     names = ", ".join(f"x{i}" for i in range(len(arrays)))
-    lines.append(f"check_vjp(forward, vjp, [{names}], {options})  # forward: {name}")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "import numpy as np",
+            "import minialex as ma",
+            *array_lines(arrays),
+            f"ma.check_vjp(forward, vjp, [{names}]{options_text(**options)})  # forward: {name}",
+        ]
+    )
 
 
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:

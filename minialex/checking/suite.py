@@ -1,0 +1,458 @@
+"""What `minialex gradcheck` goes through: every kernel of every operation, and every model.
+
+An operation has cases: differentiable functions with small inputs, which the checks call while
+`minialex.kernels.use` holds the kernel under check. Whoever registers a kernel, in the package or in a
+plug-in, has it checked by the cases of its operation. A new operation brings its own:
+
+    @cases_of("swish")
+    def swish_cases(random):
+        yield Case("3x4", swish, (random.standard_normal((3, 4)),))
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minialex import functional as F
+from minialex import operations as ops
+from minialex.checking.report import GradcheckError, Report
+from minialex.checking.tensors import gradcheck, gradgradcheck
+from minialex.errors import KernelError, MiniAlexError
+from minialex.kernels import list_kernels, use
+from minialex.models import Architecture, Network, get_architecture
+from minialex.nn.init import initialise
+from minialex.random import seeded
+from minialex.tensor import Tensor
+
+# They change parameters in place; tests hold them to their definition.
+WITHOUT_GRADIENT = ("adam", "sgd")
+
+_THINNER = 32
+_MODEL_DIRECTIONS = 2
+_SMALLEST_IMAGE = 12
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of arrays to differentiate, and small values for them.
+
+    Attributes
+    ----------
+    name : str
+        What is particular about it.
+    function : callable
+        Takes tensors, one for each array; gives a tensor.
+    arrays : tuple of float64 array
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    arrays: tuple[np.ndarray, ...]
+
+
+@dataclass
+class Row:
+    """The outcome for one kernel, or one model.
+
+    Attributes
+    ----------
+    operation, kernel : str
+        The kernel as ``device, algorithm``; for a model what was made smaller.
+    order : int
+        1 for gradients, 2 for the gradients of gradients.
+    mode : str
+        ``"jacobian"`` or ``"directions"``.
+    cases : int
+        How many were run; `refused` counts those that the kernel does not support.
+    elements, skipped : int
+        Derivatives that were compared, and left out at kinks.
+    worst_error, tolerance : float
+        Relative to the largest derivative.
+    error : GradcheckError or None
+    """
+
+    operation: str
+    kernel: str
+    order: int
+    mode: str = "jacobian"
+    cases: int = 0
+    refused: int = 0
+    elements: int = 0
+    skipped: int = 0
+    worst_error: float = 0.0
+    tolerance: float = 0.0
+    seconds: float = 0.0
+    error: GradcheckError | None = field(default=None, repr=False)
+
+    def add(self, report: Report) -> None:
+        """Count one case that passed."""
+        self.cases += 1
+        self.mode = report.mode
+        self.elements += report.compared
+        self.skipped += report.skipped
+        if report.worst_error >= self.worst_error:
+            self.worst_error = report.worst_error
+        self.tolerance = max(self.tolerance, report.tolerance)
+
+    def to_dict(self) -> dict:
+        """The row as JSON holds it."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "error"}
+        return values | {"passed": self.error is None, "error": self.error and str(self.error)}
+
+
+_cases: dict[str, Callable[[np.random.Generator], Iterable[Case]]] = {}
+
+
+def cases_of(*operations: str):
+    """Register the decorated function as the cases of operations; it takes a generator of random numbers."""
+
+    def register(make: Callable[[np.random.Generator], Iterable[Case]]):
+        for operation in operations:
+            _cases[operation] = make
+        return make
+
+    return register
+
+
+def make_cases(operation: str, seed: int) -> list[Case]:
+    """The cases of an operation, with values drawn from a seed."""
+    if operation not in _cases:
+        raise KernelError(
+            f"operation {operation!r} has no gradient checks; register some with minialex.checking.cases_of"
+        )
+    return list(_cases[operation](np.random.default_rng(seed)))
+
+
+def check_kernels(
+    operation: str | None = None,
+    algorithm: str | None = None,
+    device: str | None = None,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+) -> Iterator[Row]:
+    """Check each kernel that fits the names given; yield two rows for each, for first and second order."""
+    chosen: dict[tuple[str, str, str], list[str]] = {}
+    for entry in list_kernels(operation, device):
+        root = entry.operation.split(".")[0]
+        if root not in WITHOUT_GRADIENT and algorithm in (None, entry.algorithm):
+            chosen.setdefault((root, entry.device, entry.algorithm), []).append(entry.operation)
+    for (root, where, algo), directions in chosen.items():
+        choice = dict.fromkeys(directions, algo)
+        for order in (1, 2):
+            yield _check_cases(Row(root, f"{where}, {algo}", order), choice, where, seed, quick)
+
+
+def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick: bool) -> Row:
+    check = gradcheck if row.order == 1 else gradgradcheck
+    mode = "directions" if quick else "auto"
+    start = time.perf_counter()
+    for number, case in enumerate(make_cases(row.operation, seed)):
+        inputs = [Tensor(a, requires_grad=True, device=device) for a in case.arrays]
+        try:
+            with use(choice):
+                report = check(
+                    case.function,
+                    inputs,
+                    mode=mode,
+                    seed=seed,
+                    name=f"{row.operation}, {case.name}" + (", second order" if row.order == 2 else ""),
+                    kernel=row.kernel,
+                    reproduce=_reproduction(row, choice, number, device, seed, mode),
+                )
+            row.add(report)
+        except GradcheckError as error:
+            row.error = error
+            break
+        except KernelError:
+            row.refused += 1
+    row.seconds = time.perf_counter() - start
+    return row
+
+
+def _reproduction(row: Row, choice: dict[str, str], number: int, device: str, seed: int, mode: str) -> str:
+    check = "gradcheck" if row.order == 1 else "gradgradcheck"
+    return "\n".join(
+        (
+            "import minialex as ma",
+            "from minialex.checking.suite import make_cases",
+            "# For a kernel of a plug-in, ma.kernels.load_plugin(file) comes first.",
+            f"case = make_cases({row.operation!r}, seed={seed})[{number}]",
+            f"inputs = [ma.Tensor(a, requires_grad=True, device={device!r}) for a in case.arrays]",
+            f"with ma.kernels.use({choice!r}):",
+            f"    ma.{check}(case.function, inputs, mode={mode!r}, seed={seed})",
+        )
+    )
+
+
+def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
+    """Check a model with thin layers and small images, along random directions in every parameter."""
+    network = thin_network(get_architecture(name))
+    random = np.random.default_rng(seed)
+    arrays = [random.standard_normal((2, *network.input_shape))]
+    # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
+    arrays += [
+        random.standard_normal(p.shape) / np.sqrt(max(1, p.size / p.shape[0])) for p in network.parameters()
+    ]
+
+    def logits(x, *parameters):
+        with seeded(seed), parameters_replaced(network, parameters):
+            return network(x)
+
+    case = Case("a thin network", logits, tuple(arrays))
+    size = f"widths / {_THINNER}, images of {network.input_shape[1]}"
+    for order in (1, 2):
+        row = Row(name, size, order)
+        start = time.perf_counter()
+        try:
+            row.add(
+                (gradcheck if order == 1 else gradgradcheck)(
+                    case.function,
+                    [Tensor(a, requires_grad=True) for a in case.arrays],
+                    mode="directions",
+                    directions=_MODEL_DIRECTIONS,
+                    seed=seed,
+                    name=name,
+                )
+            )
+        except GradcheckError as error:
+            row.error = error
+        row.seconds = time.perf_counter() - start
+        yield row
+
+
+def thin_network(architecture: Architecture) -> Network:
+    """The network with a fraction of every width, for the smallest images that it can take, in float64."""
+    thin = tuple(
+        replace(layer, options=layer.options | {"outputs": _thinner(layer.options["outputs"])})
+        if isinstance(layer.options.get("outputs"), int)
+        else layer
+        for layer in architecture.layers
+    )
+    for size in range(_SMALLEST_IMAGE, architecture.input_shape[1] + 1):
+        small = replace(architecture, layers=thin, input_shape=(architecture.input_shape[0], size, size))
+        try:
+            network = small.build(3)
+        except MiniAlexError:
+            continue
+        initialise(network, "he")
+        return network.astype(np.float64)
+    raise AssertionError(f"{architecture.name} can be built for its own images")
+
+
+def _thinner(outputs: int) -> int:
+    # Even, because the next convolution may cut them into two groups.
+    return max(2, outputs // _THINNER // 2 * 2)
+
+
+@contextmanager
+def parameters_replaced(network: Network, parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Let a network compute with other tensors in place of its parameters, given in their order."""
+    values = iter(parameters)
+    before = [(module, dict(module._parameters)) for module in network.modules()]
+    try:
+        for module, own in before:
+            for name, parameter in own.items():
+                if parameter is not None:
+                    module._parameters[name] = next(values)
+        yield
+    finally:
+        for module, own in before:
+            module._parameters.update(own)
+
+
+# The cases
+
+
+def _normal(random, *shapes) -> tuple[np.ndarray, ...]:
+    return tuple(random.standard_normal(shape) for shape in shapes)
+
+
+def _distinct(random, shape) -> np.ndarray:
+    """Values that differ by a quarter or more, and stay away from 0: no ties, no kinks."""
+    count = int(np.prod(shape))
+    return random.permutation((np.arange(count) - count // 2 + 0.5) / 4).reshape(shape)
+
+
+@cases_of("conv2d")
+def _conv2d(random):
+    for name, x, w, bias, options in (
+        ("plain", (2, 2, 4, 3), (3, 2, 3, 2), True, {}),
+        (
+            "stride and padding",
+            (1, 2, 5, 4),
+            (2, 2, 3, 3),
+            False,
+            {"stride": (2, 3), "padding": ((1, 0), (2, 1))},
+        ),
+        ("groups and dilation", (1, 4, 4, 3), (4, 2, 2, 2), True, {"groups": 2, "dilation": (2, 1)}),
+        ("SAME at stride 2", (2, 1, 4, 5), (2, 1, 3, 3), True, {"stride": 2, "padding": "same"}),
+        ("depthwise", (1, 3, 3, 3), (3, 1, 2, 2), False, {"groups": 3, "padding": 1}),
+        ("kernel as large as the image", (2, 2, 3, 2), (2, 2, 3, 2), True, {}),
+    ):
+        arrays = _normal(random, x, w, *([w[:1]] if bias else []))
+        yield Case(
+            name, lambda *t, options=options: F.conv2d(t[0], t[1], *t[2:] or (None,), **options), arrays
+        )
+
+
+@cases_of("max_pool2d")
+def _max_pool2d(random):
+    for name, shape, options in (
+        ("overlapping", (2, 2, 5, 7), {"kernel_size": 3, "stride": 2}),
+        (
+            "padding and ceil mode",
+            (1, 2, 6, 5),
+            {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+        ),
+        ("dilation", (1, 1, 6, 6), {"kernel_size": 2, "stride": 1, "dilation": 2}),
+        ("SAME", (1, 2, 5, 4), {"kernel_size": 3, "stride": 2, "padding": "same"}),
+    ):
+        yield Case(name, lambda x, options=options: F.max_pool2d(x, **options), (_distinct(random, shape),))
+
+
+@cases_of("avg_pool2d")
+def _avg_pool2d(random):
+    for name, shape, options in (
+        ("plain", (2, 2, 5, 7), {"kernel_size": 3, "stride": 2}),
+        (
+            "padding and ceil mode",
+            (1, 2, 6, 5),
+            {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+        ),
+        ("padding not counted", (1, 1, 5, 4), {"kernel_size": 2, "padding": 1, "count_include_pad": False}),
+    ):
+        yield Case(name, lambda x, options=options: F.avg_pool2d(x, **options), _normal(random, shape))
+
+
+@cases_of("local_response_norm", "channel_window_sum")
+def _local_response_norm(random):
+    # Alpha near 1: at the paper's 1e-4 the cross-channel term is small.
+    for name, channels, options in (
+        ("alpha 1", 7, {"size": 5, "alpha": 1.0}),
+        ("mean, k 1", 6, {"size": 3, "alpha": 0.9, "k": 1.0, "alpha_mode": "mean"}),
+        ("window beyond the channels", 3, {"size": 9, "alpha": 0.7, "beta": 0.5}),
+        ("the paper's", 7, {}),
+    ):
+        yield Case(
+            name,
+            lambda x, options=options: F.local_response_norm(x, **options),
+            _normal(random, (2, channels, 2, 1)),
+        )
+    yield Case("the window sum", lambda x: ops.channel_window_sum(x, 3) * x, _normal(random, (2, 5, 1, 2)))
+
+
+@cases_of("batch_norm")
+def _batch_norm(random):
+    for name, shape, axis in (
+        ("channels", (3, 4, 2, 2), 1),
+        ("rows", (2, 2, 3, 2), 2),
+        ("vectors", (5, 3), 1),
+    ):
+        features = shape[axis]
+        yield Case(
+            name,
+            lambda x, w, b, axis=axis: F.batch_norm(x, None, None, w, b, training=True, axis=axis),
+            _normal(random, shape, (features,), (features,)),
+        )
+
+
+@cases_of("dropout")
+def _dropout(random):
+    def dropout(x):
+        with seeded(5):
+            return F.dropout(x, 0.4)
+
+    yield Case("p 0.4", dropout, _normal(random, (5, 7)))
+
+
+@cases_of("relu")
+def _relu(random):
+    yield Case("away from 0", F.relu, (_distinct(random, (4, 5)),))
+    at_zero = _distinct(random, (4, 5))
+    at_zero[1, 2] = 0
+    yield Case("one element at 0", F.relu, (at_zero,))
+
+
+@cases_of("linear")
+def _linear(random):
+    yield Case("with bias", F.linear, _normal(random, (3, 4), (5, 4), (5,)))
+    yield Case("without bias", F.linear, _normal(random, (2, 6), (3, 6)))
+
+
+@cases_of("matmul")
+def _matmul(random):
+    yield Case("3x4 @ 4x2", ops.matmul, _normal(random, (3, 4), (4, 2)))
+
+
+@cases_of("softmax")
+def _softmax(random):
+    for axis in (0, 1, 2):
+        yield Case(f"axis {axis}", lambda x, axis=axis: F.softmax(x, axis), _normal(random, (3, 4, 2)))
+
+
+@cases_of("log_softmax")
+def _log_softmax(random):
+    for axis in (0, 1, 2):
+        yield Case(f"axis {axis}", lambda x, axis=axis: F.log_softmax(x, axis), _normal(random, (3, 4, 2)))
+
+
+@cases_of("cross_entropy")
+def _cross_entropy(random):
+    labels = np.array([1, 0, 4])
+    yield Case("labels", lambda x: F.cross_entropy(x, labels), _normal(random, (3, 5)))
+    yield Case(
+        "smoothing", lambda x: F.cross_entropy(x, labels, "sum", label_smoothing=0.2), _normal(random, (3, 5))
+    )
+    target = random.random((3, 5))
+    yield Case("a distribution", lambda x: F.cross_entropy(x, target, "none"), _normal(random, (3, 5)))
+
+
+@cases_of("sum")
+def _sum(random):
+    yield Case("an axis", lambda x: ops.sum(x * x, 1), _normal(random, (3, 4, 2)))
+    yield Case("two axes, kept", lambda x: ops.sum(x, (0, 2), keepdims=True) * x, _normal(random, (3, 4, 2)))
+
+
+@cases_of("amax")
+def _amax(random):
+    yield Case("an axis", lambda x: ops.amax(x, 1), (_distinct(random, (3, 4, 2)),))
+    yield Case("all", lambda x: ops.amax(x) * x, (_distinct(random, (3, 4)),))
+
+
+@cases_of("index_add")
+def _index_add(random):
+    yield Case("slices", lambda x: x[1:, ::2], _normal(random, (3, 4)))
+    yield Case("repeated indices", lambda x: x[[0, 2, 0, 0], 1:], _normal(random, (3, 4)))
+
+
+def _elementwise(operation: str, arrays) -> None:
+    function = getattr(ops, operation)
+    cases_of(operation)(lambda random: [Case("broadcast", function, arrays(random))])
+
+
+def _positive(random, *shapes) -> tuple[np.ndarray, ...]:
+    return tuple(random.uniform(0.5, 2, shape) for shape in shapes)
+
+
+for _operation in ("add", "subtract", "multiply"):
+    _elementwise(_operation, lambda random: _normal(random, (3, 1, 4), (2, 1)))
+_elementwise("divide", lambda random: _positive(random, (3, 1, 4), (2, 1)))
+for _operation in ("maximum", "minimum"):
+    _elementwise(_operation, lambda random: tuple(np.split(_distinct(random, (6, 4)), 2)))
+for _operation in ("negative", "exp", "tanh"):
+    _elementwise(_operation, lambda random: _normal(random, (3, 4)))
+for _operation in ("log", "sqrt"):
+    _elementwise(_operation, lambda random: _positive(random, (3, 4)))
+_elementwise("absolute", lambda random: (_distinct(random, (3, 4)),))
+
+
+@cases_of("power")
+def _power(random):
+    for exponent in (2, 3, -0.75):
+        yield Case(f"exponent {exponent}", lambda x, e=exponent: ops.power(x, e), _positive(random, (3, 4)))

@@ -1,0 +1,116 @@
+"""`minialex gradcheck`, run as a user runs it."""
+
+import json
+
+import pytest
+
+from minialex.checking.suite import WITHOUT_GRADIENT
+from minialex.kernels import list_kernels
+
+WRONG = """
+import numpy as np
+from minialex.kernels import kernel
+
+@kernel("relu.backward", algo="mine", rank=None)
+def backward(g, y):
+    return g * (y > 0) * {factor}
+
+@kernel("relu.forward", algo="mine")
+def forward(x):
+    return np.maximum(x, 0)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Write a plug-in whose ReLU gradient is multiplied by a factor."""
+
+    def write(factor):
+        path = tmp_path / "mine.py"
+        path.write_text(WRONG.format(factor=factor))
+        return path
+
+    return write
+
+
+def test_one_operation_as_a_table(minialex):
+    done = minialex("gradcheck", "--op", "relu")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == [
+        "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time",
+    ]  # fmt: skip
+    assert [line.split()[:4] for line in lines[1:5]] == [
+        ["relu", "cpu,", kernel, order] for kernel in ("numpy", "reference") for order in ("1", "2")
+    ]
+    assert lines[-1] == "4 passed, 0 failed"
+    # One of the cases has an element at 0: its 20 derivatives are skipped and counted.
+    assert [line.split()[8] for line in lines[1:5]] == ["20"] * 4
+
+
+def test_json(minialex):
+    done = minialex("gradcheck", "--op", "linear", "--kernel", "blas", "--json", "--seed", 3)
+    answer = json.loads(done.stdout)
+    assert answer["passed"] is True
+    assert answer["seed"] == 3
+    first, second = answer["rows"]
+    assert (first["operation"], first["kernel"], first["order"]) == ("linear", "cpu, blas", 1)
+    assert second["order"] == 2
+    # (3, 4) and (5, 4) and (5,) give 15 outputs of 37 inputs; (2, 6) and (3, 6) give 6 of 30.
+    assert first["elements"] == 15 * 37 + 6 * 30
+    assert 0 < first["worst_error"] < 1e-9
+    assert first["mode"] == "jacobian"
+
+
+def test_quick_is_labelled(minialex):
+    done = minialex("gradcheck", "--op", "tanh", "--quick", "--json")
+    assert {row["mode"] for row in json.loads(done.stdout)["rows"]} == {"directions"}
+    assert "random directions" in minialex("gradcheck", "--op", "tanh", "--quick").stdout
+
+
+def test_right_plugin_passes(minialex, plugin):
+    done = minialex("gradcheck", "--plugin", plugin("1"), "--kernel", "mine")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "2 passed, 0 failed"
+
+
+def test_wrong_plugin_is_found_and_explained(minialex, plugin):
+    done = minialex("gradcheck", "--plugin", plugin("1.0005"), "--kernel", "mine")
+    assert done.returncode == 1
+    assert "relu" in done.stdout
+    assert "a constant factor of 1.0005" in done.stdout
+    assert "to reproduce" in done.stdout
+    # Its second derivative is that of what it computes, which is the same factor: consistent with itself.
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model(minialex):
+    done = minialex("gradcheck", "--model", "alexnet_mnist28_bn", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["operation"], row["order"]) for row in rows] == [
+        ("alexnet_mnist28_bn", 1),
+        ("alexnet_mnist28_bn", 2),
+    ]
+    # Two directions in each of 26 parameters (8 weights, 8 biases, 5 pairs of the norms) and the images.
+    assert rows[0]["elements"] + rows[0]["skipped"] == 2 * (8 + 8 + 10 + 1)
+
+
+def test_what_is_not_there(refuses):
+    refuses("gradcheck", "--op", "conv3d", says="conv3d")
+    refuses("gradcheck", "--kernel", "magic", says="magic")
+    refuses("gradcheck", "--model", "vgg", says="vgg")
+    refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py")
+    refuses("gradcheck", "--seed", -1, says="seed=-1")
+
+
+@pytest.mark.slow
+def test_everything_is_checked_and_right(minialex):
+    done = minialex("gradcheck", "--json")
+    answer = json.loads(done.stdout)
+    wrong = [row["error"] for row in answer["rows"] if not row["passed"]]
+    assert not wrong
+    checked = {row["operation"] for row in answer["rows"]}
+    registered = {entry.operation.split(".")[0] for entry in list_kernels()}
+    assert registered - set(WITHOUT_GRADIENT) <= checked
+    assert len([name for name in checked if "alexnet" in name or name == "caffenet"]) == 16
