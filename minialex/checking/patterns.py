@@ -50,7 +50,7 @@ def _factor(wrong, right) -> str:
     if abs(factor + 1) < 1e-6:
         return "the sign is wrong everywhere"
     named = _as_lengths(factor, right.shape)
-    return f"a constant factor of {factor:.6g}{named}"
+    return f"a constant factor of {factor:.10g}{named}"
 
 
 def _as_lengths(factor: float, shape) -> str:
@@ -78,9 +78,6 @@ def _rearrangements(right) -> Iterator[tuple[str, np.ndarray]]:
             yield f"flipped along {_axes(flipped)}", np.flip(right, flipped)
     for axis in axes:
         length = right.shape[axis]
-        for distance in (1, -1, 2, -2):
-            if abs(distance) < length:
-                yield f"shifted by {distance:+d} along axis {axis}", np.roll(right, distance, axis)
         for parts in (2, 3, 4):
             if length % parts == 0 and length // parts > 1:
                 blocks = np.split(right, parts, axis)
@@ -88,6 +85,9 @@ def _rearrangements(right) -> Iterator[tuple[str, np.ndarray]]:
                     f"{parts} blocks of axis {axis} in the wrong order (swapped groups?)",
                     np.concatenate(blocks[::-1], axis),
                 )
+        for distance in (1, -1, 2, -2):
+            if abs(distance) < length:
+                yield f"shifted by {distance:+d} along axis {axis}", np.roll(right, distance, axis)
 
 
 def _axes(axes) -> str:
