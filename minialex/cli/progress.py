@@ -27,9 +27,7 @@ class TrainingProgress(Callback):
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("accuracy {task.fields[accuracy]:.1%}"),
-            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
@@ -39,9 +37,7 @@ class TrainingProgress(Callback):
             speed_estimate_period=120,
             transient=True,
         )
-        self.task = self.bar.add_task(
-            "", total=None, epoch=1, epochs=epochs, loss=float("nan"), accuracy=0.0, rate=0.0
-        )
+        self.task = self.bar.add_task("", total=None, epoch=1, epochs=epochs, state="")
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
@@ -56,9 +52,8 @@ class TrainingProgress(Callback):
             total=self.epochs * step.batches,
             completed=(step.epoch - 1) * step.batches + step.batch,
             epoch=step.epoch,
-            loss=step.loss,
-            accuracy=step.accuracy,
-            rate=step.images_per_second,
+            state=f"loss {step.loss:.4f} accuracy {step.accuracy * 100:.1f} % "
+            f"{step.images_per_second:.0f} images/s",
         )
 
     def after_epoch(self, metrics, network, test) -> None:
