@@ -99,7 +99,7 @@ class GradcheckError(MiniAlexError, AssertionError):
     check : str
         Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
         ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
-        ``"kinks"``, ``"forward"``.
+        ``"kinks"``.
     operation, kernel : str
         What was checked.
     input : int or None

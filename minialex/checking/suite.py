@@ -123,7 +123,8 @@ def make_cases(operation: str, seed: int) -> list[Case]:
     """The cases of an operation, with values drawn from a seed."""
     if operation not in _cases:
         raise KernelError(
-            f"operation {operation!r} has no gradient checks; register some with minialex.checking.cases_of"
+            f"operation {operation!r} has no gradient checks; there are: {', '.join(sorted(_cases))}. "
+            "Register others with minialex.checking.cases_of"
         )
     return list(_cases[operation](np.random.default_rng(seed)))
 

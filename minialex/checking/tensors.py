@@ -44,12 +44,32 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     >>> ma.gradcheck(lambda x: x.tanh() @ x, x)
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    wrt = tuple(i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad)
-    if not wrt:
+    if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
         raise MiniAlexError("no input requires a gradient; make one with requires_grad=True")
-    tensors = tuple(i for i, t in enumerate(inputs) if isinstance(t, Tensor))
-    device = inputs[wrt[0]].device
     options.setdefault("name", getattr(fn, "__qualname__", type(fn).__name__))
+    tensors = [t for t in inputs if isinstance(t, Tensor)]
+    arrays = [t.numpy() for t in tensors]
+    wanted = [t.requires_grad for t in tensors]
+    options.setdefault("reproduce", _reproduction("gradcheck", options, arrays, wanted))
+    forward, vjp, branches = on_arrays(fn, inputs)
+    wrt = [i for i, each in enumerate(wanted) if each]
+    return check_vjp(forward, vjp, arrays, wrt=wrt, branches=branches, **options)
+
+
+def on_arrays(fn: Callable, inputs: Sequence) -> tuple[Callable, Callable, Callable]:
+    """Write a function of tensors as three functions of arrays: forward, vjp and branches.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes the inputs; gives a Tensor or a tuple of them, which `forward` joins into a vector.
+    inputs : sequence
+        Which of them are tensors, and which of these require a gradient: their arrays are the
+        arguments of the three functions. The others are passed on.
+    """
+    tensors = [i for i, t in enumerate(inputs) if isinstance(t, Tensor)]
+    wrt = [i for i in tensors if inputs[i].requires_grad]
+    device = inputs[tensors[0]].device
 
     def call(arrays, recorded: bool):
         arguments = list(inputs)
@@ -64,7 +84,6 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
         return _joined([t.numpy() for t in results])
 
     def vjp(upstream, *arrays):
-        # A gradient belongs to whoever asks for it: `grad` copies what it would share.
         arguments, results = call(arrays, recorded=True)
         parts = _split(upstream, [t.shape for t in results])
         used = [(t, Tensor(u, device=device)) for t, u in zip(results, parts, strict=True) if t.requires_grad]
@@ -74,26 +93,17 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
             found = grad([t for t, _ in used], asked, [u for _, u in used], allow_unused=True)
         # What the function does not depend on has a gradient of zero.
         gradients = {
-            tensors.index(i): np.zeros(t.shape, t.dtype) if g is None else g.numpy()
+            i: np.zeros(t.shape, t.dtype) if g is None else g.numpy()
             for i, t, g in zip(wrt, asked, found, strict=True)
         }
-        return tuple(gradients.get(k) for k in range(len(tensors)))
+        return tuple(gradients.get(i) for i in tensors)
 
     def branches(*arrays):
         with branches_taken() as taken:
             forward(*arrays)
         return taken
 
-    arrays = [inputs[i].numpy() for i in tensors]
-    options.setdefault("reproduce", _reproduction("gradcheck", options, arrays, [i in wrt for i in tensors]))
-    return check_vjp(
-        forward,
-        vjp,
-        arrays,
-        wrt=[tensors.index(i) for i in wrt],
-        branches=branches,
-        **options,
-    )
+    return forward, vjp, branches
 
 
 def _reproduction(check: str, options: dict, arrays, differentiated) -> str:

@@ -8,15 +8,22 @@ kernel of the operation takes.
     def test_my_kernel(drawn):
         my_kernel(*drawn.arrays, **drawn.parameters)
 
+A function of your own takes `convolutions`, `poolings` or `shapes`, and `distinct_arrays`,
+`normal_arrays` or `positive_arrays` to fill them; `layouts` puts an array in an awkward memory layout.
+
+    @given(normal_arrays(shapes()).flatmap(layouts))
+    def test_my_function(x): ...
+
 Sizes are tiny, because the reference kernels are Python loops; and because a mistake in an index shows
 on a 3x4 image as well as on a large one. Values come from a NumPy generator whose seed Hypothesis
-draws: an example takes microseconds, and shrinks by its shapes and parameters.
+draws: an example takes microseconds, and shrinks by its shapes and parameters. A failing example prints
+as code: a `Call` can be pasted, with `import numpy as np`, and is the same again, memory layout included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 from hypothesis import assume
@@ -43,11 +50,21 @@ class Call:
         The positional arguments.
     parameters : dict
         The keyword arguments.
+    memory : sequence of str, optional
+        A memory layout to bring each array into, one of those that `layouts` draws: ``"Fortran"``,
+        ``"strided, read-only"``. It is how an example that is pasted gets back the layouts it had.
     """
 
     operation: str
     arrays: tuple[np.ndarray | None, ...]
     parameters: dict = field(default_factory=dict)
+    memory: InitVar[tuple[str, ...]] = ()
+
+    def __post_init__(self, memory):
+        if memory:
+            arrays = zip(self.arrays, memory, strict=True)
+            arranged = tuple(None if a is None else _arranged(a, how) for a, how in arrays)
+            object.__setattr__(self, "arrays", arranged)
 
     def astype(self, dtype) -> Call:
         """The same call with its floats in another dtype. The arrays are new and C-contiguous."""
@@ -57,10 +74,35 @@ class Call:
         )
         return Call(self.operation, tuple(arrays), self.parameters)
 
+    def as_code(self, algorithm: str = "reference", device: str = "cpu") -> str:
+        """Lines of Python that build the arrays again, each in its memory layout, and call a kernel."""
+        arrays = "".join(f"\n        {_code(a)}," for a in self.arrays)
+        place = f"algo={algorithm!r}, device={device!r}"
+        return (
+            "import numpy as np\n"
+            "from minialex.kernels import find_kernel\n"
+            "from minialex.testing.strategies import Call\n\n"
+            f"call = Call(\n    {self.operation!r},\n    ({arrays}\n    ),\n"
+            f"    {_code(self.parameters)},{self._memory_code(chr(10) + '    ')}\n)\n"
+            f"result = find_kernel(call.operation, {place})(*call.arrays, **call.parameters)\n"
+        )
+
     def __repr__(self) -> str:
-        arrays = ", ".join("None" if a is None else _describe(a) for a in self.arrays)
-        parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
-        return f"Call({self.operation!r}, ({arrays}){parameters})"
+        if sum(a.size for a in self.arrays if a is not None) > _SMALL:
+            arrays = ", ".join("None" if a is None else _describe(a) for a in self.arrays)
+            return f"Call({self.operation!r}, ({arrays}), {self.parameters!r})"
+        memory = self._memory_code(" ").rstrip(",")
+        return f"Call({self.operation!r}, {_code(self.arrays)}, {_code(self.parameters)}" + (
+            f",{memory})" if memory else ")"
+        )
+
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        # Hypothesis would print the fields of a data class, and leave out the memory layouts.
+        printer.text(repr(self))
+
+    def _memory_code(self, before: str) -> str:
+        layouts = tuple("C" if a is None else _layout_of(a) for a in self.arrays)
+        return f"{before}memory={layouts!r}," if set(layouts) - {"C"} else ""
 
 
 def call(operation: str, dtype=np.float64) -> SearchStrategy[Call]:
@@ -111,6 +153,27 @@ def distinct_values(generator: np.random.Generator, shape, dtype=np.float64) -> 
     return generator.permutation(ordered).reshape(shape).astype(dtype)
 
 
+def _filled(values: Callable, shape, dtype) -> SearchStrategy[np.ndarray]:
+    shapes = shape if isinstance(shape, SearchStrategy) else st.just(tuple(shape))
+    # The name, and not the dtype: Hypothesis prints the call, which one can then paste.
+    return st.builds(values, seeds(), shapes, st.just(np.dtype(dtype).name))
+
+
+def normal_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `normal_values`; `shape` is a shape or a strategy that draws some."""
+    return _filled(normal_values, shape, dtype)
+
+
+def positive_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `positive_values`; `shape` is a shape or a strategy that draws some."""
+    return _filled(positive_values, shape, dtype)
+
+
+def distinct_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `distinct_values`, without ties; `shape` is a shape or a strategy that draws some."""
+    return _filled(distinct_values, shape, dtype)
+
+
 # Memory layouts
 
 
@@ -123,6 +186,17 @@ def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
     of these also read-only.
     """
     layout = draw(st.sampled_from(("C", "Fortran", "strided", "backwards")))
+    return _arranged(array, layout + (_READ_ONLY if draw(st.booleans()) else ""))
+
+
+_READ_ONLY = ", read-only"
+
+
+def _arranged(array: np.ndarray, memory: str) -> np.ndarray:
+    """A copy in a memory layout: C, Fortran, strided or backwards, with ", read-only" or without."""
+    layout = memory.removesuffix(_READ_ONLY)
+    if layout not in ("C", "Fortran", "strided", "backwards"):
+        raise ValueError(f"memory={memory!r} should be C, Fortran, strided or backwards[, read-only]")
     if layout == "C" or array.ndim == 0:
         result = np.array(array, order="C")
     elif layout == "Fortran":
@@ -133,14 +207,50 @@ def layouts(draw: DrawFn, array: np.ndarray) -> np.ndarray:
         base = np.full([2 * n for n in array.shape], filler, array.dtype)
         result = base[(slice(None, None, step),) * array.ndim]
         result[...] = array
-    result.flags.writeable = draw(st.booleans())
+    result.flags.writeable = memory == layout
     return result
 
 
+def _layout_of(array: np.ndarray) -> str:
+    """The nearest of the layouts that `_arranged` makes."""
+    # Strides, not flags: NumPy calls a single element contiguous, whatever lies beside it.
+    if not array.size or array.strides == np.empty(array.shape, array.dtype).strides:
+        layout = "C"
+    elif array.strides == np.empty(array.shape, array.dtype, order="F").strides:
+        layout = "Fortran"
+    else:
+        layout = "backwards" if max(array.strides) < 0 else "strided"
+    return layout + ("" if array.flags.writeable else _READ_ONLY)
+
+
+# Code that gives a value again. Up to so many elements it is printed; larger ones are described.
+_SMALL = 100
+
+
 def _describe(array: np.ndarray) -> str:
-    flags = array.flags
-    order = "C" if flags.c_contiguous else "Fortran" if flags.f_contiguous else f"strides {array.strides}"
-    return f"{array.dtype}{array.shape} {order}{'' if flags.writeable else ' read-only'}"
+    return f"{array.dtype}{array.shape} {_layout_of(array)}"
+
+
+def _code(value) -> str:
+    """An expression for a value that calls or parameters hold, given NumPy as np."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name!r}: {_code(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_code, value)) + (",)" if len(value) == 1 else ")")
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    if not value.size:
+        return f"np.zeros({value.shape}, np.{value.dtype.name})"
+    implied = np.array(value.tolist()).dtype == value.dtype
+    return f"np.array({_elements(value)}{'' if implied else f', np.{value.dtype.name}'})"
+
+
+def _elements(array: np.ndarray) -> str:
+    """Nested lists, with as many digits as tell an element from its neighbours."""
+    if array.ndim:
+        return "[" + ", ".join(map(_elements, array)) + "]"
+    text = str(array[()])
+    return text if array.dtype.kind != "f" or np.isfinite(array) else f"np.{text.replace('-', '-np.')}"
 
 
 # Shapes and parameters
