@@ -49,7 +49,9 @@ class Derivative:
     kinked: np.ndarray
 
 
-def central(f: Callable[[float], np.ndarray], middle: np.ndarray, step: float, dtype) -> Derivative:
+def central(
+    f: Callable[[float], np.ndarray], middle: np.ndarray, step: float, dtype, scale: float = 0.0
+) -> Derivative:
     """Differentiate f (a function of one number, giving M numbers) at 0; `middle` is f(0).
 
     Parameters
@@ -58,13 +60,16 @@ def central(f: Callable[[float], np.ndarray], middle: np.ndarray, step: float, d
         The larger of the two steps.
     dtype : dtype
         In which f computes, for the rounding to expect.
+    scale : float
+        The magnitude of the numbers that f computes with, for the same: where they cancel, as in the loss of
+        a confident prediction, it is larger than that of its values.
     """
     wide, narrow = ((f(h), f(-h)) for h in (step, step / 2))
     coarse = (wide[0] - wide[1]) / (2 * step)
     fine = (narrow[0] - narrow[1]) / step
     value = (4 * fine - coarse) / 3
 
-    rounding = float(np.finfo(dtype).eps) * largest(middle)
+    rounding = float(np.finfo(dtype).eps) * max(largest(middle), scale)
     error = np.abs(value - fine) + 8 * rounding / step
 
     curvature = (wide[0] - 2 * middle + wide[1]) - 4 * (narrow[0] - 2 * middle + narrow[1])

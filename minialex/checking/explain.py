@@ -20,7 +20,7 @@ from minialex.checking.differences import STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.suite import Case, make_cases
 from minialex.checking.tensors import on_arrays
-from minialex.checking.vjp import _ANALYTIC_ROUNDING, _Check, _same_branches
+from minialex.checking.vjp import ANALYTIC_ROUNDING, Check, same_branches
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -153,7 +153,7 @@ class Walk:
         return lines + [
             f"  difference  {error:.3g}",
             f"  tolerance   {self.tolerance:.3g}  = 4 times the error of R"
-            f" + {_ANALYTIC_ROUNDING} eps max|derivative|",
+            f" + {ANALYTIC_ROUNDING} eps max|derivative|",
             f"  verdict     {verdict}",
         ]
 
@@ -317,7 +317,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     arrays = [np.array(a, dtype, order="C") for a in case.arrays]
     wrt = tuple(range(len(arrays)))
     report = Report(f"{operation}, {case.name}", "", "jacobian", dtype.name, STEPS[dtype], seed)
-    check = _Check(forward, vjp, arrays, wrt, dtype, report, "central", _MAX_SKIPPED, branches, "")
+    check = Check(forward, vjp, arrays, wrt, dtype, report, "central", _MAX_SKIPPED, branches, "")
     error = None
     try:
         check.run()
@@ -337,7 +337,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
                 analytic,
                 numeric.value,
                 numeric.error,
-                check._tolerance(numeric),
+                check.tolerance_of(numeric),
                 numeric.kinked,
             )
         )
@@ -376,9 +376,9 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
     ]
 
 
-def _walk(check: _Check, jacobian: Jacobian, row: int, element: int) -> Walk:
+def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     i = jacobian.input
-    along, scale = check._along_element(i, element)
+    along, scale = check.along_element(i, element)
     t = check.report.step
     step = t * scale
 
@@ -405,7 +405,7 @@ def _walk(check: _Check, jacobian: Jacobian, row: int, element: int) -> Walk:
         analytic=float(jacobian.analytic[row, element]),
         tolerance=float(jacobian.tolerance[row, element]),
         kinked=bool(jacobian.kinked[row, element]),
-        branched=any(not _same_branches(here, other) for other in around),
+        branched=any(not same_branches(here, other) for other in around),
     )
 
 

@@ -12,11 +12,11 @@ import numpy as np
 _CLOSE = 1e-5
 
 
-def recognise(wrong: np.ndarray, right: np.ndarray) -> str:
+def recognise(wrong: np.ndarray, right: np.ndarray, result_shape: tuple[int, ...] = ()) -> str:
     """Say how a wrong gradient can be had from the right one, both in the shape of the input; "" if unknown.
 
     The simplest explanation comes first: nothing at all, a constant factor, another order of the elements,
-    a difference in one place.
+    a difference in one place. A factor is named if it is a length of the input's or of the result's shape.
     """
     if not np.isfinite(wrong).all():
         return f"{np.count_nonzero(~np.isfinite(wrong))} values are not finite"
@@ -24,7 +24,10 @@ def recognise(wrong: np.ndarray, right: np.ndarray) -> str:
         return "a gradient where there should be none"
     if not np.any(wrong):
         return "all zero"
-    for pattern in (_factor, _rearranged, _factor_along_axis, _place, _offset):
+    factor = _factor(wrong, right, result_shape)
+    if factor:
+        return factor
+    for pattern in (_rearranged, _factor_along_axis, _place, _offset, _total):
         found = pattern(wrong, right)
         if found:
             return found
@@ -43,23 +46,28 @@ def _fit(wrong: np.ndarray, right: np.ndarray) -> float | None:
     return factor if factor and residual <= 1e-7 * abs(factor) * math.sqrt(square) else None
 
 
-def _factor(wrong, right) -> str:
+def _factor(wrong, right, result_shape) -> str:
     factor = _fit(wrong, right)
     if factor is None:
         return ""
     if abs(factor + 1) < 1e-6:
         return "the sign is wrong everywhere"
-    named = _as_lengths(factor, right.shape)
+    size = float(np.linalg.norm(right))
+    if right.size > 1 and np.linalg.norm(wrong - factor * right) > 0.1 * abs(factor - 1) * size:
+        # Nothing that all elements share: the residual is the difference.
+        off = float(np.linalg.norm(wrong - right)) / size
+        return f"off by {off:.1g} of its size, as by rounding: computed in float32 on the way?"
+    named = _as_lengths(factor, right.shape) or _as_lengths(factor, result_shape, " of the result")
     return f"a constant factor of {factor:.10g}{named}"
 
 
-def _as_lengths(factor: float, shape) -> str:
+def _as_lengths(factor: float, shape, whose: str = "") -> str:
     """Name a factor that is a product of lengths of the shape, or the inverse of one."""
     for count in range(1, min(3, len(shape)) + 1):
         for axes in itertools.combinations(range(len(shape)), count):
             length = math.prod(shape[i] for i in axes)
             if length > 1:
-                where = f"axis {axes[0]}" if count == 1 else f"axes {', '.join(map(str, axes))}"
+                where = f"{_axes(axes)}{whose}"
                 if abs(factor / length - 1) < 1e-6:
                     return f", the length of {where}: a missing division?"
                 if abs(factor * length - 1) < 1e-6:
@@ -116,7 +124,7 @@ def _factor_along_axis(wrong, right) -> str:
         if not 1 < right.shape[axis] < right.size:
             continue
         slices = zip(np.moveaxis(wrong, axis, 0), np.moveaxis(right, axis, 0), strict=True)
-        factors = [_fit(w, r) if np.any(r) else 1.0 for w, r in slices]
+        factors = [_fit(w, r) if np.any(r) else None if np.any(w) else 1.0 for w, r in slices]
         if all(factor is not None for factor in factors):
             off = [i for i, factor in enumerate(factors) if abs(factor - 1) > 1e-6]
             text = ", ".join(f"{factors[i]:.4g} at {i}" for i in off[:4])
@@ -125,30 +133,45 @@ def _factor_along_axis(wrong, right) -> str:
 
 
 def _place(wrong, right) -> str:
-    """Wrong in one slice of an axis, or along the border of the last two axes."""
+    """Wrong in some slices of an axis, along the border of an image, or where one of the two is 0."""
     off = np.abs(wrong - right) > 1e-7 * np.abs(right).max()
     if off.all() or not off.any():
         return ""
+    count = np.count_nonzero(off)
     for axis in range(right.ndim):
         others = tuple(i for i in range(right.ndim) if i != axis)
         slices = np.flatnonzero(off.any(axis=others))
-        if right.shape[axis] > 2 and len(slices) <= right.shape[axis] // 2:
+        # A few scattered elements lie in some slices, too: nearly all of these slices must be wrong.
+        filled = count > 0.9 * len(slices) * right.size / right.shape[axis]
+        if filled and right.shape[axis] > 2 and len(slices) <= right.shape[axis] // 2:
             where = f"index {slices[0]}" if len(slices) == 1 else f"indices {', '.join(map(str, slices[:4]))}"
-            return f"wrong at {where} of axis {axis} alone: a missing term at a border?"
+            return f"wrong at {where} of axis {axis} alone: a missing term there?"
+    if not np.any(wrong[off]):
+        return f"zero in {count} places: contributions overwritten or lost?"
+    if not np.any(right[off]):
+        return f"not zero in {count} places where it should be: a mask or a comparison?"
     if right.ndim >= 2 and min(right.shape[-2:]) > 2 and not off[..., 1:-1, 1:-1].any():
         return "wrong along the border of the last two axes alone: a missing term there?"
-    if not np.any(wrong[off]):
-        return f"zero in {np.count_nonzero(off)} places: contributions overwritten or lost?"
     return ""
 
 
 def _offset(wrong, right) -> str:
-    """The difference is the same everywhere, or along an axis: a missing mean."""
+    """The difference is the same everywhere, or along some axes: a missing mean."""
     difference = wrong - right
     spread = 1e-6 * np.abs(difference).max()
     if np.ptp(difference) <= spread:
         return f"off by the same {difference.flat[0]:.4g} everywhere: a missing mean or sum?"
-    for axis in range(right.ndim):
-        if right.shape[axis] > 1 and np.ptp(difference, axis=axis).max() <= spread:
-            return f"off by the same amount all along axis {axis}: a missing mean or sum?"
-    return ""
+    along = [
+        axis
+        for axis in range(right.ndim)
+        if right.shape[axis] > 1 and np.ptp(difference, axis=axis).max() <= spread
+    ]
+    return f"off by the same amount all along {_axes(along)}: a missing mean or sum?" if along else ""
+
+
+def _total(wrong, right) -> str:
+    """Another gradient with the same sum, which has not merely cancelled."""
+    total = float(right.sum())
+    if abs(total) < 1e-3 * float(np.abs(right).sum()) or abs(float(wrong.sum()) - total) > 1e-8 * abs(total):
+        return ""
+    return "adds up to the right total: the right contributions in the wrong places?"

@@ -4,10 +4,10 @@ Values alone do not make a gradient right. A check goes through, in this order,
 
 1. forward: an array of the dtype asked for, finite, the same twice, inputs untouched;
 2. the gradients: one an input, of its shape and dtype, finite; inputs and upstream untouched; no memory
-   shared with the inputs or each other;
+   shared with the inputs, each other or the next call's;
 3. the same bits when it is run again, after freed memory was filled with other garbage;
 4. zero for a zero upstream gradient, and linear in the upstream gradient;
-5. the same for inputs and upstream gradients that are strided or read-only;
+5. the same for inputs and upstream gradients that are strided, transposed or read-only;
 6. the values: against numerical derivatives, one by one (`differences`), and for random upstream gradients.
 """
 
@@ -40,11 +40,14 @@ _DIRECTIONS = 8
 _UPSTREAMS = 3
 _REDRAWS = 5
 # What the analytic gradient may lose to rounding, in units of it.
-_ANALYTIC_ROUNDING = 512
+ANALYTIC_ROUNDING = 512
+# Inputs are often drawn from the same seed: upstream gradients from the same stream would be equal to them,
+# and a transposed product of the two is symmetric.
+_STREAM = 1
 
 
 @dataclass
-class _Check:
+class Check:
     """One check under way: the functions, how they are called, and what to say on failure."""
 
     forward: Callable[..., np.ndarray]
@@ -60,7 +63,7 @@ class _Check:
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self):
-        self.random = np.random.default_rng(self.report.seed)
+        self.random = np.random.default_rng([self.report.seed, _STREAM])
 
     def fail(self, check: str, summary: str, **details) -> None:
         raise GradcheckError(
@@ -99,6 +102,8 @@ class _Check:
 
     def run(self) -> None:
         self.y = self._check_forward()
+        # Results may be small because larger numbers cancel: rounding is relative to those.
+        self.scale = max(largest(a) for a in (self.y, *self.inputs) if a.dtype.kind == "f")
         self._check_gradients()
         self._check_repeatable()
         self._check_linear()
@@ -123,7 +128,8 @@ class _Check:
                 "finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite"
             )
         y = y.copy()
-        _fill_freed_memory([y, *self.inputs], np.nan)
+        # A number: a gradient that reads freed memory is told apart from one that is not finite.
+        _fill_freed_memory([y, *self.inputs], 1e30)
         if not _same_bits(self.evaluate(self.inputs), y):
             self.fail(
                 "not deterministic",
@@ -170,6 +176,13 @@ class _Check:
                 if np.shares_memory(gradient, array) and not _passes_on(gradient, array, upstream):
                     self.fail("aliasing", f"the gradient of input {i} shares its memory with {name}", input=i)
             others.append((f"the gradient of input {i}", gradient))
+        for i, gradient, another in zip(self.wrt, gradients, self.gradients(self.upstream()), strict=True):
+            if np.shares_memory(gradient, another):
+                self.fail(
+                    "aliasing",
+                    f"the gradient of input {i} stands in memory that the next call overwrites",
+                    input=i,
+                )
 
     def _check_repeatable(self) -> None:
         upstream = self.upstream()
@@ -198,13 +211,16 @@ class _Check:
         a, b = self.dtype.type(2), self.dtype.type(-0.5)
         parts = zip(self.gradients(u), self.gradients(v), strict=True)
         expected = [a * first + b * second for first, second in parts]
-        self._require_same(self.gradients(a * u + b * v), expected, "not linear", "in the upstream gradient")
+        sum_of_both = a * u + b * v
+        self._require_same(
+            self.gradients(sum_of_both), expected, "not linear", "in the upstream gradient", sum_of_both
+        )
 
     def _check_layouts(self) -> None:
         upstream = self.upstream()
         expected = [g.copy() for g in self.gradients(upstream)]
         y = self._plain(self.evaluate)
-        for how, layout in (("read-only", _read_only), ("strided", _strided)):
+        for how, layout in (("read-only", _read_only), ("strided", _strided), ("transposed", _transposed)):
             inputs = [layout(a) for a in self.inputs]
             try:
                 result, gradients = self.evaluate(inputs), self.gradients(layout(upstream), inputs)
@@ -215,44 +231,47 @@ class _Check:
             self._require_same(
                 [result], [y], "layout", f"with {how} inputs, in forward", names=("the result",)
             )
-            self._require_same(gradients, expected, "layout", f"with {how} inputs")
+            self._require_same(gradients, expected, "layout", f"with {how} inputs", upstream)
 
     def _plain(self, function) -> np.ndarray:
         return function(self.inputs).copy()
 
-    def _require_same(self, actual, expected, check, what, names=None) -> None:
+    def _require_same(self, actual, expected, check, what, upstream=None, names=None) -> None:
         """Fail unless two lists of arrays agree but for rounding."""
         names = names or tuple(f"the gradient of input {i}" for i in self.wrt)
+        # Terms may cancel: the result's are of the magnitude of the inputs, a gradient's of the upstream's.
+        terms = self.scale if upstream is None else largest(upstream) * max(1, self.scale)
         for name, a, b in zip(names, actual, expected, strict=True):
-            scale = largest(b) + largest(a)
-            limit = _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
+            scale = largest(b) + largest(a) + terms
+            limit = ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
             if a.shape != b.shape or not np.all(np.abs(a - b) <= limit):
                 found = "not linear" if check == "not linear" else "not the same"
                 self.fail(check, f"{name} is {found} {what}")
 
     # Values
 
-    def derivative(self, along: Callable[[complex | float], Arrays], project=None) -> Derivative:
-        """The numerical derivative of all outputs (or a projection of them) along a path of inputs."""
+    def derivative(self, along: Callable[[complex | float], Arrays], weights=None) -> Derivative:
+        """The numerical derivative of all outputs (or their weighted sum) along a path of inputs."""
+
+        def project(y):
+            return y.ravel() if weights is None else np.atleast_1d(weights @ y.ravel())
 
         def f(t):
             y = self.evaluate(along(t))
-            wide = np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64)
-            return wide.ravel() if project is None else project(wide)
+            return project(np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64))
 
         if self.method == "complex":
             return complex_step(f, self.dtype)
-        middle = self.y.astype(np.float64)
-        middle = middle.ravel() if project is None else project(middle)
-        found = central(f, middle, self.report.step, self.dtype)
+        scale = self.scale if weights is None else self.scale * float(np.linalg.norm(weights))
+        found = central(f, project(self.y.astype(np.float64)), self.report.step, self.dtype, scale)
         if self.branches is not None:
             steps = (0.0, self.report.step, -self.report.step)
             here, *around = ([np.array(b) for b in self.branches(*along(t))] for t in steps)
-            if any(not _same_branches(here, other) for other in around):
+            if any(not same_branches(here, other) for other in around):
                 found = Derivative(found.value, found.error, np.ones_like(found.kinked))
         return found
 
-    def _along_element(self, i: int, element: int):
+    def along_element(self, i: int, element: int):
         """The inputs as a function of a change of one element, and the unit of that change."""
         scale = max(1.0, abs(float(self.inputs[i].flat[element])))
 
@@ -269,7 +288,7 @@ class _Check:
         shape = (self.y.size, self.inputs[i].size)
         whole = Derivative(np.zeros(shape), np.zeros(shape), np.zeros(shape, bool))
         for element in range(shape[1]):
-            path, scale = self._along_element(i, element)
+            path, scale = self.along_element(i, element)
             column = self.derivative(path)
             whole.value[:, element] = column.value / scale
             whole.error[:, element] = column.error / scale
@@ -291,7 +310,7 @@ class _Check:
         numeric = [self.numeric_jacobian(i) for i in self.wrt]
         tolerances = []
         for i, jacobian, found in zip(self.wrt, analytic, numeric, strict=True):
-            tolerances.append(self._tolerance(found))
+            tolerances.append(self.tolerance_of(found))
             self._require_few_kinks(i, found.kinked)
             self._compare(i, jacobian, found, tolerances[-1])
         for _ in range(_UPSTREAMS):
@@ -303,12 +322,13 @@ class _Check:
                 whole = Derivative(
                     (weights @ found.value)[None], found.error[:1], found.kinked.any(axis=0)[None]
                 )
-                self._compare(i, gradient.reshape(1, -1), whole, (np.abs(weights) @ tolerance)[None])
+                limit = (np.abs(weights) @ tolerance)[None]
+                self._compare(i, gradient.reshape(1, -1), whole, limit, of_outputs=False)
 
-    def _tolerance(self, found: Derivative) -> np.ndarray:
+    def tolerance_of(self, found: Derivative) -> np.ndarray:
         """What each derivative may be off by: four times the numerical error, and the analytic rounding."""
         scale = largest(found.value[~found.kinked])
-        return 4 * found.error + _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
+        return 4 * found.error + ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * scale
 
     def _require_few_kinks(self, i: int, kinked: np.ndarray) -> None:
         if kinked.size and kinked.mean() > self.max_skipped:
@@ -319,12 +339,16 @@ class _Check:
                 input=i,
             )
 
-    def _compare(self, i: int, analytic: np.ndarray, found: Derivative, tolerance: np.ndarray) -> None:
-        """Compare rows of derivatives (M, size) of input i; fail with the worst element."""
+    def _compare(
+        self, i: int, analytic: np.ndarray, found: Derivative, tolerance: np.ndarray, *, of_outputs=True
+    ) -> None:
+        """Compare rows of derivatives (M, size) of input i; fail with the worst element.
+
+        A row belongs to an output; or, if not `of_outputs`, to a random upstream gradient: not counted.
+        """
         smooth = ~found.kinked
         entry = self._entry(i)
-        rows = len(analytic) > 1 or self.y.size == 1
-        if rows:
+        if of_outputs:
             entry.compared += int(smooth.sum())
             entry.skipped += int((~smooth).sum())
         if not smooth.any():
@@ -339,7 +363,9 @@ class _Check:
         if not wrong.any():
             return
         shape = self.inputs[i].shape
-        row, element = np.unravel_index(int((error / tolerance).argmax()), error.shape)
+        # Where the function is constant the tolerance is 0.
+        excess = np.divide(error, tolerance, out=np.where(wrong, np.inf, 0.0), where=tolerance > 0)
+        row, element = np.unravel_index(int(excess.argmax()), error.shape)
         a, n = float(analytic[row, element]), float(found.value[row, element])
         norm = float(np.linalg.norm(np.where(smooth, found.value, 0)))
         self.fail(
@@ -347,7 +373,7 @@ class _Check:
             f"the gradient of input {i} is wrong",
             input=i,
             index=tuple(int(k) for k in np.unravel_index(element, shape)),
-            output_index=tuple(int(k) for k in np.unravel_index(row, self.y.shape)) if rows else None,
+            output_index=tuple(int(k) for k in np.unravel_index(row, self.y.shape)) if of_outputs else None,
             analytic=a,
             numeric=n,
             absolute_error=abs(a - n),
@@ -362,9 +388,9 @@ class _Check:
     def _pattern(self, analytic, found, shape) -> str:
         # Looked for in the gradient of one random upstream, which has the shape of the input.
         smooth = ~found.kinked
-        weights = np.random.default_rng(0).standard_normal(len(analytic))
+        weights = self.random.standard_normal(len(analytic))
         wrong, right = (weights @ np.where(smooth, j, 0) for j in (analytic, found.value))
-        return recognise(wrong.reshape(shape), right.reshape(shape))
+        return recognise(wrong.reshape(shape), right.reshape(shape), self.y.shape)
 
     def _entry(self, i: int) -> InputReport:
         for entry in self.report.inputs:
@@ -386,11 +412,11 @@ class _Check:
                     kinks += 1
                     entry.skipped += 1
                     continue
-                rounding = np.abs(weights) @ np.abs(self.y.astype(np.float64).ravel())
+                rounding = np.abs(weights) @ np.maximum(np.abs(self.y.astype(np.float64).ravel()), self.scale)
                 noise = 16 * float(np.finfo(self.dtype).eps) * float(rounding) / self.report.step
                 size = float(np.abs(gradient).sum())
                 limit = 4 * float(found.error[0]) + noise
-                limit += _ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * size
+                limit += ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * size
                 error = abs(slope - float(found.value[0]))
                 entry.compared += 1
                 if size:
@@ -430,7 +456,7 @@ class _Check:
                 )
                 return moved
 
-            found = self.derivative(path, lambda y: np.atleast_1d(weights @ y.ravel()))
+            found = self.derivative(path, weights)
             if not found.kinked.any():
                 break
         return found, float(np.vdot(gradient.astype(np.float64), direction))
@@ -537,7 +563,7 @@ def check_vjp(
             step=step,
         )
         try:
-            _Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
+            Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
         except GradcheckError as error:
             if error.check != "kinks" or redraw is None or attempt == _REDRAWS:
                 raise
@@ -575,7 +601,7 @@ def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
-def _same_branches(first, second) -> bool:
+def same_branches(first, second) -> bool:
     return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -597,12 +623,19 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+def _transposed(array: np.ndarray) -> np.ndarray:
+    return array.copy(order="F")
+
+
 def _strided(array: np.ndarray) -> np.ndarray:
-    """Every second element, backwards, of an array that holds the largest number in between."""
+    """Every second element of an array that holds the largest number in between.
+
+    Not backwards: PyTorch, whose functions people check, has no negative strides.
+    """
     if array.ndim == 0:
         return array.copy()
     filler = np.finfo(array.dtype).max if array.dtype.kind == "f" else 0
     wide = np.full([2 * n for n in array.shape], filler, array.dtype)
-    view = wide[(slice(None, None, -2),) * array.ndim]
+    view = wide[(slice(None, None, 2),) * array.ndim]
     view[...] = array
     return view

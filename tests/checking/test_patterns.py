@@ -48,7 +48,7 @@ def shifted(array):
         (RIGHT + 0.25, "off by the same 0.25 everywhere"),
         (
             RIGHT + np.arange(3.0).reshape(3, 1, 1, 1) + np.arange(5.0),
-            "off by the same amount all along axis 1",
+            "off by the same amount all along axes 1, 2",
         ),
         (np.random.default_rng(1).standard_normal(RIGHT.shape), ""),
     ],

@@ -77,7 +77,7 @@ def test_the_documentation_states_the_constants_of_the_code():
     assert f"up to {vjp.JACOBIAN_LIMIT:,} derivatives" in PAGE
     assert f"{vjp._UPSTREAMS} random upstream gradients" in PAGE
     assert f"`{vjp._DIRECTIONS} random directions (a quick check)`" in PAGE
-    assert f"+ {vjp._ANALYTIC_ROUNDING} eps max|derivative|" in PAGE
+    assert f"+ {vjp.ANALYTIC_ROUNDING} eps max|derivative|" in PAGE
     for steps in (differences.STEPS, differences.DIRECTION_STEPS):
         row = [f"{steps[np.dtype(dtype)]:.0e}".replace("e-0", "e-") for dtype in ("float64", "float32")]
         assert f"| {row[0]} | {row[1]} |" in PAGE

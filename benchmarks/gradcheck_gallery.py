@@ -1,0 +1,142 @@
+"""Which wrong gradients `check_vjp` catches, and which `torch.autograd.gradcheck`, both at their defaults.
+
+Both check the same NumPy functions, in float64, on the same inputs: every right gradient of the gallery,
+which must pass, and every wrong one. The table is printed, and written down.
+
+    python benchmarks/gradcheck_gallery.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from minialex.checking import GradcheckError, check_vjp
+from minialex.checking.gallery import KINDS, Mistake, mistakes
+
+_OUT = Path(__file__).parent / "results" / "gradcheck_gallery.md"
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the inputs.")
+@click.option("--out", type=click.Path(path_type=Path), default=_OUT, show_default=True)
+def main(seed: int, out: Path) -> None:
+    """Print the table of caught and missed mistakes."""
+    gallery = mistakes(seed)
+    # One mistake divides 0 by 0, which is its point.
+    with np.errstate(invalid="ignore"):
+        text = "\n".join(report(gallery)) + "\n"
+    click.echo(text, nl=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+
+
+def report(gallery: list[Mistake]) -> list[str]:
+    """The lines of the report, in Markdown."""
+    right = {(m.operation, m.right_vjp.func, str(m.right_vjp.keywords)): m for m in gallery}.values()
+    failed = {
+        "ours": [m.name for m in right if ours(m, m.right_vjp) is not None],
+        "torch": [m.name for m in right if peer(m, m.right_vjp) is not None],
+    }
+    seconds = Counter()
+    rows, caught = [], Counter()
+    for mistake in gallery:
+        start = time.perf_counter()
+        error = ours(mistake, mistake.wrong_vjp)
+        middle = time.perf_counter()
+        seen = peer(mistake, mistake.wrong_vjp) is not None
+        seconds["ours"] += middle - start
+        seconds["torch"] += time.perf_counter() - middle
+        for who, did in (("all", True), ("ours", error is not None), ("torch", seen)):
+            caught[who, mistake.kind] += did
+            caught[who] += did
+        by = "**missed**" if error is None else f"{error.check}: {error.pattern}".removesuffix(": ")
+        rows.append((mistake.name, mistake.kind, by, "caught" if seen else "**missed**"))
+    total = caught["all"]
+    return [
+        "# The gallery of wrong gradients",
+        "",
+        f"`python benchmarks/gradcheck_gallery.py`; NumPy {np.__version__}, PyTorch {torch.__version__}.",
+        "Both check the same NumPy functions in float64 at their default settings; for PyTorch they are",
+        "wrapped in an `autograd.Function` (`eps=1e-6, atol=1e-5, rtol=1e-3, nondet_tol=0`).",
+        "Each mistake is one line.",
+        "",
+        *table(
+            ("", "MiniAlex `check_vjp`", "PyTorch `gradcheck`"),
+            [
+                (f"wrong gradients caught, of {total}", caught["ours"], caught["torch"]),
+                ("wrong gradients missed", total - caught["ours"], total - caught["torch"]),
+                (f"right gradients refused, of {len(right)}", len(failed["ours"]), len(failed["torch"])),
+                ("time for the wrong ones", f"{seconds['ours']:.1f} s", f"{seconds['torch']:.1f} s"),
+            ],
+        ),
+        "",
+        "PyTorch notices when its own operations change a tensor in place, but not when NumPy does. Its",
+        "engine sums a gradient that has the shape of a broadcast result, and converts its dtype: there,",
+        "these two do no harm but to the precision.",
+        "",
+        "## By kind",
+        "",
+        *table(
+            ("kind", "what is wrong", "mistakes", "MiniAlex", "PyTorch"),
+            [
+                (kind, meaning, *(caught[who, kind] for who in ("all", "ours", "torch")))
+                for kind, meaning in KINDS.items()
+            ],
+        ),
+        "",
+        "## One by one",
+        "",
+        "MiniAlex's column has the check that failed and what the wrong gradient was recognised as.",
+        "",
+        *table(("mistake", "kind", "MiniAlex", "PyTorch"), rows),
+    ]  # fmt: skip
+
+
+def table(head, rows) -> list[str]:
+    """A table in Markdown."""
+    return [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def ours(mistake: Mistake, vjp) -> GradcheckError | None:
+    """What `check_vjp` says against a gradient, if anything."""
+    try:
+        check_vjp(mistake.forward, vjp, mistake.inputs)
+    except GradcheckError as error:
+        return error
+    return None
+
+
+def peer(mistake: Mistake, vjp) -> Exception | None:
+    """What PyTorch's gradcheck says against it, or its engine, which refuses some shapes."""
+    tensors = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in mistake.inputs]
+    try:
+        torch.autograd.gradcheck(lambda *inputs: _Wrapped.apply(mistake.forward, vjp, *inputs), tensors)
+    except RuntimeError as error:  # its GradcheckError is one
+        return error
+    return None
+
+
+class _Wrapped(torch.autograd.Function):
+    """A function of arrays, with its gradient, as PyTorch takes them."""
+
+    @staticmethod
+    def forward(ctx, forward, vjp, *inputs):
+        ctx.vjp = vjp
+        ctx.save_for_backward(*inputs)
+        # A copy: the result may be a view of an input.
+        return torch.from_numpy(np.array(forward(*(t.detach().numpy() for t in inputs))))
+
+    @staticmethod
+    def backward(ctx, upstream):
+        gradients = ctx.vjp(upstream.numpy(), *(t.detach().numpy() for t in ctx.saved_tensors))
+        return None, None, *(None if g is None else torch.from_numpy(np.asarray(g)) for g in gradients)
+
+
+if __name__ == "__main__":
+    main()

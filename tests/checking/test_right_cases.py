@@ -1,0 +1,117 @@
+"""None of 2,000 right gradients fails: drawn functions, shapes, parameters and values, over all operations.
+
+The inputs are those that `minialex.testing.strategies` draws for the kernels. They are without ties, but
+where a function has kinks, inputs full of ties and exact zeros are drawn as well: elements at kinks must be
+skipped, however many they are (``max_skipped=1.0``), and none may fail.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import minialex as ma
+import minialex.functional as F
+from minialex import operations
+from minialex.checking import gradcheck
+from minialex.checking.suite import WITHOUT_GRADIENT
+from minialex.random import seeded
+from minialex.testing import strategies
+
+IN_ALL = 2000
+KINKED = ("absolute", "amax", "max_pool2d", "maximum", "minimum", "relu")
+SMOOTH = sorted(
+    {name.split(".")[0] for name in strategies.operations() if name.endswith(".forward")}
+    - {*WITHOUT_GRADIENT, *KINKED}
+)
+EACH = -(-IN_ALL // (len(SMOOTH) + 2 * len(KINKED)))
+
+# An example differentiates every element: few elements, and sizes that are too large are drawn again.
+LARGEST = 80
+drawn_few_times = settings(
+    max_examples=EACH, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
+
+
+def _batch_norm(x, weight, bias, **parameters):
+    return F.batch_norm(x, None, None, weight, bias, training=True, **parameters)
+
+
+def _dropout(x, *, p, seed, offset):
+    with seeded(seed):
+        return F.dropout(x, p)
+
+
+# Functions whose arguments are not those of the kernel.
+ADAPTED = {
+    "batch_norm": _batch_norm,
+    "cross_entropy": lambda x, target: F.cross_entropy(x, target.detach(), "none"),
+    "dropout": _dropout,
+    # The gradient of indexing: elements that are named several times are added up.
+    "index_add": lambda x, *, index, shape: x[index],
+}
+
+
+def draw_case(draw, operation):
+    """A function of tensors, and small arrays for it."""
+    if operation == "conv2d":
+        drawn = draw(strategies.convolutions(limit=2))
+        shapes, parameters = (
+            [drawn.x, drawn.weight, *([drawn.weight[:1]] if drawn.has_bias else [])],
+            drawn.parameters,
+        )
+        generator = draw(strategies.seeds())
+        arrays = [strategies.normal_values(generator, shape) for shape in shapes]
+    else:
+        call = draw(strategies.call(f"{operation}.forward"))
+        arrays, parameters = [a for a in call.arrays if a is not None], call.parameters
+    if operation == "index_add":
+        arrays = [strategies.normal_values(draw(strategies.seeds()), parameters["shape"])]
+    assume(sum(a.size for a in arrays) <= LARGEST)
+    # Without features there is no batch to normalise, and a clear error.
+    assume(operation != "batch_norm" or arrays[0].size)
+    function = ADAPTED.get(operation) or getattr(operations, operation)
+    return lambda *tensors: function(*tensors, **parameters), arrays
+
+
+def check(operation, function, arrays, **options):
+    constants = (1,) if operation == "cross_entropy" else ()
+    inputs = [ma.Tensor(np.array(a), requires_grad=i not in constants) for i, a in enumerate(arrays)]
+    return gradcheck(function, inputs, **options)
+
+
+@pytest.mark.parametrize("operation", [*SMOOTH, *KINKED])
+@drawn_few_times
+@given(st.data())
+def test_no_right_gradient_fails(operation, data):
+    function, arrays = draw_case(data.draw, operation)
+    report = check(operation, function, arrays)
+    assert report.skipped == 0
+
+
+@pytest.mark.parametrize("operation", KINKED)
+@drawn_few_times
+@given(st.data())
+def test_none_fails_at_ties_and_zeros(operation, data):
+    function, arrays = draw_case(data.draw, operation)
+    generator = data.draw(strategies.seeds())
+    tied = [generator.integers(-1, 2, a.shape).astype(float) for a in arrays]
+    report = check(operation, function, tied, max_skipped=1.0)
+    if operation == "relu":
+        # All derivatives by an element at 0 are left out, and no others.
+        assert report.skipped == np.count_nonzero(tied[0] == 0) * tied[0].size
+
+
+@pytest.mark.parametrize("mode", ["jacobian", "directions"])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loss_of_confident_predictions_passes(seed, reduction, mode):
+    # It is some 1e-5, the difference of numbers near 12: rounding is relative to those.
+    x = np.random.default_rng(seed).standard_normal((3, 4)) + 12 * (np.arange(4) == 0)
+    labels = np.zeros(3, int)
+    check("loss", lambda x: F.cross_entropy(x, labels, reduction), [x], mode=mode)
+
+
+def test_every_operation_is_drawn():
+    assert {*SMOOTH, *KINKED} >= set(F.__all__) - {"flatten"}
+    assert (len(SMOOTH) + 2 * len(KINKED)) * EACH >= IN_ALL
