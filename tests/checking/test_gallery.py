@@ -19,7 +19,7 @@ RIGHT = {
     if seed == 0
 }
 
-UNWRITTEN = ("not deterministic", "finite", "values")
+UNWRITTEN = ("not deterministic", "finite", "values", "zero upstream", "not linear", "layout")
 """What freed memory holds is not up to the checker alone."""
 
 CHECKS = {
