@@ -7,7 +7,6 @@ each layer, and the layers' names. Convolutions and dense layers are numbered th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from minialex import nn
@@ -109,7 +108,7 @@ _MAKERS = {
     "norm": lambda x, _, **options: (nn.LocalResponseNorm(**options), x),
     "bn": lambda x, _, **options: (nn.BatchNorm2d(x[options.get("axis", 1)], **options), x),
     "drop": lambda x, _, p: (nn.Dropout(p), x),
-    "flatten": lambda x, _: (nn.Flatten(), (x[0], math.prod(x[1:]))),
+    "flatten": lambda x, _: (nn.Flatten(), output_shape("flatten", x)),
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minialex.autograd import Operation
 from minialex.errors import ShapeError
+from minialex.kernels import output_shape
 from minialex.tensor import Tensor
 
 
@@ -82,10 +83,7 @@ def reshape(x: Tensor, *shape) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
     """Join the axes from start_dim to end_dim into one; by default all but the first (PyTorch's layer)."""
-    start, end = (d + x.ndim if d < 0 else d for d in (start_dim, end_dim))
-    if not 0 <= start <= end < x.ndim:
-        raise ShapeError(f"flatten: axes {start_dim} to {end_dim} are no range of shape {x.shape}")
-    return Reshape((*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))(x)
+    return Reshape(output_shape("flatten", x.shape, start_dim=start_dim, end_dim=end_dim))(x)
 
 
 def transpose(x: Tensor, *axes) -> Tensor:

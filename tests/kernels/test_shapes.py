@@ -50,6 +50,9 @@ OTHERS = [
     ("relu", ((),), {}, ()),
     ("dropout", ((3, 0),), {"p": 0.5}, (3, 0)),
     ("power", ((3, 2),), {"exponent": 2}, (3, 2)),
+    ("flatten", ((2, 3, 4, 5),), {}, (2, 60)),
+    ("flatten", ((2, 3, 4, 5),), {"start_dim": 1, "end_dim": 2}, (2, 12, 5)),
+    ("flatten", ((2, 3, 4, 5),), {"start_dim": -1}, (2, 3, 4, 5)),
 ]
 
 
@@ -115,6 +118,7 @@ WRONG = [
     ("sum", ((2, 3),), {"axis": 2}, ["axis=2 is not an axis"]),
     ("sum", ((2, 3),), {"axis": (1, -1)}, ["names an axis", "twice"]),
     ("amax", ((2, 0),), {"axis": 1}, [r"\(2, 0\) has no elements along axis=1"]),
+    ("flatten", ((2, 3, 4),), {"start_dim": 2, "end_dim": 1}, [r"axes 2 to 1 .* shape \(2, 3, 4\)"]),
     ("add", ((2, 3), (2,)), {}, [r"add: shapes \(2, 3\) and \(2,\) do not broadcast"]),
 ]  # fmt: skip
 

@@ -1,0 +1,15 @@
+"""The output shape of joining axes into one."""
+
+import math
+
+from minialex.errors import ShapeError
+from minialex.kernels.shapes import Shape, shape_rule
+
+
+@shape_rule("flatten")
+def flatten_shape(x: Shape, *, start_dim: int = 1, end_dim: int = -1) -> Shape:
+    """The axes from start_dim to end_dim become one; by default all but the first."""
+    start, end = (d + len(x) if d < 0 else d for d in (start_dim, end_dim))
+    if not 0 <= start <= end < len(x):
+        raise ShapeError(f"flatten: axes {start_dim} to {end_dim} are no range of shape {x}")
+    return (*x[:start], math.prod(x[start : end + 1]), *x[end + 1 :])
