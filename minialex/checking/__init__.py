@@ -1,7 +1,8 @@
 """Checking gradients, ours and anyone's, against numerical derivatives."""
 
+from minialex.checking.cases import Case, cases_of
 from minialex.checking.report import GradcheckError, InputReport, Report
-from minialex.checking.suite import Case, cases_of, check_kernels, check_model
+from minialex.checking.suite import check_kernels, check_model
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.checking.vjp import check_vjp
 

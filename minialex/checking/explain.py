@@ -4,7 +4,7 @@
     print(explanation)
     draw_explanation(Path("gradcheck.png"), explanation)
 
-The numbers are those of the check itself: this module asks `minialex.checking.vjp` for them, and only
+The numbers are those of the check itself: this module asks `minialex.checking.check` for them, and only
 chooses what to show.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checking.cases import Case, make_cases
+from minialex.checking.check import ANALYTIC_ROUNDING, Check, same_branches
 from minialex.checking.differences import STEPS
 from minialex.checking.report import GradcheckError, Report
-from minialex.checking.suite import Case, make_cases
 from minialex.checking.tensors import on_arrays
-from minialex.checking.vjp import ANALYTIC_ROUNDING, Check, same_branches
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -296,7 +296,7 @@ def explain(operation: str, case_name: str | None = None, seed: int = 0) -> Expl
         Such as ``"conv2d"``. The kernels are those that the engine chooses, or that
         `minialex.kernels.use` names.
     case_name : str, optional
-        One of the operation's cases in `minialex.checking.suite`; by default one that is small and
+        One of the operation's cases in `minialex.checking.cases`; by default one that is small and
         shows much.
     seed : int
         Of the values and the upstream gradients.

@@ -11,7 +11,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import minialex as ma
-from minialex.checking import differences, vjp
+from minialex.checking import check, differences, vjp
 from minialex.cli.gradcheck import command
 from minialex.kernels import find_kernel, kernel
 from minialex.kernels.registry import unregister
@@ -75,9 +75,9 @@ def test_the_documentation_has_every_kind_of_example():
 
 def test_the_documentation_states_the_constants_of_the_code():
     assert f"up to {vjp.JACOBIAN_LIMIT:,} derivatives" in PAGE
-    assert f"{vjp._UPSTREAMS} random upstream gradients" in PAGE
-    assert f"`{vjp._DIRECTIONS} random directions (a quick check)`" in PAGE
-    assert f"+ {vjp.ANALYTIC_ROUNDING} eps max|derivative|" in PAGE
+    assert f"{check.UPSTREAMS} random upstream gradients" in PAGE
+    assert f"`{vjp.DIRECTIONS} random directions (a quick check)`" in PAGE
+    assert f"+ {check.ANALYTIC_ROUNDING} eps max|derivative|" in PAGE
     for steps in (differences.STEPS, differences.DIRECTION_STEPS):
         row = [f"{steps[np.dtype(dtype)]:.0e}".replace("e-0", "e-") for dtype in ("float64", "float32")]
         assert f"| {row[0]} | {row[1]} |" in PAGE
