@@ -160,6 +160,12 @@ def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
     return algorithms[algo]
 
 
+def ranked(operation: str, device: str) -> list[Kernel]:
+    """The kernels that the engine may choose by itself, the one that it tries first at the front."""
+    algorithms = _kernels.get((operation, device), {}).values()
+    return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
+
+
 def select(operation: str, device: str, *args, **parameters) -> Kernel:
     """The kernel that the engine runs for this call, by the rule stated above.
 
@@ -177,8 +183,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     if wanted:
         candidates = [algorithms[name] for name in wanted if name in algorithms]
     else:
-        ranked = (entry for entry in algorithms.values() if entry.rank is not None)
-        candidates = sorted(ranked, key=lambda entry: -entry.rank)
+        candidates = ranked(operation, device)
     refusals = []
     for candidate in candidates:
         refusal = candidate.refusal(*args, **parameters)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from minialex.errors import KernelError
 
-# The fastest for AlexNet's layers among 4 to 128 MiB: larger matrices leave the cache before they are read.
+# On the whole the fastest for AlexNet's layers among 4 to 128 MiB: larger matrices leave the cache before
+# they are read.
 _DEFAULT_BYTES = 8 * 2**20
 _limit = _DEFAULT_BYTES
 

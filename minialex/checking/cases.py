@@ -19,6 +19,7 @@ from minialex import operations as ops
 from minialex.errors import KernelError
 from minialex.random import seeded
 from minialex.tensor import Tensor
+from minialex.testing.values import distinct_values
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,6 @@ def _normal(random, *shapes) -> tuple[np.ndarray, ...]:
     return tuple(random.standard_normal(shape) for shape in shapes)
 
 
-def _distinct(random, shape) -> np.ndarray:
-    """Values that differ by a quarter or more, and stay away from 0: no ties, no kinks."""
-    count = int(np.prod(shape))
-    return random.permutation((np.arange(count) - count // 2 + 0.5) / 4).reshape(shape)
-
-
 @cases_of("conv2d")
 def _conv2d(random):
     for name, x, w, bias, options in (
@@ -107,7 +102,9 @@ def _max_pool2d(random):
         ("dilation", (1, 1, 6, 6), {"kernel_size": 2, "stride": 1, "dilation": 2}),
         ("SAME", (1, 2, 5, 4), {"kernel_size": 3, "stride": 2, "padding": "same"}),
     ):
-        yield Case(name, lambda x, options=options: F.max_pool2d(x, **options), (_distinct(random, shape),))
+        yield Case(
+            name, lambda x, options=options: F.max_pool2d(x, **options), (distinct_values(random, shape),)
+        )
 
 
 @cases_of("avg_pool2d")
@@ -167,8 +164,8 @@ def _dropout(random):
 
 @cases_of("relu")
 def _relu(random):
-    yield Case("away from 0", F.relu, (_distinct(random, (4, 5)),))
-    at_zero = _distinct(random, (4, 5))
+    yield Case("away from 0", F.relu, (distinct_values(random, (4, 5)),))
+    at_zero = distinct_values(random, (4, 5))
     at_zero[1, 2] = 0
     yield Case("one element at 0", F.relu, (at_zero,))
 
@@ -215,8 +212,8 @@ def _sum(random):
 
 @cases_of("amax")
 def _amax(random):
-    yield Case("an axis", lambda x: ops.amax(x, 1), (_distinct(random, (3, 4, 2)),))
-    yield Case("all", lambda x: ops.amax(x) * x, (_distinct(random, (3, 4)),))
+    yield Case("an axis", lambda x: ops.amax(x, 1), (distinct_values(random, (3, 4, 2)),))
+    yield Case("all", lambda x: ops.amax(x) * x, (distinct_values(random, (3, 4)),))
 
 
 @cases_of("index_add")
@@ -238,12 +235,12 @@ for _operation in ("add", "subtract", "multiply"):
     _elementwise(_operation, lambda random: _normal(random, (3, 1, 4), (2, 1)))
 _elementwise("divide", lambda random: _positive(random, (3, 1, 4), (2, 1)))
 for _operation in ("maximum", "minimum"):
-    _elementwise(_operation, lambda random: tuple(np.split(_distinct(random, (6, 4)), 2)))
+    _elementwise(_operation, lambda random: tuple(np.split(distinct_values(random, (6, 4)), 2)))
 for _operation in ("negative", "exp", "tanh"):
     _elementwise(_operation, lambda random: _normal(random, (3, 4)))
 for _operation in ("log", "sqrt"):
     _elementwise(_operation, lambda random: _positive(random, (3, 4)))
-_elementwise("absolute", lambda random: (_distinct(random, (3, 4)),))
+_elementwise("absolute", lambda random: (distinct_values(random, (3, 4)),))
 
 
 @cases_of("power")

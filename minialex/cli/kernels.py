@@ -17,7 +17,7 @@ from minialex.cli.options import as_json, print_json
 def command(operation: str | None, device: str | None, plugin: Path | None, as_json: bool) -> None:
     """List the kernels by operation, device and algorithm, the engine's default choice marked with *."""
     from minialex.errors import KernelError
-    from minialex.kernels import list_kernels, load_plugin
+    from minialex.kernels import list_kernels, load_plugin, ranked
 
     if plugin is not None:
         load_plugin(plugin)
@@ -27,14 +27,9 @@ def command(operation: str | None, device: str | None, plugin: Path | None, as_j
         raise KernelError(
             f"no kernel of operation {operation!r} on device {device!r}; operations: {', '.join(known)}"
         )
-    highest: dict[tuple[str, str], int] = {}
-    for entry in entries:
-        if entry.rank is not None:
-            key = entry.operation, entry.device
-            highest[key] = max(entry.rank, highest.get(key, entry.rank))
 
     def is_default(entry) -> bool:
-        return entry.rank is not None and entry.rank == highest[entry.operation, entry.device]
+        return entry in ranked(entry.operation, entry.device)[:1]
 
     if as_json:
         print_json(

@@ -23,7 +23,7 @@ class _Binary(Operation):
 
     def gradients(self, g):
         """Two functions of no argument that give the gradients before broadcasting is undone."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} should define gradients")
 
 
 class Add(_Binary):

@@ -2,5 +2,6 @@
 
 - `minialex.testing.compare`: the one comparison of two arrays;
 - `minialex.testing.numerical`: gradients by finite differences;
+- `minialex.testing.values`: values without ties;
 - `minialex.testing.strategies`: Hypothesis strategies (this module alone needs Hypothesis).
 """

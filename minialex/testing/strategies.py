@@ -33,6 +33,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
+from minialex.testing.values import distinct_values
 
 MUTATED: dict[str, tuple[int, ...]] = {"sgd.update": (0, 2), "adam.update": (0, 2, 3)}
 """The positions of the arrays that a kernel changes in place. All other kernels change none."""
@@ -140,17 +141,6 @@ def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np
 def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
     """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
     return generator.uniform(0.5, 2, shape).astype(dtype)
-
-
-def distinct_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
-    """Well-separated values: all differ by a quarter or more, and none is nearer to 0 than an eighth.
-
-    No maximum is tied, and no finite difference steps over the kink of a maximum or of ReLU. All are
-    multiples of an eighth, exact in float32.
-    """
-    size = int(np.prod(shape))
-    ordered = (np.arange(size) - size // 2 + 0.5) / 4
-    return generator.permutation(ordered).reshape(shape).astype(dtype)
 
 
 def _filled(values: Callable, shape, dtype) -> SearchStrategy[np.ndarray]:

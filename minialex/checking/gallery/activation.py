@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minialex.checking.gallery.mistake import Subject, distinct
+from minialex.checking.gallery.mistake import Subject
+from minialex.testing.values import distinct_values
 
 # ReLU. x (4, 5), away from 0
 
@@ -16,7 +17,7 @@ def relu_vjp(g, x):
     return (gx,)
 
 
-RELU = Subject("relu", relu, relu_vjp, lambda random: [distinct(random, (4, 5))])
+RELU = Subject("relu", relu, relu_vjp, lambda random: [distinct_values(random, (4, 5))])
 
 RELU.wrong(
     "leaks on the negative side",

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minialex.checking.gallery.mistake import Subject, distinct
+from minialex.checking.gallery.mistake import Subject
+from minialex.testing.values import distinct_values
 
 # Broadcasting: a (3, 1, 4), b (2, 1), y (3, 2, 4)
 
@@ -133,7 +134,9 @@ def maximum_vjp(g, a, b):
     return ga, gb
 
 
-MAXIMUM = Subject("maximum", maximum, maximum_vjp, lambda random: np.split(distinct(random, (6, 4)), 2))
+MAXIMUM = Subject(
+    "maximum", maximum, maximum_vjp, lambda random: np.split(distinct_values(random, (6, 4)), 2)
+)
 
 MAXIMUM.wrong(
     "both get the gradient",
@@ -235,7 +238,7 @@ def absolute_vjp(g, x):
     return (gx,)
 
 
-ABSOLUTE = Subject("absolute", absolute, absolute_vjp, lambda random: [distinct(random, (3, 4))])
+ABSOLUTE = Subject("absolute", absolute, absolute_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 ABSOLUTE.wrong(
     "always 1",
@@ -257,7 +260,7 @@ def sign_vjp(g, x):
     return (gx,)
 
 
-SIGN = Subject("sign", sign, sign_vjp, lambda random: [distinct(random, (3, 4))])
+SIGN = Subject("sign", sign, sign_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 SIGN.wrong(
     "passed straight through",

@@ -144,9 +144,3 @@ def with_line_replaced(function: Callable, right_line: str, wrong_line: str) -> 
     names = {"np": np, **function.__globals__}
     exec(compile(source, file, "exec"), names)
     return names[function.__name__]
-
-
-def distinct(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Values that differ by a quarter or more, and stay an eighth away from 0: no ties, no kinks."""
-    count = int(np.prod(shape))
-    return generator.permutation((np.arange(count) - count // 2 + 0.5) / 4).reshape(shape)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minialex.checking.gallery.mistake import Subject, distinct
+from minialex.checking.gallery.mistake import Subject
+from minialex.testing.values import distinct_values
 
 # Max-pooling: windows of 3 at stride 2, padding 1. x (2, 3, 4, 6), y (2, 3, 2, 3)
 BORDER = ((0, 0), (0, 0), (1, 1), (1, 1))
@@ -26,7 +27,9 @@ def max_pool2d_vjp(g, x):
 
 
 # Negative values, as behind a layer without ReLU: a padding of 0 would win.
-MAX = Subject("max_pool2d", max_pool2d, max_pool2d_vjp, lambda random: [distinct(random, (2, 3, 4, 6)) - 20])
+MAX = Subject(
+    "max_pool2d", max_pool2d, max_pool2d_vjp, lambda random: [distinct_values(random, (2, 3, 4, 6)) - 20]
+)
 
 MAX.wrong(
     "scatter overwrites",

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minialex.checking.gallery.mistake import Subject, distinct
+from minialex.checking.gallery.mistake import Subject
+from minialex.testing.values import distinct_values
 
 # Sums, means and maxima along axis 1. x (3, 4)
 
@@ -77,7 +78,7 @@ def amax_vjp(g, x):
     return (gx,)
 
 
-AMAX = Subject("amax", amax, amax_vjp, lambda random: [distinct(random, (3, 4))])
+AMAX = Subject("amax", amax, amax_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 AMAX.wrong(
     "all elements get the gradient",
