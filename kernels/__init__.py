@@ -1,7 +1,7 @@
 """How a CNN is computed: one folder per operation, its kernels in a registry.
 
 Every module below this folder is imported here, and registers what it holds. A new operation or a
-new algorithm is therefore one new file.
+new algorithm is therefore one new file. (Not those with a leading underscore: they import Numba.)
 """
 
 import importlib
@@ -42,5 +42,6 @@ __all__ = [
 ]
 
 for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
-    importlib.import_module(_module.name)
+    if not _module.name.rpartition(".")[2].startswith("_"):
+        importlib.import_module(_module.name)
 del _module

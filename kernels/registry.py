@@ -54,6 +54,11 @@ class Kernel:
         Called with the kernel's arguments; True, or the reason why it cannot do them.
     workspace : callable or None
         Called with the kernel's arguments; the bytes it allocates beyond its results.
+    dtypes : tuple of str or None
+        The floating-point types that it takes; None for all.
+    error : float or None
+        The relative error of its results that it promises, by norm and of the worst element, where that
+        is more than the rounding of a sum in another order; None where it is not.
     """
 
     operation: str
@@ -63,6 +68,8 @@ class Kernel:
     rank: int | None = None
     supports: Supports | None = None
     workspace: Workspace | None = None
+    dtypes: tuple[str, ...] | None = None
+    error: float | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +80,10 @@ class Kernel:
 
     def refusal(self, *args, **parameters) -> str | None:
         """Why the kernel cannot do this call; None if it can."""
+        if self.dtypes is not None:
+            for array in args:
+                if array is not None and array.dtype.kind == "f" and array.dtype.name not in self.dtypes:
+                    return f"{' and '.join(self.dtypes)} only, not {array.dtype}"
         if self.supports is None:
             return None
         answer = self.supports(*args, **parameters)
@@ -91,6 +102,8 @@ def kernel(
     rank: int | None = None,
     supports: Supports | None = None,
     workspace: Workspace | None = None,
+    dtypes: tuple[str, ...] | None = None,
+    error: float | None = None,
 ) -> Callable[[Callable], Callable]:
     """Register the decorated function as a kernel. The parameters are those of `Kernel`.
 
@@ -114,7 +127,7 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        algorithms[algo] = Kernel(operation, device, algo, function, rank, supports, workspace)
+        algorithms[algo] = Kernel(operation, device, algo, function, rank, supports, workspace, dtypes, error)
         return function
 
     return register

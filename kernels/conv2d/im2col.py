@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minialex.kernels import memory
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.workspace import workspace_limit
@@ -77,7 +78,7 @@ class _Strip:
 
     def cut(self, x: np.ndarray) -> np.ndarray:
         """Copy the strip out of x (n, C, H, W), with zeros for the padding."""
-        strip = np.zeros((*self.shape, len(x)), x.dtype)
+        strip = memory.zeros((*self.shape, len(x)), x.dtype)
         if not self.is_empty:
             strip[:, self.inner_rows, self.inner_columns] = x[
                 :, :, self.image_rows, self.image_columns
@@ -164,7 +165,7 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
         "conv2d", x.shape, weight.shape,
         stride=stride, padding=padding, dilation=dilation, groups=groups,
     )  # fmt: skip
-    y = np.empty(y_shape, x.dtype)  # (N, O, P, Q)
+    y = memory.empty(y_shape, x.dtype)  # (N, O, P, Q)
     _, _, rows, columns = y_shape
     matrix_weight = _weight_matrices(weight, groups)
     row_bytes = _row_bytes(matrix_weight.shape[-1], columns, x.dtype)
@@ -187,7 +188,7 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
 @kernel("conv2d.input_grad", algo="im2col", rank=10, workspace=input_grad_workspace)
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
     _, per_group, *kernel_size = weight.shape
-    gx = np.zeros((len(g), per_group * groups, *input_size), g.dtype)  # (N, C, H, W)
+    gx = memory.zeros((len(g), per_group * groups, *input_size), g.dtype)  # (N, C, H, W)
     _, _, rows, columns = g.shape
     matrix_weight = _weight_matrices(weight, groups)
     row_bytes = _row_bytes(matrix_weight.shape[-1], columns, g.dtype)
@@ -195,7 +196,7 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
         strip = _Strip((per_group, *input_size), g_rows, kernel_size, stride, padding, dilation, columns)
         for group in range(groups):
             g_matrix = _images_last(_group(g[images], group, groups, axis=1)[:, :, g_rows])
-            padded = np.zeros((*strip.shape, images.stop - images.start), g.dtype)
+            padded = memory.zeros((*strip.shape, images.stop - images.start), g.dtype)
             strip.add_columns(padded, matrix_weight[group].T @ g_matrix)
             strip.add_to(_group(gx[images], group, groups, axis=1), padded)
     return gx
@@ -205,7 +206,7 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
 def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     per_group = x.shape[1] // groups
     outputs = g.shape[1]
-    gw = np.zeros((groups, outputs // groups, per_group * kernel_size[0] * kernel_size[1]), g.dtype)
+    gw = memory.zeros((groups, outputs // groups, per_group * kernel_size[0] * kernel_size[1]), g.dtype)
     _, _, rows, columns = g.shape
     for images, g_rows in _chunks(len(g), rows, _row_bytes(gw.shape[-1], columns, g.dtype)):
         strip = _Strip((per_group, *x.shape[2:]), g_rows, kernel_size, stride, padding, dilation, columns)

@@ -1,0 +1,257 @@
+"""Matrix products c = a @ b out of the micro-kernel's tiles, and of a matrix and a few vectors.
+
+Three ways, by which operand is large and how often its numbers are used:
+
+`multiply`          b is packed into panels first; an item is a block of rows of a. For an a that is large,
+                    or for a b that is small.
+`multiply_packing`  b is packed in pieces by the item that uses them, so that a large b is read once, and
+                    no second copy of it is made. An item is a range of columns.
+`multiply_vectors`  no packing: each row of a is multiplied with one column at a time. For up to four
+                    columns, where reading a is what takes the time.
+
+Each sum is taken in the order of the depth (`multiply_vectors`: in 2 * lanes interleaved sums, then these
+in order), so results do not depend on the number of threads. float32 only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minialex.kernels.compiled import address, compiled
+from minialex.kernels.memory import empty
+from minialex.kernels.micro_kernel import (
+    copy_vectors,
+    dot_rows,
+    lanes,
+    multiply_panel,
+    pack_panels,
+    panel_count,
+    panel_start,
+    processor,
+    tile_rows,
+    tiled,
+)
+from minialex.kernels.threads import num_threads
+
+# Rows of a that one item multiplies with all panels.
+_BLOCK = 64
+# The depth that a block of rows is taken in, so that it stays in the L2 cache from panel to panel.
+_DEPTH = 1024
+# A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
+# at a power of two they would share a few sets of the cache.
+_APART = 16
+# Columns that one item packs and multiplies: enough for long runs in the rows of b.
+_COLUMNS = 192
+# The depth of a piece that is packed.
+_PACKED_DEPTH = 128
+# Rows of one item in a product with vectors, a multiple of four.
+_VECTOR_ROWS = 64
+
+
+@compiled.parallel
+def _multiply_block(
+    item, worker, a, rows, steps, block_rows, block_steps, panels, columns, tiles, bias, c, transposed,
+    pieces, scratch,
+):  # fmt: skip
+    # a: flat, rows: the offsets of all, panels (depth * columns). An item is a block of rows.
+    vectors = (columns + lanes() - 1) // lanes()
+    first_row = item * tiles * tile_rows()
+    valid_rows = min(tiles * tile_rows(), rows.size - first_row)
+    tiles = (valid_rows + tile_rows() - 1) // tile_rows()
+    height = tiles * tile_rows()
+    piece, sums = pieces[worker], scratch[worker]
+    here = rows[first_row : first_row + valid_rows]
+    for k in range(0, steps.size, _DEPTH):
+        depth = min(_DEPTH, steps.size - k)
+        _copy_block(a, here, steps[k : k + depth], block_rows, block_steps, piece)
+        for panel in range(panel_count(vectors)):
+            start = panel_start(vectors, panel) * lanes()
+            wide = panel_start(vectors, panel + 1) - panel_start(vectors, panel)
+            multiply_panel(
+                address(piece),
+                address(block_rows),
+                tiles,
+                address(block_steps),
+                depth,
+                address(panels) + (steps.size * start + k * wide * lanes()) * 4,
+                wide,
+                address(sums) + height * start * 4,
+                k,
+            )
+    for panel in range(panel_count(vectors)):
+        start = panel_start(vectors, panel) * lanes()
+        width = panel_start(vectors, panel + 1) * lanes() - start
+        valid = min(width, columns - start)
+        block = sums[height * start :]
+        if transposed:
+            _store_columns(
+                block, width, c, start, valid, bias, first_row, min(height, c.shape[1] - first_row)
+            )
+        else:
+            rows_here = min(height, c.shape[0] - first_row)
+            _store_rows(block, width, c, start, valid, first_row, rows_here)
+
+
+@compiled
+def _copy_block(a, rows, steps, block_rows, block_steps, piece):
+    """Copy a[rows[r] + steps[k]] to piece[block_rows[r] + block_steps[k]], in runs along r or k."""
+    along_rows = block_rows[1] == 1
+    inner, outer = (rows.size, steps) if along_rows else (steps.size, rows)
+    whole = inner // lanes()
+    first = rows[0] if along_rows else steps[0]
+    for i in range(outer.size):
+        source = first + outer[i]
+        target = np.int64(block_steps[i]) if along_rows else block_rows[i]
+        copy_vectors(address(a) + source * 4, address(piece) + target * 4, whole)
+        for j in range(whole * lanes(), inner):
+            piece[target + j] = a[source + j]
+
+
+@compiled
+def _store_rows(block, width, c, start, columns, first_row, rows):
+    """Store a block (rows, width) at c[first_row:, start:]."""
+    full = columns // lanes()
+    for r in range(rows):
+        line = c[first_row + r]
+        copy_vectors(address(block) + r * width * 4, address(line) + start * 4, full)
+        for v in range(full * lanes(), columns):
+            line[start + v] = block[r * width + v]
+
+
+@compiled
+def _store_columns(block, width, c, start, columns, bias, first_row, rows):
+    """Store a block (rows, width) transposed at c[start:, first_row:], and add the bias of each row."""
+    for v in range(columns):
+        line = c[start + v]
+        for r in range(rows):
+            line[first_row + r] = block[r * width + v] + bias[first_row + r]
+
+
+def multiply(a, rows, steps, b, column_stride: int, depth_offsets, c, bias=None) -> None:
+    """Compute c[m, v] = sum over k of a[rows[m] + steps[k]] * b[v * column_stride + depth_offsets[k]].
+
+    Parameters
+    ----------
+    a, b : float32 arrays, flat
+    rows, steps, depth_offsets : int64 arrays (M,), (K,), (K,)
+        Rows or steps are a run of numbers, one after another.
+    column_stride : int
+    c : float32 array (M, V); with a bias (V, M), its transpose
+        What is written.
+    bias : float32 array (M,), optional
+        Added to each row of the product, which is stored transposed then.
+    """
+    columns = c.shape[1] if bias is None else c.shape[0]
+    panels = pack_panels(b.reshape(1, b.size), columns, column_stride, depth_offsets.astype(np.int64))[0]
+    tiles = -(-len(rows) // processor().rows)
+    blocks = -(-tiles * processor().rows // _BLOCK)
+    tiles_a_block = -(-tiles // blocks)
+    height = tiles_a_block * processor().rows
+    if (np.diff(steps) == 1).all():
+        block_rows, block_steps = np.arange(height) * (_DEPTH + _APART), np.arange(_DEPTH)
+    else:
+        block_rows, block_steps = np.arange(height), np.arange(_DEPTH) * (height + _APART)
+    width = -(-columns // processor().lanes) * processor().lanes
+    pieces = empty((num_threads(), (_DEPTH + _APART) * (height + _APART)), np.float32)
+    pieces.fill(0)
+    scratch = empty((num_threads(), height * width), np.float32)
+    _multiply_block.run(
+        -(-tiles // tiles_a_block), a, rows, steps, block_rows,
+        block_steps.astype(np.int32), panels, columns, tiles_a_block,
+        np.zeros(0, np.float32) if bias is None else bias, c, bias is not None, pieces, scratch,
+    )  # fmt: skip
+
+
+@compiled.parallel
+def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
+    # a: flat, rows: the offsets of all, b (K, V), c (M, V). An item is a range of columns.
+    first = item * _COLUMNS
+    columns = min(_COLUMNS, b.shape[1] - first)
+    vectors = (columns + lanes() - 1) // lanes()
+    packed, sums = pieces[worker], scratch[worker]
+    for k in range(0, steps.size, _PACKED_DEPTH):
+        depth = min(_PACKED_DEPTH, steps.size - k)
+        for j in range(depth):
+            line = b[k + j]
+            for panel in range(panel_count(vectors)):
+                start = panel_start(vectors, panel) * lanes()
+                width = panel_start(vectors, panel + 1) * lanes() - start
+                full = min(width, columns - start) // lanes()
+                at = depth * start + j * width
+                copy_vectors(address(line) + (first + start) * 4, address(packed) + at * 4, full)
+                for v in range(full * lanes(), width):
+                    packed[at + v] = line[first + start + v] if start + v < columns else 0
+        for panel in range(panel_count(vectors)):
+            start = panel_start(vectors, panel) * lanes()
+            multiply_panel(
+                address(a),
+                address(rows),
+                rows.size // tile_rows(),
+                address(steps) + k * 4,
+                depth,
+                address(packed) + depth * start * 4,
+                panel_start(vectors, panel + 1) - panel_start(vectors, panel),
+                address(sums) + rows.size * start * 4,
+                k,
+            )
+    for panel in range(panel_count(vectors)):
+        start = panel_start(vectors, panel) * lanes()
+        width = panel_start(vectors, panel + 1) * lanes() - start
+        valid = min(width, columns - start)
+        _store_rows(sums[rows.size * start :], width, c, first + start, valid, 0, c.shape[0])
+
+
+def multiply_packing(a, rows, steps, b, c) -> None:
+    """Compute c[m, v] = sum over k of a[rows[m] + steps[k]] * b[k, v], packing b on the way.
+
+    Parameters
+    ----------
+    a : float32 array, flat
+    rows, steps : int arrays (M,), (K,)
+    b : float32 array (K, V)
+    c : float32 array (M, V)
+        What is written.
+    """
+    rows = tiled(rows)
+    wide = _COLUMNS + processor().lanes
+    pieces = empty((num_threads(), _PACKED_DEPTH * wide), np.float32)
+    scratch = empty((num_threads(), len(rows) * wide), np.float32)
+    _multiply_columns.run(-(-b.shape[1] // _COLUMNS), a, rows, steps.astype(np.int32), b, c, pieces, scratch)
+
+
+@compiled.parallel
+def _multiply_rows(item, worker, w, x, bias, y, scratch):
+    # w (O, I), x (N, I), y (N, O). An item is a block of rows of w.
+    sums = scratch[worker]
+    depth = w.shape[1]
+    summed = depth // (2 * lanes()) * (2 * lanes())
+    for o in range(item * _VECTOR_ROWS, min((item + 1) * _VECTOR_ROWS, w.shape[0]), 4):
+        # The last four rows may overlap with those before, whose results they repeat.
+        first = max(0, min(o, w.shape[0] - 4))
+        for n in range(x.shape[0]):
+            column = x[n]
+            dot_rows(address(w) + first * depth * 4, depth * 4, address(column), depth, address(sums))
+            for m in range(4):
+                row = w[first + m]
+                total = sums[m * lanes()]
+                for lane in range(1, lanes()):
+                    total += sums[m * lanes() + lane]
+                for k in range(summed, depth):
+                    total += row[k] * column[k]
+                y[n, first + m] = total + bias[first + m]
+
+
+def multiply_vectors(w, x, bias, y) -> None:
+    """Compute y = x @ w.T + bias for few rows of x.
+
+    Parameters
+    ----------
+    w : float32 array (O, I)
+        With at least four rows.
+    x : float32 array (N, I)
+    bias : float32 array (O,)
+    y : float32 array (N, O)
+        What is written.
+    """
+    scratch = empty((num_threads(), 4 * processor().lanes), np.float32)
+    _multiply_rows.run(-(-len(w) // _VECTOR_ROWS), w, x, bias, y, scratch)

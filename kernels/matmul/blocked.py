@@ -1,0 +1,21 @@
+"""The matrix product out of register tiles: see `minialex.kernels.micro_kernel`. float32 only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minialex.kernels.blocked_product import multiply
+from minialex.kernels.memory import empty
+from minialex.kernels.micro_kernel import not_empty
+from minialex.kernels.registry import kernel
+
+
+@kernel("matmul.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))
+def matmul_forward(a, b):
+    (rows, depth), columns = a.shape, b.shape[1]
+    y = empty((rows, columns), np.float32)
+    multiply(
+        np.ascontiguousarray(a).ravel(), np.arange(rows) * depth, np.arange(depth),
+        np.ascontiguousarray(b), 1, np.arange(depth) * columns, y,
+    )  # fmt: skip
+    return y

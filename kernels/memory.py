@@ -1,0 +1,284 @@
+"""Memory for the results and the scratch arrays of kernels.
+
+A training step makes large arrays and drops them again, the same ones in every step. Memory that is
+asked of the system for each costs a page fault for every 4 KiB that is touched first, more time than many
+kernels compute. So large arrays come from an arena: address space that the process asks for once,
+in segments, and keeps. A block is cut from the smallest free interval that holds it; it goes back, and
+joins its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer Programming,
+volume 1, section 2.5: best fit with boundary tags.)
+
+Where the system has huge pages for those who ask, the arena asks: fewer faults, and fewer misses of the TLB.
+
+tracemalloc counts the arena's arrays as it counts NumPy's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import math
+import mmap
+import operator
+import os
+import threading
+import tracemalloc
+from bisect import bisect_left, insort
+from collections import deque
+
+import numpy as np
+
+# Below this, malloc keeps memory for the next array by itself.
+LARGE = 64 * 2**10
+ALIGNMENT = 64
+_SEGMENT = 2**30
+_TRACE_DOMAIN = 0x6D696E69
+_PLAIN_KINDS = "biufc"
+
+
+def empty(shape, dtype) -> np.ndarray:
+    """An array whose contents are undefined, C-contiguous and aligned to 64 bytes if it is large.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+    dtype : dtype
+
+    Raises
+    ------
+    MemoryError
+        If the system has no address space for it; the message says how much was asked.
+    """
+    dtype = np.dtype(dtype)
+    shape = tuple(map(operator.index, shape)) if isinstance(shape, tuple | list) else (operator.index(shape),)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE or dtype.kind not in _PLAIN_KINDS or min(shape) < 0:
+        return np.empty(shape, dtype)
+    rounded = (size + ALIGNMENT - 1) & -ALIGNMENT
+    try:
+        start = _arena.allocate(rounded)
+    except MemoryError:
+        raise MemoryError(
+            f"there is no memory for an array of shape {shape} and dtype {dtype}: {size / 2**30:.2f} GiB, "
+            f"beside {in_use() / 2**30:.2f} GiB in other arrays"
+        ) from None
+    if tracemalloc.is_tracing():
+        _track(_TRACE_DOMAIN, start, size)
+    interface = {"version": 3, "shape": shape, "typestr": dtype.str, "data": (start, False)}
+    return np.asarray(_Block(_arena, start, rounded, interface))
+
+
+def zeros(shape, dtype) -> np.ndarray:
+    """An array of zeros, otherwise as `empty`."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
+
+
+def owns(array: np.ndarray) -> bool:
+    """Whether an array is no view of another: whether its memory is gone with it."""
+    return array.base is None or isinstance(array.base, _Block)
+
+
+def in_use() -> int:
+    """Bytes of the arena that arrays have now."""
+    return _arena.in_use()
+
+
+def peak() -> int:
+    """The most bytes of the arena that arrays had at a time, since the start or `reset_peak`."""
+    return _arena.peak()
+
+
+def reset_peak() -> None:
+    """Begin a new search for the peak."""
+    _arena.reset_peak()
+
+
+def reserved() -> int:
+    """Bytes of address space that the arena has; the system backs with memory what was touched of it."""
+    return _arena.reserved()
+
+
+def trim() -> None:
+    """Give the memory behind free parts of the arena back to the system."""
+    _arena.trim()
+
+
+class Arena:
+    """Blocks of memory, cut from segments.
+
+    Addresses are ints. All methods but `release` take the lock; that one is called by finalisers, which may
+    run in the middle of any other, in the same thread.
+
+    Parameters
+    ----------
+    segment_bytes : int
+        How much address space to ask for at a time; more where a block needs more.
+    """
+
+    def __init__(self, segment_bytes: int = _SEGMENT):
+        self._segment_bytes = segment_bytes
+        self._segments: list[tuple[int, mmap.mmap]] = []
+        self._by_size: list[tuple[int, int]] = []  # the free intervals: (size, start), sorted
+        self._size_at: dict[int, int] = {}  # by their first address
+        self._start_before: dict[int, int] = {}  # by the address behind their last
+        self._in_use = self._peak = self._reserved = 0
+        self._released: deque[tuple[int, int]] = deque()
+        self._closed = False
+        self.lock = threading.Lock()
+
+    def allocate(self, size: int) -> int:
+        """The address of a block of ``size`` bytes, a multiple of `ALIGNMENT`."""
+        with self.lock:
+            self._take_back()
+            place = bisect_left(self._by_size, (size, 0))
+            if place == len(self._by_size):
+                self._add_segment(size)
+                place = bisect_left(self._by_size, (size, 0))
+            length, start = self._by_size.pop(place)
+            del self._size_at[start], self._start_before[start + length]
+            if length > size:
+                self._add_free(start + size, length - size)
+            self._in_use += size
+            self._peak = max(self._peak, self._in_use)
+            return start
+
+    def release(self, start: int, size: int) -> None:
+        """Give a block back: now, or as soon as the method that holds the lock has ended."""
+        self._released.append((start, size))
+        if not self._closed and self.lock.acquire(False):
+            try:
+                self._take_back()
+            finally:
+                self.lock.release()
+
+    def close(self) -> None:
+        """Take nothing back any more: the interpreter ends."""
+        self._closed = True
+
+    def in_use(self) -> int:
+        """Bytes in blocks."""
+        with self.lock:
+            self._take_back()
+            return self._in_use
+
+    def peak(self) -> int:
+        """The most bytes in blocks at a time."""
+        return self._peak
+
+    def reset_peak(self) -> None:
+        """Forget the peak."""
+        with self.lock:
+            self._take_back()
+            self._peak = self._in_use
+
+    def reserved(self) -> int:
+        """Bytes in segments."""
+        return self._reserved
+
+    def free_intervals(self) -> list[tuple[int, int]]:
+        """The free intervals: (address, size), in the order of their addresses."""
+        with self.lock:
+            self._take_back()
+            return sorted(self._size_at.items())
+
+    def trim(self) -> None:
+        """Let the system have the whole pages of the free intervals; they are zero when touched again."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        with self.lock:
+            self._take_back()
+            for first, segment in self._segments:
+                for start, size in self._size_at.items():
+                    begin = -(-(start - first) // mmap.PAGESIZE) * mmap.PAGESIZE
+                    end = (start + size - first) // mmap.PAGESIZE * mmap.PAGESIZE
+                    if 0 <= begin < end <= len(segment):
+                        segment.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
+    def _take_back(self) -> None:
+        """Free what was released."""
+        while self._released:
+            start, size = self._released.popleft()
+            self._in_use -= size
+            end = start + size
+            right = self._size_at.pop(end, 0)
+            if right:
+                self._forget_size(right, end)
+                del self._start_before[end + right]
+            left = self._start_before.pop(start, start)
+            if left != start:
+                self._forget_size(start - left, left)
+                del self._size_at[left]
+            self._add_free(left, end + right - left)
+
+    def _add_free(self, start: int, size: int) -> None:
+        insort(self._by_size, (size, start))
+        self._size_at[start] = size
+        self._start_before[start + size] = start
+
+    def _forget_size(self, size: int, start: int) -> None:
+        del self._by_size[bisect_left(self._by_size, (size, start))]
+
+    def _add_segment(self, needed: int) -> None:
+        """Ask the system for address space, for less than usual where it refuses that."""
+        # The last bytes stay unused, so that intervals of two segments do not join.
+        needed = -(-(needed + ALIGNMENT) // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = max(self._segment_bytes, needed)
+        while True:
+            try:
+                segment = _map(size)
+                break
+            except OSError:
+                if size == needed:
+                    raise MemoryError from None
+                size = max(size // 4 // mmap.PAGESIZE * mmap.PAGESIZE, needed)
+        # Arrays may outlive this module when the interpreter ends: the segment is never unmapped.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment))
+        first = ctypes.addressof(ctypes.c_char.from_buffer(segment))
+        self._segments.append((first, segment))
+        self._reserved += size
+        self._add_free(first, size - ALIGNMENT)
+
+
+_track = ctypes.pythonapi.PyTraceMalloc_Track
+_track.argtypes, _track.restype = [ctypes.c_uint, ctypes.c_size_t, ctypes.c_size_t], ctypes.c_int
+_untrack = ctypes.pythonapi.PyTraceMalloc_Untrack
+_untrack.argtypes, _untrack.restype = [ctypes.c_uint, ctypes.c_size_t], ctypes.c_int
+
+
+class _Block:
+    """The memory of one array, its base; gone when the last view is."""
+
+    __slots__ = ("__array_interface__", "_arena", "_size", "_start")
+
+    def __init__(self, arena: Arena, start: int, size: int, interface: dict):
+        self._arena, self._start, self._size = arena, start, size
+        self.__array_interface__ = interface
+
+    # The defaults are there for the interpreter's end, when modules have lost their names.
+    def __del__(self, is_tracing=tracemalloc.is_tracing, untrack=_untrack, domain=_TRACE_DOMAIN):
+        if is_tracing():
+            untrack(domain, self._start)
+        self._arena.release(self._start, self._size)
+
+
+def _map(size: int) -> mmap.mmap:
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size)
+    # Private: a forked child goes on with a copy of its own.
+    segment = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            segment.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:  # a system without huge pages
+            return segment
+    return segment
+
+
+_arena = Arena()
+atexit.register(_arena.close)
+if hasattr(os, "register_at_fork"):
+    # A child starts with intervals that no other thread was changing.
+    os.register_at_fork(
+        before=_arena.lock.acquire, after_in_parent=_arena.lock.release, after_in_child=_arena.lock.release
+    )

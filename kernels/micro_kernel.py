@@ -1,0 +1,245 @@
+"""The innermost loop of every product of many numbers: a tile of sums that stays in registers.
+
+A tile is a few rows of a result, each a few vectors wide:
+
+    c[m, v]  =  sum over k of  a[row[m] + step[k]] * b[k, v]
+
+One step of the loop over k loads a row of b (vectors), and for each m one number of a, which it repeats
+through a vector (broadcasts) and multiplies onto all of that row. With R rows and V vectors that is
+R * V fused multiply-adds for R + V loads, all into different registers, so that none waits for the one
+before. A processor starts one or two multiply-adds each cycle, and each takes four: at least eight
+tiles' worth of registers must be under way. What limits the tile is the number of registers: R * V sums,
+V vectors of b and one or two broadcasts.
+
+    processor     lanes   registers   tile (rows x vectors)
+    AVX-512       16      32          8 x 3, 8 x 2
+    AVX2 and FMA  8       16          4 x 3, 4 x 2
+    ARM's NEON    4       32          8 x 3, 8 x 2
+    any other     4       16          4 x 2, 4 x 1   (LLVM splits or scalarises the vectors if it must)
+
+(Tried on AVX2: 6 x 2, which has as many sums, reaches three quarters of 4 x 3; five rows of three spill.)
+
+Why two tables of offsets: where the numbers of `a` stand is then free, and one loop serves all of these
+
+    matrix product          row[m] = m * stride           step[k] = k * stride
+    convolution             row[m] = output position m    step[k] = (channel, tap) k of the window
+    its weight gradient     row[m] = (channel, tap) m     step[k] = output position k
+    Winograd's products     row[m] = tile of the image    step[k] = channel
+
+so that convolution needs no im2col matrix: the window's numbers are read where they are. The price is
+one load more for each step of k, and that is hidden: the loop has room for it.
+
+b is packed into panels of V vectors, one row of a panel after another, so that the loop reads it as one
+stream. `panel_count` and `panel_at` say how columns are cut into panels.
+
+The vector length is the processor's, as Numba sees it (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are
+honoured). Sums are taken in the order of k, in pieces of a fixed length that are then added in their order:
+the same bits for any number of threads, and less rounding than one long sum.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.kernels.compiled import Intrinsic, address, compiled
+from minialex.kernels.memory import empty
+
+_MODULE = "minialex.kernels._micro_kernel"
+
+# (a, row offsets, steps, depth, b, bytes per row of b, c, bytes per row of c, accumulate): addresses and
+# int64 numbers. Row offsets are int64 and steps int32, in float32 elements. With accumulate != 0 the
+# sums are added to what c holds.
+tile_narrow = Intrinsic("tile_narrow", _MODULE)  # one vector
+tile_medium = Intrinsic("tile_medium", _MODULE)  # two
+tile_wide = Intrinsic("tile_wide", _MODULE)  # three
+
+# (w, bytes per row of w, x, depth, sums): for four rows of w, the products with x summed in two vectors
+# each, and these added: sums (4, lanes). Only whole pairs of vectors of the depth are taken.
+dot_rows = Intrinsic("dot_rows", _MODULE)
+
+# (source, target, vectors): copies whole vectors.
+copy_vectors = Intrinsic("copy_vectors", _MODULE)
+
+# (source, bytes per row, target, bytes per row): target[i, j] = source[j, i] for lanes x lanes numbers;
+# the second takes the address of `lanes` numbers, too, and adds shift[i] to row i of the target.
+transpose_block = Intrinsic("transpose_block", _MODULE)
+transpose_block_add = Intrinsic("transpose_block_add", _MODULE)
+
+# Constants of the processor, in compiled code.
+lanes = Intrinsic("lanes", _MODULE)
+tile_rows = Intrinsic("tile_rows", _MODULE)
+widest = Intrinsic("widest", _MODULE)
+
+# Of a panel, what one pass over the rows uses: with the numbers of `a` that it meets it fits the L1 cache.
+_PANEL_BYTES = 16 * 1024
+# Rows of a panel that are packed together, so that the lines they are written to stay in the L1 cache.
+_PACKED_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What the tiles are cut for.
+
+    Attributes
+    ----------
+    name : str
+        The instruction set.
+    lanes : int
+        float32 numbers in a vector.
+    rows : int
+        Rows of a tile.
+    widest : int
+        Vectors in the widest tile's row.
+    fused : bool
+        Whether there is a fused multiply-add.
+    """
+
+    name: str
+    lanes: int
+    rows: int
+    widest: int
+    fused: bool
+
+
+_AVX512 = Processor("AVX-512", 16, 8, 3, True)
+_AVX2 = Processor("AVX2", 8, 4, 3, True)
+_NEON = Processor("NEON", 4, 8, 3, True)
+_PLAIN = Processor("plain", 4, 4, 2, False)
+
+
+@functools.cache
+def processor() -> Processor:
+    """The processor that Numba compiles for."""
+    from numba.core.registry import cpu_target
+
+    codegen = cpu_target.target_context.codegen()
+    triple, _, features = codegen.magic_tuple()
+    enabled = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+    if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= enabled:
+        return _AVX512
+    if {"avx2", "fma"} <= enabled:
+        return _AVX2
+    if triple.startswith(("aarch64", "arm64")):
+        return _NEON
+    return _PLAIN
+
+
+@compiled
+def panel_count(vectors):
+    """Into how many panels `vectors` vectors are cut."""
+    return (vectors + widest() - 1) // widest()
+
+
+@compiled
+def panel_start(vectors, panel):
+    """The first vector of a panel; that of the next panel is its end. Widths differ by one at most."""
+    return panel * vectors // panel_count(vectors)
+
+
+@compiled
+def multiply_panel(a, row_offsets, tiles, steps, depth, b, vectors, c, accumulate):
+    """Some rows of a product with one panel: `tiles` tiles below each other.
+
+    Parameters
+    ----------
+    a, row_offsets, steps, b, c : int
+        Addresses. There are ``tiles * tile_rows()`` row offsets and `depth` steps; b is a panel (depth,
+        vectors * lanes()), and c (tiles * tile_rows(), vectors * lanes()).
+    accumulate : int
+        Whether to add to what c holds.
+    """
+    width = vectors * lanes() * 4
+    chunk = _PANEL_BYTES // width
+    for k in range(0, depth, chunk):
+        length = min(chunk, depth - k)
+        for tile in range(tiles):
+            rows = row_offsets + tile * tile_rows() * 8
+            out = c + tile * tile_rows() * width
+            if vectors == 3:
+                tile_wide(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+            elif vectors == 2:
+                tile_medium(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+            else:
+                tile_narrow(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+        accumulate = 1
+
+
+@compiled.parallel
+def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_run, packed):
+    # source (B, size), packed (B, depth * vectors * lanes); an item is a panel of one of the B.
+    depth = depth_offsets.size
+    vectors = (columns + lanes() - 1) // lanes()
+    batch, panel = divmod(item, panel_count(vectors))
+    first = panel_start(vectors, panel) * lanes()
+    width = panel_start(vectors, panel + 1) * lanes() - first
+    numbers = source[batch][first * column_stride :]
+    target = packed[batch][depth * first : depth * (first + width)]
+    full = width // lanes() if first + width <= columns else width // lanes() - 1
+    if column_stride == 1:
+        for k in range(depth):
+            copy_vectors(address(numbers) + depth_offsets[k] * 4, address(target) + k * width * 4, full)
+        _pack_columns(numbers, full * lanes(), columns - first, 1, depth_offsets, 0, width, target)
+        return
+    runs = depth // lanes() * lanes() if depth_is_run else 0
+    for v in range(0, full * lanes(), lanes()):
+        for k in range(0, runs, lanes()):
+            transpose_block(
+                address(numbers) + (v * column_stride + depth_offsets[0] + k) * 4,
+                column_stride * 4,
+                address(target) + (k * width + v) * 4,
+                width * 4,
+            )
+    if runs < depth:
+        _pack_columns(numbers, 0, columns - first, column_stride, depth_offsets, runs, width, target)
+    if full * lanes() < width and runs:
+        _pack_columns(
+            numbers, full * lanes(), columns - first, column_stride, depth_offsets[:runs], 0, width, target
+        )
+
+
+@compiled
+def _pack_columns(numbers, first, columns, stride, depth_offsets, first_depth, width, target):
+    """Pack columns of a panel from `first` on one number at a time; those from `columns` on are zeros."""
+    for start in range(first_depth, depth_offsets.size, _PACKED_DEPTH):
+        stop = min(start + _PACKED_DEPTH, depth_offsets.size)
+        for v in range(first, width):
+            for k in range(start, stop):
+                target[k * width + v] = numbers[v * stride + depth_offsets[k]] if v < columns else 0
+
+
+def pack_panels(source, columns: int, column_stride: int, depth_offsets) -> np.ndarray:
+    """Pack matrices b into panels: b[k, v] = source[v * column_stride + depth_offsets[k]].
+
+    Parameters
+    ----------
+    source : array (B, size), float32
+        What each of the B matrices is taken from.
+    columns, column_stride : int
+    depth_offsets : int64 array
+
+    Returns
+    -------
+    array (B, depth * columns rounded up to vectors)
+        Panel after panel; what is beyond the last column is zero.
+    """
+    vectors = -(-columns // processor().lanes)
+    packed = empty((len(source), len(depth_offsets) * vectors * processor().lanes), np.float32)
+    panels = -(-vectors // processor().widest)
+    is_run = bool((np.diff(depth_offsets) == 1).all())
+    _pack.run(len(source) * panels, source, columns, column_stride, depth_offsets, is_run, packed)
+    return packed
+
+
+def tiled(offsets: np.ndarray) -> np.ndarray:
+    """Row offsets (int64) of whole tiles: the last is repeated, for rows that nobody reads."""
+    return np.pad(offsets.astype(np.int64), (0, -len(offsets) % processor().rows), mode="edge")
+
+
+def not_empty(*arrays, input_size=(), **_) -> bool | str:
+    """`supports` of kernels made of tiles: an array without elements is left to the plain kernels."""
+    if any(array is not None and array.size == 0 for array in arrays) or 0 in input_size:
+        return "not for an array without elements"
+    return True

@@ -1,0 +1,213 @@
+"""Kernels made of register tiles, at sizes with many panels, blocks and chunks, against float64."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.kernels import find_kernel, select, set_workspace_limit, use
+from minialex.kernels.conv2d import winograd_matrices
+from minialex.kernels.conv2d.winograd import tile_size
+from minialex.kernels.micro_kernel import pack_panels, processor
+from minialex.kernels.threads import set_num_threads
+from minialex.testing.compare import assert_close
+from minialex.testing.strategies import normal_values
+
+# What the project promises of AlexNet's layers, relative to float64, by norm and worst element.
+DIRECT, WINOGRAD = 2e-6, 1e-5
+
+# (images, C, H, W), (O, C / groups, KH, KW), stride, padding, dilation, groups
+LAYERS = {
+    "conv1 of AlexNet": ((2, 3, 227, 227), (96, 3, 11, 11), (4, 4), ((0, 0), (0, 0)), (1, 1), 1),
+    "conv2 of AlexNet": ((3, 96, 27, 27), (256, 48, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 2),
+    "conv3 of AlexNet": ((3, 256, 13, 13), (384, 256, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "conv5 of AlexNet": ((3, 384, 13, 13), (256, 192, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    "odd channels": ((5, 21, 10, 9), (57, 7, 3, 3), (1, 1), ((1, 0), (2, 1)), (1, 1), 3),
+    "one channel": ((4, 1, 28, 28), (64, 1, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    "one position": ((33, 40, 3, 3), (70, 40, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "stride and dilation": ((3, 10, 23, 31), (26, 5, 4, 3), (3, 2), ((4, 1), (0, 3)), (2, 3), 2),
+    "stride beyond the window": ((2, 9, 25, 22), (17, 9, 2, 3), (4, 5), ((0, 1), (2, 0)), (1, 1), 1),
+    "pointwise": ((3, 50, 11, 7), (90, 50, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+}
+DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+
+def layer_call(layer, direction):
+    """Arrays and parameters of a layer in one direction."""
+    x_shape, weight_shape, stride, padding, dilation, groups = LAYERS[layer]
+    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    generator = np.random.default_rng(7)
+    x = normal_values(generator, x_shape, np.float32)
+    weight = normal_values(generator, weight_shape, np.float32)
+    if direction == "forward":
+        return (x, weight, normal_values(generator, weight_shape[:1], np.float32)), window
+    positions = [
+        (size + sum(pad) - gap * (taps - 1) - 1) // step + 1
+        for size, taps, step, pad, gap in zip(
+            x_shape[2:], weight_shape[2:], stride, padding, dilation, strict=True
+        )
+    ]
+    g = normal_values(generator, (x_shape[0], weight_shape[0], *positions), np.float32)
+    if direction == "input_grad":
+        return (g, weight), {"input_size": x_shape[2:], **window}
+    return (g, x), {"kernel_size": weight_shape[2:], **window}
+
+
+def widened(arrays):
+    return tuple(None if array is None else array.astype(np.float64) for array in arrays)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("algorithm", "tolerance"), [("direct", DIRECT), ("winograd", WINOGRAD)])
+def test_error_of_a_layer(algorithm, tolerance, layer, direction):
+    arrays, parameters = layer_call(layer, direction)
+    entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
+    if entry.refusal(*arrays, **parameters):
+        assert algorithm == "winograd"
+        assert LAYERS[layer][2] != (1, 1) or LAYERS[layer][1][2:] not in ((3, 3), (5, 5))
+        return
+    # In float64, by the kernel that the property tests hold against the definition.
+    expected = find_kernel(f"conv2d.{direction}", algo="im2col")(*widened(arrays), **parameters)
+
+    actual = entry(*arrays, **parameters)
+
+    assert actual.dtype == np.float32
+    if not layer.endswith("AlexNet"):
+        tolerance = entry.error or tolerance
+    assert_close(actual.astype(np.float64), expected, tolerance)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
+@pytest.mark.parametrize("layer", ["conv2 of AlexNet", "odd channels"])
+def test_bits_do_not_depend_on_threads(algorithm, layer, direction):
+    arrays, parameters = layer_call(layer, direction)
+    entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
+    expected = entry(*arrays, **parameters)
+    try:
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            np.testing.assert_array_equal(entry(*arrays, **parameters), expected)
+    finally:
+        set_num_threads(None)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("algorithm", "tolerance"), [("direct", DIRECT), ("winograd", WINOGRAD)])
+def test_chunks_of_one_image(algorithm, tolerance, direction):
+    arrays, parameters = layer_call("odd channels", direction)
+    entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
+    expected = entry(*arrays, **parameters)
+    set_workspace_limit(1)
+    try:
+        actual = entry(*arrays, **parameters)
+    finally:
+        set_workspace_limit(None)
+    if direction == "weight_grad":  # a sum over images, which chunks cut into other pieces
+        assert_close(actual, expected, tolerance)
+    else:
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_an_image_does_not_depend_on_the_batch_it_is_in():
+    (x, weight, bias), parameters = layer_call("conv3 of AlexNet", "forward")
+    for algorithm in ("direct", "winograd"):
+        entry = find_kernel("conv2d.forward", algo=algorithm)
+        np.testing.assert_array_equal(
+            entry(x, weight, bias, **parameters)[1:2], entry(x[1:2], weight, bias, **parameters)
+        )
+
+
+lengths = st.integers(1, 300)
+
+
+@given(lengths, lengths, lengths, st.integers(0, 2**16))
+def test_products_of_any_size(rows, depth, columns, seed):
+    generator = np.random.default_rng(seed)
+    a = normal_values(generator, (rows, depth), np.float32)
+    b = normal_values(generator, (depth, columns), np.float32)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    scale = np.sqrt(depth) * 4
+    product = find_kernel("matmul.forward", algo="blocked")(a, b)
+    assert_close(product.astype(np.float64), expected, DIRECT, scale=scale)
+    gradient = find_kernel("linear.weight_grad", algo="blocked")(np.ascontiguousarray(a.T), b)
+    assert_close(gradient.astype(np.float64), expected, DIRECT, scale=scale)
+    gradient = find_kernel("linear.input_grad", algo="blocked")(a, b)
+    assert_close(gradient.astype(np.float64), expected, DIRECT, scale=scale)
+    bias = normal_values(generator, (columns,), np.float32)
+    layer = find_kernel("linear.forward", algo="blocked")(a, np.ascontiguousarray(b.T), bias)
+    assert_close(layer.astype(np.float64), expected + bias, DIRECT, scale=scale)
+
+
+@given(st.integers(1, 4), st.integers(1, 300), st.integers(4, 200), st.integers(0, 2**16))
+def test_products_with_few_vectors(images, depth, outputs, seed):
+    generator = np.random.default_rng(seed)
+    x, weight, bias = (
+        normal_values(generator, shape, np.float32) for shape in ((images, depth), (outputs, depth), outputs)
+    )
+    expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    assert select("linear.forward", "cpu", x, weight, bias).algorithm == "matrix-vector"
+    actual = find_kernel("linear.forward", algo="matrix-vector")(x, weight, bias)
+    assert_close(actual.astype(np.float64), expected, DIRECT, scale=np.sqrt(depth) * 4)
+
+
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 5), st.booleans())
+def test_panels_hold_each_column_once_and_zeros_beyond(columns, depth, stride, run):
+    source = np.arange(1, columns * stride + depth * 3 + 1, dtype=np.float32)[None]
+    offsets = np.arange(depth) * (1 if run else 3)
+    packed = pack_panels(source, columns, stride, offsets)[0]
+    lanes, widest = processor().lanes, processor().widest
+    vectors = -(-columns // lanes)
+    count = -(-vectors // widest)
+    starts = [panel * vectors // count * lanes for panel in range(count + 1)]
+    seen = np.concatenate(
+        [
+            packed[depth * start : depth * stop].reshape(depth, stop - start)
+            for start, stop in pairwise(starts)
+        ],
+        axis=1,
+    )
+    expected = source[0][np.add.outer(offsets, np.arange(columns) * stride)]
+    np.testing.assert_array_equal(seen[:, :columns], expected)
+    assert not seen[:, columns:].any()
+    assert max(np.diff(starts)) <= widest * lanes
+
+
+@pytest.mark.parametrize(("m", "r"), [(4, 3), (5, 3), (4, 5)])
+def test_winograd_matrices_are_exact(m, r):
+    """In fractions, the product of the transforms is the correlation of a filter and a strip."""
+    n = m + r - 1
+    output = winograd_matrices.transposed(winograd_matrices.evaluation(n, m))
+    weight = winograd_matrices.scaled_evaluation(n, r)
+    for i in range(m):
+        for k in range(r):
+            for j in range(n):
+                # The factor of w[k] * x[j] in y[i], which is 1 where j = i + k.
+                factor = sum(
+                    output[i][e] * weight[e][k] * winograd_matrices.input_transform(n)[e][j] for e in range(n)
+                )
+                assert factor == Fraction(int(j == i + k))
+
+
+def test_tile_size_takes_the_fewest_multiplications():
+    # 13 positions: four tiles of 4 (4 * 4 * 36) or three of 5 (3 * 3 * 49).
+    assert tile_size(3, (13, 13)) == 5
+    # 8: two tiles of either, 2 * 2 * 36 or 2 * 2 * 49.
+    assert tile_size(3, (8, 8)) == 4
+    assert tile_size(5, (27, 27)) == 4
+
+
+def test_float64_keeps_the_plain_kernels():
+    arrays, parameters = layer_call("odd channels", "forward")
+    assert select("conv2d.forward", "cpu", *arrays, **parameters).dtypes == ("float32",)
+    assert select("conv2d.forward", "cpu", *widened(arrays), **parameters).algorithm == "im2col"
+
+
+def test_the_exact_mode():
+    arrays, parameters = layer_call("conv3 of AlexNet", "forward")
+    with use(conv2d="direct"):
+        assert select("conv2d.forward", "cpu", *arrays, **parameters).algorithm == "direct"
