@@ -21,20 +21,26 @@ from minialex.kernels.registry import (
     use,
 )
 from minialex.kernels.shapes import operations_with_shapes, output_shape
+from minialex.kernels.threads import num_threads, set_num_threads
+from minialex.kernels.tuning import is_tuning, set_tuning
 from minialex.kernels.workspace import set_workspace_limit, workspace_limit
 
 __all__ = [
     "Kernel",
     "devices",
     "find_kernel",
+    "is_tuning",
     "kernel",
     "list_kernels",
     "load_plugin",
+    "num_threads",
     "operations_with_shapes",
     "output_shape",
     "ranked",
     "run",
     "select",
+    "set_num_threads",
+    "set_tuning",
     "set_workspace_limit",
     "unregister",
     "use",

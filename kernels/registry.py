@@ -13,6 +13,8 @@ How the engine chooses
 ----------------------
 1. Where `use` names algorithms for the operation: the first of them that supports the call.
 2. Otherwise: among the kernels with a rank, the highest ranked one that supports the call.
+3. Of several with the same rank: the one whose predicted time is the least (`minialex.kernels.cost`); or,
+   where `minialex.kernels.tuning` is on, the one that was measured to be the fastest.
 
 If none is left, that is a `KernelError` which lists every candidate and why it was refused. There is
 no other fallback.
@@ -21,12 +23,14 @@ no other fallback.
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from minialex.errors import DeviceError, KernelError
+from minialex.kernels.cost import Cost
 
 Supports = Callable[..., bool | str]
 Workspace = Callable[..., int]
@@ -56,6 +60,8 @@ class Kernel:
         Called with the kernel's arguments; the bytes it allocates beyond its results.
     dtypes : tuple of str or None
         The floating-point types that it takes; None for all.
+    cost : callable or None
+        Called with the kernel's arguments; a `minialex.kernels.cost.Cost`.
     error : float or None
         The relative error of its results that it promises, by norm and of the worst element, where that
         is more than the rounding of a sum in another order; None where it is not.
@@ -69,6 +75,7 @@ class Kernel:
     supports: Supports | None = None
     workspace: Workspace | None = None
     dtypes: tuple[str, ...] | None = None
+    cost: Callable[..., Cost] | None = None
     error: float | None = None
 
     @property
@@ -89,6 +96,10 @@ class Kernel:
         answer = self.supports(*args, **parameters)
         return None if answer is True else (answer or "not supported")
 
+    def predicted_seconds(self, *args, **parameters) -> float:
+        """The time that the call is predicted to take; infinite for a kernel that states no cost."""
+        return self.cost(*args, **parameters).seconds() if self.cost else math.inf
+
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
 _wanted: dict[str, tuple[str, ...]] = {}
@@ -103,6 +114,7 @@ def kernel(
     supports: Supports | None = None,
     workspace: Workspace | None = None,
     dtypes: tuple[str, ...] | None = None,
+    cost: Callable[..., Cost] | None = None,
     error: float | None = None,
 ) -> Callable[[Callable], Callable]:
     """Register the decorated function as a kernel. The parameters are those of `Kernel`.
@@ -127,7 +139,9 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        algorithms[algo] = Kernel(operation, device, algo, function, rank, supports, workspace, dtypes, error)
+        algorithms[algo] = Kernel(
+            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error
+        )
         return function
 
     return register
@@ -197,17 +211,46 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
         candidates = [algorithms[name] for name in wanted if name in algorithms]
     else:
         candidates = ranked(operation, device)
-    refusals = []
+    refusals, equals = [], []
     for candidate in candidates:
+        if equals and candidate.rank != equals[0].rank:
+            break
         refusal = candidate.refusal(*args, **parameters)
-        if refusal is None:
+        if refusal is not None:
+            refusals.append(f"{candidate.algorithm}: {refusal}")
+        elif wanted:
             return candidate
-        refusals.append(f"{candidate.algorithm}: {refusal}")
+        else:
+            equals.append(candidate)
+    if len(equals) > 1:
+        return _chooser(equals, args, parameters)
+    if equals:
+        return equals[0]
     asked = f"asked for: {', '.join(wanted)}; " if wanted else ""
     raise KernelError(
         f"no kernel for {operation} on {device!r} ({asked}"
         f"registered: {', '.join(sorted(algorithms))})" + "".join(f"; {r}" for r in refusals)
     )
+
+
+def least_predicted(candidates: list[Kernel], args: tuple, parameters: dict) -> Kernel:
+    """The kernel whose predicted time for the call is the least, the first of equals."""
+    return min(candidates, key=lambda entry: entry.predicted_seconds(*args, **parameters))
+
+
+Chooser = Callable[[list[Kernel], tuple, dict], Kernel]
+_chooser: Chooser = least_predicted
+
+
+def set_chooser(chooser: Chooser) -> None:
+    """Set who chooses among several kernels of the same rank."""
+    global _chooser
+    _chooser = chooser
+
+
+def chooser() -> Chooser:
+    """Who chooses among several kernels of the same rank."""
+    return _chooser
 
 
 def run(operation: str, device: str, *args, **parameters):

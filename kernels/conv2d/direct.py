@@ -26,6 +26,7 @@ import math
 import numpy as np
 
 from minialex.kernels.compiled import address, compiled
+from minialex.kernels.cost import Cost
 from minialex.kernels.memory import empty, zeros
 from minialex.kernels.micro_kernel import (
     lanes,
@@ -39,6 +40,7 @@ from minialex.kernels.micro_kernel import (
     tiled,
     transpose_block_add,
 )
+from minialex.kernels.packed import packed
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.threads import num_threads
@@ -267,7 +269,71 @@ def _unpack(item, worker, sums, rows, vectors, gw):
             line[tap] = block[tap * width + v]
 
 
-@kernel("conv2d.forward", algo="direct", rank=20, supports=not_empty, dtypes=("float32",))
+def _workspace(image: _Image, images: int, groups: int, *, outputs: int, positions_packed: bool) -> int:
+    """The bytes of a chunk of padded images, of packed panels, and of the sums of a block."""
+    lanes = processor().lanes
+    columns = -(-outputs // lanes) * lanes
+    at_once = max((chunk.stop - chunk.start for chunk in image.chunks(images, groups)), default=0)
+    if positions_packed:  # g is packed with each chunk, and the sums are those of all taps
+        panels = at_once * groups * len(image.positions) * columns
+        sums = groups * len(tiled(image.taps)) * columns
+    else:
+        panels = groups * len(image.taps) * columns
+        tiles, _ = _blocks(len(image.positions))
+        sums = num_threads() * tiles * processor().rows * processor().widest * lanes
+    return 4 * (at_once * groups * image.size + panels + sums)
+
+
+def forward_workspace(x, weight, bias, *, stride, padding, dilation, groups) -> int:
+    positions = output_shape(
+        "conv2d", x.shape, weight.shape,
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )[2:]  # fmt: skip
+    image = _Image(weight.shape[1], weight.shape[2:], stride, padding, dilation, positions)
+    return _workspace(image, len(x), groups, outputs=len(weight) // groups, positions_packed=False)
+
+
+def input_grad_workspace(g, weight, *, input_size, stride, padding, dilation, groups) -> int:
+    outputs, per_group, *window = weight.shape
+    sizes = [0]
+    for down, right in np.ndindex(*stride):
+        rows = _Class(down, input_size[0], window[0], stride[0], padding[0][0], dilation[0])
+        columns = _Class(right, input_size[1], window[1], stride[1], padding[1][0], dilation[1])
+        if len(rows.cells) and len(columns.cells) and len(rows.taps) and len(columns.taps):
+            image = _Image.of_class(outputs // groups, rows, columns)
+            sizes.append(_workspace(image, len(g), groups, outputs=per_group, positions_packed=False))
+    return max(sizes)
+
+
+def weight_grad_workspace(g, x, *, kernel_size, stride, padding, dilation, groups) -> int:
+    image = _Image(x.shape[1] // groups, kernel_size, stride, padding, dilation, g.shape[2:])
+    return _workspace(image, len(x), groups, outputs=g.shape[1] // groups, positions_packed=True)
+
+
+def _cost(images: int, weight_shape, x_size, positions) -> Cost:
+    products = images * math.prod(positions) * math.prod(weight_shape)
+    y_size = images * weight_shape[0] * math.prod(positions)
+    return Cost(2 * products, 4 * (3 * x_size + y_size + 2 * math.prod(weight_shape)))
+
+
+def forward_cost(x, weight, bias, **window) -> Cost:
+    positions = output_shape("conv2d", x.shape, weight.shape, **window)[2:]
+    return _cost(len(x), weight.shape, x.size, positions)
+
+
+def input_grad_cost(g, weight, **_) -> Cost:
+    return _cost(len(g), weight.shape, g.size, g.shape[2:])
+
+
+def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
+    return _cost(len(x), (g.shape[1], x.shape[1] // groups, *kernel_size), x.size, g.shape[2:])
+
+
+@kernel(
+    "conv2d.forward", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
+    cost=forward_cost,
+    workspace=forward_workspace,
+)  # fmt: skip
 def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     y_shape = output_shape(
         "conv2d", x.shape, weight.shape,
@@ -280,7 +346,9 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     bias = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
     weights = np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
     depth = np.arange(len(image.taps), dtype=np.int64)
-    panels = pack_panels(weights, outputs // groups, len(depth), depth)
+    panels = packed(
+        weight, ("direct", groups), lambda: pack_panels(weights, outputs // groups, len(depth), depth)
+    )
     targets = np.arange(len(image.positions), dtype=np.int64)
     for chunk in image.chunks(len(x), groups):
         _correlate_all(
@@ -290,7 +358,11 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     return y
 
 
-@kernel("conv2d.input_grad", algo="direct", rank=20, supports=not_empty, dtypes=("float32",))
+@kernel(
+    "conv2d.input_grad", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
+    cost=input_grad_cost,
+    workspace=input_grad_workspace,
+)  # fmt: skip
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
     outputs, per_group, *window = weight.shape
     height, width = input_size
@@ -327,7 +399,15 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="direct", rank=20, supports=not_empty, dtypes=("float32",))
+@kernel(
+    "conv2d.weight_grad",
+    algo="direct",
+    rank=20,
+    supports=not_empty,
+    dtypes=("float32",),
+    cost=weight_grad_cost,
+    workspace=weight_grad_workspace,
+)
 def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     outputs, per_group = g.shape[1], x.shape[1] // groups
     gw = empty((outputs, per_group, *kernel_size), np.float32)
@@ -359,5 +439,6 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
             blocks,
             sums,
         )
+        del panels  # else they would stay while the next chunk's are made
     _unpack.run(groups * count, sums, len(rows), vectors, gw.reshape(groups, columns, len(image.taps)))
     return gw

@@ -37,6 +37,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minialex.kernels.compiled import Intrinsic, address, compiled
+from minialex.kernels.cost import Cost
 from minialex.kernels.memory import empty, zeros
 from minialex.kernels.micro_kernel import (
     lanes,
@@ -50,6 +51,7 @@ from minialex.kernels.micro_kernel import (
     transpose_block,
     transpose_block_add,
 )
+from minialex.kernels.packed import frozen, packed
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.threads import num_threads
@@ -373,19 +375,19 @@ class _Plan:
     def convolve(self, x, weights, padding, bias, y):
         """Convolve x with transformed weights."""
         steps = np.arange(self.channels, dtype=np.int32)
+        columns = self.output_vectors * processor().lanes
         for chunk in self.chunks():
             images = chunk.stop - chunk.start
             rows = tiled(np.arange(self.tiles_of(images)) * self.stride)
             a = empty((self.groups, self.n**2, self.tiles_of(images) * self.stride), np.float32)
-            c = empty(
-                (self.groups, self.n**2, len(rows) * self.output_vectors * processor().lanes), np.float32
-            )
+            c = empty((self.groups, self.n**2, len(rows) * columns), np.float32)
             self.input_tiles(x[chunk], padding, a)
             self.multiply(a, rows, steps, weights, c, accumulate=0)
             self.transforms.output_tiles.run(
                 images * self.groups * self.output_vectors, c, len(rows), bias, self.down, self.right,
                 self.groups, y[chunk], self.scratch,
             )  # fmt: skip
+            del a, c  # else they would stay while the next chunk's are made
 
     def multiply(self, a, rows, steps, b, c, accumulate):
         tiles = -(-len(rows) // processor().rows)
@@ -416,7 +418,65 @@ def _supports(first, second, *_, stride, dilation, kernel_size=None, **parameter
     return not_empty(first, second, **parameters)
 
 
-@kernel("conv2d.forward", algo="winograd", rank=30, supports=_supports, dtypes=("float32",), error=2e-5)
+def _workspace(plan: _Plan) -> int:
+    """The bytes of a chunk's transformed tiles, before and after the products, and of the weights."""
+    lanes, elements = processor().lanes, plan.groups * plan.n**2
+    tiles = plan.tiles_of(plan.at_once)
+    columns = plan.output_vectors * lanes
+    rows = -(-tiles // processor().rows) * processor().rows
+    weights = plan.channels * columns
+    return 4 * elements * (tiles * plan.stride + rows * columns + weights) + plan.scratch.nbytes
+
+
+def forward_workspace(x, weight, bias, *, groups, **window) -> int:
+    positions = output_shape("conv2d", x.shape, weight.shape, groups=groups, **window)[2:]
+    return _workspace(_Plan(x.shape[1], len(weight), groups, weight.shape[2], positions, len(x)))
+
+
+def input_grad_workspace(g, weight, *, input_size, groups, **_) -> int:
+    channels = groups * weight.shape[1]
+    return _workspace(_Plan(g.shape[1], channels, groups, weight.shape[2], input_size, len(g)))
+
+
+def weight_grad_workspace(g, x, *, kernel_size, groups, **_) -> int:
+    plan = _Plan(x.shape[1], g.shape[1], groups, kernel_size[0], g.shape[2:], len(x))
+    columns, tiles = plan.output_vectors * processor().lanes, plan.tiles_of(plan.at_once)
+    sums = -(-plan.channels // processor().rows) * processor().rows * columns
+    return 4 * groups * plan.n**2 * (tiles * (plan.stride + columns) + sums) + plan.scratch.nbytes
+
+
+def _cost(images: int, channels: int, outputs: int, groups: int, window: int, positions, weights: int):
+    """The cost, with `weights` transforms of all weights."""
+    m = tile_size(window, positions)
+    elements = (m + window - 1) ** 2
+    tiles = images * math.prod(-(-size // m) for size in positions)
+    products = elements * tiles * channels * outputs // groups
+    # Each transform multiplies by a matrix of n columns from both sides.
+    transformed = elements * tiles * (channels + outputs)
+    transforms = 4 * (m + window - 1) * transformed
+    weight_numbers = elements * channels * outputs // groups
+    return Cost(2 * products + transforms, 4 * (3 * transformed + (1 + weights) * weight_numbers))
+
+
+def forward_cost(x, weight, bias, *, groups, **window) -> Cost:
+    positions = output_shape("conv2d", x.shape, weight.shape, groups=groups, **window)[2:]
+    transforms = 0 if frozen(weight) else 1
+    return _cost(len(x), x.shape[1], len(weight), groups, weight.shape[2], positions, transforms)
+
+
+def input_grad_cost(g, weight, *, input_size, groups, **_) -> Cost:
+    channels = groups * weight.shape[1]
+    return _cost(len(g), g.shape[1], channels, groups, weight.shape[2], input_size, 1)
+
+
+def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
+    return _cost(len(x), x.shape[1], g.shape[1], groups, kernel_size[0], g.shape[2:], 2)
+
+
+@kernel(
+    "conv2d.forward", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
+    workspace=forward_workspace, cost=forward_cost, error=2e-5,
+)  # fmt: skip
 def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     outputs, per_group, window, _ = weight.shape
     y_shape = output_shape(
@@ -426,13 +486,20 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     y = empty(y_shape, np.float32)  # (N, O, P, Q)
     plan = _Plan(x.shape[1], outputs, groups, window, y_shape[2:], len(x))
     taps = window * window
-    weights = plan.weights(np.ascontiguousarray(weight), per_group * taps, taps, False)
+    weights = packed(
+        weight,
+        ("winograd", plan.m, groups),
+        lambda: plan.weights(np.ascontiguousarray(weight), per_group * taps, taps, False),
+    )
     bias = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
     plan.convolve(np.ascontiguousarray(x), weights, padding, bias, y)
     return y
 
 
-@kernel("conv2d.input_grad", algo="winograd", rank=30, supports=_supports, dtypes=("float32",), error=2e-5)
+@kernel(
+    "conv2d.input_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
+    workspace=input_grad_workspace, cost=input_grad_cost, error=2e-5,
+)  # fmt: skip
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
     outputs, per_group, window, _ = weight.shape
     channels = groups * per_group
@@ -446,7 +513,10 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="winograd", rank=30, supports=_supports, dtypes=("float32",), error=2e-5)
+@kernel(
+    "conv2d.weight_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
+    workspace=weight_grad_workspace, cost=weight_grad_cost, error=2e-5,
+)  # fmt: skip
 def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     outputs, window = g.shape[1], kernel_size[0]
     plan = _Plan(x.shape[1], outputs, groups, window, g.shape[2:], len(x))
@@ -466,5 +536,6 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
         )  # fmt: skip
         steps = (np.arange(tiles) * plan.stride).astype(np.int32)
         plan.multiply(a, rows, steps, b, c, accumulate=1)
+        del a, b
     plan.transforms.weight_taps.run(groups * plan.output_vectors, c, len(rows), gw, plan.scratch)
     return gw.reshape(outputs, plan.channels, window, window)

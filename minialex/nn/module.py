@@ -138,6 +138,24 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
+    def freeze(self) -> Module:
+        """Make all parameters read-only, for inference: nothing can change them until `unfreeze`.
+
+        Kernels then keep what they make of the weights from call to call (`minialex.kernels.packed`), which
+        takes about as much memory again for the convolutions, and saves most of the time of a single image.
+        """
+        for parameter in self.parameters():
+            # A copy: no other array may share the memory.
+            parameter.data = parameter.data.copy()
+            parameter.data.flags.writeable = False
+        return self
+
+    def unfreeze(self) -> Module:
+        """Make all parameters writable again."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.copy()
+        return self
+
     def apply(self, function: Callable[[Module], None]) -> Module:
         """Call a function on every module, from the leaves up."""
         for module in self.children():

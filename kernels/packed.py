@@ -1,0 +1,66 @@
+"""Packed forms of weights, kept between calls while the weights cannot change.
+
+Fast kernels bring weights into a form of their own first: panels, or Winograd's transform. In training
+the weights are new in every step, and so is the form. In inference it is the same for every image, and at
+batch 1 making it takes longer than the convolution. A kernel asks here for its form:
+
+    panels = packed(weight, ("direct", groups), lambda: pack_panels(...))
+
+It is kept as long as the array lives, if the array is frozen: read-only, and the owner of its memory, so
+that nobody changes it through another one. `minialex.nn.Module.freeze` freezes a network's parameters. Other
+kernels need not know of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+import numpy as np
+
+Form = TypeVar("Form")
+
+_lock = threading.Lock()
+_kept: dict[int, dict[Hashable, object]] = {}
+
+
+def frozen(array: np.ndarray) -> bool:
+    """Whether an array is read-only and owns its memory."""
+    return not array.flags.writeable and array.flags.owndata
+
+
+def packed(array: np.ndarray, form: Hashable, make: Callable[[], Form]) -> Form:
+    """A form of an array: the one that is kept if the array is frozen, else what `make` returns.
+
+    Parameters
+    ----------
+    array : array
+        The weights.
+    form : hashable
+        Says which form, and all that it depends on but the array.
+    make : callable
+        Makes the form. It is called without arguments.
+    """
+    if not frozen(array):
+        _forget(id(array))
+        return make()
+    with _lock:
+        forms = _kept.get(id(array))
+        if forms is None:
+            forms = _kept[id(array)] = {}
+            weakref.finalize(array, _forget, id(array))
+    if form not in forms:
+        forms[form] = make()
+    return forms[form]
+
+
+def kept_bytes() -> int:
+    """The memory that kept forms take."""
+    with _lock:
+        return sum(value.nbytes for forms in _kept.values() for value in forms.values())
+
+
+def _forget(key: int) -> None:
+    _kept.pop(key, None)
