@@ -9,6 +9,15 @@ import numpy as np
 # Six blocks of float32 (an Adam update with its two scratch arrays) take half of a 1 MiB cache.
 BLOCK = 2**15
 
+# Below this many elements a kernel is done before a second thread has started.
+SMALL = 2**17
+
+
+def items_of(length: int, elements: int = 1) -> tuple[int, int]:
+    """(items, rows of an item) to share out rows of so many elements: blocks, or one item if all are few."""
+    rows = length if length * elements <= SMALL else max(1, BLOCK // elements)
+    return -(-length // max(1, rows)), rows
+
 
 def blocks(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:
     """Yield the arrays' flat views, block by block; an array that is None stays None.

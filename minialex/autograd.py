@@ -22,6 +22,7 @@ import numpy as np
 
 from minialex import kernels
 from minialex.errors import DeviceError, GraphError
+from minialex.kernels import memory
 from minialex.tensor import Tensor
 
 
@@ -167,7 +168,9 @@ class Copy(Operation):
     """The same numbers in memory of their own."""
 
     def forward(self, x):
-        return x.copy()
+        y = memory.empty(x.shape, x.dtype)
+        y[...] = x
+        return y
 
     def backward(self, g):
         return (g,)
@@ -372,14 +375,14 @@ def _as_list(tensors) -> list:
 def _memory(tensor: Tensor) -> int:
     """The identity of the array that owns the tensor's memory."""
     array = tensor.data
-    while array.base is not None:
+    while isinstance(array.base, np.ndarray):
         array = array.base
     return id(array)
 
 
 def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
     """Copy a gradient whose memory is a view, or is handed out already: the caller may write to it."""
-    if gradient.data.base is not None or _memory(gradient) in taken:
+    if not memory.owns(gradient.data) or _memory(gradient) in taken:
         gradient = Copy()(gradient)
     taken.add(_memory(gradient))
     return gradient

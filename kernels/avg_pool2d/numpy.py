@@ -1,7 +1,6 @@
 """Average pooling with one NumPy addition per cell of the window, over all positions at once."""
 
-import numpy as np
-
+from minialex.kernels import memory
 from minialex.kernels.avg_pool2d.shape import window_counts
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
@@ -15,7 +14,7 @@ def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_incl
         ceil_mode=ceil_mode,
     )  # fmt: skip
     size, positions = x.shape[2:], y_shape[2:]
-    y = np.zeros(y_shape, x.dtype)  # (N, C, P, Q)
+    y = memory.zeros(y_shape, x.dtype)  # (N, C, P, Q)
     for _, at_y, at_x in tap_slices(size, positions, kernel_size, stride, padding, (1, 1)):
         y[:, :, *at_y] += x[:, :, *at_x]
     counts = window_counts(size, positions, kernel_size, stride, padding, count_include_pad)
@@ -28,7 +27,7 @@ def avg_pool2d_input_grad(g, *, input_size, kernel_size, stride, padding, ceil_m
     positions = g.shape[2:]
     counts = window_counts(input_size, positions, kernel_size, stride, padding, count_include_pad)
     share = g / counts.astype(g.dtype)
-    gx = np.zeros((*g.shape[:2], *input_size), g.dtype)  # (N, C, H, W)
+    gx = memory.zeros((*g.shape[:2], *input_size), g.dtype)  # (N, C, H, W)
     for _, at_y, at_x in tap_slices(input_size, positions, kernel_size, stride, padding, (1, 1)):
         gx[:, :, *at_x] += share[:, :, *at_y]
     return gx

@@ -38,3 +38,12 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     h -= (gb / count).reshape(shape)
     h *= (weight * rstd).reshape(shape)
     return h, gw, gb
+
+
+@kernel("batch_norm.evaluate", algo="numpy", rank=10)
+def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
+    _, shape = _others(x, axis)
+    y = x - mean.reshape(shape)
+    y *= (weight / np.sqrt(var + eps)).reshape(shape)
+    y += bias.reshape(shape)
+    return y

@@ -40,3 +40,13 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
         ]
         gx[at] = (weight[feature] / deviation * np.array(slopes)).reshape(gx[at].shape)
     return gx, gw, gb
+
+
+@kernel("batch_norm.evaluate", algo="reference")
+def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
+    y = np.zeros_like(x)
+    for feature in range(len(weight)):
+        at = (slice(None),) * axis + (feature,)
+        h = (x[at] - mean[feature]) / math.sqrt(var[feature] + eps)
+        y[at] = weight[feature] * h + bias[feature]
+    return y

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.kernels import memory
 from minialex.kernels.registry import kernel
 
 
@@ -13,7 +14,7 @@ def _is_basic(index):
 
 @kernel("index_add.forward", algo="numpy", rank=10)
 def index_add_forward(g, *, index, shape):
-    gx = np.zeros(shape, g.dtype)
+    gx = memory.zeros(shape, g.dtype)
     if _is_basic(index):
         gx[index] = g
     else:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.kernels import memory
 from minialex.kernels.registry import kernel
 
 
@@ -35,7 +36,7 @@ def _inverse_power(d, beta):
 
 @kernel("local_response_norm.forward", algo="numpy", rank=10)
 def local_response_norm_forward(x, *, size, alpha, beta, k):
-    y = np.empty(x.shape, x.dtype)  # (N, C, H, W)
+    y = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for image, result in zip(x, y, strict=True):
         np.multiply(image, _inverse_power(_scale(image, size, alpha, k), beta), out=result)
     return y
@@ -43,7 +44,7 @@ def local_response_norm_forward(x, *, size, alpha, beta, k):
 
 @kernel("local_response_norm.backward", algo="numpy", rank=10)
 def local_response_norm_backward(g, x, *, size, alpha, beta, k):
-    gx = np.empty(x.shape, x.dtype)  # (N, C, H, W)
+    gx = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for upstream, image, result in zip(g, x, gx, strict=True):
         d = _scale(image, size, alpha, k)
         direct = _inverse_power(d, beta)
@@ -59,7 +60,7 @@ def local_response_norm_backward(g, x, *, size, alpha, beta, k):
 
 @kernel("channel_window_sum.forward", algo="numpy", rank=10)
 def channel_window_sum_forward(x, *, size):
-    y = np.empty(x.shape, x.dtype)
+    y = memory.empty(x.shape, x.dtype)
     for image, result in zip(x, y, strict=True):
         result[:] = _window_sum(image, size)
     return y

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.kernels import memory
 from minialex.kernels.registry import kernel
 from minialex.kernels.shapes import output_shape
 from minialex.kernels.windows import tap_slices
@@ -16,8 +17,9 @@ def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     )  # fmt: skip
     positions = y_shape[2:]
     taps = list(tap_slices((height, width), positions, kernel_size, stride, padding, dilation))
-    y = np.full(y_shape, -np.inf, x.dtype)  # (N, C, P, Q)
-    index = np.empty(y_shape, np.int32)
+    y = memory.empty(y_shape, x.dtype)  # (N, C, P, Q)
+    y.fill(-np.inf)
+    index = memory.empty(y_shape, np.int32)
     number = {tap: i for i, tap in enumerate(np.ndindex(*kernel_size))}
     small = np.uint8 if len(number) <= 256 else np.uint32
     first = np.zeros(positions, small)  # the first tap inside the image wins where all are -inf
@@ -65,7 +67,7 @@ def _point_at_first_nan(x, index, taps):
 def max_pool2d_scatter(g, index, *, input_size):
     n, channels = g.shape[:2]
     cells = input_size[0] * input_size[1]
-    gx = np.empty((n, channels * cells), g.dtype)
+    gx = memory.empty((n, channels * cells), g.dtype)
     planes = np.arange(channels, dtype=np.int64).reshape(-1, 1, 1) * cells
     # bincount adds in float64; a plane's cells are numbered on from the plane before.
     for image in range(n):

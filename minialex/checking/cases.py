@@ -151,6 +151,12 @@ def _batch_norm(random):
             lambda x, w, b, axis=axis: F.batch_norm(x, None, None, w, b, training=True, axis=axis),
             _normal(random, shape, (features,), (features,)),
         )
+    mean, var = random.standard_normal(4), random.uniform(0.5, 2, 4)
+    yield Case(
+        "evaluation",
+        lambda x, w, b: F.batch_norm(x, mean, var, w, b),
+        _normal(random, (2, 4, 2, 3), (4,), (4,)),
+    )
 
 
 @cases_of("dropout")

@@ -22,6 +22,7 @@ import numpy as np
 from minialex.checking.differences import Derivative, central, complex_step, largest
 from minialex.checking.patterns import recognise
 from minialex.checking.report import GradcheckError, InputReport, Report
+from minialex.kernels import memory
 
 Arrays = Sequence[np.ndarray]
 
@@ -475,8 +476,15 @@ def _passes_on(gradient, array, upstream) -> bool:
 def _fill_freed_memory(like: Arrays, value: float) -> None:
     """Leave `value` in freed memory of these sizes, which the next uninitialised array is likely to get."""
     for array in like:
-        garbage = [np.full(array.shape, value, array.dtype) for _ in range(8) if array.dtype.kind == "f"]
-        del garbage
+        if array.dtype.kind != "f":
+            continue
+        # Each may come from NumPy or, where it is large, from the kernels' arena.
+        garbage = [
+            allocate(array.shape, array.dtype) for allocate in (np.empty, memory.empty) for _ in range(8)
+        ]
+        for each in garbage:
+            each.fill(value)
+        del garbage, each
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import click
 from minialex.errors import MiniAlexError
 from minialex.version import __version__
 
-_COMMANDS = ("train", "evaluate", "predict", "summary", "models", "kernels", "gradcheck")
+_COMMANDS = ("train", "evaluate", "predict", "summary", "models", "kernels", "gradcheck", "bench")
 
 
 class _Commands(click.Group):

@@ -1,7 +1,8 @@
-"""`minialex kernels`: the kernels there are."""
+"""`minialex kernels`: the kernels there are; `minialex kernels compile`: compile them ahead."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -9,13 +10,18 @@ import click
 from minialex.cli.options import as_json, print_json
 
 
-@click.command("kernels", short_help="List the kernels.")
+@click.group("kernels", invoke_without_command=True, short_help="List the kernels; compile them ahead.")
 @click.option("--op", "operation", show_default="all", help="One operation, such as conv2d.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
 @click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
 @as_json
-def command(operation: str | None, device: str | None, plugin: Path | None, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context, operation: str | None, device: str | None, plugin: Path | None, as_json: bool
+) -> None:
     """List the kernels by operation, device and algorithm, the engine's default choice marked with *."""
+    if context.invoked_subcommand is not None:
+        return
     from minialex.errors import KernelError
     from minialex.kernels import list_kernels, load_plugin, ranked
 
@@ -48,3 +54,76 @@ def command(operation: str | None, device: str | None, plugin: Path | None, as_j
     for entry in entries:
         mark = "*" if is_default(entry) else " "
         click.echo(f"{mark} {entry.operation:28} {entry.device:10} {entry.algorithm}")
+
+
+@command.command("compile", short_help="Compile ahead what a model needs.")
+@click.option(
+    "--for",
+    "models",
+    multiple=True,
+    default=("alexnet", "alexnet_mnist28_bn"),
+    show_default=True,
+    help="A model to compile for; may be given more than once.",
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 4),
+    show_default=True,
+    help="Images at once; may be given more than once.",
+)
+@as_json
+def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bool) -> None:
+    """Compile the kernels that training and inference of models need, for this machine and later runs.
+
+    A model runs once at each batch size: forward, backward, and each optimiser's step.
+    """
+    from rich.console import Console
+
+    from minialex.cli.progress import CompilationProgress
+    from minialex.kernels import code_cache
+    from minialex.models import create_model, get_architecture
+
+    for name in models:
+        get_architecture(name)  # an unknown name is refused before the first is compiled
+    start = time.perf_counter()
+    with Console(stderr=True).status("") as status, CompilationProgress(status.update) as compilation:
+        for name in models:
+            network = create_model(name)
+            for batch in batches:
+                _run_once(network, batch)
+    figures = {
+        "functions": compilation.functions,
+        "seconds": round(time.perf_counter() - start, 1),
+        "folder": None if code_cache.store() is None else str(code_cache.store().folder),
+    }
+    if as_json:
+        print_json(figures)
+    else:
+        kept = f"they are in {figures['folder']}" if figures["folder"] else "they could not be kept"
+        click.echo(f"{figures['functions']} functions compiled in {figures['seconds']} s; {kept}")
+
+
+def _run_once(network, batch: int) -> None:
+    """Infer a batch of random images and train on them, with each optimiser."""
+    import numpy as np
+
+    from minialex import functional as F
+    from minialex import no_grad, optim
+    from minialex.tensor import Tensor
+
+    images = np.random.default_rng(0).standard_normal((batch, *network.input_shape), np.float32)
+    labels = np.arange(batch) % network.num_classes
+    network.eval()
+    with no_grad():
+        network(Tensor(images))
+    network.train()
+    F.cross_entropy(network(Tensor(images)), labels).backward()
+    parameters = list(network.parameters())
+    optim.clip_grad_norm_(parameters, 1.0)
+    optim.SGD(parameters, lr=0.0, momentum=0.9, weight_decay=5e-4).step()
+    optim.Adam(parameters, lr=0.0).step()
+    for parameter in parameters:
+        parameter.grad = None

@@ -4,11 +4,54 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from minialex.kernels.compiled import on_compile
 from minialex.training.trainer import Callback
+
+
+class CompilationProgress(AbstractContextManager):
+    """Says on standard error that kernels are being compiled, once, where any are.
+
+    Parameters
+    ----------
+    show : callable, optional
+        Shows a short text that says how far it is, for as long as it goes on.
+
+    Attributes
+    ----------
+    functions : int
+        How many were compiled.
+    seconds : float
+        Spent on them.
+    """
+
+    def __init__(self, show: Callable[[str], None] | None = None):
+        self.show = show
+        self.functions, self.seconds = 0, 0.0
+        self._said = False
+        self._open = ExitStack()
+
+    def __enter__(self) -> CompilationProgress:
+        self._open.enter_context(on_compile(self._follow))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._open.close()
+
+    def _follow(self, name: str, seconds: float | None) -> None:
+        if not self._said:
+            self._said = True
+            click.echo("compiling kernels for this machine; later runs find them compiled", err=True)
+        if seconds is not None:
+            self.functions += 1
+            self.seconds += seconds
+        elif self.show is not None:
+            self.show(f"compiling {name}, {self.functions} done")
 
 
 class TrainingProgress(Callback):
@@ -38,12 +81,15 @@ class TrainingProgress(Callback):
             transient=True,
         )
         self.task = self.bar.add_task("", total=None, epoch=1, epochs=epochs, state="")
+        self.compilation = CompilationProgress(lambda state: self.bar.update(self.task, state=state))
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
+        self.compilation.__enter__()
         return self
 
     def __exit__(self, *_) -> None:
+        self.compilation.__exit__()
         self.bar.stop()
 
     def after_step(self, step) -> None:

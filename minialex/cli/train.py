@@ -52,12 +52,16 @@ def command(out: Path | None, as_json: bool, **options) -> None:
     from minialex.devices import choose_device
     from minialex.errors import TrainingError
     from minialex.models import get_architecture, summarise
+    from minialex.training.memory_budget import gigabytes, require_memory
     from minialex.training.run import load_parts, train
 
     settings = Settings(**options)
     _, device_note = choose_device(settings.device)
     parts = load_parts(settings)
-    summary = summarise(get_architecture(settings.model).build(len(parts[0].classes)))
+    network = get_architecture(settings.model).build(len(parts[0].classes))
+    summary = summarise(network)
+    # An epoch of fewer images than a batch is one batch of them.
+    needed = require_memory(network, min(settings.batch_size, len(parts[0])))
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)
@@ -70,6 +74,7 @@ def command(out: Path | None, as_json: bool, **options) -> None:
         f"{settings.data}: {len(parts[0]):,} training and {len(parts[1]):,} test images; "
         + settings.preprocessing().describe(parts[0].images.shape[1:])
     )
+    say(f"a step takes about {gigabytes(needed)} of memory")
     with TrainingProgress(settings.epochs, say) as progress:
         result = train(settings, parts, out, (progress,))
     if result.guessing and not result.failed:

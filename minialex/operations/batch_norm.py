@@ -73,6 +73,30 @@ class BatchNormBackward(Operation):
         return of_g, of_x, of_weight
 
 
+class BatchNormEvaluation(Operation):
+    """With statistics that are given, mean and var (F,), as constants."""
+
+    saved_inputs = (0, 1)
+
+    def __init__(self, mean, var, axis: int, eps: float):
+        self.mean, self.var = mean, var
+        self.parameters = {"axis": axis, "eps": eps}
+
+    def forward(self, x, weight, bias):
+        return self.kernel("batch_norm.evaluate", x, weight, bias, self.mean, self.var, **self.parameters)
+
+    def backward(self, g):
+        x, weight = self.saved
+        axis, eps = self.parameters["axis"], self.parameters["eps"]
+        others = tuple(i for i in range(x.ndim) if i != axis)
+        spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+        r = (1 / np.sqrt(self.var + x.dtype.type(eps))).reshape(spread)
+        of_x = g * (weight.reshape(spread) * r) if self.needs(0) else None
+        of_weight = (g * (x - self.mean.reshape(spread)) * r).sum(others) if self.needs(1) else None
+        of_bias = g.sum(others) if self.needs(2) else None
+        return of_x, of_weight, of_bias
+
+
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     if gradient is not None:
         return gradient
@@ -131,10 +155,9 @@ def batch_norm(
         bias = Tensor(np.zeros(features, x.dtype), device=x.device)
     weight, bias = as_tensor(weight, x), as_tensor(bias, x)
     if not training and running_mean is not None:
-        spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
-        scale = weight / np.sqrt(running_var.astype(x.dtype) + x.dtype.type(eps))
-        shift = bias - scale * running_mean.astype(x.dtype)
-        return x * scale.reshape(spread) + shift.reshape(spread)
+        # Copies: training moves the running statistics in place, perhaps before backward is called.
+        mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
+        return BatchNormEvaluation(mean, var, axis, eps)(x, weight, bias)
 
     count = x.size // max(1, features)
     if count < 2:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minialex.errors import MiniAlexError
+from minialex.kernels.blocks import blocks
 from minialex.tensor import Tensor
 
 
@@ -28,7 +29,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     _require_positive("max_norm", max_norm)
     gradients = _gradients(parameters)
-    norm = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in gradients))
+    norm = math.sqrt(sum(_sum_of_squares(g) for g in gradients))
     if not math.isfinite(norm):
         raise MiniAlexError(f"the norm of the gradients is {norm}; lower the learning rate")
     if norm > max_norm:
@@ -46,6 +47,12 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
 
 def _gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
     return [p.grad.data for p in parameters if p.grad is not None]
+
+
+def _sum_of_squares(g: np.ndarray) -> float:
+    """Add up the squares in float64, a block at a time: a wide copy of the whole would not stay in cache."""
+    wide = (block.astype(np.float64) for (block,) in blocks(np.ascontiguousarray(g)))
+    return math.fsum(float(np.dot(block, block)) for block in wide)
 
 
 def _require_positive(name: str, value: float) -> None:

@@ -88,7 +88,16 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Update, in place, every parameter that has a gradient."""
+        """Update, in place, every parameter that has a gradient.
+
+        Raises
+        ------
+        MiniAlexError
+            If one of them is read-only; no parameter is changed then.
+        """
+        for i, p in enumerate(self.parameters()):
+            if p.grad is not None and p.device == "cpu" and not p.data.flags.writeable:
+                raise MiniAlexError(f"parameter {i} is frozen: call unfreeze() on the network to train it")
         index = 0
         for group in self.param_groups:
             for p in group["params"]:

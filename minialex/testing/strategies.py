@@ -278,12 +278,14 @@ def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
     The number of positions is drawn first and the image follows from it, so that every draw is legal:
     images smaller than the window, and empty ones, that padding makes large enough; padding that
     differs on all four sides; strides beyond the window, which leave cells unread; dilation; groups,
-    depthwise ones included; batches and channels of any number, sometimes 0.
+    depthwise ones included; batches and channels of any number, sometimes 0. One in three is what
+    Winograd's algorithm is for: a window of 3 x 3 or 5 x 5, without stride and dilation.
 
     Parameters
     ----------
     limit : int
-        No more images, groups, positions along an axis, cells of a window's side than this.
+        No more images, groups, positions along an axis, cells of a window's side than this, but twice as
+        many positions, and five cells, in the last kind.
     """
     few = st.integers(1, limit)
     groups = draw(few)
@@ -291,6 +293,10 @@ def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
     kernel, stride, dilation, positions = draw(
         st.tuples(_pairs(few), _pairs(st.integers(1, limit + 1)), _pairs(few), _pairs(few))
     )
+    side = draw(st.sampled_from((None, None, None, None, 3, 5)))
+    if side is not None:
+        kernel, stride, dilation = (side, side), (1, 1), (1, 1)
+        positions = draw(_pairs(st.integers(1, 2 * limit)))
     axes = [draw(_extent(*axis, limit)) for axis in zip(positions, kernel, stride, dilation, strict=True)]
     size, padding = zip(*axes, strict=True)
     batch = draw(st.sampled_from((*range(1, limit + 1), *range(limit + 1))))
@@ -554,6 +560,13 @@ def _batch_norm_backward(draw, generator, dtype):
     others = tuple(i for i in range(x.ndim) if i != parameters["axis"])
     g = normal_values(generator, x.shape, dtype)
     return (g, x, weight, x.mean(axis=others), x.var(axis=others)), parameters
+
+
+@_draws("batch_norm.evaluate")
+def _batch_norm_evaluate(draw, generator, dtype):
+    x, weight, bias, parameters = _batch(draw, generator, dtype)
+    mean = normal_values(generator, weight.shape, dtype)
+    return (x, weight, bias, mean, positive_values(generator, weight.shape, dtype)), parameters
 
 
 @st.composite

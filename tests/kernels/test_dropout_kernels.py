@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minialex.kernels import find_kernel, list_kernels
+from minialex.kernels import list_kernels
 from minialex.kernels.dropout.reference import philox
 from minialex.testing.compare import assert_close, rounding
 
 KERNELS = list_kernels("dropout")
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+fast_kernel = pytest.mark.parametrize(
+    "kernel", [each for each in KERNELS if each.algorithm != "reference"], ids=lambda kernel: kernel.name
+)
 
 # Random123's known answers, kat_vectors, "philox4x32 10": counter, key, result.
 KNOWN = [
@@ -50,6 +53,13 @@ def test_an_element_is_kept_if_its_philox_word_is_small(kernel, p, seed, offset)
 
 
 @every_kernel
+@pytest.mark.parametrize(("above", "is_kept"), [(-0.5, False), (0, False), (0.5, True), (1, True)])
+def test_a_word_is_kept_if_it_is_below_the_bound_and_not_at_it(kernel, above, is_kept):
+    (word, *_) = philox((0, 0, 0, 0), (0, 0))
+    assert kept(kernel, 1, 1 - (word + above) / 2**32, seed=0, offset=0) == [is_kept]
+
+
+@every_kernel
 def test_all_values_are_kept_at_p_0_and_scaled_otherwise(kernel):
     x = np.linspace(1, 2, 50)
     np.testing.assert_array_equal(kernel(x, p=0.0, seed=1, offset=0), x)
@@ -58,18 +68,18 @@ def test_all_values_are_kept_at_p_0_and_scaled_otherwise(kernel):
     assert 0 < np.count_nonzero(y) < 50
 
 
+@fast_kernel
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_the_rate_of_what_is_kept(p):
+def test_the_rate_of_what_is_kept(kernel, p):
     # The standard deviation of the rate is sqrt(p (1 - p) / n), below 0.0014: 5 of them is one test in
     # two million, and the seed is fixed.
-    kernel = find_kernel("dropout.forward", algo="numpy")
     rate = kept(kernel, LARGE, p, seed=5, offset=9).mean()
     assert rate == pytest.approx(1 - p, abs=5 * np.sqrt(p * (1 - p) / LARGE))
 
 
-@pytest.mark.parametrize("size", [1, 4 * 8192 - 1, 4 * 8192, 4 * 8192 + 1, LARGE - 3])
-def test_the_mask_does_not_depend_on_the_size_or_on_chunks(size):
-    kernel = find_kernel("dropout.forward", algo="numpy")
+@fast_kernel
+@pytest.mark.parametrize("size", [1, 4095, 4097, 4 * 8192 - 1, 4 * 8192, 4 * 8192 + 1, LARGE - 3])
+def test_the_mask_does_not_depend_on_the_size_or_on_chunks(kernel, size):
     whole = kept(kernel, LARGE, 0.5, seed=2, offset=3)
     np.testing.assert_array_equal(kept(kernel, size, 0.5, seed=2, offset=3), whole[:size])
     last = range(max(0, size - 32), size)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minialex.kernels import find_kernel, list_kernels
+from minialex.errors import ShapeError
+from minialex.kernels import find_kernel, list_kernels, output_shape
 from minialex.testing.compare import assert_close, largest, rounding
 from minialex.testing.strategies import call, normal_values, poolings, seeds
+from minialex.testing.values import distinct_values
 
 ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("max_pool2d", device="cpu")})
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -41,10 +43,70 @@ def test_padding_never_wins_not_even_over_minus_infinity(algorithm):
 
 
 @every_algorithm
+@pytest.mark.parametrize("width", [3, 8, 13])
+def test_padding_loses_against_minus_infinity_in_every_row(algorithm, width):
+    rows = np.full((4, width), -np.inf)
+    values, index = max_pool(algorithm, rows, (1, 3), (1, 1), padding=((0, 0), (2, 2)))
+    starts = [max(0, q - 2) for q in range(width + 2)]
+    assert np.isneginf(values).all()
+    np.testing.assert_array_equal(index, [[row * width + start for start in starts] for row in range(4)])
+
+
+@every_algorithm
+@pytest.mark.parametrize("kernel", [(5, 1), (1, 5), (4, 4), (6, 7)])
+def test_every_cell_of_a_large_window_can_win(algorithm, kernel):
+    x = distinct_values(np.random.default_rng(3), (40, 1, *kernel))
+    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(
+        x, kernel_size=kernel, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1), ceil_mode=False
+    )
+    np.testing.assert_array_equal(index.ravel(), x.reshape(40, -1).argmax(axis=1))
+    np.testing.assert_array_equal(y.ravel(), x.reshape(40, -1).max(axis=1))
+
+
+@every_algorithm
 def test_the_first_nan_of_a_window_is_passed_on(algorithm):
     values, index = max_pool(algorithm, [[np.inf, np.nan, 1, 2], [np.nan, 5, 3, 4]], (2, 2))
     np.testing.assert_array_equal(values, [[np.nan, 4]])
     assert index == [[1, 7]]
+
+
+_TIED = (
+    (0.0, 1.0),
+    tuple(np.arange(20.0)),
+    (-np.inf, -np.inf, 0.0),
+    (-0.0, 0.0, 1.0, np.nan),
+    (np.nan, np.inf),
+)
+
+
+@st.composite
+def _tied_poolings(draw):
+    """Images of few different values, NaN and infinities among them, and windows of up to 5 x 5 cells."""
+    kernel, dilation = (draw(st.tuples(st.integers(1, most), st.integers(1, most))) for most in (5, 2))
+    size = draw(st.tuples(st.integers(1, 9), st.integers(1, 21)))
+    parameters = {
+        "kernel_size": kernel,
+        "stride": draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        "padding": tuple(draw(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1))) for k in kernel),
+        "dilation": dilation,
+        "ceil_mode": draw(st.booleans()),
+    }
+    try:
+        output_shape("max_pool2d", (2, 1, *size), **parameters)
+    except ShapeError:
+        assume(False)
+    values = draw(st.sampled_from(_TIED))
+    return draw(seeds()).choice(values, (2, 1, *size)), parameters
+
+
+@every_algorithm
+@given(_tied_poolings())
+def test_ties_nan_and_infinities_are_decided_as_by_the_definition(algorithm, drawn):
+    x, parameters = drawn
+    expected, first = find_kernel("max_pool2d.forward", algo="reference")(x, **parameters)
+    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(x, **parameters)
+    np.testing.assert_array_equal(index, first)
+    np.testing.assert_array_equal(y, expected)
 
 
 @every_algorithm

@@ -34,6 +34,39 @@ def test_forward_is_the_formula_at_alpha_1(algorithm, shape, generator, size, be
     assert_close(y, formula(x, size, 1.0, beta, 2.0), EXACT)
 
 
+def gradient(g, x, size, alpha, beta, k):
+    """The formula's gradient, its sums over channels by scipy.ndimage."""
+
+    def window(v):
+        return correlate1d(v, np.ones(size), axis=1, mode="constant")
+
+    d = k + alpha * window(x * x)
+    return g / d**beta - 2 * alpha * beta * x * window(g * x / d ** (beta + 1))
+
+
+@every_algorithm
+@pytest.mark.parametrize("beta", [0.75, 0.5, 1.0, 0.6])
+@given(seeds(), st.integers(8, 14), st.sampled_from((3, 5, 7, 9, 13, 29)))
+def test_windows_among_many_channels(algorithm, beta, generator, channels, size):
+    g, x = normal_values(generator, (2, 2, channels, 3, 5))
+    parameters = {"size": size, "alpha": 1.0, "beta": beta, "k": 1.0}
+    y = find_kernel("local_response_norm.forward", algo=algorithm)(x, **parameters)
+    gx = find_kernel("local_response_norm.backward", algo=algorithm)(g, x, **parameters)
+    assert_close(y, formula(x, **parameters), EXACT)
+    assert_close(gx, gradient(g, x, **parameters), EXACT)
+
+
+@every_algorithm
+def test_the_power_is_as_exact_as_float32_allows(algorithm):
+    # One channel: d = k + alpha x x is off by 2 units, its power by 3/4 of that and 2.25, y by half more.
+    x = np.geomspace(1e-3, 1e9, 3000).reshape(1, 1, 50, 60).astype(np.float32)
+    parameters = {"size": 5, "alpha": 0.9, "beta": 0.75, "k": 2.0}
+    y = find_kernel("local_response_norm.forward", algo=algorithm)(x, **parameters)
+    wide = x.astype(np.float64)
+    error = np.abs(y / (wide / (2.0 + 0.9 * wide**2) ** 0.75) - 1)
+    assert error.max() < 4.25 * np.finfo(np.float32).eps
+
+
 @given(images, seeds(), sizes)
 def test_alpha_multiplies_the_sum_or_the_mean(shape, generator, size):
     x = normal_values(generator, shape)

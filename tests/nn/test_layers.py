@@ -178,6 +178,22 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them(axis):
     np.testing.assert_array_equal((layer.running_mean, layer.running_var), before)
 
 
+def test_gradients_at_evaluation_are_those_of_the_statistics_then():
+    # Training moves the running statistics in place, here between forward and backward.
+    layer = batch_norm(3)
+    layer.running_mean[...] = 1.0, -2.0, 0.5
+    x, g = images(2, 3, 2, 4), images(2, 3, 2, 4).numpy()
+    gradients = []
+    for train_between in (False, True):
+        layer.zero_grad()
+        y = layer.eval()(x)
+        if train_between:
+            layer.train()(x)
+        y.backward(g)
+        gradients.append([layer.weight.grad.numpy(), layer.bias.grad.numpy()])
+    np.testing.assert_array_equal(gradients[0], gradients[1])
+
+
 def test_evaluation_takes_a_single_element():
     layer = batch_norm(3).eval()
     assert np.isfinite(layer(images(1, 3, 1, 1)).numpy()).all()

@@ -1,0 +1,177 @@
+"""How the threads of a launch find each other, as Numba intrinsics: atomics, and calls by address.
+
+The addresses are int64, of words of eight bytes. Imported at the first compilation.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import NumbaTypeError
+from numba.extending import intrinsic
+
+from minialex.kernels.threads import BUFFER_BYTES
+
+WORD = ir.IntType(64)
+# Where in the buffer the arguments are, behind the next item and the number of them.
+_PACKED = 64
+# What a processor is told that waits in a loop.
+_PAUSE = {
+    **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
+    **dict.fromkeys(("aarch64", "arm64"), ("llvm.aarch64.hint", ir.IntType(32)(1))),
+}
+
+
+def _word_at(builder, address):
+    return builder.inttoptr(address, WORD.as_pointer())
+
+
+@intrinsic
+def load_acquire(typing_context, address):
+    """The word at an address; what another thread wrote before `store_release` is seen after it."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.load_atomic(_word_at(builder, arguments[0]), "acquire", 8)
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def store_release(typing_context, address, value):
+    """Set the word at an address; see `load_acquire`."""
+
+    def emit(context, builder, signature, arguments):
+        builder.store_atomic(arguments[1], _word_at(builder, arguments[0]), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), emit
+
+
+@intrinsic
+def replace_word(typing_context, address, expected, value):
+    """Set the word at an address if it is what was expected; whether it was."""
+
+    def emit(context, builder, signature, arguments):
+        result = builder.cmpxchg(
+            _word_at(builder, arguments[0]), arguments[1], arguments[2], "acq_rel", "acquire"
+        )
+        return builder.extract_value(result, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), emit
+
+
+@intrinsic
+def pause(typing_context):
+    """Say that this thread waits."""
+
+    def emit(context, builder, signature, arguments):
+        name, *hint = _PAUSE.get(platform.machine(), (None,))
+        if name is not None:
+            function_type = ir.FunctionType(ir.VoidType(), [value.type for value in hint])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), hint)
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def yield_processor(typing_context):
+    """Let another thread have this thread's processor, if one waits for it."""
+
+    def emit(context, builder, signature, arguments):
+        if os.name == "posix":
+            function_type = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def pack_task(typing_context, body, buffer, items, arguments):
+    """Make the task of a launch: a machine function that takes items until none is left.
+
+    It is ``int64 task(buffer, worker)``, which calls ``body(item, worker, *arguments)`` for each item, and
+    returns whether that failed.
+
+    Parameters
+    ----------
+    body : compiled function
+    buffer : int64 array
+        Filled with all that the task reads: the next item, how many there are, and the arguments.
+    items : int64
+    arguments : tuple
+
+    Returns
+    -------
+    int64
+        The task's address.
+    """
+    parameters = (types.int64, types.int64, *arguments.types)
+    if body.get_call_type(typing_context, parameters, {}).return_type != types.none:
+        raise NumbaTypeError("the body of a compiled loop should return nothing")
+
+    def emit(context, builder, signature, values):
+        packed_type = context.get_value_type(signature.args[3])
+        if _PACKED + context.get_abi_sizeof(packed_type) > BUFFER_BYTES:
+            raise NumbaTypeError(f"the arguments of a compiled loop should fit {BUFFER_BYTES} bytes")
+        array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
+        start = builder.ptrtoint(array.data, WORD)
+        for offset, value in ((0, WORD(0)), (8, values[2])):
+            builder.store(value, _word_at(builder, builder.add(start, WORD(offset))))
+        place = builder.add(start, WORD(_PACKED))
+        builder.store(values[3], builder.inttoptr(place, packed_type.as_pointer()), align=8)
+
+        compiled = signature.args[0].dispatcher.overloads[parameters]
+        context.add_linking_libs([compiled.library])
+        callee = context.declare_function(builder.module, compiled.fndesc)
+        name = builder.module.get_unique_name("task")
+        task = ir.Function(builder.module, ir.FunctionType(WORD, [WORD, WORD]), name)
+        task.linkage = "internal"
+        _emit_task(context, task, callee, parameters, packed_type)
+        return builder.ptrtoint(task, WORD)
+
+    return types.int64(body, buffer, types.int64, arguments), emit
+
+
+def _emit_task(context, task, callee, parameters, packed_type):
+    start, worker = task.args
+    entry, again, work, stop = (task.append_basic_block(name) for name in ("entry", "again", "work", "stop"))
+    builder = ir.IRBuilder(entry)
+    items = builder.load(_word_at(builder, builder.add(start, WORD(8))))
+    place = builder.inttoptr(builder.add(start, WORD(_PACKED)), packed_type.as_pointer())
+    arguments = cgutils.unpack_tuple(builder, builder.load(place, align=8), len(parameters) - 2)
+    counter = _word_at(builder, start)
+    builder.branch(again)
+
+    builder.position_at_end(again)
+    item = builder.atomic_rmw("add", counter, WORD(1), "monotonic")
+    builder.cbranch(builder.icmp_signed("<", item, items), work, stop)
+
+    builder.position_at_end(work)
+    status, _ = context.call_conv.call_function(
+        builder, callee, types.none, parameters, [item, worker, *arguments]
+    )
+    failed = builder.append_basic_block("failed")
+    builder.cbranch(status.is_error, failed, again)
+    builder.position_at_end(failed)
+    builder.ret(WORD(1))
+
+    builder.position_at_end(stop)
+    builder.ret(WORD(0))
+
+
+@intrinsic
+def call_task(typing_context, task, buffer, worker):
+    """Call a task that `pack_task` made, with the address of its buffer; whether it failed."""
+
+    def emit(context, builder, signature, arguments):
+        function_type = ir.FunctionType(WORD, [WORD, WORD])
+        function = builder.inttoptr(arguments[0], function_type.as_pointer())
+        return builder.call(function, arguments[1:])
+
+    return types.int64(types.int64, types.int64, types.int64), emit

@@ -1,0 +1,50 @@
+"""Adam and AdamW in one pass over parameter, gradient and the two moments."""
+
+import math
+
+import numpy as np
+
+from minialex.kernels.blocks import items_of
+from minialex.kernels.compiled import compiled
+from minialex.kernels.registry import kernel
+
+
+def _supports(parameter, gradient, m, v, **_):
+    for name, array in (("parameter", parameter), ("m", m), ("v", v)):
+        if not array.flags.c_contiguous:
+            return f"{name} is not C-contiguous"
+    return True
+
+
+@compiled.parallel
+def _step(
+    item, worker, size, parameter, gradient, first, second,
+    rate, beta1, share1, beta2, share2, deviation_scale, eps, decay, kept,
+):  # fmt: skip
+    block = slice(item * size, (item + 1) * size)
+    p, g, m, v = parameter[block], gradient[block], first[block], second[block]
+    for i in range(len(p)):
+        slope = g[i] + decay * p[i]
+        m[i] = beta1 * m[i] + share1 * slope
+        v[i] = beta2 * v[i] + share2 * (slope * slope)
+        p[i] = kept * p[i] - rate * (m[i] / (math.sqrt(v[i]) * deviation_scale + eps))
+
+
+@kernel("adam.update", algo="numba", rank=20, supports=_supports)
+def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    constants = (
+        lr / (1 - beta1**step),
+        beta1,
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        1 / math.sqrt(1 - beta2**step),
+        eps,
+        0 if decoupled else weight_decay,
+        1 - lr * weight_decay if decoupled else 1,
+    )
+    _step.run(
+        *items_of(parameter.size),
+        *(np.ascontiguousarray(array).reshape(-1) for array in (parameter, gradient, m, v)),
+        *map(parameter.dtype.type, constants),
+    )

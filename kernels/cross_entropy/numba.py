@@ -1,0 +1,63 @@
+"""Cross-entropy row by row: a row stays in the cache for all its steps, and is written once.
+
+loss[n] = T log(sum(exp(x - top))) - sum(target (x - top)),    T = sum(target), top = max(x)
+"""
+
+import math
+
+import numpy as np
+
+from minialex.kernels.compiled import compiled
+from minialex.kernels.memory import empty
+from minialex.kernels.registry import kernel
+from minialex.kernels.softmax import numba as softmax
+from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out, sum_and_product
+from minialex.kernels.threads import num_threads
+
+
+def _forward_supports(x, target):
+    return softmax.supports(x, axis=1)
+
+
+def _backward_supports(g, x, target):
+    return softmax.supports(x, axis=1)
+
+
+@compiled.parallel
+def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
+    for n in range(item * chunk, min((item + 1) * chunk, len(x))):
+        top = maximum(x[n], tops[worker])
+        log_sum = math.log(exponentials(x[n], top, sums[worker, 0], powers[worker]))
+        whole, product = sum_and_product(target[n], x[n], top, sums[worker])
+        loss[n] = whole * log_sum - product
+
+
+@kernel("cross_entropy.forward", algo="numba", rank=20, supports=_forward_supports, dtypes=("float32",))
+def cross_entropy_forward(x, target):
+    x, target = np.ascontiguousarray(x), np.ascontiguousarray(target)
+    items, chunk = share_out(x)
+    loss = empty(len(x), x.dtype)
+    powers = empty((num_threads(), x.shape[1]), x.dtype)
+    _losses.run(items, chunk, x, target, loss, powers, *scratch(x))
+    return loss
+
+
+@compiled.parallel
+def _gradients(item, worker, chunk, g, x, target, gx, sums, tops):
+    for n in range(item * chunk, min((item + 1) * chunk, len(x))):
+        row, weights, result = x[n], target[n], gx[n]
+        top, upstream = maximum(row, tops[worker]), g[n]
+        of_powers = exponentials(row, top, sums[worker, 0], result)
+        whole = sum_and_product(weights, row, top, sums[worker])[0]
+        share = np.float32(whole / of_powers)
+        for i in range(len(row)):
+            result[i] = upstream * (result[i] * share - weights[i])
+
+
+@kernel("cross_entropy.backward", algo="numba", rank=20, supports=_backward_supports, dtypes=("float32",))
+def cross_entropy_backward(g, x, target):
+    g, x, target = (np.ascontiguousarray(array) for array in (g, x, target))
+    items, chunk = share_out(x)
+    gx = empty(x.shape, x.dtype)
+    _gradients.run(items, chunk, g, x, target, gx, *scratch(x))
+    return gx

@@ -1,0 +1,193 @@
+"""Max-pooling in compiled loops, plane by plane, each of which is read once and stays in the cache.
+
+The maximum of a window is taken along its columns first, in whole rows, and then across: a window of
+3 x 3 takes four comparisons instead of eight. That finds the first of equal maxima, too, if the second step
+compares the cells where the values are equal. All positions across are computed, adjacent ones in one
+instruction, and those that the stride skips are dropped.
+
+Three cells are compared in registers, which are the whole of the usual window; a cell that is not there
+is the first of the three once more, which never wins against itself.
+"""
+
+import numpy as np
+
+from minialex.kernels import memory, threads
+from minialex.kernels.compiled import compiled
+from minialex.kernels.registry import kernel
+from minialex.kernels.shapes import output_shape
+
+# Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
+_ITEM = 2**15
+# Rows are compared in multiples of so many columns. The rest of a row, one column at a time, would take
+# longer than the row: its comparisons are jumps that the processor cannot predict.
+_LANES = 8
+# The cell of a padded column: behind all others, so that it loses even where all values are -inf.
+_NOWHERE = 2**31 - 1
+
+
+@compiled
+def _greater(a, b):
+    """Whether a > b, NaN counting as the largest number."""
+    return (not (a <= b)) & (b == b)
+
+
+@compiled
+def _best_of_rows(x, plane, width, first, last, step, best, cells):
+    """The largest of the rows first, first + step, ... up to last in each column, and its cell.
+
+    X is flat, and the plane begins at element `plane`. Behind a row of the plane a comparison reads the next
+    one, up to a multiple of the lanes; what it gives there becomes padding.
+    """
+    second = first + step if first + step <= last else first
+    third = first + 2 * step if first + 2 * step <= last else first
+    length = min(-(-width // _LANES) * _LANES, x.size - plane - max(second, third) * width)
+    r, s, t = x[plane + first * width :], x[plane + second * width :], x[plane + third * width :]
+    for w in range(length):
+        a, b, c = r[w], s[w], t[w]
+        wins = _greater(b, a)
+        value, cell = b if wins else a, second * width + w if wins else first * width + w
+        wins = _greater(c, value)
+        best[w], cells[w] = c if wins else value, third * width + w if wins else cell
+    for other in range(first + 3 * step, last + 1, step):
+        r = x[plane + other * width :]
+        for w in range(width):
+            a, value, cell = r[w], best[w], cells[w]
+            wins = _greater(a, value)
+            best[w], cells[w] = a if wins else value, other * width + w if wins else cell
+    for w in range(width, length):
+        best[w], cells[w] = -np.inf, _NOWHERE
+
+
+@compiled
+def _wins(a, cell, best, winner):
+    """Whether a, at a cell, is larger than the best, or as large and before it."""
+    return _greater(a, best) | ((cell < winner) & (not _greater(best, a)))
+
+
+@compiled
+def _best_across(values, cells, taps, step, best, winners):
+    """The largest of the values at u, u + step, ..., u + (taps - 1) * step for each u, and its cell."""
+    second, third = step if taps > 1 else 0, 2 * step if taps > 2 else 0
+    r, s, t = values, values[second:], values[third:]
+    of_r, of_s, of_t = cells, cells[second:], cells[third:]
+    for u in range(best.size):
+        value, winner = r[u], of_r[u]
+        a, cell = s[u], of_s[u]
+        wins = _wins(a, cell, value, winner)
+        value, winner = a if wins else value, cell if wins else winner
+        a, cell = t[u], of_t[u]
+        wins = _wins(a, cell, value, winner)
+        best[u], winners[u] = a if wins else value, cell if wins else winner
+    for j in range(3, taps):
+        r, of_r = values[j * step :], cells[j * step :]
+        for u in range(best.size):
+            a, cell, value, winner = r[u], of_r[u], best[u], winners[u]
+            wins = _wins(a, cell, value, winner)
+            best[u], winners[u] = a if wins else value, cell if wins else winner
+
+
+@compiled.parallel
+def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size, stride, start, dilation):
+    height, width = size
+    positions, columns = y.shape[1:]
+    # Scratch planes (P, padded width): of the rows, whose padding is there already, and of the windows.
+    of_rows, at_rows = values[worker, 0], cells[worker, 0]
+    best, winners = values[worker, 1], cells[worker, 1]
+    span = (positions - 1) * of_rows.shape[1] + (columns - 1) * stride[1] + 1
+    for plane in range(item * planes, min((item + 1) * planes, len(y))):
+        for p in range(positions):
+            first = p * stride[0] - start[0]
+            last = min(first + (kernel_size[0] - 1) * dilation[0], height - 1)
+            while first < 0:
+                first += dilation[0]
+            _best_of_rows(
+                x, plane * height * width, width, first, last, dilation[0],
+                of_rows[p][start[1] :], at_rows[p][start[1] :],
+            )  # fmt: skip
+        _best_across(
+            of_rows.reshape(-1), at_rows.reshape(-1), kernel_size[1], dilation[1],
+            best.reshape(-1)[:span], winners.reshape(-1)[:span],
+        )  # fmt: skip
+        for p in range(positions):
+            value, winner = best[p], winners[p]
+            out, out_index = y[plane, p], index[plane, p]
+            for q in range(columns):
+                out[q], out_index[q] = value[q * stride[1]], winner[q * stride[1]]
+
+
+@compiled.parallel
+def _scatter(item, worker, g, index, gx, planes):
+    for plane in range(item * planes, min((item + 1) * planes, len(gx))):
+        upstream, winner, result = g[plane], index[plane], gx[plane]
+        result[:] = 0
+        for i in range(upstream.size):
+            result[winner[i]] += upstream[i]
+
+
+@compiled.parallel
+def _gather(item, worker, x, index, y, planes):
+    for plane in range(item * planes, min((item + 1) * planes, len(y))):
+        image, winner, result = x[plane], index[plane], y[plane]
+        for i in range(result.size):
+            result[i] = image[winner[i]]
+
+
+def _flat_planes(array):
+    """The array (N, C, H, W) as (N * C, H * W), contiguous."""
+    n, channels, height, width = array.shape
+    return np.ascontiguousarray(array).reshape(n * channels, height * width)
+
+
+def _planes_per_item(size):
+    return max(1, _ITEM // max(1, size[0] * size[1]))
+
+
+def _padded_planes(x_shape, y_shape, kernel_size, stride, padding, dilation):
+    """The shape of the scratch planes: (threads, 2, P, padded width)."""
+    left, width = padding[1][0], x_shape[3]
+    read = (y_shape[3] - 1) * stride[1] + (kernel_size[1] - 1) * dilation[1] + 1
+    written = left + -(-width // _LANES) * _LANES
+    return threads.num_threads(), 2, y_shape[2], max(read, written)
+
+
+def _scratch_bytes(x, *, ceil_mode, **window):
+    y_shape = output_shape("max_pool2d", x.shape, ceil_mode=ceil_mode, **window)
+    shape = _padded_planes(x.shape, y_shape, **window)
+    return int(np.prod(shape)) * (x.itemsize + np.dtype(np.int32).itemsize)
+
+
+@kernel("max_pool2d.forward", algo="numba", rank=20, workspace=_scratch_bytes)
+def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
+    n, channels, height, width = x.shape
+    y_shape = output_shape(
+        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
+        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
+    )  # fmt: skip
+    y, index = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
+    scratch = _padded_planes(x.shape, y_shape, kernel_size, stride, padding, dilation)
+    values, cells = memory.empty(scratch, x.dtype), memory.empty(scratch, np.int32)
+    values.fill(-np.inf)
+    cells.fill(_NOWHERE)
+    planes = _planes_per_item((height, width))
+    _forward.run(
+        -(-n * channels // planes), np.ascontiguousarray(x).reshape(-1),
+        y.reshape(n * channels, *y_shape[2:]), index.reshape(n * channels, *y_shape[2:]), values, cells,
+        planes, (height, width), kernel_size, stride, (padding[0][0], padding[1][0]), dilation,
+    )  # fmt: skip
+    return y, index
+
+
+@kernel("max_pool2d.scatter", algo="numba", rank=20)
+def max_pool2d_scatter(g, index, *, input_size):
+    gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
+    planes, flat_gx = _planes_per_item(input_size), _flat_planes(gx)
+    _scatter.run(-(-len(flat_gx) // planes), _flat_planes(g), _flat_planes(index), flat_gx, planes)
+    return gx
+
+
+@kernel("max_pool2d.gather", algo="numba", rank=20)
+def max_pool2d_gather(x, index):
+    y = memory.empty(index.shape, x.dtype)
+    planes, flat_y = _planes_per_item(x.shape[2:]), _flat_planes(y)
+    _gather.run(-(-len(flat_y) // planes), _flat_planes(x), _flat_planes(index), flat_y, planes)
+    return y

@@ -1,0 +1,68 @@
+"""What softmax, log_softmax and cross-entropy do with a row, as compiled functions.
+
+A row's sums and its maximum are taken in lanes, as `minialex.kernels.features` has them: ``sums`` and
+``tops`` hold a number for each, of float64 and of the row's dtype.
+"""
+
+import numpy as np
+
+from minialex.kernels.blocks import items_of
+from minialex.kernels.compiled import compiled
+from minialex.kernels.features import LANES, total
+from minialex.kernels.memory import empty
+from minialex.kernels.softmax.exponential import exp_float32
+from minialex.kernels.threads import num_threads
+
+_EXP_COST = 4  # of an element with its exponential, beside one of an update
+
+
+def share_out(rows: np.ndarray) -> tuple[int, int]:
+    """(items, rows of an item) for rows (N, C)."""
+    return items_of(len(rows), rows.shape[1] * _EXP_COST)
+
+
+def scratch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Memory for ``sums``, two of them, and ``tops``, of each thread."""
+    lanes = min(rows.shape[1], LANES)
+    return empty((num_threads(), 2, lanes), np.float64), empty((num_threads(), lanes), rows.dtype)
+
+
+@compiled
+def maximum(row, tops):
+    """The largest number of a row; a NaN may be passed over, as its exponential is NaN in any case."""
+    tops[:] = row[0]
+    for start in range(0, len(row), LANES):
+        piece = row[start : start + LANES]
+        for lane in range(len(piece)):
+            tops[lane] = piece[lane] if piece[lane] > tops[lane] else tops[lane]
+    top = tops[0]
+    for lane in tops:
+        top = lane if lane > top else top
+    return top
+
+
+@compiled
+def exponentials(row, top, sums, result):
+    """Write exp(row - top) to the result, and return its sum."""
+    for i in range(len(row)):
+        result[i] = exp_float32(row[i] - top)
+    sums[:] = 0
+    for start in range(0, len(row), LANES):
+        powers = result[start : start + LANES]
+        for lane in range(len(powers)):
+            sums[lane] += powers[lane]
+    return total(sums)
+
+
+@compiled
+def sum_and_product(a, b, offset, sums):
+    """Return sum(a) and sum(a (b - offset))."""
+    of_a, of_product = sums[0], sums[1]
+    sums[:] = 0
+    for start in range(0, len(a), LANES):
+        a_piece, b_piece = a[start : start + LANES], b[start : start + LANES]
+        for lane in range(len(a_piece)):
+            factor = np.float64(a_piece[lane])
+            of_a[lane] += factor
+            of_product[lane] += factor * (b_piece[lane] - offset)
+    return total(of_a), total(of_product)

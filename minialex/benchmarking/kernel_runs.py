@@ -1,0 +1,226 @@
+"""Every kernel of an operation: validated against its definition, then timed beside the others.
+
+The same arrays are used again at every call: what fits into a cache is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.benchmarking.agreement import Error, error_of
+from minialex.benchmarking.limits import Limits
+from minialex.benchmarking.timing import Timing, interleave
+from minialex.benchmarking.workloads import Workload
+from minialex.errors import KernelError
+from minialex.kernels import Kernel, find_kernel, list_kernels
+from minialex.kernels.registry import REFERENCE
+
+TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
+"""Beyond these a kernel is wrong and is not timed. They leave room for sums of a million terms in any order;
+what each kernel reaches is in its row."""
+
+_REFERENCE_STEPS = 200_000
+"""Up to so many products or elements the reference, a Python loop, judges: some seconds."""
+
+_JUDGES = ("im2col", "blas", "numpy")
+"""Beyond it one of these does, in float64, which the tests hold to the reference on small shapes."""
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """What became of one kernel on one workload.
+
+    Attributes
+    ----------
+    workload : Workload
+    algorithm : str
+    status : str
+        ``"timed"``, ``"wrong"``, ``"failed"`` (it raised) or ``"refused"`` (it does not support the call).
+    reason : str
+        Why it was not timed.
+    judge : str
+        The algorithm that it was compared with, in float64.
+    error : Error or None
+    workspace : int or None
+        The bytes beyond its results, where it tells.
+    moved : int
+        The bytes of its arguments and results: what any kernel must move at least once.
+    timing : Timing or None
+    """
+
+    workload: Workload
+    algorithm: str
+    status: str
+    reason: str = ""
+    judge: str = ""
+    error: Error | None = None
+    workspace: int | None = None
+    moved: int = 0
+    timing: Timing | None = None
+
+    def to_dict(self, limits: Limits, dtype: str) -> dict:
+        """Everything, and the rates that follow, in types that JSON has."""
+        answer = {
+            "operation": self.workload.operation,
+            "workload": self.workload.name,
+            "shapes": [None if shape is None else list(shape) for shape in self.workload.shapes],
+            "parameters": {key: repr(value) for key, value in self.workload.parameters.items()},
+            "algorithm": self.algorithm,
+            "status": self.status,
+            "reason": self.reason,
+            "judge": self.judge,
+            "error": self.error and self.error.to_dict(),
+            "workspace_bytes": self.workspace,
+            "operations": self.workload.operations,
+            "moved_bytes": self.moved,
+            "timing": self.timing and self.timing.to_dict(),
+        }
+        if self.timing is not None:
+            seconds = self.timing.median
+            answer["gflops"] = self.workload.operations / seconds / 1e9
+            answer["gb_per_s"] = self.moved / seconds / 1e9
+            answer["share_of_limit"] = limits.seconds(self.workload.operations, self.moved, dtype) / seconds
+        return answer
+
+
+def choose_kernels(operation: str, algorithms: Sequence[str], with_reference: bool) -> list[Kernel]:
+    """The kernels of one direction to run: all, or those with the names given.
+
+    Raises
+    ------
+    KernelError
+        If no kernel of the operation, in any direction, has one of the names.
+    """
+    known = {entry.algorithm for entry in list_kernels(operation.split(".")[0], "cpu")}
+    for name in algorithms:
+        if name not in known:
+            raise KernelError(
+                f"{operation.split('.')[0]} has no algorithm {name!r}; there are: {', '.join(sorted(known))}"
+            )
+    return [
+        entry
+        for entry in list_kernels(operation, "cpu")
+        if (entry.algorithm in algorithms if algorithms else with_reference or entry.algorithm != REFERENCE)
+    ]
+
+
+def run_workload(
+    workload: Workload, kernels: Sequence[Kernel], dtype: str, rounds: int, **timing_options
+) -> list[KernelResult]:
+    """Validate some kernels on one workload and time those that are right, in turns.
+
+    Parameters
+    ----------
+    workload : Workload
+    kernels : sequence of Kernel
+    dtype : "float32" or "float64"
+    rounds : int
+    timing_options
+        See `timing.interleave`.
+    """
+    arrays = workload.draw(np.dtype(dtype))
+    judge, expected = _truth(workload, arrays)
+    moved = sum(a.nbytes for a in (*arrays, *_in_dtype(expected, dtype)) if a is not None)
+    results: dict[str, KernelResult] = {}
+    ready: dict[str, Callable[[], object]] = {}
+    for entry in kernels:
+        status, reason, error = _validated(entry, workload, arrays, expected, dtype)
+        workspace = None
+        if status == "timed":
+            if entry.workspace is not None:
+                workspace = int(entry.workspace(*arrays, **workload.parameters))
+            ready[entry.algorithm] = _call(entry, workload, arrays)
+        results[entry.algorithm] = KernelResult(
+            workload, entry.algorithm, status, reason, judge, error, workspace, moved
+        )
+    del expected
+    timing_options = {"shortest": 0.02} | timing_options
+    for name, timing in interleave(ready, rounds, **timing_options).items():
+        before = results[name]
+        results[name] = KernelResult(
+            workload, name, "timed", "", before.judge, before.error, before.workspace, moved, timing
+        )
+    return list(results.values())
+
+
+def _truth(workload: Workload, arrays) -> tuple[str, list[np.ndarray]]:
+    """What a kernel should give, computed in float64, and by whom."""
+    small = max(workload.elements, workload.operations // 2) <= _REFERENCE_STEPS
+    # Its loops are quadratic in the elements of a feature.
+    if workload.operation == "batch_norm.backward":
+        small = small and workload.elements <= _REFERENCE_STEPS // 100
+    known = {entry.algorithm for entry in list_kernels(workload.operation, "cpu")}
+    judge = REFERENCE if small else next((name for name in _JUDGES if name in known), REFERENCE)
+    wide = [a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in arrays]
+    return judge, _outcome(find_kernel(workload.operation, algo=judge), workload, wide)
+
+
+def _outcome(entry: Kernel, workload: Workload, arrays) -> list[np.ndarray]:
+    """The arrays that a call gives: its results and, of the inputs, those that it changes."""
+    results = entry(*arrays, **workload.parameters)
+    results = results if isinstance(results, tuple) else (results,)
+    changed = (arrays[i] for i in workload.changes)
+    return [np.asarray(each) for each in (*results, *changed) if each is not None]
+
+
+def _in_dtype(expected, dtype) -> list[np.ndarray]:
+    """The results as a kernel would give them, for their size; no memory is taken."""
+    return [
+        np.broadcast_to(np.zeros((), dtype), each.shape) if each.dtype.kind == "f" else each
+        for each in expected
+    ]
+
+
+def _validated(
+    entry: Kernel, workload: Workload, arrays, expected, dtype: str
+) -> tuple[str, str, Error | None]:
+    """The status, the reason and the error of a kernel that was called once."""
+    refusal = entry.refusal(*arrays, **workload.parameters)
+    if refusal is not None:
+        return "refused", refusal, None
+    given = [None if a is None else a.copy() for a in arrays]
+    try:
+        actual = _outcome(entry, workload, given)
+    except Exception as error:
+        # The kernel may be anyone's; its row says what it raised.
+        return "failed", f"{type(error).__name__}: {error}".splitlines()[0], None
+    for i, (array, before) in enumerate(zip(given, arrays, strict=True)):
+        if array is not None and i not in workload.changes and not np.array_equal(array, before):
+            return "wrong", f"it changes its argument {i}", None
+    return _compared(actual, expected, dtype)
+
+
+def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
+    if len(actual) != len(expected):
+        return "wrong", f"it gives {len(actual)} results instead of {len(expected)}", None
+    largest = Error(0.0, 0.0)
+    for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
+        kept = np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
+        if mine.dtype != kept or mine.shape != right.shape:
+            return "wrong", f"result {i} is {mine.dtype} {mine.shape}, not {kept} {right.shape}", None
+        if right.dtype.kind != "f":
+            if not np.array_equal(mine, right):
+                differing = int((mine != right).sum())
+                return "wrong", f"{differing:,} of {right.size:,} elements of result {i} differ", None
+            continue
+        if not np.isfinite(mine).all():
+            return "wrong", f"result {i} holds NaN or infinity", Error(np.inf, np.inf)
+        error = error_of(mine, right)
+        largest = Error(max(largest.norm, error.norm), max(largest.worst, error.worst))
+    allowed = TOLERANCE[dtype]
+    if not largest.within(allowed.norm, allowed.worst):
+        text = (
+            f"error {largest.norm:.1e} by norm, {largest.worst:.1e} worst element "
+            f"(allowed: {allowed.norm:.0e}, {allowed.worst:.0e})"
+        )
+        return "wrong", text, largest
+    return "timed", "", largest
+
+
+def _call(entry: Kernel, workload: Workload, arrays) -> Callable[[], object]:
+    """The call that is timed, on arrays of its own where it changes them."""
+    own = [a.copy() if i in workload.changes else a for i, a in enumerate(arrays)]
+    return lambda: entry(*own, **workload.parameters)

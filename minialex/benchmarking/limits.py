@@ -1,0 +1,147 @@
+"""What the machine can do at best: the roofs that a kernel's speed is measured against.
+
+The multiply-add peak is that of a loop that touches registers alone, in the fastest of three vector
+lengths (128, 256 and 512 bits; a length that the processor lacks is slow, and loses). The bandwidth is
+that of copying an array much larger than the caches; it counts the bytes read and the bytes written.
+Both are the best of several runs: a limit is what the machine can reach.
+
+A kernel that does F operations and must move B bytes takes at least max(F / peak, B / bandwidth)
+seconds: the roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual
+performance model for multicore architectures", CACM 2009. Arrays that stay in the cache may beat the
+second term, and an algorithm with fewer operations than the definition (Winograd's) the first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from minialex.benchmarking.machine import largest_cache
+from minialex.kernels import threads
+from minialex.kernels.compiled import Intrinsic, compiled
+
+_LOOPS = "minialex.benchmarking._loops"
+_ACCUMULATORS = 12
+_RUNS = 7
+
+multiply_add_4, multiply_add_8, multiply_add_16 = (
+    Intrinsic(f"multiply_add_{lanes}", _LOOPS) for lanes in (4, 8, 16)
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """GFLOP/s and GB/s, on one thread and on all those of the run.
+
+    Attributes
+    ----------
+    threads : int
+    peak_one, peak : dict from dtype name to float
+        GFLOP/s of multiply-adds, each of which counts as two operations.
+    bandwidth_one, bandwidth : float
+        GB/s of a copy.
+    """
+
+    threads: int
+    peak_one: dict[str, float]
+    peak: dict[str, float]
+    bandwidth_one: float
+    bandwidth: float
+
+    def seconds(self, operations: float, moved: float, dtype: str = "float32") -> float:
+        """The least time for so many operations and bytes moved."""
+        return max(operations / (self.peak[dtype] * 1e9), moved / (self.bandwidth * 1e9))
+
+    def to_dict(self) -> dict:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+
+def measure_limits(number_of_threads: int) -> Limits:
+    """Measure the machine's limits; about three seconds, half of it compiling."""
+    peaks, bandwidths = [], []
+    for count in (1, number_of_threads):
+        with _threads(count):
+            peak = max(map(_peak, _LOOP_OF_LANES))
+            # A vector holds half as many float64.
+            peaks.append({"float32": peak, "float64": peak / 2})
+            bandwidths.append(_bandwidth())
+    # All threads can do what one did, if the others wait: on a noisy machine that may have been more.
+    peaks[1] = {dtype: max(peaks[0][dtype], peak) for dtype, peak in peaks[1].items()}
+    return Limits(number_of_threads, *peaks, bandwidths[0], max(bandwidths))
+
+
+def fixed_computation() -> None:
+    """About a millisecond of multiply-adds on the calling thread: what `noise.NoiseMeter` times."""
+    _loop_4(0, 0, 500_000, *_OPERANDS, np.zeros(1, np.float32))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = threads.num_threads()
+    threads.set_num_threads(count)
+    try:
+        yield
+    finally:
+        threads.set_num_threads(before)
+
+
+@compiled.parallel
+def _loop_4(item, worker, steps, a, b, sink):
+    sink[item] = multiply_add_4(steps, a, b)
+
+
+@compiled.parallel
+def _loop_8(item, worker, steps, a, b, sink):
+    sink[item] = multiply_add_8(steps, a, b)
+
+
+@compiled.parallel
+def _loop_16(item, worker, steps, a, b, sink):
+    sink[item] = multiply_add_16(steps, a, b)
+
+
+_LOOP_OF_LANES = {4: _loop_4, 8: _loop_8, 16: _loop_16}
+_OPERANDS = (np.float32(0.5), np.float32(1.0))
+
+
+def _peak(lanes: int) -> float:
+    """GFLOP/s of the loop with vectors of so many lanes, on the threads that are set."""
+    loop = _LOOP_OF_LANES[lanes]
+    # Many more items than threads: one that is interrupted takes fewer.
+    items, steps = 16 * threads.num_threads(), 20_000
+    sink = np.zeros(items, np.float32)
+    loop.run(items, 10, *_OPERANDS, sink)
+    best = _fastest(lambda: loop.run(items, steps, *_OPERANDS, sink))
+    return 2 * _ACCUMULATORS * lanes * steps * items / best / 1e9
+
+
+@compiled.parallel
+def _copy_block(item, worker, source, target):
+    first = item * 65536
+    for i in range(first, min(first + 65536, len(source))):
+        target[i] = source[i]
+
+
+def _bandwidth() -> float:
+    """GB/s of a copy on the threads that are set."""
+    # Four times the cache, but no more than a machine with little memory bears.
+    length = min(max(4 * largest_cache(), 2**26), 2**28) // 4
+    source, target = np.ones(length, np.float32), np.zeros(length, np.float32)
+    blocks = -(-length // 65536)
+    _copy_block.run(blocks, source, target)
+    best = _fastest(lambda: _copy_block.run(blocks, source, target))
+    return 2 * source.nbytes / best / 1e9
+
+
+def _fastest(run) -> float:
+    times = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)

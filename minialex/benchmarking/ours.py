@@ -1,0 +1,90 @@
+"""MiniAlex as a contestant, and the truth: the same task in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+import minialex as ma
+from minialex import functional as F
+from minialex import nn
+from minialex.benchmarking.contestants import Contestant
+from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
+from minialex.kernels import threads as kernel_threads
+from minialex.models import Network
+
+
+def make(task: Task, threads: int) -> Contestant:
+    """Ours for a task."""
+    kernel_threads.set_num_threads(threads)
+    return OurTraining(task) if task.training else OurInference(task)
+
+
+class OurTraining(Contestant):
+    """A training step."""
+
+    def __init__(self, task: Task):
+        self.network = task.network()
+        self.images, self.labels = ma.Tensor(task.images()), task.labels()
+        self.optimizer = ma.optim.SGD(
+            self.network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+        )
+
+    def results(self) -> list[np.ndarray]:
+        return loss_and_gradients(self.network, self.images, self.labels)
+
+    def run(self) -> None:
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.network(self.images), self.labels).backward()
+        self.optimizer.step()
+
+
+class OurInference(Contestant):
+    """A forward pass in evaluation mode."""
+
+    def __init__(self, task: Task):
+        self.network, self.images = task.network(), ma.Tensor(task.images())
+
+    def results(self) -> list[np.ndarray]:
+        return [self.run().numpy()]
+
+    def run(self) -> ma.Tensor:
+        with ma.no_grad():
+            return self.network(self.images)
+
+
+def truth(task: Task) -> list[np.ndarray]:
+    """What `Contestant.results` should give, computed in float64."""
+    network = task.network().astype(np.float64)
+    images = ma.Tensor(task.images().astype(np.float64))
+    if task.training:
+        return loss_and_gradients(network, images, task.labels())
+    with ma.no_grad():
+        return [network(images).numpy()]
+
+
+def loss_and_gradients(network: Network, images: ma.Tensor, labels: np.ndarray) -> list[np.ndarray]:
+    """The loss and the gradient of each parameter, without dropout; the network keeps no gradient."""
+    network.zero_grad()
+    with without_dropout(network):
+        loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+    gradients = [parameter.grad.numpy() for parameter in network.parameters()]
+    network.zero_grad()
+    return [loss.numpy(), *gradients]
+
+
+@contextmanager
+def without_dropout(network: Network) -> Iterator[None]:
+    """Drop nothing for a while."""
+    layers = [layer for layer in network if isinstance(layer, nn.Dropout)]
+    kept = [layer.p for layer in layers]
+    for layer in layers:
+        layer.p = 0.0
+    try:
+        yield
+    finally:
+        for layer, p in zip(layers, kept, strict=True):
+            layer.p = p

@@ -1,0 +1,131 @@
+"""Where the time of a training step goes: per layer and direction, and per kernel.
+
+    with profiled(network) as profile:
+        step()
+    profile.layers, profile.kernels
+
+Nothing of it is in the engine. For as long as the block lasts, each layer's forward pass is timed where
+it is called; the operations that it recorded get a timed `backward`; and `minialex.kernels.run`, through
+which the engine runs every kernel, is replaced by one that takes the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minialex import kernels, nn
+from minialex.autograd import Operation
+from minialex.tensor import Tensor
+
+# The part of a step that belongs to no layer: loss, update, and adding up gradients.
+OUTSIDE = "loss and update"
+
+
+@dataclass
+class Profile:
+    """Seconds, added up over the calls that were profiled.
+
+    Attributes
+    ----------
+    layers : dict from (layer, "forward" or "backward") to seconds
+        In the order of the network; kernels that ran outside of any layer are under `OUTSIDE`.
+    kernels : dict from (layer, operation, shapes) to [calls, seconds]
+    """
+
+    layers: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    kernels: dict[tuple[str, str, str], list] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0]))
+
+    def to_dict(self, steps: int) -> dict:
+        """The seconds of one step, in types that JSON has."""
+        return {
+            "steps": steps,
+            "layers": [
+                {"layer": layer, "direction": direction, "seconds": seconds / steps}
+                for (layer, direction), seconds in self.layers.items()
+            ],
+            "kernels": [
+                {"layer": layer, "operation": operation, "shapes": shapes, "calls": calls / steps,
+                 "seconds": seconds / steps}
+                for (layer, operation, shapes), (calls, seconds) in self.kernels.items()
+            ],
+        }  # fmt: skip
+
+
+@contextmanager
+def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_counter) -> Iterator[Profile]:
+    """Profile everything that `network` computes inside the block."""
+    profile = Profile()
+    current = [OUTSIDE, ""]  # the layer and direction that is being computed
+
+    def timed(function: Callable, layer: str, direction: str) -> Callable:
+        def run(*arguments):
+            before = current[:]
+            current[:] = layer, direction
+            start = clock()
+            try:
+                return function(*arguments)
+            finally:
+                profile.layers[layer, direction] += clock() - start
+                current[:] = before
+
+        return run
+
+    def forward_of(layer: str, module: nn.Module) -> Callable:
+        forward = timed(module.forward, layer, "forward")
+
+        def run(x: Tensor) -> Tensor:
+            y = forward(x)
+            for operation in _operations_between(x, y):
+                operation.backward = timed(operation.backward, layer, "backward")
+            return y
+
+        return run
+
+    run_kernel = kernels.run
+
+    def run(operation: str, device: str, *arrays, **parameters):
+        start = clock()
+        try:
+            return run_kernel(operation, device, *arrays, **parameters)
+        finally:
+            seconds = clock() - start
+            entry = profile.kernels[current[0], operation, _shapes(arrays)]
+            entry[0] += 1
+            entry[1] += seconds
+            if current[0] == OUTSIDE:
+                profile.layers[OUTSIDE, "forward"] += seconds
+
+    for name, module in network.named_children():
+        # In the order of the network, whatever is called first.
+        profile.layers[name, "forward"] = profile.layers[name, "backward"] = 0.0
+        object.__setattr__(module, "forward", forward_of(name, module))
+    kernels.run = run
+    try:
+        yield profile
+    finally:
+        kernels.run = run_kernel
+        for module in network.children():
+            object.__delattr__(module, "forward")
+
+
+def _operations_between(x: Tensor, y: Tensor) -> Iterator[Operation]:
+    """The operations recorded on the way from x to y."""
+    pending, seen = [y.creator], {x.creator, None}
+    while pending:
+        operation = pending.pop()
+        if operation in seen:
+            continue
+        seen.add(operation)
+        yield operation
+        pending += [edge.source for edge in operation.edges if edge and isinstance(edge.source, Operation)]
+
+
+def _shapes(arrays) -> str:
+    """The shapes of a call's arrays, written for a table."""
+    return ", ".join("x".join(map(str, a.shape)) or "()" for a in arrays if isinstance(a, np.ndarray))

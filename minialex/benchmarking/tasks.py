@@ -1,0 +1,103 @@
+"""What every contestant of a run does: the same network, weights, images and labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex import random
+from minialex.errors import ModelError
+from minialex.models import Architecture, Network, get_architecture, summarise
+from minialex.nn.init import initialise
+
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training step or an inference, described.
+
+    Attributes
+    ----------
+    model : str
+        One of `minialex.models.list_models`.
+    batch : int
+    training : bool
+        A step (forward, cross-entropy, backward, momentum SGD with weight decay), or inference.
+    without_lrn : bool
+        Leave out the model's local response normalisation.
+    size : int or None
+        Another height and width of the images; the first dense layer grows or shrinks with it.
+
+    Raises
+    ------
+    ModelError
+        If the model is unknown or has no LRN to leave out, the batch is below 1, or the network does
+        not fit images of that size.
+    """
+
+    model: str
+    batch: int
+    training: bool = True
+    without_lrn: bool = False
+    size: int | None = None
+
+    def __post_init__(self):
+        if self.batch < 1:
+            raise ModelError(f"batch={self.batch} should be 1 or more")
+        if self.size is not None and self.size < 1:
+            raise ModelError(f"image size={self.size} should be 1 or more")
+        self.architecture().build()
+
+    def architecture(self) -> Architecture:
+        """The model's table, changed as asked."""
+        architecture = get_architecture(self.model)
+        if self.without_lrn:
+            layers = tuple(layer for layer in architecture.layers if layer.prefix != "norm")
+            if layers == architecture.layers:
+                raise ModelError(f"model {self.model!r} has no local response normalisation to leave out")
+            architecture = dataclasses.replace(architecture, layers=layers)
+        if self.size is not None:
+            shape = (architecture.input_shape[0], self.size, self.size)
+            architecture = dataclasses.replace(architecture, input_shape=shape)
+        return architecture
+
+    def network(self) -> Network:
+        """The network, with the same weights at every call."""
+        architecture = self.architecture()
+        network = architecture.build()
+        with random.seeded(0):
+            initialise(network, architecture.initialiser)
+        return network.train(self.training)
+
+    def images(self) -> np.ndarray:
+        """Standard normal images, float32 (N, C, H, W)."""
+        shape = (self.batch, *self.architecture().input_shape)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+    def labels(self) -> np.ndarray:
+        """Random classes, int64 (N,)."""
+        return np.random.default_rng(1).integers(0, self.architecture().num_classes, self.batch)
+
+    @property
+    def title(self) -> str:
+        size = "" if self.size is None else f", {self.size} x {self.size}"
+        return f"{self.model}{' without LRN' if self.without_lrn else ''}{size}, batch {self.batch}"
+
+    @property
+    def operations(self) -> int:
+        """The floating-point operations of the products: two each.
+
+        A training step has three passes of products (forward, and two gradients), less the gradient of
+        the images.
+        """
+        summary = summarise(self.architecture().build(), self.batch)
+        if not self.training:
+            return 2 * summary.macs
+        return 6 * summary.macs - 2 * next(layer.macs for layer in summary.layers if layer.macs)
+
+    def to_dict(self) -> dict:
+        """The description, in types that JSON has; ``Task(**task.to_dict())`` is the same again."""
+        return dataclasses.asdict(self)

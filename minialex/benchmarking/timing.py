@@ -1,0 +1,118 @@
+"""Time several contestants in turns, so that whatever disturbs the machine disturbs all of them.
+
+In every round each contestant has one turn, and every round starts with another contestant: none has
+always the same one before it, whose data is in the cache and whose threads may not sleep yet.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# What a library's threads may need to go to sleep after a call, in seconds.
+_PAUSE = 0.005
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The seconds that one call took, in each round.
+
+    Attributes
+    ----------
+    samples : tuple of float
+        One a round, in their order.
+    calls : int
+        The calls of which each sample is the mean.
+    """
+
+    samples: tuple[float, ...]
+    calls: int = 1
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.samples)
+
+    @property
+    def deviation(self) -> float:
+        """The median absolute deviation from the median."""
+        return statistics.median(abs(sample - self.median) for sample in self.samples)
+
+    @property
+    def fastest(self) -> float:
+        return min(self.samples)
+
+    @property
+    def slowest(self) -> float:
+        return max(self.samples)
+
+    def to_dict(self) -> dict:
+        """Everything, in types that JSON has."""
+        return {
+            "median": self.median,
+            "deviation": self.deviation,
+            "fastest": self.fastest,
+            "slowest": self.slowest,
+            "calls": self.calls,
+            "samples": list(self.samples),
+        }
+
+
+def rotated(names: list[str], turn: int) -> list[str]:
+    """The same names in the same cyclic order, starting `turn` places later."""
+    turn %= max(1, len(names))
+    return names[turn:] + names[:turn]
+
+
+def interleave(
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    warmup: int = 2,
+    shortest: float = 0.05,
+    between: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], object] = time.sleep,
+) -> dict[str, Timing]:
+    """Warm each contestant up, then time all of them in turns.
+
+    Parameters
+    ----------
+    contestants : mapping from name to function
+    rounds : int
+        How many samples each gets.
+    warmup : int
+        Calls of each, at least 1, that are not counted.
+    shortest : float
+        Seconds. A faster contestant is called several times for a sample, which is then their mean.
+    between : callable
+        Called before each round, outside the time that is taken.
+    clock, sleep : callable
+        What tells the time, and what waits.
+
+    Returns
+    -------
+    dict from name to Timing
+        In the order of `contestants`.
+    """
+    calls = {}
+    for name, run in contestants.items():
+        fastest = math.inf
+        for _ in range(warmup):
+            start = clock()
+            run()
+            fastest = min(fastest, clock() - start)
+        calls[name] = max(1, math.ceil(shortest / max(fastest, 1e-9)))
+    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds):
+        between()
+        for name in rotated(list(contestants), turn):
+            run = contestants[name]
+            sleep(_PAUSE)
+            start = clock()
+            for _ in range(calls[name]):
+                run()
+            samples[name].append((clock() - start) / calls[name])
+    return {name: Timing(tuple(samples[name]), calls[name]) for name in contestants}

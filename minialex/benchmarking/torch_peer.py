@@ -1,0 +1,134 @@
+"""PyTorch as a contestant: the same network with the same weights, in four modes.
+
+Eager or compiled by torch.compile, each in the memory layout (N, C, H, W) or channels_last; its SGD is the
+fused one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from minialex import nn
+from minialex.benchmarking.contestants import Absent, Contestant
+from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
+from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
+from minialex.models import Network
+
+
+class _TorchContestant(Contestant):
+    def __init__(self, task: Task, threads: int, *, channels_last: bool = False, compiled: bool = False):
+        torch.set_num_threads(threads)
+        network = torch_network(task.network()).train(task.training)
+        self.images = torch.from_numpy(task.images())
+        if channels_last:
+            network = network.to(memory_format=torch.channels_last)
+            self.images = self.images.contiguous(memory_format=torch.channels_last)
+        self.network = network
+        self.forward = torch.compile(network) if compiled else network
+
+
+class TorchTraining(_TorchContestant):
+    """A training step."""
+
+    def __init__(self, task: Task, threads: int, **mode):
+        super().__init__(task, threads, **mode)
+        self.labels = torch.from_numpy(task.labels())
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True,
+        )  # fmt: skip
+
+    def results(self) -> list[np.ndarray]:
+        layers = [layer for layer in self.network if isinstance(layer, torch.nn.Dropout)]
+        kept = [layer.p for layer in layers]
+        for layer in layers:
+            layer.p = 0.0
+        loss = F.cross_entropy(self.forward(self.images), self.labels)
+        loss.backward()
+        gradients = [parameter.grad.contiguous().numpy() for parameter in self.network.parameters()]
+        self.optimizer.zero_grad()
+        for layer, p in zip(layers, kept, strict=True):
+            layer.p = p
+        return [loss.detach().numpy(), *gradients]
+
+    def run(self) -> None:
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.forward(self.images), self.labels).backward()
+        self.optimizer.step()
+
+
+class TorchInference(_TorchContestant):
+    """A forward pass in evaluation mode."""
+
+    def results(self) -> list[np.ndarray]:
+        return [self.run().numpy()]
+
+    def run(self) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.forward(self.images)
+
+
+def torch_network(network: Network) -> torch.nn.Sequential:
+    """Build a PyTorch network layer by layer, and copy the weights and running statistics.
+
+    Raises
+    ------
+    Absent
+        If PyTorch has no such layer.
+    """
+    peer = torch.nn.Sequential(*(part for layer in placed_layers(network) for part in _torch_layers(layer)))
+    theirs = [*peer.parameters(), *(b for b in peer.buffers() if b.is_floating_point())]
+    ours = [*(parameter.numpy() for parameter in network.parameters()), *network.buffers()]
+    with torch.no_grad():
+        for tensor, values in zip(theirs, ours, strict=True):
+            tensor.copy_(torch.from_numpy(values))
+    return peer.to(theirs[0].dtype if network[0].weight.dtype == np.float32 else torch.float64)
+
+
+def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
+    layer = placed.module
+    match layer:
+        case nn.Conv2d():
+            window = window_of(placed)
+            before, padding = _padding(window.padding, 0.0)
+            return [
+                *before,
+                torch.nn.Conv2d(
+                    layer.in_channels, layer.out_channels, window.kernel_size, window.stride, padding,
+                    window.dilation, layer.groups, layer.bias is not None,
+                ),
+            ]  # fmt: skip
+        case nn.Linear():
+            return [torch.nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)]
+        case nn.MaxPool2d(ceil_mode=False):
+            window = window_of(placed)
+            before, padding = _padding(window.padding, -np.inf)
+            pool = torch.nn.MaxPool2d(window.kernel_size, window.stride, padding, window.dilation)
+            return [*before, pool]
+        case nn.AvgPool2d(ceil_mode=False, count_include_pad=True):
+            window = window_of(placed)
+            before, padding = _padding(window.padding, 0.0)
+            return [*before, torch.nn.AvgPool2d(window.kernel_size, window.stride, padding)]
+        case nn.LocalResponseNorm():
+            # PyTorch divides alpha by the size.
+            scale = layer.size if layer.alpha_mode == "sum" else 1
+            return [torch.nn.LocalResponseNorm(layer.size, layer.alpha * scale, layer.beta, layer.k)]
+        case nn.BatchNorm2d(axis=1):
+            return [torch.nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum)]
+        case nn.ReLU():
+            return [torch.nn.ReLU()]
+        case nn.Dropout():
+            return [torch.nn.Dropout(layer.p)]
+        case nn.Flatten():
+            return [torch.nn.Flatten()]
+    raise Absent(f"PyTorch has no layer like {placed.name}, {layer}")
+
+
+def _padding(padding, value: float) -> tuple[list[torch.nn.Module], tuple[int, int]]:
+    """What a layer pads by itself; where the sides differ, which PyTorch's do not, a layer before it."""
+    (top, bottom), (left, right) = padding
+    if top == bottom and left == right:
+        return [], (top, left)
+    return [torch.nn.ConstantPad2d((left, right, top, bottom), value)], (0, 0)

@@ -1,0 +1,340 @@
+"""What kernels are timed on: the calls that a network makes, read from its layers, and awkward ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minialex import nn
+from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
+from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
+from minialex.errors import KernelError
+from minialex.kernels import list_kernels, output_shape
+from minialex.kernels.elementwise.shape import BINARY, UNARY
+from minialex.models import get_architecture
+
+Shape = tuple[int, ...]
+
+
+# How the arrays of a call are filled, given a generator, a shape and a dtype.
+
+
+def normal(generator: np.random.Generator, shape: Shape, dtype) -> np.ndarray:
+    """Standard normal values."""
+    return generator.standard_normal(shape, np.float32).astype(dtype, copy=False)
+
+
+def positive(generator: np.random.Generator, shape: Shape, dtype) -> np.ndarray:
+    """Values from 0.5 to 1.5."""
+    return (generator.random(shape, np.float32) + np.float32(0.5)).astype(dtype, copy=False)
+
+
+def probabilities(generator: np.random.Generator, shape: Shape, dtype) -> np.ndarray:
+    """Rows (..., C) that add up to 1."""
+    values = positive(generator, shape, np.float64)
+    return (values / values.sum(axis=-1, keepdims=True)).astype(dtype)
+
+
+def log_probabilities(generator: np.random.Generator, shape: Shape, dtype) -> np.ndarray:
+    """The logarithms of such rows."""
+    return np.log(probabilities(generator, shape, np.float64)).astype(dtype)
+
+
+def winners_in(size: tuple[int, int]) -> Callable:
+    """Places in a plane (H, W), int32."""
+
+    def fill(generator, shape, dtype):
+        return generator.integers(0, size[0] * size[1], shape, np.int32)
+
+    return fill
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call of an operation's kernels.
+
+    Attributes
+    ----------
+    operation : str
+        Such as ``"conv2d.forward"``.
+    name : str
+        Such as ``"alexnet conv1"``.
+    arrays : tuple of (shape, fill) or None
+        The positional arguments.
+    parameters : dict
+        The keyword arguments.
+    operations : int
+        The floating-point operations of the definition's products, two each; 0 where there are none.
+    changes : tuple of int
+        The positions of the arrays that kernels of this operation change in place.
+    """
+
+    operation: str
+    name: str
+    arrays: tuple[tuple[Shape, Callable] | None, ...]
+    parameters: dict = field(default_factory=dict)
+    operations: int = 0
+    changes: tuple[int, ...] = ()
+
+    def draw(self, dtype) -> tuple[np.ndarray | None, ...]:
+        """The arrays, the same at every call."""
+        generator = np.random.default_rng(0)
+        return tuple(None if a is None else a[1](generator, a[0], dtype) for a in self.arrays)
+
+    @property
+    def shapes(self) -> tuple[Shape | None, ...]:
+        return tuple(None if a is None else a[0] for a in self.arrays)
+
+    @property
+    def elements(self) -> int:
+        """The elements of the arguments."""
+        return sum(math.prod(shape) for shape in self.shapes if shape is not None)
+
+
+def workloads(operation: str | None, shapes: str, batch: int) -> list[Workload]:
+    """The calls of one operation (``"conv2d"``), of one direction of it, or of all.
+
+    Parameters
+    ----------
+    operation : str or None
+    shapes : str
+        The name of a model for its calls in a training step, ``"awkward"``, or ``"all"`` for those of
+        `alexnet` and the awkward ones.
+    batch : int
+        The images of a model's step.
+
+    Raises
+    ------
+    KernelError
+        If the operation has no kernels or no calls, or the batch is below 1.
+    ModelError
+        If `shapes` is none of these.
+    """
+    if batch < 1:
+        raise KernelError(f"batch={batch} should be 1 or more")
+    if operation is not None and not list_kernels(operation):
+        known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
+        raise KernelError(f"operation {operation!r} is unknown; there are: {', '.join(known)}")
+    found: list[Workload] = []
+    if shapes != "awkward":
+        found += model_workloads("alexnet" if shapes == "all" else shapes, batch)
+    if shapes in ("awkward", "all"):
+        found += awkward_workloads()
+    chosen = [each for each in found if operation in (None, each.operation, each.operation.split(".")[0])]
+    if not chosen:
+        raise KernelError(
+            f"{operation} is not called with --shapes {shapes}; try --shapes all or another model, "
+            f"such as alexnet_mnist28_bn"
+        )
+    return chosen
+
+
+def model_workloads(model: str, batch: int) -> list[Workload]:
+    """The calls of a training step of a model. Layers that make the same call share one workload."""
+    network = get_architecture(model).build()
+    found: dict[tuple, Workload] = {}
+
+    def add(workload: Workload, layer: str) -> None:
+        key = (workload.operation, workload.shapes, repr(workload.parameters))
+        before = found.get(key)
+        name = f"{model} {layer}" if before is None else f"{before.name}, {layer}"
+        found[key] = replace(workload, name=name)
+
+    layers = list(placed_layers(network, batch))
+    for layer in layers:
+        for workload in _of_layer(layer):
+            # Nobody asks for the gradient of the images.
+            if layer is not layers[0] or workload.operation != "conv2d.input_grad":
+                add(workload, layer.name)
+    for workload in _loss(layers[-1].y):
+        add(workload, "loss")
+    for layer, (name, _) in zip(layers, network.named_children(), strict=True):
+        for parameter in layer.module.parameters():
+            # The rest of them together take less time than one large one.
+            if parameter.ndim > 1:
+                for workload in _updates(parameter.shape):
+                    add(workload, name)
+    for size in (512, 2048):
+        add(_matmul("", size, size, size), f"beside: {size} x {size}")
+    return list(found.values())
+
+
+def _of_layer(placed: PlacedLayer) -> Iterator[Workload]:
+    """The kernels that a layer runs, forward and backward; their names are left empty."""
+    layer, x, y = placed.module, placed.x, placed.y
+    match layer:
+        case nn.Conv2d():
+            window = window_of(placed)
+            yield from _convolution(
+                "", x, layer.weight.shape, window.stride, window.padding, window.dilation, layer.groups
+            )
+            yield Workload("sum.forward", "", ((y, normal),), {"axis": (0, 2, 3), "keepdims": False})
+        case nn.Linear():
+            yield from _dense("", x[0], layer.in_features, layer.out_features)
+        case nn.MaxPool2d():
+            window = window_of(placed)
+            yield from _max_pool(
+                "", x, window.kernel_size, window.stride, window.padding, window.dilation, layer.ceil_mode
+            )
+        case nn.AvgPool2d():
+            window = window_of(placed)
+            yield from _avg_pool(
+                "", x, window.kernel_size, window.stride, window.padding, layer.ceil_mode,
+                layer.count_include_pad,
+            )  # fmt: skip
+        case nn.LocalResponseNorm():
+            alpha = layer.alpha if layer.alpha_mode == "sum" else layer.alpha / layer.size
+            yield from _response_norm("", x, layer.size, alpha, layer.beta, layer.k)
+        case nn.BatchNorm2d():
+            yield from _batch_norm("", x, layer.axis, layer.eps)
+        case nn.ReLU():
+            yield from _relu("", x)
+        case nn.Dropout():
+            yield _dropout("", x, layer.p)
+
+
+def awkward_workloads() -> list[Workload]:
+    """Prime lengths, a batch of one, many small groups, dilation, unequal padding, tiny arrays."""
+    same = ((1, 1), (1, 1))
+    square, none = (1, 1), ((0, 0), (0, 0))
+    return [
+        *_convolution("tiny", (2, 3, 7, 6), (4, 3, 3, 2), square, ((1, 0), (0, 1)), square, 1),
+        *_convolution("batch 1", (1, 256, 13, 13), (384, 256, 3, 3), square, same, square, 1),
+        *_convolution("prime lengths", (3, 17, 37, 41), (23, 17, 3, 5), square, ((1, 2), (0, 3)), square, 1),
+        *_convolution("depthwise", (8, 64, 29, 31), (64, 1, 3, 3), square, same, square, 64),
+        *_convolution("dilated", (2, 24, 40, 33), (40, 24, 3, 3), square, same, (2, 3), 1),
+        *_convolution("stride above kernel", (4, 19, 61, 53), (12, 19, 2, 2), (3, 3), none, square, 1),
+        *_convolution("1x1", (4, 96, 27, 27), (64, 96, 1, 1), square, none, square, 1),
+        *_max_pool("prime lengths", (3, 17, 37, 41), (3, 2), (2, 3), ((1, 0), (0, 1)), square, True),
+        *_max_pool("dilated", (2, 24, 40, 33), (3, 3), (1, 1), same, (2, 3), False),
+        *_avg_pool("prime lengths", (3, 17, 37, 41), (3, 2), (2, 3), ((1, 0), (0, 1)), True, False),
+        *_response_norm("prime lengths, alpha 1", (3, 17, 37, 41), 5, 1.0, 0.75, 1.0),
+        *_response_norm("window beyond the channels", (8, 3, 61, 53), 9, 0.5, 0.6, 2.0),
+        *_batch_norm("prime lengths", (3, 17, 37, 41), 1, 1e-5),
+        *_batch_norm("rows", (5, 6, 31, 29), 2, 1e-5),
+        *_dense("prime lengths", 31, 1021, 509),
+        *_dense("batch 1", 1, 4096, 1000),
+        *_relu("prime length", (1_000_003,)),
+        _dropout("prime length", (1_000_003,), 0.3),
+        _matmul("prime lengths", 509, 1021, 307),
+        _matmul("one row", 1, 4096, 1000),
+        *_loss((31, 1009), "prime lengths"),
+        *_updates((1_000_003,), "prime length"),
+        *_elementwise((7, 13, 101, 3)),
+        *_reductions((7, 13, 101, 3)),
+    ]
+
+
+def _convolution(name, x, weight, stride, padding, dilation, groups) -> Iterator[Workload]:
+    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    y = output_shape("conv2d", x, weight, **window)
+    products = 2 * math.prod(y) * math.prod(weight[1:])
+    xs, ws, gs, bias = (x, normal), (weight, normal), (y, normal), (weight[:1], normal)
+    yield Workload("conv2d.forward", name, (xs, ws, bias), window, products)
+    yield Workload("conv2d.input_grad", name, (gs, ws), {"input_size": x[2:], **window}, products)
+    yield Workload("conv2d.weight_grad", name, (gs, xs), {"kernel_size": weight[2:], **window}, products)
+
+
+def _max_pool(name, x, kernel_size, stride, padding, dilation, ceil_mode) -> Iterator[Workload]:
+    window = {
+        "kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation,
+        "ceil_mode": ceil_mode,
+    }  # fmt: skip
+    y = output_shape("max_pool2d", x, **window)
+    index = (y, winners_in(x[2:]))
+    yield Workload("max_pool2d.forward", name, ((x, normal),), window)
+    yield Workload("max_pool2d.scatter", name, ((y, normal), index), {"input_size": x[2:]})
+    yield Workload("max_pool2d.gather", name, ((x, normal), index))
+
+
+def _avg_pool(name, x, kernel_size, stride, padding, ceil_mode, count_include_pad) -> Iterator[Workload]:
+    window = {
+        "kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
+        "count_include_pad": count_include_pad,
+    }  # fmt: skip
+    y = output_shape("avg_pool2d", x, **window)
+    yield Workload("avg_pool2d.forward", name, ((x, normal),), window)
+    yield Workload("avg_pool2d.input_grad", name, ((y, normal),), {"input_size": x[2:], **window})
+
+
+def _response_norm(name, x, size, alpha, beta, k) -> Iterator[Workload]:
+    parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    yield Workload("local_response_norm.forward", name, ((x, normal),), parameters)
+    yield Workload("local_response_norm.backward", name, ((x, normal), (x, normal)), parameters)
+    yield Workload("channel_window_sum.forward", name, ((x, normal),), {"size": size})
+
+
+def _batch_norm(name, x, axis, eps) -> Iterator[Workload]:
+    features, parameters = (x[axis],), {"axis": axis, "eps": eps}
+    weight, var = (features, normal), (features, positive)
+    yield Workload("batch_norm.forward", name, ((x, normal), weight, weight), parameters)
+    yield Workload("batch_norm.evaluate", name, ((x, normal), weight, weight, weight, var), parameters)
+    yield Workload("batch_norm.backward", name, ((x, normal), (x, normal), weight, weight, var), parameters)
+
+
+def _dense(name, batch, inputs, outputs) -> Iterator[Workload]:
+    products = 2 * batch * inputs * outputs
+    x, weight, g = ((batch, inputs), normal), ((outputs, inputs), normal), ((batch, outputs), normal)
+    yield Workload("linear.forward", name, (x, weight, ((outputs,), normal)), {}, products)
+    yield Workload("linear.input_grad", name, (g, weight), {}, products)
+    yield Workload("linear.weight_grad", name, (g, x), {}, products)
+
+
+def _relu(name, x) -> Iterator[Workload]:
+    yield Workload("relu.forward", name, ((x, normal),))
+    yield Workload("relu.backward", name, ((x, normal), (x, normal)))
+
+
+def _dropout(name, x, p) -> Workload:
+    return Workload("dropout.forward", name, ((x, normal),), {"p": p, "seed": 1, "offset": 2})
+
+
+def _matmul(name, rows, inner, columns) -> Workload:
+    arrays = (((rows, inner), normal), ((inner, columns), normal))
+    return Workload("matmul.forward", name, arrays, {}, 2 * rows * inner * columns)
+
+
+def _loss(logits: Shape, name: str = "") -> Iterator[Workload]:
+    x, target, per_row = (logits, normal), (logits, probabilities), (logits[:1], normal)
+    yield Workload("cross_entropy.forward", name, (x, target))
+    yield Workload("cross_entropy.backward", name, (per_row, x, target))
+    yield Workload("softmax.forward", name, (x,), {"axis": 1})
+    yield Workload("softmax.backward", name, (x, target), {"axis": 1})
+    yield Workload("log_softmax.forward", name, (x,), {"axis": 1})
+    yield Workload("log_softmax.backward", name, (x, (logits, log_probabilities)), {"axis": 1})
+
+
+def _updates(shape: Shape, name: str = "") -> Iterator[Workload]:
+    p = (shape, normal)
+    sgd = {
+        "lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "nesterov": False,
+    }  # fmt: skip
+    adam = {
+        "lr": LEARNING_RATE, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": WEIGHT_DECAY,
+        "decoupled": False, "step": 10,
+    }  # fmt: skip
+    yield Workload("sgd.update", name, (p, p, p), sgd, changes=(0, 2))
+    yield Workload("adam.update", name, (p, p, p, (shape, positive)), adam, changes=(0, 2, 3))
+
+
+def _elementwise(shape: Shape) -> Iterator[Workload]:
+    for operation in BINARY:
+        arrays = ((shape, normal), ((shape[1], 1, 1), positive))
+        yield Workload(f"{operation}.forward", "broadcast", arrays)
+    for operation in UNARY:
+        parameters = {"exponent": -0.75} if operation == "power" else {}
+        yield Workload(f"{operation}.forward", "prime lengths", ((shape, positive),), parameters)
+
+
+def _reductions(shape: Shape) -> Iterator[Workload]:
+    for operation in ("sum", "amax"):
+        parameters = {"axis": (0, 2, 3), "keepdims": False}
+        yield Workload(f"{operation}.forward", "prime lengths", ((shape, normal),), parameters)
+    rows = tuple(range(0, shape[0], 2))
+    yield Workload(
+        "index_add.forward", "every second row", (((len(rows), *shape[1:]), normal),),
+        {"index": slice(None, None, 2), "shape": shape},
+    )  # fmt: skip

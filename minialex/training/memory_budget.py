@@ -1,0 +1,83 @@
+"""Whether a training step fits the memory that is there, asked before the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minialex.errors import MiniAlexError
+from minialex.models import Network
+from minialex.models.memory import largest_batch, predict_step_memory
+
+# The optimiser of a run is Adam, with two moments for each parameter.
+_OPTIMIZER_ARRAYS = 2
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """The bytes that this process may still take: what the system has, or what its control group allows."""
+    import psutil
+
+    available = psutil.virtual_memory().available
+    for folder in _control_groups():
+        limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+        if limit is not None and used is not None:
+            # Cached files count as used, and make room when it is needed.
+            available = min(available, limit - used + _cached_files(folder))
+    return max(available, 0)
+
+
+def require_memory(network: Network, batch: int) -> int:
+    """The bytes that a training step will take, if they are there.
+
+    Raises
+    ------
+    MiniAlexError
+        If they are not; the message names the largest batch that would fit.
+    """
+    needed = predict_step_memory(network, batch, optimizer_arrays=_OPTIMIZER_ARRAYS)
+    available = available_memory()
+    if needed <= available:
+        return needed
+    fitting = largest_batch(network, available, batch, optimizer_arrays=_OPTIMIZER_ARRAYS)
+    advice = (
+        f"the largest batch that fits is {fitting}"
+        if fitting
+        else "not even a batch of one image fits; take a smaller model"
+    )
+    raise MiniAlexError(
+        f"a training step of {network.name} with batch_size={batch} takes about {gigabytes(needed)}, and "
+        f"{gigabytes(available)} are available: {advice}"
+    )
+
+
+def gigabytes(size: int) -> str:
+    """A size in bytes for people to read."""
+    return f"{size / 1e9:.2f} GB"
+
+
+def _control_groups() -> list[Path]:
+    """The folders of the process's control group and of those around it (version 2)."""
+    try:
+        (line,) = (
+            line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
+        )
+    except (OSError, ValueError):
+        return []
+    folder = _CGROUPS / line.removeprefix("0::").strip("/")
+    return [path for path in (folder, *folder.parents) if path.is_relative_to(_CGROUPS)]
+
+
+def _cached_files(folder: Path) -> int:
+    try:
+        lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return next(int(value) for name, value in lines if name == "inactive_file")
+    except (OSError, ValueError, StopIteration):
+        return 0
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None where there is no file, or no limit."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

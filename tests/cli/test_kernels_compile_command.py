@@ -1,0 +1,50 @@
+"""`minialex kernels compile`, and what `minialex train` says while it compiles."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from conftest import PROGRAM
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory):
+    """Run the program with a cache of compiled kernels that starts empty."""
+    folder = tmp_path_factory.mktemp("cache")
+
+    def run(*arguments):
+        variables = {**os.environ, "MINIALEX_CACHE_DIR": str(folder)}
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=600, env=variables
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run, folder
+
+
+@pytest.mark.slow
+def test_what_was_compiled_ahead_is_not_compiled_in_training(cached, idx_folder, tmp_path):
+    run, folder = cached
+    first = run("kernels", "compile", "--for", "alexnet_mnist28_bn", "--json")
+    figures = json.loads(first.stdout)
+    assert figures["functions"] > 10
+    assert figures["folder"].startswith(str(folder))
+    assert first.stderr == "compiling kernels for this machine; later runs find them compiled\n"
+
+    second = run("kernels", "compile", "--for", "alexnet_mnist28_bn")
+    assert second.stdout.startswith("0 functions compiled")
+    assert figures["folder"] in second.stdout
+    assert second.stderr == ""
+
+    trained = run(
+        "train", "--data", "mnist", "--data-dir", idx_folder, "--epochs", 1, "--batch-size", 20,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert "compiling" not in trained.stderr
+
+
+def test_an_unknown_model_is_refused(refuses):
+    refuses("kernels", "compile", "--for", "alexnet", "--for", "alexnut", says="alexnut")
+    refuses("kernels", "compile", "--batch", 0, says="--batch", code=2)

@@ -1,0 +1,263 @@
+"""The pool: each item once, on any number of threads, from any caller, in any process."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minialex.errors import KernelError
+from minialex.kernels import threads
+from minialex.kernels.compiled import compiled
+
+
+@pytest.fixture(autouse=True)
+def default_number():
+    """Leave the number of threads as it was."""
+    yield
+    threads.set_num_threads(None)
+
+
+@compiled.parallel
+def count_calls(item, worker, calls, workers, work):
+    """Count the calls for an item, after some work; note who did it."""
+    value = 1.0
+    for _ in range(work):
+        value = value * 1.000001 + 0.5
+    calls[item] += 1 if value > 0 else 2
+    workers[item] = worker
+
+
+@compiled.parallel
+def fail_at(item, worker, done, where):
+    if item == where:
+        raise ValueError("no such item")
+    done[item] = 1
+
+
+def counted(items, work=0):
+    calls, workers = np.zeros(items, np.int64), np.full(items, -1)
+    count_calls.run(items, calls, workers, work)
+    assert (calls == 1).all()
+    return workers
+
+
+@given(st.integers(1, 7), st.integers(0, 200), st.sampled_from([0, 100, 20_000]))
+def test_each_item_is_done_once(number, items, work):
+    threads.set_num_threads(number)
+    workers = counted(items, work)
+    assert ((workers >= 0) & (workers < number)).all()
+
+
+def test_other_threads_do_take_part():
+    threads.set_num_threads(3)
+    # Long enough for the system to wake them, however busy it is.
+    for _ in range(100):
+        if len(set(counted(64, 200_000))) > 1:
+            return
+    pytest.fail("no worker has ever taken an item")
+
+
+@compiled.parallel
+def work_for(item, worker, works, done):
+    value = 1.0
+    for _ in range(works[item]):
+        value = value * 1.000001 + 0.5
+    done[item] = value
+
+
+def test_the_caller_waits_for_the_last_item_of_another_thread():
+    # The caller takes the first item, which is short, and another thread the second, most of the times.
+    threads.set_num_threads(2)
+    works = np.array([100_000, 2_000_000])
+    for _ in range(30):
+        done = np.zeros(2)
+        work_for.run(2, works, done)
+        assert (done > 0).all()
+
+
+def test_thousands_of_launches_in_a_row_and_with_pauses():
+    threads.set_num_threads(4)
+    for i in range(5000):
+        counted(4, 50 * (i % 3))
+        if i % 500 == 0:
+            time.sleep(0.01)  # the workers fall asleep
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize("where", [0, 37, 99])
+def test_an_error_in_any_thread_reaches_the_caller(number, where):
+    threads.set_num_threads(number)
+    for _ in range(20):
+        with pytest.raises(ValueError, match="no such item"):
+            fail_at.run(100, np.zeros(100), where)
+    done = np.zeros(100)
+    fail_at.run(100, done, -1)
+    assert (done == 1).all()
+
+
+def test_callers_in_several_threads():
+    threads.set_num_threads(3)
+    failures = []
+
+    def call():
+        try:
+            for _ in range(300):
+                counted(16, 300)
+        except BaseException as error:
+            failures.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not failures
+
+
+def test_the_number_may_change_between_calls():
+    for number in (1, 4, 2, 6, 1, 3):
+        threads.set_num_threads(number)
+        assert threads.num_threads() == number
+        for _ in range(20):
+            assert counted(32, 500).max() < number
+
+
+def test_many_more_threads_than_processors():
+    threads.set_num_threads(8 * threads.available_threads() + 1)
+    for _ in range(50):
+        counted(200, 2000)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.0, True, "2"])
+def test_a_number_of_threads_is_a_positive_int(number):
+    with pytest.raises(KernelError, match="positive int"):
+        threads.set_num_threads(number)
+
+
+PROGRAM = """
+import json, os, threading
+from minialex.errors import KernelError
+from minialex.kernels import threads
+try:
+    print(json.dumps(threads.num_threads()))
+except KernelError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.mark.parametrize(("given_", "expected"), [("1", 1), (" 3 ", 3), (None, threads.available_threads())])
+def test_the_environment_sets_the_number(given_, expected):
+    assert number_in_a_process(given_) == expected
+
+
+@pytest.mark.parametrize("given_", ["", "0", "-2", "2.0", "many", "²"])
+def test_a_bad_number_in_the_environment_is_refused(given_):
+    message = number_in_a_process(given_)
+    assert f"MINIALEX_NUM_THREADS={given_!r}" in message
+    assert "positive whole number" in message
+
+
+def number_in_a_process(given_):
+    environment = {key: value for key, value in os.environ.items() if key != "MINIALEX_NUM_THREADS"}
+    if given_ is not None:
+        environment["MINIALEX_NUM_THREADS"] = given_
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def in_a_child(pipe):
+    threads.set_num_threads(3)
+    seen = {0}
+    for _ in range(100):
+        seen |= {int(worker) for worker in counted(64, 200_000)}
+        if len(seen) > 1:
+            break
+    pipe.send(seen)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_child_has_threads_of_its_own(method):
+    threads.set_num_threads(3)
+    counted(64, 20_000)  # the parent's threads are awake
+    context = multiprocessing.get_context(method)
+    here, there = context.Pipe()
+    process = context.Process(target=in_a_child, args=(there,))
+    process.start()
+    assert here.poll(120)
+    workers = here.recv()
+    assert workers <= {0, 1, 2}
+    assert len(workers) > 1
+    process.join(60)
+    assert process.exitcode == 0
+    counted(64)  # and the parent's go on
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_the_interpreter_ends_with_workers_that_wait_or_sleep(pause):
+    code = (
+        "import sys, threading, time\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from test_threads import counted, threads\n"
+        "threads.set_num_threads(4)\n"
+        "counted(64, 1000)\n"
+        "def forever():\n"
+        "    while True: counted(64, 1000)\n"
+        "threading.Thread(target=forever, daemon=True).start()\n"
+        f"time.sleep({pause})\n"
+    )
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code, os.path.dirname(__file__)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="no clock of a thread")
+def test_workers_that_have_nothing_to_do_sleep():
+    threads.set_num_threads(2)
+    counted(64, 20_000)
+    (worker, *_) = threads._pool.workers
+    clock = time.pthread_getcpuclockid(worker.ident)
+    time.sleep(0.1)
+    before = time.clock_gettime(clock)
+    time.sleep(0.5)
+    assert time.clock_gettime(clock) - before < 0.005
+    assert worker.asleep
+
+
+def test_an_interrupted_caller_leaves_no_worker_at_work():
+    # What a Ctrl-C does to a caller that naps while a worker is at its last item.
+    class Stubborn:
+        mailbox = np.array([2, 0, 0, 0])
+
+    naps = []
+
+    def nap(_):
+        naps.append(1)
+        if len(naps) == 1:
+            raise KeyboardInterrupt
+        if len(naps) == 3:
+            Stubborn.mailbox[0] = 0
+
+    sleep, time.sleep = time.sleep, nap
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads._wait_for([Stubborn])
+    finally:
+        time.sleep = sleep
+    assert len(naps) == 3
