@@ -17,8 +17,9 @@ from numba.extending import intrinsic
 from minialex.kernels.threads import BUFFER_BYTES
 
 WORD = ir.IntType(64)
-# Where in the buffer the arguments are, behind the next item and the number of them.
-_PACKED = 64
+# Where in the buffer stand the next item, which all threads write, and in lines of their own how many items
+# there are, how many are taken at a time, and the arguments.
+_ITEMS, _GRAIN, _PACKED = 128, 136, 192
 # What a processor is told that waits in a loop.
 _PAUSE = {
     **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
@@ -92,7 +93,7 @@ def yield_processor(typing_context):
 
 
 @intrinsic
-def pack_task(typing_context, body, buffer, items, arguments):
+def pack_task(typing_context, body, buffer, items, grain, arguments):
     """Make the task of a launch: a machine function that takes items until none is left.
 
     It is ``int64 task(buffer, worker)``, which calls ``body(item, worker, *arguments)`` for each item, and
@@ -104,6 +105,8 @@ def pack_task(typing_context, body, buffer, items, arguments):
     buffer : int64 array
         Filled with all that the task reads: the next item, how many there are, and the arguments.
     items : int64
+    grain : int64
+        How many items a thread takes at a time.
     arguments : tuple
 
     Returns
@@ -116,15 +119,16 @@ def pack_task(typing_context, body, buffer, items, arguments):
         raise NumbaTypeError("the body of a compiled loop should return nothing")
 
     def emit(context, builder, signature, values):
-        packed_type = context.get_value_type(signature.args[3])
+        packed_type = context.get_value_type(signature.args[4])
         if _PACKED + context.get_abi_sizeof(packed_type) > BUFFER_BYTES:
             raise NumbaTypeError(f"the arguments of a compiled loop should fit {BUFFER_BYTES} bytes")
         array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
         start = builder.ptrtoint(array.data, WORD)
-        for offset, value in ((0, WORD(0)), (8, values[2])):
+        for offset, value in ((0, WORD(0)), (_ITEMS, values[2]), (_GRAIN, values[3])):
             builder.store(value, _word_at(builder, builder.add(start, WORD(offset))))
         place = builder.add(start, WORD(_PACKED))
-        builder.store(values[3], builder.inttoptr(place, packed_type.as_pointer()), align=8)
+        packed = _without_owners(context, builder, signature.args[4], values[4])
+        builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
 
         compiled = signature.args[0].dispatcher.overloads[parameters]
         context.add_linking_libs([compiled.library])
@@ -135,33 +139,65 @@ def pack_task(typing_context, body, buffer, items, arguments):
         _emit_task(context, task, callee, parameters, packed_type)
         return builder.ptrtoint(task, WORD)
 
-    return types.int64(body, buffer, types.int64, arguments), emit
+    return types.int64(body, buffer, types.int64, types.int64, arguments), emit
+
+
+def _without_owners(context, builder, tuple_type, packed):
+    """The arguments, with arrays that say of nobody that he owns their memory.
+
+    The caller keeps them as long as a task runs. Each slice of an array would count its owner's references
+    up and down, in a word that all threads write.
+    """
+    for i, each in enumerate(tuple_type.types):
+        if isinstance(each, types.Array):
+            array = context.make_array(each)(context, builder, builder.extract_value(packed, i))
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            array.parent = ir.Constant(array.parent.type, None)
+            packed = builder.insert_value(packed, array._getvalue(), i)
+    return packed
 
 
 def _emit_task(context, task, callee, parameters, packed_type):
     start, worker = task.args
-    entry, again, work, stop = (task.append_basic_block(name) for name in ("entry", "again", "work", "stop"))
+    entry, take, work, body, stop = (
+        task.append_basic_block(name) for name in ("entry", "take", "work", "body", "stop")
+    )
     builder = ir.IRBuilder(entry)
-    items = builder.load(_word_at(builder, builder.add(start, WORD(8))))
+    items = builder.load(_word_at(builder, builder.add(start, WORD(_ITEMS))))
+    grain = builder.load(_word_at(builder, builder.add(start, WORD(_GRAIN))))
     place = builder.inttoptr(builder.add(start, WORD(_PACKED)), packed_type.as_pointer())
     arguments = cgutils.unpack_tuple(builder, builder.load(place, align=8), len(parameters) - 2)
     counter = _word_at(builder, start)
-    builder.branch(again)
+    builder.branch(take)
 
-    builder.position_at_end(again)
-    item = builder.atomic_rmw("add", counter, WORD(1), "monotonic")
-    builder.cbranch(builder.icmp_signed("<", item, items), work, stop)
+    builder.position_at_end(take)
+    first = builder.atomic_rmw("add", counter, grain, "monotonic")
+    end = builder.add(first, grain)
+    last = builder.select(builder.icmp_signed("<", end, items), end, items)
+    builder.branch(work)
 
     builder.position_at_end(work)
+    item = builder.phi(WORD)
+    item.add_incoming(first, take)
+    builder.cbranch(builder.icmp_signed("<", item, last), body, stop)
+
+    builder.position_at_end(body)
     status, _ = context.call_conv.call_function(
         builder, callee, types.none, parameters, [item, worker, *arguments]
     )
-    failed = builder.append_basic_block("failed")
-    builder.cbranch(status.is_error, failed, again)
+    failed, done = builder.append_basic_block("failed"), builder.append_basic_block("done")
+    builder.cbranch(status.is_error, failed, done)
+    builder.position_at_end(done)
+    item.add_incoming(builder.add(item, WORD(1)), done)
+    builder.branch(work)
     builder.position_at_end(failed)
     builder.ret(WORD(1))
 
+    # All of a grain are done, or none was left.
     builder.position_at_end(stop)
+    ended = builder.append_basic_block("ended")
+    builder.cbranch(builder.icmp_signed("<", last, items), take, ended)
+    builder.position_at_end(ended)
     builder.ret(WORD(0))
 
 

@@ -117,7 +117,8 @@ def _launch(mailboxes, buffer, patience, items, *arguments):
 
     Returns whether this thread's part failed.
     """
-    task, start = pack_task(body, buffer, items, arguments), address(buffer)
+    grain = max(1, items // (64 * (mailboxes.size + 1)))
+    task, start = pack_task(body, buffer, items, grain, arguments), address(buffer)
     for mailbox in mailboxes:
         store_release(mailbox + 8, task)
         store_release(mailbox + 16, start)

@@ -1,8 +1,8 @@
 """The threads that share the work of one kernel call.
 
 A pool of threads runs compiled loops, which hold no lock of Python's while they compute. The caller is
-one of the threads. Items are taken one after another from a common counter, so that a thread that the
-system has slowed down takes fewer.
+one of the threads. Items are taken from a common counter, a few at a time where there are many, so that a
+thread that the system has slowed down takes fewer.
 
 How many: `set_num_threads`, or the environment variable ``MINIALEX_NUM_THREADS`` before the start, or
 else as many as the process may use. Results are the same bits for any number. The pool is the only

@@ -14,12 +14,24 @@ from minialex.cli.options import as_json, print_json
 @click.option("--op", "operation", show_default="all", help="One operation, such as conv2d.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
 @click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
+@click.option("--for", "model", help="Say which kernel each layer of a model runs.")
+@click.option("--batch", default=32, show_default=True, help="Images at once, for --for.")
 @as_json
 @click.pass_context
 def command(
-    context: click.Context, operation: str | None, device: str | None, plugin: Path | None, as_json: bool
+    context: click.Context,
+    operation: str | None,
+    device: str | None,
+    plugin: Path | None,
+    model: str | None,
+    batch: int,
+    as_json: bool,
 ) -> None:
-    """List the kernels by operation, device and algorithm, the engine's default choice marked with *."""
+    """List the kernels by operation, device and algorithm, the engine's default choice marked with *.
+
+    With --for MODEL: which kernel each layer runs in a training step, with its workspace and the time that
+    is predicted of it.
+    """
     if context.invoked_subcommand is not None:
         return
     from minialex.errors import KernelError
@@ -27,6 +39,9 @@ def command(
 
     if plugin is not None:
         load_plugin(plugin)
+    if model is not None:
+        _print_choices(model, batch, operation, as_json)
+        return
     entries = list_kernels(operation, device)
     if not entries:
         known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
@@ -54,6 +69,24 @@ def command(
     for entry in entries:
         mark = "*" if is_default(entry) else " "
         click.echo(f"{mark} {entry.operation:28} {entry.device:10} {entry.algorithm}")
+
+
+def _print_choices(model: str, batch: int, operation: str | None, as_json: bool) -> None:
+    from minialex.benchmarking.choices import choices
+    from minialex.kernels import is_tuning, num_threads
+
+    found = choices(model, batch, operation)
+    if as_json:
+        print_json([vars(each) for each in found])
+        return
+    click.echo(f"{model}, batch {batch}, {num_threads()} threads; predicted on nominal rates")
+    click.echo(f"{'layer':24} {'operation':28} {'algorithm':14} {'workspace MiB':>13} {'predicted ms':>12}")
+    for each in found:
+        workspace = "" if each.workspace is None else f"{each.workspace / 2**20:.1f}"
+        predicted = "" if each.predicted_ms is None else f"{each.predicted_ms:.2f}"
+        click.echo(f"{each.layer:24} {each.operation:28} {each.algorithm:14} {workspace:>13} {predicted:>12}")
+    rule = "the fastest when measured" if is_tuning() else "the least predicted time"
+    click.echo(f"the rule: the highest rank that supports the call; of equals, {rule}")
 
 
 @command.command("compile", short_help="Compile ahead what a model needs.")
