@@ -4,7 +4,7 @@ Three ways, by which operand is large and how often its numbers are used:
 
 `multiply`          b is packed into panels first; an item is a block of rows of a. For an a that is large,
                     or for a b that is small.
-`multiply_packing`  b is packed in pieces by the item that uses them, so that a large b is read once, and
+`multiply_packing`  b is copied in pieces by the item that uses them, so that a large b is read once, and
                     no second copy of it is made. An item is a range of columns.
 `multiply_vectors`  no packing: each row of a is multiplied with one column at a time. For up to four
                     columns, where reading a is what takes the time.
@@ -40,10 +40,10 @@ _DEPTH = 1024
 # A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
 # at a power of two they would share a few sets of the cache.
 _APART = 16
-# Columns that one item packs and multiplies: enough for long runs in the rows of b.
+# Columns that one item copies and multiplies: enough for long runs in the rows of b.
 _COLUMNS = 192
-# The depth of a piece that is packed.
-_PACKED_DEPTH = 128
+# The depth of a piece that is copied.
+_PIECE_DEPTH = 128
 # Rows of one item in a product with vectors, a multiple of four.
 _VECTOR_ROWS = 64
 
@@ -74,6 +74,7 @@ def _multiply_block(
                 address(block_steps),
                 depth,
                 address(panels) + (steps.size * start + k * wide * lanes()) * 4,
+                wide * lanes() * 4,
                 wide,
                 address(sums) + height * start * 4,
                 k,
@@ -168,19 +169,16 @@ def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
     first = item * _COLUMNS
     columns = min(_COLUMNS, b.shape[1] - first)
     vectors = (columns + lanes() - 1) // lanes()
-    packed, sums = pieces[worker], scratch[worker]
-    for k in range(0, steps.size, _PACKED_DEPTH):
-        depth = min(_PACKED_DEPTH, steps.size - k)
+    piece, sums = pieces[worker], scratch[worker]
+    stride = vectors * lanes()
+    full = columns // lanes()
+    for k in range(0, steps.size, _PIECE_DEPTH):
+        depth = min(_PIECE_DEPTH, steps.size - k)
         for j in range(depth):
             line = b[k + j]
-            for panel in range(panel_count(vectors)):
-                start = panel_start(vectors, panel) * lanes()
-                width = panel_start(vectors, panel + 1) * lanes() - start
-                full = min(width, columns - start) // lanes()
-                at = depth * start + j * width
-                copy_vectors(address(line) + (first + start) * 4, address(packed) + at * 4, full)
-                for v in range(full * lanes(), width):
-                    packed[at + v] = line[first + start + v] if start + v < columns else 0
+            copy_vectors(address(line) + first * 4, address(piece) + j * stride * 4, full)
+            for v in range(full * lanes(), stride):
+                piece[j * stride + v] = line[first + v] if v < columns else 0
         for panel in range(panel_count(vectors)):
             start = panel_start(vectors, panel) * lanes()
             multiply_panel(
@@ -189,7 +187,8 @@ def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
                 rows.size // tile_rows(),
                 address(steps) + k * 4,
                 depth,
-                address(packed) + depth * start * 4,
+                address(piece) + start * 4,
+                stride * 4,
                 panel_start(vectors, panel + 1) - panel_start(vectors, panel),
                 address(sums) + rows.size * start * 4,
                 k,
@@ -214,7 +213,7 @@ def multiply_packing(a, rows, steps, b, c) -> None:
     """
     rows = tiled(rows)
     wide = _COLUMNS + processor().lanes
-    pieces = empty((num_threads(), _PACKED_DEPTH * wide), np.float32)
+    pieces = empty((num_threads(), _PIECE_DEPTH * wide), np.float32)
     scratch = empty((num_threads(), len(rows) * wide), np.float32)
     _multiply_columns.run(-(-b.shape[1] // _COLUMNS), a, rows, steps.astype(np.int32), b, c, pieces, scratch)
 

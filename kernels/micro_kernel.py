@@ -140,14 +140,15 @@ def panel_start(vectors, panel):
 
 
 @compiled
-def multiply_panel(a, row_offsets, tiles, steps, depth, b, vectors, c, accumulate):
+def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c, accumulate):
     """Some rows of a product with one panel: `tiles` tiles below each other.
 
     Parameters
     ----------
     a, row_offsets, steps, b, c : int
         Addresses. There are ``tiles * tile_rows()`` row offsets and `depth` steps; b is a panel (depth,
-        vectors * lanes()), and c (tiles * tile_rows(), vectors * lanes()).
+        vectors * lanes()) whose rows are `b_stride` bytes apart, and c is dense, (tiles * tile_rows(),
+        vectors * lanes()).
     accumulate : int
         Whether to add to what c holds.
     """
@@ -155,15 +156,16 @@ def multiply_panel(a, row_offsets, tiles, steps, depth, b, vectors, c, accumulat
     chunk = _PANEL_BYTES // width
     for k in range(0, depth, chunk):
         length = min(chunk, depth - k)
+        part = b + k * b_stride
         for tile in range(tiles):
             rows = row_offsets + tile * tile_rows() * 8
             out = c + tile * tile_rows() * width
             if vectors == 3:
-                tile_wide(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+                tile_wide(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
             elif vectors == 2:
-                tile_medium(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+                tile_medium(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
             else:
-                tile_narrow(a, rows, steps + k * 4, length, b + k * width, width, out, width, accumulate)
+                tile_narrow(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
         accumulate = 1
 
 

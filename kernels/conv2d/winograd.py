@@ -155,6 +155,7 @@ def _multiply(item, worker, a, rows, steps, b, vectors, tiles, blocks, c, accumu
             address(steps),
             steps.size,
             address(b[group, element]) + steps.size * start * lanes() * 4,
+            wide * lanes() * 4,
             wide,
             address(c[group, element]) + (rows.size * start + first_row * wide) * lanes() * 4,
             accumulate,
