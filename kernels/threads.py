@@ -37,8 +37,8 @@ from minialex.errors import KernelError
 BUFFER_BYTES = 4096
 
 _VARIABLE = "MINIALEX_NUM_THREADS"
-_PATIENCE = 150e-6  # seconds that a worker looks into its mailbox before it sleeps,
-_TIMES = 8  # and how many times that when a launch has begun whose task may come
+_PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleeps,
+_TIMES = 2  # and how many times that when a launch has begun whose task may come
 _NAP = 20e-6  # seconds between a caller's looks at a worker that is long in coming to an end
 _STATE, _FAILED = 0, 3  # words of a mailbox
 _NOBODY = np.zeros(0, np.int64)
