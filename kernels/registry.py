@@ -83,6 +83,16 @@ class Kernel:
         return f"{self.operation}[{self.device}, {self.algorithm}]"
 
     def __call__(self, *args, **parameters):
+        """Run the kernel.
+
+        Raises
+        ------
+        KernelError
+            If it cannot do this call.
+        """
+        refusal = self.refusal(*args, **parameters)
+        if refusal is not None:
+            raise KernelError(f"{self.name} cannot do this call: {refusal}")
         return self.function(*args, **parameters)
 
     def refusal(self, *args, **parameters) -> str | None:
@@ -255,7 +265,7 @@ def chooser() -> Chooser:
 
 def run(operation: str, device: str, *args, **parameters):
     """Select a kernel for the call and run it."""
-    return select(operation, device, *args, **parameters)(*args, **parameters)
+    return select(operation, device, *args, **parameters).function(*args, **parameters)
 
 
 class use:

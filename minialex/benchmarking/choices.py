@@ -11,7 +11,6 @@ from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
 from minialex.models import get_architecture
 
-
 # They run for second derivatives, or with another optimiser.
 _OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.update"}
 

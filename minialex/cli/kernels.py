@@ -27,7 +27,10 @@ def command(
     batch: int,
     as_json: bool,
 ) -> None:
-    """List the kernels by operation, device and algorithm, the engine's default choice marked with *.
+    """List the kernels by operation, device and algorithm.
+
+    Those that the engine tries first are marked with *; of several, it takes the one that is predicted to be
+    the fastest.
 
     With --for MODEL: which kernel each layer runs in a training step, with its workspace and the time that
     is predicted of it.
@@ -50,7 +53,7 @@ def command(
         )
 
     def is_default(entry) -> bool:
-        return entry in ranked(entry.operation, entry.device)[:1]
+        return entry.rank is not None and entry.rank == ranked(entry.operation, entry.device)[0].rank
 
     if as_json:
         print_json(

@@ -40,12 +40,12 @@ def test_one_operation_as_a_table(minialex):
     assert lines[0].split() == [
         "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time",
     ]  # fmt: skip
-    assert [line.split()[:4] for line in lines[1:5]] == [
-        ["relu", "cpu,", kernel, order] for kernel in ("numpy", "reference") for order in ("1", "2")
+    assert [line.split()[:4] for line in lines[1:7]] == [
+        ["relu", "cpu,", kernel, order] for kernel in ("numba", "numpy", "reference") for order in ("1", "2")
     ]
-    assert lines[-1] == "4 passed, 0 failed"
+    assert lines[-1] == "6 passed, 0 failed"
     # One of the cases has an element at 0: its 20 derivatives are skipped and counted.
-    assert [line.split()[8] for line in lines[1:5]] == ["20"] * 4
+    assert [line.split()[8] for line in lines[1:7]] == ["20"] * 6
 
 
 def test_json(minialex):

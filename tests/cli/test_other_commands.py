@@ -55,9 +55,30 @@ def test_models_lists_all_sixteen(minialex):
 def test_kernels_marks_the_default(minialex, refuses):
     lines = minialex("kernels", "--op", "conv2d").stdout.splitlines()
     marked = [line.split() for line in lines if line.startswith("*")]
-    assert ["*", "conv2d.forward", "cpu", "im2col"] in marked
-    assert all(line[3] != "reference" for line in marked)
+    assert ["*", "conv2d.forward", "cpu", "direct"] in marked
+    assert ["*", "conv2d.forward", "cpu", "winograd"] in marked
+    assert all(line[3] not in ("reference", "loops", "im2col") for line in marked)
     refuses("kernels", "--op", "conv3d", says=("conv3d", "conv2d"))
+
+
+def test_kernels_for_a_model(minialex, refuses):
+    text = minialex("kernels", "--for", "alexnet", "--batch", "128").stdout
+    rows = [line.split()[:3] for line in text.splitlines()]
+    assert ["conv1", "conv2d.forward", "direct"] in rows
+    assert ["conv3", "conv2d.weight_grad", "winograd"] in rows
+    assert ["fc8", "linear.forward", "blocked"] in rows
+    assert text.index("\nconv1") < text.index("\npool1") < text.index("\nconv2") < text.index("\nfc6")
+    single = json.loads(
+        minialex("kernels", "--for", "alexnet", "--batch", "1", "--op", "conv2d", "--json").stdout
+    )
+    assert {each["operation"].split(".")[0] for each in single} == {"conv2d"}
+    # For one image, transforming the weights would cost more than it saves.
+    (conv3,) = (e for e in single if (e["layer"], e["operation"]) == ("conv3", "conv2d.forward"))
+    assert conv3["algorithm"] == "direct"
+    assert conv3["predicted_ms"] > 0
+    assert conv3["workspace"] > 0
+    refuses("kernels", "--for", "alexnet", "--batch", "0", says=("batch=0", "1 or more"))
+    refuses("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
 
 
 def test_kernels_with_a_plugin(minialex, refuses, tmp_path):

@@ -101,8 +101,9 @@ class Program:
 def program(tmp_path_factory):
     made = Program(tmp_path_factory.mktemp("package"))
     first = made.call(*NAMES, "rows")
-    assert sorted(first["compiled"]) == sorted(
-        [f"demo.{name}" for name in NAMES] + ["demo.plus_offset", "demo.rows", "demo.rows_loop"]
+    # Beside the module's own, what launching a loop takes is compiled with its first one.
+    assert sorted(name for name in first["compiled"] if name.startswith("demo.")) == sorted(
+        [f"demo.{name}" for name in NAMES] + ["demo.plus_offset", "demo.rows", "demo.rows_launch"]
     )
     assert first["results"] == [*range(10, 17), 0.5, 1.5, 2.5, 3.5]
     assert first["warnings"] == []
@@ -156,7 +157,7 @@ def test_any_changed_source_leads_to_other_code(program, where):
     try:
         path.write_text(before.replace("OFFSET = 0.5", "OFFSET = 0.75") + "\n# changed\n")
         changed = program.call("rows")
-        assert "demo.rows_loop" in changed["compiled"]
+        assert "demo.rows_launch" in changed["compiled"]
         offset = 0.75 if where == "demo.py" else 0.5
         assert changed["results"] == [offset, 1 + offset, 2 + offset, 3 + offset]
     finally:

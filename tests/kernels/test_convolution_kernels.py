@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
@@ -36,30 +36,42 @@ def correlate_with_scipy(x, weight, bias, *, stride, padding, dilation, groups):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(convolutions().filter(lambda case: 0 not in (*case.x[:2], *case.weight)), seeds())
 def test_forward_agrees_with_scipy(algorithm, case, generator):
-    x, weight = (normal_values(generator, shape) for shape in (case.x, case.weight))
-    bias = normal_values(generator, case.weight[:1]) if case.has_bias else None
-    actual = find_kernel("conv2d.forward", algo=algorithm)(x, weight, bias, **case.parameters)
-    expected = correlate_with_scipy(x, weight, bias, **case.parameters)
-    assert_close(actual, expected, EXACT, scale=largest(x, weight, bias, expected))
+    entry = find_kernel("conv2d.forward", algo=algorithm)
+    dtype = (entry.dtypes or ("float64",))[0]
+    x, weight = (normal_values(generator, shape, dtype) for shape in (case.x, case.weight))
+    bias = normal_values(generator, case.weight[:1], dtype) if case.has_bias else None
+    assume(entry.refusal(x, weight, bias, **case.parameters) is None)
+    actual = entry(x, weight, bias, **case.parameters).astype(np.float64)
+    wide = [None if a is None else a.astype(np.float64) for a in (x, weight, bias)]
+    expected = correlate_with_scipy(*wide, **case.parameters)
+    assert_close(actual, expected, entry.error or rounding(dtype), scale=largest(*wide, expected))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(convolutions(), seeds())
 def test_the_gradients_are_the_adjoints_of_forward(algorithm, case, generator):
     # <conv(x, w), g> = <x, input_grad(g, w)> = <w, weight_grad(g, x)>: the same products, in three orders.
-    x, weight, g = (normal_values(generator, shape) for shape in (case.x, case.weight, case.y))
     kernels = {
         direction: find_kernel(f"conv2d.{direction}", algo=algorithm)
         for direction in ("forward", "input_grad", "weight_grad")
     }
-    y = kernels["forward"](x, weight, None, **case.parameters)
-    gx = kernels["input_grad"](g, weight, input_size=case.x[2:], **case.parameters)
+    forward = kernels["forward"]
+    dtype = (forward.dtypes or ("float64",))[0]
+    x, weight, g = (normal_values(generator, shape, dtype) for shape in (case.x, case.weight, case.y))
+    gradient_of_x = {"input_size": case.x[2:], **case.parameters}
+    assume(forward.refusal(x, weight, None, **case.parameters) is None)
+    assume(kernels["input_grad"].refusal(g, weight, **gradient_of_x) is None)
+    y = forward(x, weight, None, **case.parameters)
+    gx = kernels["input_grad"](g, weight, **gradient_of_x)
     gw = kernels["weight_grad"](g, x, kernel_size=case.weight[2:], **case.parameters)
-    terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
-    assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
-    assert np.vdot(y, g) == pytest.approx(np.vdot(weight, gw), rel=0, abs=EXACT * terms)
+    x, weight, g, y, gx, gw = (a.astype(np.float64) for a in (x, weight, g, y, gx, gw))
+    tolerance = (forward.error or rounding(dtype)) * (np.abs(y).ravel() @ np.abs(g).ravel() + 1)
+    assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=tolerance)
+    assert np.vdot(y, g) == pytest.approx(np.vdot(weight, gw), rel=0, abs=tolerance)
 
 
 @contextmanager
