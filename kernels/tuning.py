@@ -2,7 +2,7 @@
 
     minialex.kernels.set_tuning(True)
 
-or ``MINIALEX_TUNING=1``, or ``minialex train --tune``. At the first call with certain shapes, types and
+or ``MINIALEX_TUNING=1``. At the first call with certain shapes, types and
 parameters, every kernel that the rules leave to choose from is run three times, and the one with the
 shortest time is taken from then on. What was found is kept in a file for this processor, this number of
 threads and this state of the kernels' sources, and is not measured again. The kernels compute the same up
