@@ -42,10 +42,10 @@ class OurTraining(Contestant):
 
 
 class OurInference(Contestant):
-    """A forward pass in evaluation mode."""
+    """A forward pass in evaluation mode, with frozen weights, as the other libraries' exported models have."""
 
     def __init__(self, task: Task):
-        self.network, self.images = task.network(), ma.Tensor(task.images())
+        self.network, self.images = task.network().freeze(), ma.Tensor(task.images())
 
     def results(self) -> list[np.ndarray]:
         return [self.run().numpy()]

@@ -146,7 +146,7 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def load_network(self, checkpoint: str = "best") -> Network:
-        """Build the network of the run with the weights of a checkpoint, set to evaluation.
+        """Build the network of the run with the weights of a checkpoint, set to evaluation and frozen.
 
         Raises
         ------
@@ -155,4 +155,4 @@ class RunFolder:
         """
         network = get_architecture(self.settings.model).build(len(self.classes))
         load_checkpoint(self.checkpoint(checkpoint), network)
-        return network.eval()
+        return network.eval().freeze()
