@@ -12,8 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# What a library's threads may need to go to sleep after a call, in seconds.
-_PAUSE = 0.005
+# What the threads of other libraries may need to go to sleep after a call, in seconds: OpenBLAS's and
+# OpenMP's wait for the next one in a loop, and would take a processor from whoever comes then.
+_PAUSE = 0.25
+# A contestant that is faster than this many seconds has a call that is not counted before each sample: its
+# own threads have slept, and its data has left the cache.
+_SHORT = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def interleave(
     dict from name to Timing
         In the order of `contestants`.
     """
-    calls = {}
+    calls, short = {}, {}
     for name, run in contestants.items():
         fastest = math.inf
         for _ in range(warmup):
@@ -105,12 +109,15 @@ def interleave(
             run()
             fastest = min(fastest, clock() - start)
         calls[name] = max(1, math.ceil(shortest / max(fastest, 1e-9)))
+        short[name] = fastest < _SHORT
     samples: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds):
         between()
         for name in rotated(list(contestants), turn):
             run = contestants[name]
             sleep(_PAUSE)
+            if short[name]:
+                run()
             start = clock()
             for _ in range(calls[name]):
                 run()
