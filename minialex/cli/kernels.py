@@ -106,7 +106,7 @@ def _print_choices(model: str, batch: int, operation: str | None, as_json: bool)
     "batches",
     type=click.IntRange(min=1),
     multiple=True,
-    default=(1, 4),
+    default=(1, 8),
     show_default=True,
     help="Images at once; may be given more than once.",
 )
@@ -119,7 +119,7 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
     from rich.console import Console
 
     from minialex.cli.progress import CompilationProgress
-    from minialex.kernels import code_cache
+    from minialex.kernels import code_cache, use
     from minialex.models import create_model, get_architecture
 
     for name in models:
@@ -129,7 +129,10 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
         for name in models:
             network = create_model(name)
             for batch in batches:
-                _run_once(network, batch)
+                # At another batch size, another of the convolutions may be chosen.
+                for algorithms in (("winograd", "direct"), "direct"):
+                    with use(conv2d=algorithms):
+                        _run_once(network, batch)
     figures = {
         "functions": compilation.functions,
         "seconds": round(time.perf_counter() - start, 1),
@@ -154,7 +157,7 @@ def _run_once(network, batch: int) -> None:
     labels = np.arange(batch) % network.num_classes
     network.eval()
     with no_grad():
-        network(Tensor(images))
+        F.softmax(network(Tensor(images)), 1)
     network.train()
     F.cross_entropy(network(Tensor(images)), labels).backward()
     parameters = list(network.parameters())
