@@ -153,7 +153,9 @@ def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
         Whether to add to what c holds.
     """
     width = vectors * lanes() * 4
-    chunk = _PANEL_BYTES // width
+    most = _PANEL_BYTES // width
+    pieces = (depth + most - 1) // most
+    chunk = (depth + pieces - 1) // pieces
     for k in range(0, depth, chunk):
         length = min(chunk, depth - k)
         part = b + k * b_stride
