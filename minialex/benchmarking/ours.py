@@ -42,7 +42,7 @@ class OurTraining(Contestant):
 
 
 class OurInference(Contestant):
-    """A forward pass in evaluation mode, with frozen weights, as the other libraries' exported models have."""
+    """A forward pass in evaluation mode. The weights are frozen, as in the other libraries' exported models."""
 
     def __init__(self, task: Task):
         self.network, self.images = task.network().freeze(), ma.Tensor(task.images())
