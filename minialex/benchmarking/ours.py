@@ -42,7 +42,7 @@ class OurTraining(Contestant):
 
 
 class OurInference(Contestant):
-    """A forward pass in evaluation mode. The weights are frozen, as in the other libraries' exported models."""
+    """A forward pass in evaluation mode, with frozen weights, as in an exported model."""
 
     def __init__(self, task: Task):
         self.network, self.images = task.network().freeze(), ma.Tensor(task.images())
