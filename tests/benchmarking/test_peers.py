@@ -138,5 +138,6 @@ def test_wrong_weights_of_ours_are_found_out():
     """One layer off by a percent differs from the truth by far more than is allowed."""
     task = Task("alexnet_cifar_thinner4", 2, False)
     contestant = make(task, 1)
+    contestant.network.unfreeze()
     contestant.network[0].weight.data[...] *= 1.01
     assert error_of_all(contestant.results(), truth(task)).norm > 1e-3
