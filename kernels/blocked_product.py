@@ -154,7 +154,6 @@ def multiply(a, rows, steps, b, column_stride: int, depth_offsets, c, bias=None)
         block_rows, block_steps = np.arange(height), np.arange(_DEPTH) * (height + _APART)
     width = -(-columns // processor().lanes) * processor().lanes
     pieces = empty((num_threads(), (_DEPTH + _APART) * (height + _APART)), np.float32)
-    pieces.fill(0)
     scratch = empty((num_threads(), height * width), np.float32)
     _multiply_block.run(
         -(-tiles // tiles_a_block), a, rows, steps, block_rows,
