@@ -33,10 +33,10 @@ from minialex.kernels.micro_kernel import (
 )
 from minialex.kernels.threads import num_threads
 
-# Rows of a that one item multiplies with all panels.
-_BLOCK = 64
+# Rows of a that one item multiplies with all panels: the more, the more rarely these come from the L3 cache.
+_BLOCK = 128
 # The depth that a block of rows is taken in, so that it stays in the L2 cache from panel to panel.
-_DEPTH = 1024
+_DEPTH = 512
 # A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
 # at a power of two they would share a few sets of the cache.
 _APART = 16
@@ -67,6 +67,8 @@ def _multiply_block(
         for panel in range(panel_count(vectors)):
             start = panel_start(vectors, panel) * lanes()
             wide = panel_start(vectors, panel + 1) - panel_start(vectors, panel)
+            # Sums that are complete at once need not be kept until the last piece of the depth.
+            block = sums[height * start :] if steps.size > _DEPTH else sums
             multiply_panel(
                 address(piece),
                 address(block_rows),
@@ -76,21 +78,17 @@ def _multiply_block(
                 address(panels) + (steps.size * start + k * wide * lanes()) * 4,
                 wide * lanes() * 4,
                 wide,
-                address(sums) + height * start * 4,
+                address(block),
                 k,
             )
-    for panel in range(panel_count(vectors)):
-        start = panel_start(vectors, panel) * lanes()
-        width = panel_start(vectors, panel + 1) * lanes() - start
-        valid = min(width, columns - start)
-        block = sums[height * start :]
-        if transposed:
-            _store_columns(
-                block, width, c, start, valid, bias, first_row, min(height, c.shape[1] - first_row)
-            )
-        else:
-            rows_here = min(height, c.shape[0] - first_row)
-            _store_rows(block, width, c, start, valid, first_row, rows_here)
+            if k + depth < steps.size:
+                continue
+            width = wide * lanes()
+            valid = min(width, columns - start)
+            if transposed:
+                _store_columns(block, width, c, start, valid, bias, first_row, valid_rows)
+            else:
+                _store_rows(block, width, c, start, valid, first_row, valid_rows)
 
 
 @compiled
@@ -145,16 +143,17 @@ def multiply(a, rows, steps, b, column_stride: int, depth_offsets, c, bias=None)
     columns = c.shape[1] if bias is None else c.shape[0]
     panels = pack_panels(b.reshape(1, b.size), columns, column_stride, depth_offsets.astype(np.int64))[0]
     tiles = -(-len(rows) // processor().rows)
-    blocks = -(-tiles * processor().rows // _BLOCK)
+    blocks = max(-(-tiles * processor().rows // _BLOCK), min(tiles, num_threads()))
     tiles_a_block = -(-tiles // blocks)
     height = tiles_a_block * processor().rows
     if (np.diff(steps) == 1).all():
         block_rows, block_steps = np.arange(height) * (_DEPTH + _APART), np.arange(_DEPTH)
     else:
         block_rows, block_steps = np.arange(height), np.arange(_DEPTH) * (height + _APART)
-    width = -(-columns // processor().lanes) * processor().lanes
+    vectors = -(-columns // processor().lanes)
+    kept = vectors if len(steps) > _DEPTH else min(vectors, processor().widest)
     pieces = empty((num_threads(), (_DEPTH + _APART) * (height + _APART)), np.float32)
-    scratch = empty((num_threads(), height * width), np.float32)
+    scratch = empty((num_threads(), height * kept * processor().lanes), np.float32)
     _multiply_block.run(
         -(-tiles // tiles_a_block), a, rows, steps, block_rows,
         block_steps.astype(np.int32), panels, columns, tiles_a_block,
