@@ -14,7 +14,7 @@ train: $(READY)  ## set up, then train AlexNet on 5,000 real handwritten digits
 	$(BIN)/minialex train
 
 test: $(READY) lint  ## lint, then every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -65,3 +65,11 @@ def require_rank(shape: Shape, rank: int, name: str, layout: str) -> None:
     """Raise `ShapeError` unless `shape` has `rank` axes."""
     if len(shape) != rank:
         raise ShapeError(f"{name} should have {rank} axes {layout}; got shape {shape}")
+
+
+def require_same_shape(operation: str, **shapes: Shape) -> Shape:
+    """Return the one shape that the arrays have; `ShapeError` with all of them if they differ."""
+    if len(set(shapes.values())) != 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ShapeError(f"{operation}: the arrays should have one shape; got {listed}")
+    return next(iter(shapes.values()))

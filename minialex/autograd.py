@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minialex import kernels
+from minialex.devices import array_module, empty, is_array, to_numpy
 from minialex.errors import DeviceError, GraphError
 from minialex.kernels import memory
 from minialex.tensor import Tensor
@@ -131,7 +132,7 @@ class Operation:
         if _mode.branches is not None:
             taken = self.branch(tuple(None if t is None else t.data for t in inputs), arrays)
             if taken is not None:
-                _mode.branches.append(taken)
+                _mode.branches.append(to_numpy(taken))
         recorded = _mode.recording and any(t is not None and t.requires_grad for t in inputs)
         if recorded:
             self.number = next(_numbers)
@@ -168,7 +169,7 @@ class Copy(Operation):
     """The same numbers in memory of their own."""
 
     def forward(self, x):
-        y = memory.empty(x.shape, x.dtype)
+        y = empty(x.shape, x.dtype, self.device)
         y[...] = x
         return y
 
@@ -347,7 +348,7 @@ def _upstream(result: Tensor, gradient) -> Tensor:
                 f"a result of shape {result.shape} needs an upstream gradient of that shape; "
                 "only a result of one element has 1 by default"
             )
-        return Tensor._made_by(None, 0, np.ones_like(result.data), result.device)
+        return Tensor._made_by(None, 0, array_module(result.device).ones_like(result.data), result.device)
     if not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, device=result.device)
     if gradient.shape != result.shape or gradient.dtype != result.dtype:
@@ -375,7 +376,7 @@ def _as_list(tensors) -> list:
 def _memory(tensor: Tensor) -> int:
     """The identity of the array that owns the tensor's memory."""
     array = tensor.data
-    while isinstance(array.base, np.ndarray):
+    while is_array(array.base):
         array = array.base
     return id(array)
 

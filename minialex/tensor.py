@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.devices import require_device, to_device_array
+from minialex.devices import copy_to_device, is_array, require_device, to_device_array, to_numpy
 from minialex.errors import DeviceError, GraphError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -90,7 +90,7 @@ class Tensor:
         return len(self.data)
 
     def __repr__(self) -> str:
-        values = np.array2string(self.data, precision=4, separator=", ", threshold=20)
+        values = np.array2string(self.numpy(), precision=4, separator=", ", threshold=20)
         notes = [f"shape={self.shape}", f"dtype={self.dtype}"]
         if self.device != "cpu":
             notes.append(f"device={self.device!r}")
@@ -111,18 +111,24 @@ class Tensor:
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array; on the cpu it shares the tensor's memory."""
-        return self.data
+        """The values as a NumPy array, which shares the tensor's memory on every device but ``cuda``."""
+        return to_numpy(self.data)
 
     def detach(self) -> Tensor:
         """A tensor of the same memory that is not part of the graph."""
         return Tensor._made_by(None, 0, self.data, self.device)
 
     def to(self, device: str) -> Tensor:
-        """The tensor on another device, outside the graph; itself if it is there."""
+        """A copy of the tensor on another device, outside the graph; itself if it is there.
+
+        Raises
+        ------
+        DeviceError
+            If the device is not available; the message says why.
+        """
         if require_device(device) == self.device:
             return self
-        return Tensor(to_device_array(self.data, device), self.requires_grad, device)
+        return Tensor(copy_to_device(self.data, device), self.requires_grad, device)
 
     # Gradients
 
@@ -212,7 +218,7 @@ class Tensor:
 
 def tensor(data, dtype=None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`, as ``torch.tensor`` makes one. Python floats become float32."""
-    return Tensor(np.array(_as_array(data, dtype)), requires_grad, device)
+    return Tensor(copy_to_device(_as_array(data, dtype), device), requires_grad, device)
 
 
 def as_tensor(value, like: Tensor) -> Tensor:
@@ -226,12 +232,13 @@ def as_tensor(value, like: Tensor) -> Tensor:
         If they live on different devices.
     """
     if not isinstance(value, Tensor):
-        if isinstance(value, np.ndarray) and value.ndim and value.dtype != like.dtype:
+        if is_array(value) and value.ndim and value.dtype != like.dtype:
             raise TypeError(
                 f"an array of {value.dtype} meets a tensor of {like.dtype}; "
                 f"convert it with .astype({like.dtype.name!r})"
             )
-        array = to_device_array(np.asarray(value, dtype=like.dtype), like.device)
+        array = value if is_array(value) else np.asarray(value)
+        array = to_device_array(array.astype(like.dtype, copy=False), like.device)
         return Tensor._made_by(None, 0, array, like.device)
     if value.dtype != like.dtype:
         raise TypeError(
@@ -244,6 +251,8 @@ def as_tensor(value, like: Tensor) -> Tensor:
 
 
 def _as_array(data, dtype):
+    if is_array(data) and not isinstance(data, np.ndarray):
+        return data if dtype is None else data.astype(dtype, copy=False)
     if hasattr(data, "dtype"):
         return np.asarray(data, dtype=dtype)
     array = np.asarray(data, dtype=dtype)

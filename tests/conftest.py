@@ -1,13 +1,16 @@
 """What all tests share: Hypothesis profiles, a guard against leaked global state, real data."""
 
+import functools
+import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import minialex as ma
-from minialex import autograd, kernels
+from minialex import autograd, devices, kernels
 from minialex.kernels import registry
 
 # No deadline: the first example of a test pays for what is imported or allocated once.
@@ -21,6 +24,38 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("ci"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@functools.cache
+def _missing(marker: str) -> str | None:
+    """Why tests with a marker cannot run here; None if they can, or for a marker that asks for nothing."""
+    if marker == "gpu":
+        return devices.why_not_usable("cuda")
+    if marker == "needs_gxx":
+        return devices.why_not_usable("cuda-host")
+    if marker == "needs_nvcc" and shutil.which("nvcc") is None:
+        return "nvcc is not installed"
+    if marker == "needs_cupy" and importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed"
+    return None
+
+
+_NEEDED_BY = {"cuda": "gpu", "cuda-host": "needs_gxx"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what runs a kernel with what its device needs, and skip what cannot run here."""
+    for item in items:
+        arguments = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        for device in {
+            each.device for each in arguments if isinstance(each, kernels.Kernel)
+        } & _NEEDED_BY.keys():
+            item.add_marker(_NEEDED_BY[device])
+        for marker in {each.name for each in item.iter_markers()}:
+            reason = _missing(marker)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def _global_state():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from minialex.benchmarking.workloads import Workload, model_workloads
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
@@ -52,29 +50,42 @@ def choices(model: str, batch: int, operation: str | None = None) -> list[Choice
     KernelError
         If the batch is below 1, or the model does not run the operation.
     """
-    if batch < 1:
-        raise KernelError(f"batch={batch} should be 1 or more")
-    order = [name for name, _ in get_architecture(model).build().named_children()]
     found = [
-        _choice(workload, name)
-        for workload in model_workloads(model, batch)
-        if workload.operation not in _OF_OTHER_STEPS and operation in (None, *_names(workload))
-        for name in workload.name.removeprefix(f"{model} ").split(", ")
-        if name in order
+        _choice(workload, layer)
+        for layer, workload in calls_of_step(model, batch)
+        if operation in (None, workload.operation, workload.operation.split(".")[0])
     ]
-    found.sort(key=lambda each: order.index(each.layer))
     if not found:
         known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
         raise KernelError(f"{model} does not run operation {operation!r}; operations: {', '.join(known)}")
     return found
 
 
-def _names(workload: Workload) -> tuple[str, str]:
-    return workload.operation, workload.operation.split(".")[0]
+def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
+    """The calls of a training step of a model with momentum SGD, each with its layer's name, in their order.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    KernelError
+        If the batch is below 1.
+    """
+    if batch < 1:
+        raise KernelError(f"batch={batch} should be 1 or more")
+    order = [name for name, _ in get_architecture(model).build().named_children()]
+    found = [
+        (layer, workload)
+        for workload in model_workloads(model, batch)
+        if workload.operation not in _OF_OTHER_STEPS
+        for layer in workload.name.removeprefix(f"{model} ").split(", ")
+        if layer in order
+    ]
+    return sorted(found, key=lambda call: order.index(call[0]))
 
 
 def _choice(workload: Workload, layer: str) -> Choice:
-    arrays = tuple(None if each is None else _stand_in(*each) for each in workload.arrays)
+    arrays = workload.undefined()
     entry = select(workload.operation, "cpu", *arrays, **workload.parameters)
     seconds = entry.predicted_seconds(*arrays, **workload.parameters) if entry.cost else None
     return Choice(
@@ -84,9 +95,3 @@ def _choice(workload: Workload, layer: str) -> Choice:
         entry.workspace(*arrays, **workload.parameters) if entry.workspace else None,
         None if seconds is None else 1e3 * seconds,
     )
-
-
-def _stand_in(shape, fill) -> np.ndarray:
-    """An array of a shape and type, which nobody reads: the system gives it no memory."""
-    one = fill(np.random.default_rng(0), (1,) * len(shape), np.float32)
-    return np.empty(shape, one.dtype)

@@ -44,17 +44,30 @@ class Contestant(ABC):
     def run(self) -> object:
         """Do the task once, in full: what is timed. Dropout is on in training."""
 
+    def forward(self) -> object:
+        """Compute the output, keeping what a backward pass needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no passes of its own")
+
+    def forward_and_backward(self) -> None:
+        """The same, then the gradients of parameters and images, with the output as upstream gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no passes of its own")
+
 
 class Absent(MiniAlexError):
     """A contestant cannot take part; the message says why."""
 
 
-def peers_of(training: bool) -> list[str]:
-    """Every peer that there is for training or for inference."""
-    return [*TORCH_MODES, *(() if training else INFERENCE_PEERS)]
+def peers_of(training: bool, device: str = "cpu") -> list[str]:
+    """Every peer that there is for training or for inference on a device.
+
+    On ``cuda-host`` there is none: no other library executes CUDA kernels on a processor.
+    """
+    if device == "cuda-host":
+        return []
+    return [*TORCH_MODES, *(() if training or device == "cuda" else INFERENCE_PEERS)]
 
 
-def choose_peers(wanted: str | None, training: bool) -> tuple[list[str], dict[str, str]]:
+def choose_peers(wanted: str | None, training: bool, device: str = "cpu") -> tuple[list[str], dict[str, str]]:
     """Read a comma-separated list of peers.
 
     Parameters
@@ -63,6 +76,7 @@ def choose_peers(wanted: str | None, training: bool) -> tuple[list[str], dict[st
         Names of `peers_of`; ``"torch"`` stands for its four modes, ``"torch_eager"`` for the first
         alone, ``"none"`` for nobody. None takes whoever is installed.
     training : bool
+    device : str
 
     Returns
     -------
@@ -75,9 +89,9 @@ def choose_peers(wanted: str | None, training: bool) -> tuple[list[str], dict[st
     MiniAlexError
         If a name is unknown, or a peer that was asked for is not installed.
     """
-    known = peers_of(training)
+    known = peers_of(training, device)
     if wanted is None:
-        reasons = {name: missing_package(name) for name in known}
+        reasons = {name: missing_package(name, device) for name in known}
         absent = {name: reason for name, reason in reasons.items() if reason}
         return [name for name in known if name not in absent], absent
     names: list[str] = []
@@ -86,22 +100,24 @@ def choose_peers(wanted: str | None, training: bool) -> tuple[list[str], dict[st
             continue
         modes = {"torch": list(TORCH_MODES), "torch_eager": ["torch"]}.get(name, [name])
         if not set(modes) <= set(known):
-            what = "training" if training else "inference"
-            raise MiniAlexError(
-                f"peer {name!r} is unknown for {what}; there are: torch (its four modes), torch_eager, "
-                f"{', '.join(known[1:])}, none"
-            )
+            what = f"{'training' if training else 'inference'}{'' if device == 'cpu' else f' on {device}'}"
+            there = f"torch (its four modes), torch_eager, {', '.join(known[1:])}, " if known else ""
+            raise MiniAlexError(f"peer {name!r} is unknown for {what}; there are: {there}none")
         names += [mode for mode in modes if mode not in names]
     for name in names:
-        reason = missing_package(name)
+        reason = missing_package(name, device)
         if reason:
             raise MiniAlexError(f"peer {name!r} cannot take part: {reason}")
     return names, {}
 
 
-def missing_package(name: str) -> str | None:
+def missing_package(name: str, device: str = "cpu") -> str | None:
     """Which package a peer lacks, and how to install it; None if it has what it needs."""
     missing = [package for package in _PACKAGES[name] if importlib.util.find_spec(package) is None]
+    if not missing and device == "cuda":
+        import torch
+
+        return None if torch.cuda.is_available() else f"PyTorch {torch.__version__} cannot use a GPU"
     if not missing:
         return None
     return f"{' and '.join(missing)} not installed; pip install 'minialex[bench]'"

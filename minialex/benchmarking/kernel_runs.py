@@ -14,6 +14,7 @@ from minialex.benchmarking.agreement import Error, error_of
 from minialex.benchmarking.limits import Limits
 from minialex.benchmarking.timing import Timing, interleave
 from minialex.benchmarking.workloads import Workload
+from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel, list_kernels
 from minialex.kernels.registry import REFERENCE
@@ -86,15 +87,17 @@ class KernelResult:
         return answer
 
 
-def choose_kernels(operation: str, algorithms: Sequence[str], with_reference: bool) -> list[Kernel]:
-    """The kernels of one direction to run: all, or those with the names given.
+def choose_kernels(
+    operation: str, algorithms: Sequence[str], with_reference: bool, device: str = "cpu"
+) -> list[Kernel]:
+    """The kernels of one direction to run on a device: all, or those with the names given.
 
     Raises
     ------
     KernelError
         If no kernel of the operation, in any direction, has one of the names.
     """
-    known = {entry.algorithm for entry in list_kernels(operation.split(".")[0], "cpu")}
+    known = {entry.algorithm for entry in list_kernels(operation.split(".")[0], device)}
     for name in algorithms:
         if name not in known:
             raise KernelError(
@@ -102,7 +105,7 @@ def choose_kernels(operation: str, algorithms: Sequence[str], with_reference: bo
             )
     return [
         entry
-        for entry in list_kernels(operation, "cpu")
+        for entry in list_kernels(operation, device)
         if (entry.algorithm in algorithms if algorithms else with_reference or entry.algorithm != REFERENCE)
     ]
 
@@ -111,6 +114,8 @@ def run_workload(
     workload: Workload, kernels: Sequence[Kernel], dtype: str, rounds: int, **timing_options
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
+
+    Each gets arrays of its own device.
 
     Parameters
     ----------
@@ -163,7 +168,7 @@ def _outcome(entry: Kernel, workload: Workload, arrays) -> list[np.ndarray]:
     results = entry(*arrays, **workload.parameters)
     results = results if isinstance(results, tuple) else (results,)
     changed = (arrays[i] for i in workload.changes)
-    return [np.asarray(each) for each in (*results, *changed) if each is not None]
+    return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
 
 def _in_dtype(expected, dtype) -> list[np.ndarray]:
@@ -181,14 +186,16 @@ def _validated(
     refusal = entry.refusal(*arrays, **workload.parameters)
     if refusal is not None:
         return "refused", refusal, None
-    given = [None if a is None else a.copy() for a in arrays]
+    given = [None if a is None else copy_to_device(a, entry.device) for a in arrays]
     try:
         actual = _outcome(entry, workload, given)
     except Exception as error:
         # The kernel may be anyone's; its row says what it raised.
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0], None
     for i, (array, before) in enumerate(zip(given, arrays, strict=True)):
-        if array is not None and i not in workload.changes and not np.array_equal(array, before):
+        if array is None or i in workload.changes:
+            continue
+        if not np.array_equal(to_numpy(array), before):
             return "wrong", f"it changes its argument {i}", None
     return _compared(actual, expected, dtype)
 
@@ -221,6 +228,9 @@ def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
 
 
 def _call(entry: Kernel, workload: Workload, arrays) -> Callable[[], object]:
-    """The call that is timed, on arrays of its own where it changes them."""
-    own = [a.copy() if i in workload.changes else a for i, a in enumerate(arrays)]
+    """The call that is timed, on arrays of its own where it changes them or is on another device."""
+    own = [
+        None if a is None else (copy_to_device if i in workload.changes else to_device_array)(a, entry.device)
+        for i, a in enumerate(arrays)
+    ]
     return lambda: entry(*own, **workload.parameters)

@@ -44,6 +44,8 @@ class Limits:
         GFLOP/s of multiply-adds, each of which counts as two operations.
     bandwidth_one, bandwidth : float
         GB/s of a copy.
+    gpu : str
+        The name of the GPU whose limits they are; empty for the processor.
     """
 
     threads: int
@@ -51,6 +53,7 @@ class Limits:
     peak: dict[str, float]
     bandwidth_one: float
     bandwidth: float
+    gpu: str = ""
 
     def seconds(self, operations: float, moved: float, dtype: str = "float32") -> float:
         """The least time for so many operations and bytes moved."""

@@ -26,8 +26,8 @@ class OurTraining(Contestant):
     """A training step."""
 
     def __init__(self, task: Task):
-        self.network = task.network()
-        self.images, self.labels = ma.Tensor(task.images()), task.labels()
+        self.network = task.network().to(task.device)
+        self.images, self.labels = ma.Tensor(task.images()).to(task.device), task.labels()
         self.optimizer = ma.optim.SGD(
             self.network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
@@ -40,12 +40,24 @@ class OurTraining(Contestant):
         F.cross_entropy(self.network(self.images), self.labels).backward()
         self.optimizer.step()
 
+    def forward(self) -> ma.Tensor:
+        self.images.requires_grad = True
+        return self.network(self.images)
+
+    def forward_and_backward(self) -> None:
+        self.network.zero_grad()
+        self.images.grad = None
+        y = self.forward()
+        y.backward(y.detach())
+
 
 class OurInference(Contestant):
-    """A forward pass in evaluation mode, with frozen weights, as in an exported model."""
+    """A forward pass in evaluation mode; on the cpu with frozen weights, as in an exported model."""
 
     def __init__(self, task: Task):
-        self.network, self.images = task.network().freeze(), ma.Tensor(task.images())
+        network = task.network()
+        self.network = network.freeze() if task.device == "cpu" else network.to(task.device)
+        self.images = ma.Tensor(task.images()).to(task.device)
 
     def results(self) -> list[np.ndarray]:
         return [self.run().numpy()]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from minialex.benchmarking.report import where
 from minialex.files import write_atomically
 
 _OURS, _PEER = "#1f5fa8", "#9aa5b1"
@@ -70,9 +71,10 @@ def contestants(result: dict) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.15 * max(batch / row["timing"]["fastest"] for row in rows))
-    what = "training steps" if result["kind"] == "train" else "inference"
+    kinds = {"train": "training steps", "infer": "inference", "convnet": "forward and backward"}
     axes.set(xlabel="images per second (median; lines: slowest to fastest round)")
-    figure.suptitle(f"{result['settings']['title']}: {what}, {_threads(result['threads'])}", fontsize=11)
+    title = f"{result['settings']['title']}: {kinds[result['kind']]}, {where(result)}"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -147,7 +149,7 @@ def roofline(result: dict) -> Figure | None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     figure.legend(frameon=False, loc="outside right upper", fontsize=9)
-    figure.suptitle(f"{result['settings']['title']}, {_threads(result['threads'])}", fontsize=11)
+    figure.suptitle(f"{result['settings']['title']}, {where(result)}", fontsize=11)
     return figure
 
 
@@ -187,7 +189,7 @@ def bars(result: dict, products: bool) -> Figure | None:
     axes.grid(axis="y", visible=False)
     axes.set(xlabel=unit)
     figure.legend(frameon=False, loc="outside lower center", ncols=min(5, len(algorithms) + 1), fontsize=9)
-    figure.suptitle(f"{result['settings']['title']}, {_threads(result['threads'])}", fontsize=11)
+    figure.suptitle(f"{result['settings']['title']}, {where(result)}", fontsize=11)
     return figure
 
 
@@ -217,7 +219,7 @@ def memory(result: dict) -> Figure:
     axes.margins(x=0.12)
     axes.set(xlabel="resident memory at the peak of a step, MiB")
     figure.legend(frameon=False, loc="outside lower center", ncols=3)
-    figure.suptitle(f"{result['settings']['title']}, {_threads(result['threads'])}", fontsize=11)
+    figure.suptitle(f"{result['settings']['title']}, {where(result)}", fontsize=11)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 result.json, schema 1:
 
-    schema, kind      1, and "kernels", "train", "infer", "memory" or "scaling"
+    schema, kind      1, and "kernels", "train", "infer", "convnet", "memory" or "scaling"
     command, date     the command line, file names without their folders; the day
     machine, versions, threads
     limits            multiply-add peak in GFLOP/s and copy bandwidth in GB/s, on one and on all threads
@@ -59,6 +59,15 @@ class Report:
             "results": self.results,
             **self.extra,
         }
+
+
+def where(result: dict) -> str:
+    """What a benchmark ran on, from its result: threads of the processor, or a GPU."""
+    device, threads = result["settings"].get("device", "cpu"), result["threads"]
+    if device == "cuda":
+        return result["limits"]["gpu"]
+    on_threads = f"{threads} thread{'' if threads == 1 else 's'}"
+    return on_threads if device == "cpu" else f"CUDA kernels on the CPU, {on_threads}, no GPU"
 
 
 def without_folder(argument: str) -> str:

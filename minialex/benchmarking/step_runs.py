@@ -99,6 +99,33 @@ def run_steps(
     list of StepResult
         Ours first.
     """
+    ready, results = validated(task, peers, threads, make=make, true_results=true_results, say=say)
+    say(f"{task.title}: timing {rounds} rounds of {', '.join(ready)}")
+    timings = interleave({name: each.run for name, each in ready.items()}, rounds, **timing_options)
+    for name, timing in timings.items():
+        results[name] = StepResult(name, "timed", error=results[name].error, timing=timing)
+    missing = [StepResult(name, "absent", reason) for name, reason in (absent or {}).items()]
+    return [*results.values(), *missing]
+
+
+def validated(
+    task: Task,
+    peers: Sequence[str],
+    threads: int,
+    *,
+    make: Make = make_contestant,
+    true_results: Callable[[Task], list[np.ndarray]] = truth,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, Contestant], dict[str, StepResult]]:
+    """Prepare ours and the peers, and compare what they compute with the truth.
+
+    Returns
+    -------
+    ready : dict of Contestant
+        Those that compute the right thing.
+    results : dict of StepResult
+        Of everyone, ours first; nobody is timed yet.
+    """
     say(f"{task.title}: computing the truth in float64")
     expected = true_results(task)
     ready: dict[str, Contestant] = {}
@@ -117,13 +144,7 @@ def run_steps(
         results[name] = _judged(name, answer, expected, task.training)
         if results[name].status != "wrong":
             ready[name] = contestant
-    del expected
-    say(f"{task.title}: timing {rounds} rounds of {', '.join(ready)}")
-    timings = interleave({name: each.run for name, each in ready.items()}, rounds, **timing_options)
-    for name, timing in timings.items():
-        results[name] = StepResult(name, "timed", error=results[name].error, timing=timing)
-    missing = [StepResult(name, "absent", reason) for name, reason in (absent or {}).items()]
-    return [*results.values(), *missing]
+    return ready, results
 
 
 def peer_difference(task: Task) -> float:
@@ -140,7 +161,7 @@ def peer_difference(task: Task) -> float:
 
     from minialex.benchmarking.torch_peer import TorchInference, TorchTraining
 
-    few = Task(**(task.to_dict() | {"batch": min(task.batch, 4)}))
+    few = Task(**(task.to_dict() | {"batch": min(task.batch, 4), "device": "cpu"}))
     peer = (TorchTraining if few.training else TorchInference)(few, torch.get_num_threads())
     peer.network.double()
     peer.images = peer.images.double()

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from minialex.benchmarking.report import where
+
 # As wide as the widest table: columns must not be cut on a narrow screen, programs read them too.
 _WIDTH = 150
 
 
 def print_tables(result: dict) -> None:
     """Print what a result holds."""
-    {"kernels": _kernels, "memory": _memory, "scaling": _scaling}.get(result["kind"], _steps)(result)
+    printers = {"kernels": _kernels, "memory": _memory, "scaling": _scaling, "convnet": _convnet}
+    printers.get(result["kind"], _steps)(result)
     if "profile" in result:
         _profile(result["profile"])
 
@@ -21,6 +24,11 @@ def print_tables(result: dict) -> None:
 def limits_line(limits: dict) -> str:
     """The machine's limits in a sentence."""
     one, peak = limits["peak_one"]["float32"], limits["peak"]["float32"]
+    if limits.get("gpu"):
+        return (
+            f"limits of {limits['gpu']}: multiply-add peak {peak:.0f} GFLOP/s by its lanes and its clock; "
+            f"copy {limits['bandwidth']:.0f} GB/s, measured"
+        )
     return (
         f"limits: multiply-add peak {one:.0f} GFLOP/s on one thread, {peak:.0f} on {limits['threads']}; "
         f"copy {limits['bandwidth_one']:.1f} GB/s on one, {limits['bandwidth']:.1f} on {limits['threads']}"
@@ -61,6 +69,8 @@ def _notes(rows: Sequence[dict], *names: str) -> list[str]:
 
 
 def _kernels(result: dict) -> None:
+    if result["settings"].get("device", "cpu") != "cpu":
+        Console(width=_WIDTH, highlight=False, soft_wrap=True).print(f"\non {where(result)}", markup=False)
     by_operation: dict[str, list[dict]] = {}
     for row in result["results"]:
         by_operation.setdefault(row["operation"], []).append(row)
@@ -106,8 +116,32 @@ def _steps(result: dict) -> None:
         if _is_measured(row)
     ]
     _print(
-        f"\n{result['settings']['title']}, {result['settings']['steps']} rounds, {result['threads']} threads",
+        f"\n{result['settings']['title']}, {result['settings']['steps']} rounds, {where(result)}",
         ("contestant", "ms", "+-", "range", "images/s", "GFLOP/s", "of our time", "error"),
+        rows,
+        notes=_notes(result["results"], "contestant"),
+    )
+
+
+def _convnet(result: dict) -> None:
+    rows = [
+        [
+            row["contestant"],
+            f"{1e3 * row['forward']['median']:.1f}",
+            f"{1e3 * row['forward']['deviation']:.1f}",
+            f"{1e3 * row['backward_seconds']:.1f}",
+            f"{1e3 * row['timing']['median']:.1f}",
+            f"{1e3 * row['timing']['deviation']:.1f}",
+            f"{row['images_per_second']:.1f}",
+            f"{row['times_ours']:.2f} x",
+            f"{row['error']['norm']:.0e}",
+        ]
+        for row in result["results"]
+        if _is_measured(row)
+    ]
+    _print(
+        f"\n{result['settings']['title']}, {result['settings']['steps']} rounds, {where(result)}",
+        ("contestant", "forward ms", "+-", "backward ms", "both ms", "+-", "images/s", "of ours", "error"),
         rows,
         notes=_notes(result["results"], "contestant"),
     )

@@ -30,12 +30,16 @@ class Task:
         Leave out the model's local response normalisation.
     size : int or None
         Another height and width of the images; the first dense layer grows or shrinks with it.
+    without_dropout : bool
+        Leave out the model's dropout.
+    device : str
+        Where the contestants compute.
 
     Raises
     ------
     ModelError
-        If the model is unknown or has no LRN to leave out, the batch is below 1, or the network does
-        not fit images of that size.
+        If the model is unknown or has no LRN or dropout to leave out, the batch is below 1, or the network
+        does not fit images of that size.
     """
 
     model: str
@@ -43,6 +47,8 @@ class Task:
     training: bool = True
     without_lrn: bool = False
     size: int | None = None
+    without_dropout: bool = False
+    device: str = "cpu"
 
     def __post_init__(self):
         if self.batch < 1:
@@ -55,14 +61,19 @@ class Task:
         """The model's table, changed as asked."""
         architecture = get_architecture(self.model)
         if self.without_lrn:
-            layers = tuple(layer for layer in architecture.layers if layer.prefix != "norm")
-            if layers == architecture.layers:
-                raise ModelError(f"model {self.model!r} has no local response normalisation to leave out")
-            architecture = dataclasses.replace(architecture, layers=layers)
+            architecture = self._without(architecture, "norm", "local response normalisation")
+        if self.without_dropout:
+            architecture = self._without(architecture, "drop", "dropout")
         if self.size is not None:
             shape = (architecture.input_shape[0], self.size, self.size)
             architecture = dataclasses.replace(architecture, input_shape=shape)
         return architecture
+
+    def _without(self, architecture: Architecture, prefix: str, what: str) -> Architecture:
+        layers = tuple(layer for layer in architecture.layers if layer.prefix != prefix)
+        if layers == architecture.layers:
+            raise ModelError(f"model {self.model!r} has no {what} to leave out")
+        return dataclasses.replace(architecture, layers=layers)
 
     def network(self) -> Network:
         """The network, with the same weights at every call."""
@@ -84,7 +95,9 @@ class Task:
     @property
     def title(self) -> str:
         size = "" if self.size is None else f", {self.size} x {self.size}"
-        return f"{self.model}{' without LRN' if self.without_lrn else ''}{size}, batch {self.batch}"
+        choices = (("LRN", self.without_lrn), ("dropout", self.without_dropout))
+        left_out = " and ".join(name for name, is_out in choices if is_out)
+        return f"{self.model}{left_out and f' without {left_out}'}{size}, batch {self.batch}"
 
     @property
     def operations(self) -> int:

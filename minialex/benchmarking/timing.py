@@ -70,6 +70,22 @@ def rotated(names: list[str], turn: int) -> list[str]:
     return names[turn:] + names[:turn]
 
 
+Measure = Callable[[Callable[[], object], int], float]
+"""Calls a function so many times; the seconds that one call took, on average."""
+
+
+def by_clock(clock: Callable[[], float] = time.perf_counter) -> Measure:
+    """Measure with a clock: right where a call is over when it returns."""
+
+    def measure(run: Callable[[], object], calls: int) -> float:
+        start = clock()
+        for _ in range(calls):
+            run()
+        return (clock() - start) / calls
+
+    return measure
+
+
 def interleave(
     contestants: Mapping[str, Callable[[], object]],
     rounds: int,
@@ -77,7 +93,7 @@ def interleave(
     warmup: int = 2,
     shortest: float = 0.05,
     between: Callable[[], object] = lambda: None,
-    clock: Callable[[], float] = time.perf_counter,
+    measure: Measure | None = None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, Timing]:
     """Warm each contestant up, then time all of them in turns.
@@ -93,21 +109,21 @@ def interleave(
         Seconds. A faster contestant is called several times for a sample, which is then their mean.
     between : callable
         Called before each round, outside the time that is taken.
-    clock, sleep : callable
-        What tells the time, and what waits.
+    measure : callable, optional
+        How calls are timed; None for `by_clock`. On a GPU, where a call returns before it is over:
+        `gpu.by_events`.
+    sleep : callable
+        What waits.
 
     Returns
     -------
     dict from name to Timing
         In the order of `contestants`.
     """
+    measure = measure or by_clock()
     calls, short = {}, {}
     for name, run in contestants.items():
-        fastest = math.inf
-        for _ in range(warmup):
-            start = clock()
-            run()
-            fastest = min(fastest, clock() - start)
+        fastest = min((measure(run, 1) for _ in range(warmup)), default=math.inf)
         calls[name] = max(1, math.ceil(shortest / max(fastest, 1e-9)))
         short[name] = fastest < _SHORT
     samples: dict[str, list[float]] = {name: [] for name in contestants}
@@ -118,8 +134,5 @@ def interleave(
             sleep(_PAUSE)
             if short[name]:
                 run()
-            start = clock()
-            for _ in range(calls[name]):
-                run()
-            samples[name].append((clock() - start) / calls[name])
+            samples[name].append(measure(run, calls[name]))
     return {name: Timing(tuple(samples[name]), calls[name]) for name in contestants}

@@ -20,13 +20,15 @@ from minialex.models import Network
 class _TorchContestant(Contestant):
     def __init__(self, task: Task, threads: int, *, channels_last: bool = False, compiled: bool = False):
         torch.set_num_threads(threads)
-        network = torch_network(task.network()).train(task.training)
-        self.images = torch.from_numpy(task.images())
+        # float32 is float32: cuDNN would take TF32 else, and its first algorithm instead of its fastest.
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
+        network = torch_network(task.network()).train(task.training).to(task.device)
+        self.images = torch.from_numpy(task.images()).to(task.device)
         if channels_last:
             network = network.to(memory_format=torch.channels_last)
             self.images = self.images.contiguous(memory_format=torch.channels_last)
         self.network = network
-        self.forward = torch.compile(network) if compiled else network
+        self.compiled = torch.compile(network) if compiled else network
 
 
 class TorchTraining(_TorchContestant):
@@ -34,7 +36,7 @@ class TorchTraining(_TorchContestant):
 
     def __init__(self, task: Task, threads: int, **mode):
         super().__init__(task, threads, **mode)
-        self.labels = torch.from_numpy(task.labels())
+        self.labels = torch.from_numpy(task.labels()).to(task.device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True,
@@ -45,29 +47,39 @@ class TorchTraining(_TorchContestant):
         kept = [layer.p for layer in layers]
         for layer in layers:
             layer.p = 0.0
-        loss = F.cross_entropy(self.forward(self.images), self.labels)
+        loss = F.cross_entropy(self.compiled(self.images), self.labels)
         loss.backward()
-        gradients = [parameter.grad.contiguous().numpy() for parameter in self.network.parameters()]
+        gradients = [parameter.grad.contiguous().cpu().numpy() for parameter in self.network.parameters()]
         self.optimizer.zero_grad()
         for layer, p in zip(layers, kept, strict=True):
             layer.p = p
-        return [loss.detach().numpy(), *gradients]
+        return [loss.detach().cpu().numpy(), *gradients]
 
     def run(self) -> None:
         self.optimizer.zero_grad()
-        F.cross_entropy(self.forward(self.images), self.labels).backward()
+        F.cross_entropy(self.compiled(self.images), self.labels).backward()
         self.optimizer.step()
+
+    def forward(self) -> torch.Tensor:
+        self.images.requires_grad_()
+        return self.compiled(self.images)
+
+    def forward_and_backward(self) -> None:
+        self.optimizer.zero_grad()
+        self.images.grad = None
+        y = self.forward()
+        y.backward(y.detach())
 
 
 class TorchInference(_TorchContestant):
     """A forward pass in evaluation mode."""
 
     def results(self) -> list[np.ndarray]:
-        return [self.run().numpy()]
+        return [self.run().cpu().numpy()]
 
     def run(self) -> torch.Tensor:
         with torch.inference_mode():
-            return self.forward(self.images)
+            return self.compiled(self.images)
 
 
 def torch_network(network: Network) -> torch.nn.Sequential:

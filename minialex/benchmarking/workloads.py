@@ -84,6 +84,10 @@ class Workload:
         generator = np.random.default_rng(0)
         return tuple(None if a is None else a[1](generator, a[0], dtype) for a in self.arrays)
 
+    def undefined(self, dtype=np.float32) -> tuple[np.ndarray | None, ...]:
+        """Arrays of the same shapes and types, which nobody has filled: the system gives them no memory."""
+        return tuple(None if a is None else _undefined(*a, dtype) for a in self.arrays)
+
     @property
     def shapes(self) -> tuple[Shape | None, ...]:
         return tuple(None if a is None else a[0] for a in self.arrays)
@@ -92,6 +96,11 @@ class Workload:
     def elements(self) -> int:
         """The elements of the arguments."""
         return sum(math.prod(shape) for shape in self.shapes if shape is not None)
+
+
+def _undefined(shape: Shape, fill: Callable, dtype) -> np.ndarray:
+    one = fill(np.random.default_rng(0), (1,) * len(shape), dtype)
+    return np.empty(shape, one.dtype)
 
 
 def workloads(operation: str | None, shapes: str, batch: int) -> list[Workload]:

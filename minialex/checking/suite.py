@@ -17,6 +17,7 @@ import numpy as np
 from minialex.checking.cases import make_cases
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.tensors import gradcheck, gradgradcheck
+from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
 from minialex.kernels import list_kernels, use
 from minialex.models import Architecture, Network, get_architecture
@@ -89,11 +90,22 @@ def check_kernels(
     seed: int = 0,
     quick: bool = False,
 ) -> Iterator[Row]:
-    """Check each kernel that fits the names given; yield two rows for each, for first and second order."""
+    """Check each kernel that fits the names given; yield two rows for each, for first and second order.
+
+    Without a device, the kernels of all devices that can be used here are checked.
+
+    Raises
+    ------
+    DeviceError
+        If a device is named that cannot be used.
+    """
+    where_to = usable_devices() if device is None else [require_device(device)]
     chosen: dict[tuple[str, str, str], list[str]] = {}
     for entry in list_kernels(operation, device):
         root = entry.operation.split(".")[0]
-        if root not in WITHOUT_GRADIENT and algorithm in (None, entry.algorithm):
+        if root in WITHOUT_GRADIENT or entry.device not in where_to:
+            continue
+        if algorithm in (None, entry.algorithm):
             chosen.setdefault((root, entry.device, entry.algorithm), []).append(entry.operation)
     for (root, where, algo), directions in chosen.items():
         choice = dict.fromkeys(directions, algo)

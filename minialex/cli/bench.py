@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json, device_option, print_json
 
 # Fewer rounds than this are no basis for a conclusion.
 _ENOUGH = 7
@@ -30,6 +30,7 @@ _peers = click.option(
     help="Other libraries, separated by commas: torch (its four modes), torch_eager, torch_channels_last, "
     "torch_compile, torch_compile_channels_last and, for inference, onnxruntime, openvino; or none.",
 )  # fmt: skip
+_device = device_option("cpu")
 _batch = click.option("--batch", type=int, default=32, show_default=True, help="Images in the batch.")
 
 
@@ -58,39 +59,51 @@ def command() -> None:
 @click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
 @click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
 @click.option("--reference", is_flag=True, help="The reference kernels too: Python loops, very slow.")
+@_device
 @_steps(_ENOUGH)
 @_threads
 @_output
 @as_json
 def kernels_command(
-    operation, shapes, batch, algorithms, dtype, plugin, reference, steps, threads, output, as_json
+    operation, shapes, batch, algorithms, dtype, plugin, reference, device, steps, threads, output, as_json
 ) -> None:
     """Time each kernel of OPERATION (such as conv2d or conv2d.forward; all, if none is given): GFLOP/s, GB/s,
     the share of the machine's limit, and the error against float64.
+
+    On cuda, beside cuBLAS and, where PyTorch can use the GPU, cuDNN. On cuda-host the times are those of the
+    CPU that executes the CUDA kernels, not of a GPU.
     """
     from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
     from minialex.benchmarking.workloads import workloads
     from minialex.errors import KernelError
     from minialex.kernels import load_plugin
 
+    device = _choose_device(device)
     if plugin is not None:
         load_plugin(plugin)
+    peers, absent = _kernel_peers(device, algorithms)
     chosen = [
-        (workload, choose_kernels(workload.operation, algorithms if operation else (), reference))
+        (
+            workload,
+            choose_kernels(workload.operation, algorithms if operation else (), reference, device)
+            + peers(workload.operation),
+        )
         for workload in workloads(operation, shapes, batch)
     ]
     if algorithms and not operation:
         raise KernelError("--algo needs an OPERATION whose kernels it names")
     settings = {
         "title": f"{operation or 'all operations'}, {shapes} shapes, batch {batch}, {dtype}",
-        "operation": operation, "shapes": shapes, "batch": batch, "dtype": dtype, "steps": steps,
-        "plugin": plugin and plugin.name,
+        "operation": operation, "shapes": shapes, "batch": batch, "dtype": dtype, "device": device,
+        "steps": steps, "plugin": plugin and plugin.name, "absent": absent,
     }  # fmt: skip
-    name = f"kernels-{operation or 'all'}-{shapes}-batch{batch}"
+    name = f"kernels-{operation or 'all'}-{shapes}-batch{batch}{_suffix(device)}"
     with _measurement("kernels", name, settings, threads, output, as_json) as run:
+        for peer, reason in absent.items():
+            run.say(f"{peer} takes no part: {reason}")
         for workload, kernels in chosen:
             run.say(f"{workload.operation}, {workload.name}")
-            results = run_workload(workload, kernels, dtype, steps, between=run.meter.sample)
+            results = run_workload(workload, kernels, dtype, steps, **run.timing_options)
             run.results += [result.to_dict(run.limits, dtype) for result in results]
 
 
@@ -100,16 +113,17 @@ def kernels_command(
 @_without_lrn
 @_peers
 @click.option("--profile", is_flag=True, help="Where the time of our step goes, layer by layer.")
+@_device
 @_steps(_ENOUGH)
 @_threads
 @_output
 @as_json
-def train_command(model, batch, without_lrn, peers, profile, steps, threads, output, as_json) -> None:
+def train_command(model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json) -> None:
     """Time whole training steps of MODEL: forward, cross-entropy, backward, and SGD with momentum 0.9 and
     weight decay 5e-4, on random images in memory. Dropout is off while results are compared, on while
     time is taken.
     """
-    _run_contestants(True, model, batch, without_lrn, peers, profile, steps, threads, output, as_json)
+    _run_contestants(True, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json)
 
 
 @command.command("infer")
@@ -118,34 +132,39 @@ def train_command(model, batch, without_lrn, peers, profile, steps, threads, out
 @_without_lrn
 @_peers
 @click.option("--profile", is_flag=True, help="Where our time goes, layer by layer.")
+@_device
 @_steps(_ENOUGH)
 @_threads
 @_output
 @as_json
-def infer_command(model, batch, without_lrn, peers, profile, steps, threads, output, as_json) -> None:
+def infer_command(model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json) -> None:
     """Time inference of MODEL, in evaluation mode, on random images in memory."""
-    _run_contestants(False, model, batch, without_lrn, peers, profile, steps, threads, output, as_json)
+    _run_contestants(
+        False, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json
+    )
 
 
 def _run_contestants(
-    training, model, batch, without_lrn, peers, profile, steps, threads, output, as_json
+    training, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json
 ) -> None:
     from minialex.benchmarking.contestants import OURS, TORCH_MODES, choose_peers
     from minialex.benchmarking.step_runs import peer_difference, run_steps
     from minialex.benchmarking.tasks import Task
+    from minialex.errors import MiniAlexError
 
-    task = Task(model, batch, training, without_lrn)
-    names, absent = choose_peers(peers, training)
+    device = _choose_device(device)
+    if profile and device == "cuda":
+        raise MiniAlexError("--profile takes the processor's time, not that of a GPU; leave it out")
+    task = Task(model, batch, training, without_lrn, device=device)
+    names, absent = choose_peers(peers, training, device)
     kind = "train" if training else "infer"
     settings = {"title": task.title, **task.to_dict(), "peers": names, "steps": steps}
-    name = f"{kind}-{model}{'-without-lrn' if without_lrn else ''}-batch{batch}"
+    name = f"{kind}-{model}{'-without-lrn' if without_lrn else ''}-batch{batch}{_suffix(device)}"
     with _measurement(kind, name, settings, threads, output, as_json) as run:
         if set(names) & set(TORCH_MODES):
             run.say(f"{task.title}: comparing with PyTorch in float64")
             settings["float64_difference"] = peer_difference(task)
-        results = run_steps(
-            task, names, run.threads, steps, absent=absent, between=run.meter.sample, say=run.say
-        )
+        results = run_steps(task, names, run.threads, steps, absent=absent, say=run.say, **run.timing_options)
         ours = next((r.timing.median for r in results if r.contestant == OURS and r.timing), None)
         run.results += [result.to_dict(batch, task.operations, ours) for result in results]
         if profile:
@@ -163,6 +182,60 @@ def _profile(task, threads: int, steps: int) -> dict:
         for _ in range(steps):
             ours.run()
     return profile.to_dict(steps)
+
+
+@command.command("convnet")
+@click.option("--batch", type=int, default=128, show_default=True, help="Images in the batch.")
+@_peers
+@_device
+@_steps(_ENOUGH)
+@_threads
+@_output
+@as_json
+def convnet_command(batch, peers, device, steps, threads, output, as_json) -> None:
+    """Time AlexNet by the protocol of convnet-benchmarks: torchvision's shape without LRN and dropout; a
+    forward pass, and a backward pass from the output to parameters and images.
+    """
+    from minialex.benchmarking.contestants import choose_peers
+    from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
+
+    device = _choose_device(device)
+    task = convnet_task(batch, device)
+    names, absent = choose_peers(peers, True, device)
+    settings = {"title": task.title, **task.to_dict(), "peers": names, "steps": steps}
+    with _measurement(
+        "convnet", f"convnet-batch{batch}{_suffix(device)}", settings, threads, output, as_json
+    ) as run:
+        run.results += run_convnet(
+            task, names, run.threads, steps, say=run.say, timing_options=run.timing_options
+        )
+        run.results += [
+            {"contestant": name, "status": "absent", "reason": reason} for name, reason in absent.items()
+        ]
+
+
+def _choose_device(name: str) -> str:
+    from minialex.devices import choose_device
+
+    device, note = choose_device(name)
+    if name == "auto":
+        click.echo(note, err=True)
+    return device
+
+
+def _suffix(device: str) -> str:
+    """What the name of a folder says of the device."""
+    return "" if device == "cpu" else f"-{device}"
+
+
+def _kernel_peers(device: str, algorithms: tuple[str, ...]) -> tuple[Callable[[str], list], dict[str, str]]:
+    """Other libraries' kernels for an operation, and why those that are missing are."""
+    if device != "cuda" or algorithms:
+        return lambda operation: [], {}
+    from minialex.benchmarking.cudnn_peer import cudnn_kernels, why_not_here
+
+    reason = why_not_here()
+    return (lambda operation: [], {"cudnn": reason}) if reason else (cudnn_kernels, {})
 
 
 @command.command("memory")
@@ -247,6 +320,7 @@ class _Run:
     def __init__(self, threads: int, say: Callable[[str], None]):
         self.threads, self.say = threads, say
         self.limits = self.meter = None
+        self.timing_options: dict = {}
         self.results: list[dict] = []
         self.extra: dict = {}
 
@@ -254,7 +328,7 @@ class _Run:
 @contextmanager
 def _measurement(kind, name, settings, threads, output, as_json):
     """What is the same for every benchmark: threads, folder, limits, noise, and the report."""
-    from minialex.benchmarking import limits, noise, pictures, report, tables
+    from minialex.benchmarking import gpu, limits, noise, pictures, report, tables
     from minialex.errors import MiniAlexError
 
     if settings.get("steps", 1) < 1:
@@ -263,9 +337,11 @@ def _measurement(kind, name, settings, threads, output, as_json):
     folder = report.open_folder(output, name)
     run = _Run(threads, lambda line: click.echo(line, err=True))
     run.say("measuring the machine's limits")
-    run.limits = limits.measure_limits(threads)
+    on_gpu = settings.get("device") == "cuda"
+    run.limits = gpu.measure_limits() if on_gpu else limits.measure_limits(threads)
     run.say(tables.limits_line(run.limits.to_dict()))
-    run.meter = noise.NoiseMeter(limits.fixed_computation)
+    run.meter = noise.NoiseMeter(gpu.fixed_computation() if on_gpu else limits.fixed_computation)
+    run.timing_options = {"between": run.meter.sample, "measure": gpu.by_events() if on_gpu else None}
     yield run
     found = run.meter.finish()
     result = report.Report(

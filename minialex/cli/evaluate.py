@@ -6,21 +6,22 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, print_json
+from minialex.cli.options import as_json, checkpoint, device_option, print_json
 
 
 @click.command("evaluate", short_help="Test the network of a run folder.")
 @click.argument("run", type=click.Path(path_type=Path))
 @checkpoint
 @click.option("--data-dir", show_default="as in training", help="Where the data set's files are now.")
+@device_option()
 @as_json
-def command(run: Path, checkpoint: str, data_dir: str | None, as_json: bool) -> None:
+def command(run: Path, checkpoint: str, data_dir: str | None, device: str | None, as_json: bool) -> None:
     """Test the network of the run folder RUN on the test part of its data set."""
     from minialex.training.run import evaluate_run
     from minialex.training.run_folder import RunFolder
 
     folder = RunFolder.open(run)
-    result = evaluate_run(folder, checkpoint, data_dir)
+    result = evaluate_run(folder, checkpoint, data_dir, device)
     confusion = result.confusion()
     totals = confusion.sum(axis=1)
     per_class = {

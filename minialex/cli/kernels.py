@@ -1,4 +1,7 @@
-"""`minialex kernels`: the kernels there are; `minialex kernels compile`: compile them ahead."""
+"""`minialex kernels`: the kernels there are; `minialex kernels compile`: compile them ahead.
+
+Its other subcommands are in modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from minialex.cli.check import check
+from minialex.cli.inspect import inspect
 from minialex.cli.options import as_json, print_json
 
 
@@ -90,6 +95,10 @@ def _print_choices(model: str, batch: int, operation: str | None, as_json: bool)
         click.echo(f"{each.layer:24} {each.operation:28} {each.algorithm:14} {workspace:>13} {predicted:>12}")
     rule = "the fastest when measured" if is_tuning() else "the least predicted time"
     click.echo(f"the rule: the highest rank that supports the call; of equals, {rule}")
+
+
+command.add_command(check)
+command.add_command(inspect)
 
 
 @command.command("compile", short_help="Compile ahead what a model needs.")

@@ -17,6 +17,16 @@ checkpoint = click.option(
 )
 
 
+def device_option(default: str | None = None):
+    """``--device``; without a default it is the device of the training run."""
+    return click.option(
+        "--device",
+        default=default,
+        show_default=default or "as in training",
+        help="Where to compute: cpu, cuda, cuda-host, or auto to choose the best one there is.",
+    )
+
+
 def print_json(value) -> None:
     """Print a value as one line of JSON."""
     click.echo(json.dumps(value, allow_nan=False))

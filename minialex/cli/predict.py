@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, print_json
+from minialex.cli.options import as_json, checkpoint, device_option, print_json
 
 
 @click.command("predict", short_help="Say what is on images.")
@@ -18,9 +18,16 @@ from minialex.cli.options import as_json, checkpoint, print_json
     "--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show."
 )
 @click.option("--invert", is_flag=True, help="Take black on white for white on black, as MNIST's digits are.")
+@device_option()
 @as_json
 def command(
-    run: Path, images: tuple[Path, ...], checkpoint: str, top: int, invert: bool, as_json: bool
+    run: Path,
+    images: tuple[Path, ...],
+    checkpoint: str,
+    top: int,
+    invert: bool,
+    device: str | None,
+    as_json: bool,
 ) -> None:
     """Say what the network of the run folder RUN sees on PNG or JPEG images of any size.
 
@@ -30,11 +37,13 @@ def command(
     import numpy as np
 
     from minialex.data import read_image
+    from minialex.devices import choose_device
     from minialex.training.evaluation import predict_probabilities
     from minialex.training.run_folder import RunFolder
 
     folder = RunFolder.open(run)
-    network = folder.load_network(checkpoint)
+    device, _ = choose_device(device or folder.settings.device)
+    network = folder.load_network(checkpoint).to(device)
     preprocessing = folder.preprocessing
     if invert:
         preprocessing = replace(preprocessing, invert=not preprocessing.invert)
@@ -42,7 +51,7 @@ def command(
     answers = []
     for path in images:
         x = preprocessing(read_image(path, mode)[None])
-        probabilities = predict_probabilities(network, x)[0]
+        probabilities = predict_probabilities(network, x, device)[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
         answers.append([(folder.classes[i], float(probabilities[i])) for i in order])
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json, device_option, print_json
 from minialex.training.settings import Settings
 from minialex.training.sources import SOURCES
 
@@ -35,10 +35,7 @@ _DEFAULTS = Settings()
     "--seed", type=int, default=_DEFAULTS.seed, show_default=True,
     help="What initial weights, the order of the images and dropout follow from.",
 )  # fmt: skip
-@click.option(
-    "--device", default=_DEFAULTS.device, show_default=True,
-    help="Where to compute: cpu, or auto to choose the best one there is.",
-)  # fmt: skip
+@device_option(_DEFAULTS.device)
 @click.option(
     "--out", type=click.Path(path_type=Path), show_default="a new one in runs/",
     help="The run folder to make.",
@@ -56,12 +53,12 @@ def command(out: Path | None, as_json: bool, **options) -> None:
     from minialex.training.run import load_parts, train
 
     settings = Settings(**options)
-    _, device_note = choose_device(settings.device)
+    device, device_note = choose_device(settings.device)
     parts = load_parts(settings)
     network = get_architecture(settings.model).build(len(parts[0].classes))
     summary = summarise(network)
     # An epoch of fewer images than a batch is one batch of them.
-    needed = require_memory(network, min(settings.batch_size, len(parts[0])))
+    needed = require_memory(network, min(settings.batch_size, len(parts[0])), device)
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)

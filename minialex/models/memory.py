@@ -25,7 +25,9 @@ _KEEP_OUTPUT = (nn.ReLU,)
 _KEEP_WINNERS = (nn.MaxPool2d,)  # int32, in the shape of the output
 
 
-def predict_step_memory(network: Network, batch: int, *, optimizer_arrays: int = 1) -> int:
+def predict_step_memory(
+    network: Network, batch: int, *, optimizer_arrays: int = 1, device: str = "cpu"
+) -> int:
     """The peak of a training step in bytes, with everything it holds, in float32.
 
     Parameters
@@ -35,6 +37,8 @@ def predict_step_memory(network: Network, batch: int, *, optimizer_arrays: int =
         Images.
     optimizer_arrays : int
         How many arrays the optimiser has for each parameter: 1 for SGD with momentum, 2 for Adam.
+    device : str
+        Whose kernels work.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def predict_step_memory(network: Network, batch: int, *, optimizer_arrays: int =
             keeps[f"winners of {i}"] = size[array[i + 1]]
         kept.append(keeps)
         at_work = {array[j]: size.get(array[j], 0) for j in (i, i + 1)}
-        forward, _ = _workspaces(module, shapes[i], shapes[i + 1])
+        forward, _ = _workspaces(module, shapes[i], shapes[i + 1], device)
         moments.append(sum((keeps | at_work).values()) + forward)
 
     gradients = 0
@@ -73,26 +77,29 @@ def predict_step_memory(network: Network, batch: int, *, optimizer_arrays: int =
         gradients += trained[i]
         # Nobody asks for the gradient of the images; that of a view is a view.
         of_input = size.get(array[i], 0) if array[i] != array[i + 1] else 0
-        _, backward = _workspaces(modules[i], shapes[i], shapes[i + 1])
+        _, backward = _workspaces(modules[i], shapes[i], shapes[i + 1], device)
         moments.append(sum(kept[i + 1].values()) + gradients + size[array[i + 1]] + of_input + backward)
 
     parameters = _FLOAT * (summary.parameters + optimizer_arrays * summary.trainable_parameters)
     return parameters + _FLOAT * math.prod(summary.input_shape) + max(moments)
 
 
-def largest_batch(network: Network, available: int, limit: int, *, optimizer_arrays: int = 1) -> int:
+def largest_batch(
+    network: Network, available: int, limit: int, *, optimizer_arrays: int = 1, device: str = "cpu"
+) -> int:
     """The largest batch below a limit whose step fits the available bytes; 0 if none does."""
     fits, too_large = 0, limit
     while too_large - fits > 1:
         middle = (fits + too_large) // 2
-        if predict_step_memory(network, middle, optimizer_arrays=optimizer_arrays) <= available:
+        needed = predict_step_memory(network, middle, optimizer_arrays=optimizer_arrays, device=device)
+        if needed <= available:
             fits = middle
         else:
             too_large = middle
     return fits
 
 
-def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape) -> tuple[int, int]:
+def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape, device: str) -> tuple[int, int]:
     """What the kernels of a layer allocate beyond their results: forward, and the most in backward."""
     x, y = _stand_in(x_shape), _stand_in(y_shape)
     if isinstance(module, nn.Conv2d):
@@ -104,14 +111,14 @@ def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape) -> tuple[int,
             "dilation": dilation,
             "groups": module.groups,
         }
-        return _workspace("conv2d.forward", x, weight, None, **window), max(
-            _workspace("conv2d.input_grad", y, weight, input_size=x_shape[2:], **window),
-            _workspace("conv2d.weight_grad", y, x, kernel_size=weight.shape[2:], **window),
+        return _workspace("conv2d.forward", device, x, weight, None, **window), max(
+            _workspace("conv2d.input_grad", device, y, weight, input_size=x_shape[2:], **window),
+            _workspace("conv2d.weight_grad", device, y, x, kernel_size=weight.shape[2:], **window),
         )
     if isinstance(module, nn.Linear):
         weight = _stand_in(module.weight.shape)
-        return _workspace("linear.forward", x, weight, None), max(
-            _workspace("linear.input_grad", y, weight), _workspace("linear.weight_grad", y, x)
+        return _workspace("linear.forward", device, x, weight, None), max(
+            _workspace("linear.input_grad", device, y, weight), _workspace("linear.weight_grad", device, y, x)
         )
     return 0, 0
 
@@ -121,6 +128,6 @@ def _stand_in(shape: Shape) -> np.ndarray:
     return np.broadcast_to(np.float32(0), shape)
 
 
-def _workspace(operation: str, *arrays, **parameters) -> int:
-    kernel = select(operation, "cpu", *arrays, **parameters)
+def _workspace(operation: str, device: str, *arrays, **parameters) -> int:
+    kernel = select(operation, device, *arrays, **parameters)
     return 0 if kernel.workspace is None else kernel.workspace(*arrays, **parameters)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from minialex.errors import CheckpointError
+from minialex.devices import assign, is_array, require_device, to_device_array, to_numpy
+from minialex.errors import CheckpointError, DeviceError
 from minialex.tensor import Tensor
 
 
@@ -28,7 +29,7 @@ class Module:
 
     def __init__(self):
         self._parameters: dict[str, Parameter | None] = {}
-        self._buffers: dict[str, np.ndarray] = {}
+        self._buffers: dict = {}
         self._modules: dict[str, Module] = {}
         self.training = True
 
@@ -42,7 +43,8 @@ class Module:
         if isinstance(value, Parameter | Module) and "_parameters" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
         for kind, allowed in (("_parameters", Parameter), ("_modules", Module), ("_buffers", np.ndarray)):
-            if name in self._own(kind) and not isinstance(value, allowed | None):
+            fits = value is None or isinstance(value, allowed) or (allowed is np.ndarray and is_array(value))
+            if name in self._own(kind) and not fits:
                 raise TypeError(
                     f"{type(self).__name__}.{name} is one of its {kind[1:]}: assign a "
                     f"{allowed.__name__} or None, not a {type(value).__name__}"
@@ -69,7 +71,7 @@ class Module:
         """Add a parameter, or None for one that this module goes without (a bias)."""
         self._parameters[name] = parameter
 
-    def register_buffer(self, name: str, array: np.ndarray) -> None:
+    def register_buffer(self, name: str, array) -> None:
         """Add an array that is saved with the module but not trained (running statistics)."""
         self._buffers[name] = array
 
@@ -107,11 +109,11 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
-    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
+    def named_buffers(self) -> Iterator[tuple]:
         """Every buffer with its dotted name, such as ``bn1.running_mean``."""
         return self._named("_buffers")
 
-    def buffers(self) -> Iterator[np.ndarray]:
+    def buffers(self) -> Iterator:
         for _, array in self.named_buffers():
             yield array
 
@@ -143,7 +145,16 @@ class Module:
 
         Kernels then keep what they make of the weights from call to call (`minialex.kernels.packed`), which
         takes about as much memory again for the convolutions, and saves most of the time of a single image.
+
+        Raises
+        ------
+        DeviceError
+            If a parameter is on ``cuda``: CuPy has no read-only arrays.
         """
+        if any(parameter.device == "cuda" for parameter in self.parameters()):
+            raise DeviceError(
+                "freeze: CuPy has no read-only arrays; freeze a network on the cpu, or not at all"
+            )
         for parameter in self.parameters():
             # A copy: no other array may share the memory.
             parameter.data = parameter.data.copy()
@@ -163,6 +174,26 @@ class Module:
         function(self)
         return self
 
+    def to(self, device: str) -> Module:
+        """Move every parameter and buffer to a device, in place; gradients are forgotten.
+
+        Move a network before its optimiser takes a step: the optimiser's arrays stay where they were made.
+
+        Raises
+        ------
+        DeviceError
+            If the device is not available; the message says why.
+        """
+        require_device(device)
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None and parameter.device != device:
+                    parameter.data = to_device_array(parameter.data, device)
+                    parameter.device, parameter.grad = device, None
+            for name, array in module._buffers.items():
+                module._buffers[name] = to_device_array(array, device)
+        return self
+
     def astype(self, dtype) -> Module:
         """Convert every parameter and buffer, in place, to float32 or float64."""
         for module in self.modules():
@@ -176,8 +207,12 @@ class Module:
     # Saving and loading
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Parameters and buffers by name, as NumPy arrays that share the module's memory on the cpu."""
-        state = {name: parameter.numpy() for name, parameter in self.named_parameters()}
+        """Parameters and buffers by name, as NumPy arrays: the module's memory, on ``cuda`` copies of it."""
+        return {name: to_numpy(array) for name, array in self._arrays().items()}
+
+    def _arrays(self) -> dict:
+        """Parameters and buffers by name, as the arrays of their devices."""
+        state = {name: parameter.data for name, parameter in self.named_parameters()}
         return state | dict(self.named_buffers())
 
     def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
@@ -195,8 +230,11 @@ class Module:
         CheckpointError
             With every missing, unexpected and mis-shaped entry.
         """
-        own = self.state_dict()
-        arrays = {name: np.asarray(getattr(value, "data", value)) for name, value in state.items()}
+        own = self._arrays()
+        arrays = {
+            name: to_numpy(value.data if isinstance(value, Tensor) else value)
+            for name, value in state.items()
+        }
         problems = []
         if strict:
             missing = [name for name in own if name not in arrays]
@@ -215,7 +253,7 @@ class Module:
             raise CheckpointError(f"the state does not fit {self._title()}; " + "; ".join(problems))
         for name, array in own.items():
             if name in arrays:
-                array[...] = arrays[name]
+                assign(array, arrays[name])
 
     def _title(self) -> str:
         return type(self).__name__

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minialex.autograd import Operation
+from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor, as_tensor
@@ -90,7 +89,8 @@ class BatchNormEvaluation(Operation):
         axis, eps = self.parameters["axis"], self.parameters["eps"]
         others = tuple(i for i in range(x.ndim) if i != axis)
         spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
-        r = (1 / np.sqrt(self.var + x.dtype.type(eps))).reshape(spread)
+        xp = array_module(self.device)
+        r = (1 / xp.sqrt(self.var + x.dtype.type(eps))).reshape(spread)
         of_x = g * (weight.reshape(spread) * r) if self.needs(0) else None
         of_weight = (g * (x - self.mean.reshape(spread)) * r).sum(others) if self.needs(1) else None
         of_bias = g.sum(others) if self.needs(2) else None
@@ -100,7 +100,7 @@ class BatchNormEvaluation(Operation):
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     if gradient is not None:
         return gradient
-    return Tensor(np.zeros(like.shape, like.dtype), device=like.device)
+    return Tensor(array_module(like.device).zeros(like.shape, like.dtype), device=like.device)
 
 
 def batch_norm(
@@ -149,10 +149,11 @@ def batch_norm(
     )  # fmt: skip
     axis %= x.ndim
     features = x.shape[axis]
+    xp = array_module(x.device)
     if weight is None:
-        weight = Tensor(np.ones(features, x.dtype), device=x.device)
+        weight = Tensor(xp.ones(features, x.dtype), device=x.device)
     if bias is None:
-        bias = Tensor(np.zeros(features, x.dtype), device=x.device)
+        bias = Tensor(xp.zeros(features, x.dtype), device=x.device)
     weight, bias = as_tensor(weight, x), as_tensor(bias, x)
     if not training and running_mean is not None:
         # Copies: training moves the running statistics in place, perhaps before backward is called.

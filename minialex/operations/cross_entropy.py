@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.autograd import Operation
-from minialex.devices import to_device_array
+from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
 from minialex.operations.softmax import softmax
@@ -83,7 +83,7 @@ def cross_entropy(x: Tensor, target, reduction: str = "mean", label_smoothing: f
         if target.requires_grad:
             raise ShapeError("cross_entropy: the target is a constant; detach() it")
         target = target.data
-    distribution = _distribution(np.asarray(target), x)
+    distribution = _distribution(to_numpy(target), x)
     if label_smoothing:
         distribution = distribution * (1 - label_smoothing) + label_smoothing / x.shape[1]
     losses = CrossEntropy(to_device_array(distribution, x.device))(x)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from minialex.autograd import Operation
+from minialex.devices import array_module
 from minialex.kernels import output_shape
 from minialex.operations.reduction import sum_to
 from minialex.tensor import Tensor, as_tensor
@@ -142,11 +141,11 @@ class Absolute(_Unary):
     saved_inputs = (0,)
 
     def branch(self, inputs, results):
-        return np.sign(inputs[0])
+        return array_module(self.device).sign(inputs[0])
 
     def backward(self, g):
         (x,) = self.saved
-        return (g * np.sign(x.data),)
+        return (g * array_module(self.device).sign(x.data),)
 
 
 class Power(Operation):

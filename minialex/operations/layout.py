@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minialex.autograd import Operation
+from minialex.devices import array_module, is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor
@@ -39,7 +40,7 @@ class BroadcastTo(Operation):
         self.shape = shape
 
     def forward(self, x):
-        return np.broadcast_to(x, self.shape)
+        return array_module(self.device).broadcast_to(x, self.shape)
 
     def backward(self, g):
         from minialex.operations.reduction import sum_to  # each is the other's gradient
@@ -52,7 +53,10 @@ class GetItem(Operation):
         self.index = index
 
     def forward(self, x):
-        return np.asarray(x[self.index])
+        if not isinstance(x, np.ndarray):
+            # CuPy wraps an index that is out of bounds; NumPy raises an error.
+            _ = np.broadcast_to(np.False_, x.shape)[self.index]
+        return x[self.index]
 
     def backward(self, g):
         return (IndexAdd(self.index, self.shapes[0])(g),)
@@ -110,8 +114,14 @@ def broadcast_to(x: Tensor, *shape) -> Tensor:
 def getitem(x: Tensor, index) -> Tensor:
     """x[index], with ints, slices, None, ... and integer or boolean arrays."""
     items = index if isinstance(index, tuple) else (index,)
-    arrays = tuple(item.data if isinstance(item, Tensor) else item for item in items)
-    return GetItem(arrays)(x)
+    return GetItem(tuple(_plain_index(item) for item in items))(x)
+
+
+def _plain_index(item):
+    """An item of an index with its array, if it is one, in NumPy: indices are on the cpu for every device."""
+    if isinstance(item, Tensor):
+        item = item.data
+    return to_numpy(item) if is_array(item) else item
 
 
 def _items(arguments) -> tuple[int, ...]:

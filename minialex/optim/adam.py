@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from minialex import kernels
+from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
@@ -50,7 +49,8 @@ class Adam(Optimizer):
 
     def update(self, p, state, options) -> None:
         if not state:
-            state.update(step=0, m=np.zeros_like(p.data), v=np.zeros_like(p.data))
+            xp = array_module(p.device)
+            state.update(step=0, m=xp.zeros_like(p.data), v=xp.zeros_like(p.data))
         state["step"] += 1
         kernels.run(
             "adam.update",

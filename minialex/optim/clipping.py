@@ -42,15 +42,18 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     """Limit every element of the gradients, in place, to -clip_value .. clip_value."""
     _require_positive("clip_value", clip_value)
     for g in _gradients(parameters):
-        np.clip(g, -clip_value, clip_value, out=g)
+        g.clip(-clip_value, clip_value, out=g)
 
 
-def _gradients(parameters: Iterable[Tensor]) -> list[np.ndarray]:
+def _gradients(parameters: Iterable[Tensor]) -> list:
     return [p.grad.data for p in parameters if p.grad is not None]
 
 
-def _sum_of_squares(g: np.ndarray) -> float:
-    """Add up the squares in float64, a block at a time: a wide copy of the whole would not stay in cache."""
+def _sum_of_squares(g) -> float:
+    """Add up the squares in float64: in blocks on a processor, so that the wide copy stays in the cache."""
+    if not isinstance(g, np.ndarray):
+        wide = g.ravel().astype(np.float64)
+        return float(wide.dot(wide))
     wide = (block.astype(np.float64) for (block,) in blocks(np.ascontiguousarray(g)))
     return math.fsum(float(np.dot(block, block)) for block in wide)
 

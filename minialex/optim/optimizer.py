@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from minialex.devices import copy_to_device, is_array, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.tensor import Tensor
 
@@ -96,7 +97,7 @@ class Optimizer:
             If one of them is read-only; no parameter is changed then.
         """
         for i, p in enumerate(self.parameters()):
-            if p.grad is not None and p.device == "cpu" and not p.data.flags.writeable:
+            if p.grad is not None and is_read_only(p.data):
                 raise MiniAlexError(f"parameter {i} is frozen: call unfreeze() on the network to train it")
         index = 0
         for group in self.param_groups:
@@ -146,14 +147,16 @@ class Optimizer:
                     f"the saved state has parameter {i}, the optimiser {len(params)} parameters from 0"
                 )
             for name, value in entry.items():
-                if isinstance(value, np.ndarray) and value.shape != params[i].shape:
+                if is_array(value) and value.shape != params[i].shape:
                     raise CheckpointError(
                         f"the saved {name} of parameter {i} has shape {value.shape}, "
                         f"the parameter {params[i].shape}"
                     )
         self.state = {
             i: {
-                name: value.astype(params[i].dtype) if isinstance(value, np.ndarray) else value
+                name: copy_to_device(value, params[i].device).astype(params[i].dtype, copy=False)
+                if is_array(value)
+                else value
                 for name, value in entry.items()
             }
             for i, entry in state.items()

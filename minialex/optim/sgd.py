@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from minialex import kernels
+from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
@@ -48,7 +47,7 @@ class SGD(Optimizer):
 
     def update(self, p, state, options) -> None:
         if options["momentum"] and "velocity" not in state:
-            state["velocity"] = np.zeros_like(p.data)
+            state["velocity"] = array_module(p.device).zeros_like(p.data)
         kernels.run(
             "sgd.update",
             p.device,

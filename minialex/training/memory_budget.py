@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.models import Network
 from minialex.models.memory import largest_batch, predict_step_memory
@@ -26,7 +27,16 @@ def available_memory() -> int:
     return max(available, 0)
 
 
-def require_memory(network: Network, batch: int) -> int:
+def available_on(device: str) -> int:
+    """The bytes that a device may still take: of its own memory for a GPU, else of the system's."""
+    if device != "cuda":
+        return available_memory()
+    cupy = array_module(device)
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    return free + cupy.get_default_memory_pool().free_bytes()
+
+
+def require_memory(network: Network, batch: int, device: str = "cpu") -> int:
     """The bytes that a training step will take, if they are there.
 
     Raises
@@ -34,11 +44,12 @@ def require_memory(network: Network, batch: int) -> int:
     MiniAlexError
         If they are not; the message names the largest batch that would fit.
     """
-    needed = predict_step_memory(network, batch, optimizer_arrays=_OPTIMIZER_ARRAYS)
-    available = available_memory()
+    options = {"optimizer_arrays": _OPTIMIZER_ARRAYS, "device": device}
+    needed = predict_step_memory(network, batch, **options)
+    available = available_on(device)
     if needed <= available:
         return needed
-    fitting = largest_batch(network, available, batch, optimizer_arrays=_OPTIMIZER_ARRAYS)
+    fitting = largest_batch(network, available, batch, **options)
     advice = (
         f"the largest batch that fits is {fitting}"
         if fitting

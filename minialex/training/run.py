@@ -100,7 +100,7 @@ def train(
     run = RunFolder.create(out or default_folder(settings), settings, preprocessing, train_set.classes)
     try:
         manual_seed(settings.seed)
-        network = create_model(settings.model, len(train_set.classes))
+        network = create_model(settings.model, len(train_set.classes)).to(device)
         train_loader = DataLoader(
             train_set, settings.batch_size, preprocess=preprocessing, shuffle=True, seed=settings.seed
         )
@@ -155,17 +155,21 @@ def _draw(run: RunFolder, network: Network, recorder: _Recorder, test_set: Array
     pictures.draw_worst(run.pictures / "worst.png", recorder.test, test_set)
 
 
-def evaluate_run(run: RunFolder, checkpoint: str, data_dir: str | None = None) -> Evaluation:
+def evaluate_run(
+    run: RunFolder, checkpoint: str, data_dir: str | None = None, device: str | None = None
+) -> Evaluation:
     """Test a checkpoint of a run on the test part of its data set.
 
     Parameters
     ----------
     data_dir : str, optional
         Where the data set's files are now, if not where they were.
+    device : str, optional
+        Where to compute, if not where the run did.
     """
     settings = run.settings
-    device, _ = choose_device(settings.device)
-    network = run.load_network(checkpoint)
+    device, _ = choose_device(device or settings.device)
+    network = run.load_network(checkpoint).to(device)
     _, test_set = load_source(settings.data, data_dir or settings.data_dir)
     loader = DataLoader(test_set, TEST_BATCH, preprocess=run.preprocessing)
     return evaluate(network, loader, device)

@@ -83,6 +83,7 @@ class Trainer:
     Parameters
     ----------
     network : Network
+        On the device.
     optimizer : Optimizer
         Over the network's parameters.
     schedule : LRScheduler

@@ -7,6 +7,7 @@ from minialex.benchmarking import contestants
 from minialex.benchmarking.contestants import TORCH_MODES, Contestant, choose_peers
 from minialex.benchmarking.step_runs import run_steps
 from minialex.benchmarking.tasks import Task
+from minialex.benchmarking.timing import by_clock
 from minialex.errors import MiniAlexError, ModelError
 
 TRUTH = [np.array(2.0), np.array([3.0, -4.0]), np.array([[0.5, 0.25]])]
@@ -37,7 +38,7 @@ def run(fakes, training=True, **options):
     names = [name for name in fakes if name != "minialex"]
     found = run_steps(
         Task("alexnet_mnist28_bn", 4, training), names, 1, 7, make=make, true_results=lambda _: TRUTH,
-        clock=lambda: clock[0], sleep=lambda _: None, **options,
+        measure=by_clock(lambda: clock[0]), sleep=lambda _: None, **options,
     )  # fmt: skip
     return {each.contestant: each for each in found}
 

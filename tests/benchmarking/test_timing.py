@@ -2,7 +2,7 @@
 
 import pytest
 
-from minialex.benchmarking.timing import Timing, interleave, rotated
+from minialex.benchmarking.timing import Timing, by_clock, interleave, rotated
 
 
 class Clock:
@@ -27,7 +27,7 @@ class Clock:
 
     def time(self, contestants, rounds, **options):
         options = {"warmup": 1, "shortest": 0.0} | options
-        return interleave(contestants, rounds, clock=self, sleep=lambda _: None, **options)
+        return interleave(contestants, rounds, measure=by_clock(self), sleep=lambda _: None, **options)
 
 
 def test_every_round_has_each_once_and_starts_with_another():
@@ -92,7 +92,9 @@ def test_waits_before_each_turn_outside_of_the_time():
         waits.append(seconds)
         clock.now += 50
 
-    times = interleave({"a": clock.work("a", [1.0])}, 3, warmup=1, shortest=0.0, clock=clock, sleep=sleep)
+    times = interleave(
+        {"a": clock.work("a", [1.0])}, 3, warmup=1, shortest=0.0, measure=by_clock(clock), sleep=sleep
+    )
     assert len(waits) == 3
     assert times["a"].samples == (1.0,) * 3
 

@@ -34,7 +34,7 @@ def plugin(tmp_path):
 
 
 def test_one_operation_as_a_table(minialex):
-    done = minialex("gradcheck", "--op", "relu")
+    done = minialex("gradcheck", "--op", "relu", "--device", "cpu")
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split() == [

@@ -53,7 +53,7 @@ def test_models_lists_all_sixteen(minialex):
 
 
 def test_kernels_marks_the_default(minialex, refuses):
-    lines = minialex("kernels", "--op", "conv2d").stdout.splitlines()
+    lines = minialex("kernels", "--op", "conv2d", "--device", "cpu").stdout.splitlines()
     marked = [line.split() for line in lines if line.startswith("*")]
     assert ["*", "conv2d.forward", "cpu", "direct"] in marked
     assert ["*", "conv2d.forward", "cpu", "winograd"] in marked

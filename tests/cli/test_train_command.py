@@ -145,7 +145,7 @@ def test_help_has_every_option_with_its_default(minialex):
         (("--lr", 0), "lr=0"),
         (("--lr", "nan"), "lr=nan"),
         (("--seed", -1), "seed=-1"),
-        (("--device", "cuda"), ("cuda", "available: cpu")),
+        (("--device", "gpu"), ("device='gpu'", "available: cpu")),
         (("--data", "mnist"), "--data-dir"),
         (("--data", "digits", "--data-dir", "x"), "--data-dir"),
     ],

@@ -5,15 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minialex.kernels import list_kernels
+from minialex.kernels import find_kernel
 from minialex.kernels.dropout.reference import philox
+from minialex.testing.algorithms import every_algorithm
 from minialex.testing.compare import assert_close, rounding
 
-KERNELS = list_kernels("dropout")
-every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
-fast_kernel = pytest.mark.parametrize(
-    "kernel", [each for each in KERNELS if each.algorithm != "reference"], ids=lambda kernel: kernel.name
-)
+every_kernel = every_algorithm("dropout")
+fast_kernel = every_algorithm("dropout", only=("numpy", "numba", "cuda"))
 
 # Random123's known answers, kat_vectors, "philox4x32 10": counter, key, result.
 KNOWN = [
@@ -34,71 +32,75 @@ def test_philox_gives_the_published_words(counter, key, expected):
     assert philox(words(counter), words(key)) == words(expected)
 
 
-def kept(kernel, size, p, seed, offset):
+def dropout(algorithm, x, **parameters):
+    return find_kernel("dropout.forward", **algorithm)(x, **parameters)
+
+
+def kept(algorithm, size, p, seed, offset):
     """Which of `size` elements dropout keeps."""
-    return kernel(np.ones(size), p=p, seed=seed, offset=offset) != 0
+    return dropout(algorithm, np.ones(size), p=p, seed=seed, offset=offset) != 0
 
 
 @every_kernel
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.75])
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_an_element_is_kept_if_its_philox_word_is_small(kernel, p, seed, offset):
+def test_an_element_is_kept_if_its_philox_word_is_small(algorithm, p, seed, offset):
     key = (seed % 2**32, seed // 2**32)
     expected = [
         word < (1 - p) * 2**32
         for block in range(3)
         for word in philox((block, 0, offset % 2**32, offset // 2**32), key)
     ]
-    np.testing.assert_array_equal(kept(kernel, 11, p, seed, offset), expected[:11])
+    np.testing.assert_array_equal(kept(algorithm, 11, p, seed, offset), expected[:11])
 
 
 @every_kernel
 @pytest.mark.parametrize(("above", "is_kept"), [(-0.5, False), (0, False), (0.5, True), (1, True)])
-def test_a_word_is_kept_if_it_is_below_the_bound_and_not_at_it(kernel, above, is_kept):
+def test_a_word_is_kept_if_it_is_below_the_bound_and_not_at_it(algorithm, above, is_kept):
     (word, *_) = philox((0, 0, 0, 0), (0, 0))
-    assert kept(kernel, 1, 1 - (word + above) / 2**32, seed=0, offset=0) == [is_kept]
+    assert kept(algorithm, 1, 1 - (word + above) / 2**32, seed=0, offset=0) == [is_kept]
 
 
 @every_kernel
-def test_all_values_are_kept_at_p_0_and_scaled_otherwise(kernel):
+def test_all_values_are_kept_at_p_0_and_scaled_otherwise(algorithm):
     x = np.linspace(1, 2, 50)
-    np.testing.assert_array_equal(kernel(x, p=0.0, seed=1, offset=0), x)
-    y = kernel(x, p=0.9, seed=1, offset=0)
+    np.testing.assert_array_equal(dropout(algorithm, x, p=0.0, seed=1, offset=0), x)
+    y = dropout(algorithm, x, p=0.9, seed=1, offset=0)
     assert_close(y[y != 0], x[y != 0] / 0.1, rounding(np.float64))
     assert 0 < np.count_nonzero(y) < 50
 
 
 @fast_kernel
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_the_rate_of_what_is_kept(kernel, p):
+def test_the_rate_of_what_is_kept(algorithm, p):
     # The standard deviation of the rate is sqrt(p (1 - p) / n), below 0.0014: 5 of them is one test in
     # two million, and the seed is fixed.
-    rate = kept(kernel, LARGE, p, seed=5, offset=9).mean()
+    rate = kept(algorithm, LARGE, p, seed=5, offset=9).mean()
     assert rate == pytest.approx(1 - p, abs=5 * np.sqrt(p * (1 - p) / LARGE))
 
 
 @fast_kernel
 @pytest.mark.parametrize("size", [1, 4095, 4097, 4 * 8192 - 1, 4 * 8192, 4 * 8192 + 1, LARGE - 3])
-def test_the_mask_does_not_depend_on_the_size_or_on_chunks(kernel, size):
-    whole = kept(kernel, LARGE, 0.5, seed=2, offset=3)
-    np.testing.assert_array_equal(kept(kernel, size, 0.5, seed=2, offset=3), whole[:size])
+def test_the_mask_does_not_depend_on_the_size_or_on_chunks(algorithm, size):
+    whole = kept(algorithm, LARGE, 0.5, seed=2, offset=3)
+    np.testing.assert_array_equal(kept(algorithm, size, 0.5, seed=2, offset=3), whole[:size])
     last = range(max(0, size - 32), size)
     expected = [philox((i // 4, 0, 3, 0), (2, 0))[i % 4] < 2**31 for i in last]
     np.testing.assert_array_equal(whole[last.start : last.stop], expected)
 
 
 @every_kernel
-def test_the_mask_depends_on_every_bit_of_seed_and_offset(kernel):
-    masks = [kept(kernel, 64, 0.5, 0, 0)]
-    masks += [kept(kernel, 64, 0.5, 1 << bit, 0) for bit in (0, 31, 32, 63)]
-    masks += [kept(kernel, 64, 0.5, 0, 1 << bit) for bit in (0, 31, 32, 63)]
+def test_the_mask_depends_on_every_bit_of_seed_and_offset(algorithm):
+    masks = [kept(algorithm, 64, 0.5, 0, 0)]
+    masks += [kept(algorithm, 64, 0.5, 1 << bit, 0) for bit in (0, 31, 32, 63)]
+    masks += [kept(algorithm, 64, 0.5, 0, 1 << bit) for bit in (0, 31, 32, 63)]
     assert len({mask.tobytes() for mask in masks}) == len(masks)
 
 
 @every_kernel
-def test_the_mask_counts_elements_in_row_major_order_whatever_their_layout(kernel):
-    mask = kept(kernel, 24, 0.5, 7, 7)
+def test_the_mask_counts_elements_in_row_major_order_whatever_their_layout(algorithm):
+    mask = kept(algorithm, 24, 0.5, 7, 7)
     x = np.ones((2, 3, 4))
     for layout in (x, np.asfortranarray(x), np.ones((4, 6, 8))[::2, ::2, ::2]):
-        y = kernel(layout, p=0.5, seed=7, offset=7)
+        y = dropout(algorithm, layout, p=0.5, seed=7, offset=7)
         np.testing.assert_array_equal((y != 0).ravel(), mask)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from minialex.devices import array_module, is_read_only, to_numpy
 from minialex.kernels import find_kernel, list_kernels
 from minialex.testing.compare import assert_close, largest, rounding
+from minialex.testing.devices import on_device
 from minialex.testing.strategies import MUTATED, call
 
 KERNELS = [entry for entry in list_kernels() if entry.algorithm != "reference"]
@@ -22,7 +24,7 @@ def outcome(function, drawn):
     results = results if isinstance(results, tuple) else (results,)
     changed = (drawn.arrays[i] for i in MUTATED.get(drawn.operation, ()))
     # NumPy's functions give a scalar where the result has no axes; the engine makes it an array.
-    return [np.asarray(each) for each in (*results, *changed) if each is not None]
+    return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
@@ -40,7 +42,7 @@ def test_agrees_with_the_reference(entry, dtype, data):
     inputs = largest(*wide.arrays)
     expected = outcome(find_kernel(entry.operation, algo="reference"), wide)
 
-    actual = outcome(entry, drawn)
+    actual = outcome(entry, on_device(drawn, entry.device))
 
     assert len(actual) == len(expected)
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
@@ -60,20 +62,22 @@ def test_changes_no_input_and_gives_memory_of_its_own(entry, data):
     drawn = data.draw(call(entry.operation, *(entry.dtypes or ())[:1]))
     assume(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
     before = drawn.astype(np.float64)
+    drawn = on_device(drawn, entry.device)
 
     results = entry(*drawn.arrays, **drawn.parameters)
 
     changed = MUTATED.get(entry.operation, ())
     for i, (array, copy) in enumerate(zip(drawn.arrays, before.arrays, strict=True)):
         if array is not None and i not in changed:
-            np.testing.assert_array_equal(array, copy, err_msg=f"input {i} was changed")
+            np.testing.assert_array_equal(to_numpy(array), copy, err_msg=f"input {i} was changed")
     results = [] if results is None else results if isinstance(results, tuple) else (results,)
     assert bool(changed) == (not results), "a kernel either gives results or changes inputs"
     for i, result in enumerate(results):
         if np.ndim(result):
-            assert result.flags.writeable, f"result {i} is read-only"
+            assert not is_read_only(result), f"result {i} is read-only"
             others = [a for a in (*drawn.arrays, *results[:i]) if a is not None]
-            assert not any(np.may_share_memory(result, a) for a in others), f"result {i} is not its own"
+            shares_memory = array_module(entry.device).may_share_memory
+            assert not any(shares_memory(result, a) for a in others), f"result {i} is not its own"
 
 
 def test_every_operation_has_one_reference():

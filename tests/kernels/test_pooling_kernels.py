@@ -6,33 +6,33 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minialex.errors import ShapeError
-from minialex.kernels import find_kernel, list_kernels, output_shape
+from minialex.kernels import find_kernel, output_shape
+from minialex.testing.algorithms import every_algorithm
 from minialex.testing.compare import assert_close, largest, rounding
 from minialex.testing.strategies import call, normal_values, poolings, seeds
 from minialex.testing.values import distinct_values
 
-ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("max_pool2d", device="cpu")})
-every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+every_kernel = every_algorithm("max_pool2d")
 EXACT = rounding(np.float64)
 NO_PADDING = ((0, 0), (0, 0))
 
 
 def max_pool(algorithm, rows, kernel, stride=None, padding=NO_PADDING, dilation=(1, 1), ceil_mode=False):
     """Pool one image, given as its rows; return its (values, winners)."""
-    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(
+    y, index = find_kernel("max_pool2d.forward", **algorithm)(
         np.array([[rows]], dtype=np.float64), kernel_size=kernel, stride=stride or kernel,
         padding=padding, dilation=dilation, ceil_mode=ceil_mode,
     )  # fmt: skip
     return y[0, 0].tolist(), index[0, 0].tolist()
 
 
-@every_algorithm
+@every_kernel
 def test_the_first_maximum_in_row_major_order_wins_a_tie(algorithm):
     assert max_pool(algorithm, [[1, 7, 2], [7, 7, 7]], (2, 3)) == ([[7]], [[1]])
     assert max_pool(algorithm, [[0, 0], [0, 0]], (1, 2)) == ([[0], [0]], [[0], [2]])
 
 
-@every_algorithm
+@every_kernel
 def test_padding_never_wins_not_even_over_minus_infinity(algorithm):
     low = -np.inf
     around = ((1, 1), (1, 1))
@@ -42,7 +42,7 @@ def test_padding_never_wins_not_even_over_minus_infinity(algorithm):
     assert max_pool(algorithm, [[low, low]], (1, 2), padding=((0, 0), (1, 1))) == ([[low, low]], [[0, 1]])
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize("width", [3, 8, 13])
 def test_padding_loses_against_minus_infinity_in_every_row(algorithm, width):
     rows = np.full((4, width), -np.inf)
@@ -52,18 +52,18 @@ def test_padding_loses_against_minus_infinity_in_every_row(algorithm, width):
     np.testing.assert_array_equal(index, [[row * width + start for start in starts] for row in range(4)])
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize("kernel", [(5, 1), (1, 5), (4, 4), (6, 7)])
 def test_every_cell_of_a_large_window_can_win(algorithm, kernel):
     x = distinct_values(np.random.default_rng(3), (40, 1, *kernel))
-    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(
+    y, index = find_kernel("max_pool2d.forward", **algorithm)(
         x, kernel_size=kernel, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1), ceil_mode=False
     )
     np.testing.assert_array_equal(index.ravel(), x.reshape(40, -1).argmax(axis=1))
     np.testing.assert_array_equal(y.ravel(), x.reshape(40, -1).max(axis=1))
 
 
-@every_algorithm
+@every_kernel
 def test_the_first_nan_of_a_window_is_passed_on(algorithm):
     values, index = max_pool(algorithm, [[np.inf, np.nan, 1, 2], [np.nan, 5, 3, 4]], (2, 2))
     np.testing.assert_array_equal(values, [[np.nan, 4]])
@@ -99,35 +99,35 @@ def _tied_poolings(draw):
     return draw(seeds()).choice(values, (2, 1, *size)), parameters
 
 
-@every_algorithm
+@every_kernel
 @given(_tied_poolings())
 def test_ties_nan_and_infinities_are_decided_as_by_the_definition(algorithm, drawn):
     x, parameters = drawn
     expected, first = find_kernel("max_pool2d.forward", algo="reference")(x, **parameters)
-    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(x, **parameters)
+    y, index = find_kernel("max_pool2d.forward", **algorithm)(x, **parameters)
     np.testing.assert_array_equal(index, first)
     np.testing.assert_array_equal(y, expected)
 
 
-@every_algorithm
+@every_kernel
 def test_ceil_mode_adds_a_window_that_is_cut_off(algorithm):
     row = [[1, 2, 3, 4, 5, 6]]
     assert max_pool(algorithm, row, (1, 4), (1, 4)) == ([[4]], [[3]])
     assert max_pool(algorithm, row, (1, 4), (1, 4), ceil_mode=True) == ([[4, 6]], [[3, 5]])
 
 
-@every_algorithm
+@every_kernel
 def test_ceil_mode_drops_a_window_that_starts_in_the_padding(algorithm):
     # Windows of 2 at -1, 1 and 3; the fourth would start at 5, beyond the 4 cells, in the padding.
     row, padding = [[1, 2, 3, 4]], ((0, 0), (1, 2))
     assert max_pool(algorithm, row, (1, 2), padding=padding, ceil_mode=True) == ([[1, 3, 4]], [[0, 2, 3]])
 
 
-@every_algorithm
+@every_kernel
 @given(st.data())
 def test_a_winner_is_a_cell_of_its_window_that_holds_the_result(algorithm, data):
     drawn = data.draw(call("max_pool2d.forward"))
-    y, index = find_kernel("max_pool2d.forward", algo=algorithm)(*drawn.arrays, **drawn.parameters)
+    y, index = find_kernel("max_pool2d.forward", **algorithm)(*drawn.arrays, **drawn.parameters)
     (x,), parameters = drawn.arrays, drawn.parameters
     for n, c, p, q in np.ndindex(*y.shape):
         cells = []
@@ -144,33 +144,33 @@ def test_a_winner_is_a_cell_of_its_window_that_holds_the_result(algorithm, data)
         assert y[n, c, p, q] == x[n, c, row, column] == max(inside)
 
 
-@every_algorithm
+@every_kernel
 @given(st.data(), seeds())
 def test_scatter_and_gather_are_adjoint(algorithm, data, generator):
     drawn = data.draw(call("max_pool2d.scatter"))
     g, index = drawn.arrays
-    gx = find_kernel("max_pool2d.scatter", algo=algorithm)(g, index, **drawn.parameters)
+    gx = find_kernel("max_pool2d.scatter", **algorithm)(g, index, **drawn.parameters)
     x = normal_values(generator, gx.shape)
-    y = find_kernel("max_pool2d.gather", algo=algorithm)(x, index)
+    y = find_kernel("max_pool2d.gather", **algorithm)(x, index)
     terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
     assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
 
 
-@every_algorithm
+@every_kernel
 @given(poolings(dilated=False), seeds())
 def test_average_pooling_and_its_gradient_are_adjoint(algorithm, case, generator):
     x, g = normal_values(generator, case.x), normal_values(generator, case.y)
-    y = find_kernel("avg_pool2d.forward", algo=algorithm)(x, **case.parameters)
-    gx = find_kernel("avg_pool2d.input_grad", algo=algorithm)(g, input_size=case.x[2:], **case.parameters)
+    y = find_kernel("avg_pool2d.forward", **algorithm)(x, **case.parameters)
+    gx = find_kernel("avg_pool2d.input_grad", **algorithm)(g, input_size=case.x[2:], **case.parameters)
     terms = np.abs(y).ravel() @ np.abs(g).ravel() + 1
     assert np.vdot(y, g) == pytest.approx(np.vdot(x, gx), rel=0, abs=EXACT * terms)
 
 
-@every_algorithm
+@every_kernel
 @given(poolings(dilated=False), seeds())
 def test_average_pooling_is_the_mean_of_the_cells_that_count(algorithm, case, generator):
     x = normal_values(generator, case.x)
-    y = find_kernel("avg_pool2d.forward", algo=algorithm)(x, **case.parameters)
+    y = find_kernel("avg_pool2d.forward", **algorithm)(x, **case.parameters)
     kernel, stride, padding = (case.parameters[name] for name in ("kernel_size", "stride", "padding"))
     # Cells that do not count are NaN: those that ceil mode adds, and the padding unless it is included.
     beyond = [(0, k) for k in kernel]
@@ -185,7 +185,7 @@ def test_average_pooling_is_the_mean_of_the_cells_that_count(algorithm, case, ge
     assert_close(y, expected, EXACT, scale=largest(x))
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize(
     ("include", "ceil_mode", "expected"),
     [
@@ -197,7 +197,7 @@ def test_average_pooling_is_the_mean_of_the_cells_that_count(algorithm, case, ge
     ],
 )
 def test_what_the_divisor_counts(algorithm, include, ceil_mode, expected):
-    y = find_kernel("avg_pool2d.forward", algo=algorithm)(
+    y = find_kernel("avg_pool2d.forward", **algorithm)(
         np.ones((1, 1, 1, 4)), kernel_size=(1, 3), stride=(1, 2), padding=((0, 0), (1, 1)),
         ceil_mode=ceil_mode, count_include_pad=include,
     )  # fmt: skip

@@ -3,27 +3,34 @@
 import numpy as np
 import pytest
 
-from minialex.kernels import find_kernel, list_kernels
+from minialex.kernels import find_kernel
+from minialex.testing.algorithms import every_algorithm
 
-ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("relu", device="cpu")})
-every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
+every_kernel = every_algorithm("relu")
 # NumPy's kernel multiplies by a mask: an infinity or a NaN comes through where y is 0, as it says itself.
-selecting = pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "numpy"])
+selecting = every_algorithm("relu", only=("reference", "numba", "cuda"))
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_forward_passes_nan_on_and_clips_infinity(algorithm, dtype):
-    x = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0, -2.0, 1e-40], dtype)
-    y = find_kernel("relu.forward", algo=algorithm)(x)
-    np.testing.assert_array_equal(y, np.array([np.nan, np.nan, np.inf, 0, 0, 0, 2, 0, 1e-40], dtype))
+    x = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0, -2.0, 1e-35], dtype)
+    y = find_kernel("relu.forward", **algorithm)(x)
+    np.testing.assert_array_equal(y, np.array([np.nan, np.nan, np.inf, 0, 0, 0, 2, 0, 1e-35], dtype))
 
 
-@every_algorithm
+@every_algorithm("relu", only=("reference", "numpy", "numba"))
+def test_forward_keeps_a_number_below_the_normal_ones(algorithm):
+    # CUDA kernels are compiled, as CuPy does it, to take such a float32 as 0.
+    x = np.array([1e-40, -1e-40], np.float32)
+    np.testing.assert_array_equal(find_kernel("relu.forward", **algorithm)(x), [x[0], 0])
+
+
+@every_kernel
 def test_backward_is_zero_at_zero_and_where_the_result_is_nan(algorithm):
     g = np.array([3.0, 5.0, -7.0, 2.0, -4.0])
     y = np.array([0.0, -0.0, np.nan, 1e-300, np.inf])
-    gx = find_kernel("relu.backward", algo=algorithm)(g, y)
+    gx = find_kernel("relu.backward", **algorithm)(g, y)
     np.testing.assert_array_equal(gx, [0, 0, 0, 2, -4])
 
 
@@ -31,5 +38,5 @@ def test_backward_is_zero_at_zero_and_where_the_result_is_nan(algorithm):
 def test_backward_drops_a_nan_or_an_infinity_that_did_not_pass(algorithm):
     g = np.array([np.nan, np.inf, -np.inf, np.nan, np.inf])
     y = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
-    gx = find_kernel("relu.backward", algo=algorithm)(g, y)
+    gx = find_kernel("relu.backward", **algorithm)(g, y)
     np.testing.assert_array_equal(gx, [0, 0, 0, np.nan, np.inf])

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from minialex.kernels import find_kernel, list_kernels
+from minialex.kernels import find_kernel
 from minialex.kernels.compiled import compiled
 from minialex.kernels.softmax.exponential import exp_float32
+from minialex.testing.algorithms import every_algorithm
 from minialex.testing.compare import assert_close, rounding
 
-every_algorithm = pytest.mark.parametrize(
-    "algorithm", sorted({entry.algorithm for entry in list_kernels("softmax") if entry.rank is not None})
-)
+every_kernel = every_algorithm("softmax", only=("numpy", "numba", "cuda"))
 FLOAT32 = rounding(np.float32)
 
 
@@ -39,11 +38,11 @@ def test_the_exponential_at_the_ends_of_its_range():
     np.testing.assert_array_equal(exp(x), np.array([1, 1, 0, 0, 0, 0, np.nan], np.float32))
 
 
-@every_algorithm
+@every_kernel
 def test_logits_that_lie_far_apart_or_at_the_ends_of_the_range(algorithm):
     x = np.array([[1e38, 0, -1e38, 1e38], [-1e30, -1e30, -1e30, -1e30], [90, 0, -90, 89]], np.float32)
-    y = find_kernel("softmax.forward", algo=algorithm)(x, axis=1)
-    z = find_kernel("log_softmax.forward", algo=algorithm)(x[1:], axis=1)
+    y = find_kernel("softmax.forward", **algorithm)(x, axis=1)
+    z = find_kernel("log_softmax.forward", **algorithm)(x[1:], axis=1)
     share = 1 / (1 + np.exp(-1))
     right = np.array([[0.5, 0, 0, 0.5], [0.25] * 4, [share, 0, 0, 1 - share]])
     assert_close(y.astype(np.float64), right, FLOAT32)
@@ -51,14 +50,14 @@ def test_logits_that_lie_far_apart_or_at_the_ends_of_the_range(algorithm):
     assert_close(z[1] - x[2].astype(np.float64), np.full(4, np.log(share) - 90), FLOAT32)
 
 
-@every_algorithm
+@every_kernel
 def test_a_class_ruled_out_by_minus_infinity_gets_nothing(algorithm):
     x = np.array([[0, -np.inf, 0, -np.inf]], np.float32)
-    y = find_kernel("softmax.forward", algo=algorithm)(x, axis=1)
+    y = find_kernel("softmax.forward", **algorithm)(x, axis=1)
     np.testing.assert_array_equal(y, np.array([[0.5, 0, 0.5, 0]], np.float32))
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize("place", [0, 1, 70])
 def test_a_nan_spoils_its_row_and_no_other(algorithm, place):
     x = np.random.default_rng(0).standard_normal((3, 71)).astype(np.float32)
@@ -70,16 +69,16 @@ def test_a_nan_spoils_its_row_and_no_other(algorithm, place):
         ("cross_entropy.forward", (x, target), {}),
         ("cross_entropy.backward", (g, x, target), {}),
     ):
-        result = find_kernel(operation, algo=algorithm)(*arrays, **parameters)
+        result = find_kernel(operation, **algorithm)(*arrays, **parameters)
         assert np.isnan(result[1]).all(), operation
         assert np.isfinite(result[[0, 2]]).all(), operation
 
 
-@every_algorithm
+@every_kernel
 @pytest.mark.parametrize("place", [0, 1, 63, 64, 70])
 def test_the_largest_logit_is_found_wherever_it_stands(algorithm, place):
     # Beside any other maximum its exponential is beyond float32.
     x = np.zeros((1, 71), np.float32)
     x[0, place] = 200
-    y = find_kernel("softmax.forward", algo=algorithm)(x, axis=1)
+    y = find_kernel("softmax.forward", **algorithm)(x, axis=1)
     np.testing.assert_array_equal(y, np.eye(1, 71, place, dtype=np.float32))

@@ -1,0 +1,111 @@
+"""What a CUDA kernel's Python function may ask of the device that it runs on.
+
+The two devices, `HostDevice` and `GpuDevice`, differ in the array library, in where an array is, and in who
+runs a launch. All else stands here, or in `launcher`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import ModuleType
+
+import numpy as np
+
+from minialex.errors import DeviceError
+from minialex.kernels.cuda.launcher import ALIGNMENT, Launch, prepare
+from minialex.kernels.cuda.source import SourceKernel
+
+
+class CudaDevice(ABC):
+    """Arrays and launches of one device.
+
+    Attributes
+    ----------
+    name : str
+        ``"cuda"`` or ``"cuda-host"``.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def xp(self) -> ModuleType:
+        """The array library: cupy or numpy."""
+
+    @abstractmethod
+    def empty(self, shape, dtype):
+        """A C-contiguous array whose contents are undefined."""
+
+    def zeros(self, shape, dtype):
+        """A C-contiguous array of zeros."""
+        array = self.empty(shape, dtype)
+        array.fill(0)
+        return array
+
+    @abstractmethod
+    def array(self, values, dtype):
+        """An array on the device from a list or a NumPy array: for tables that a kernel reads."""
+
+    def contiguous(self, x):
+        """The array as a launch takes it: itself, or a copy of a view that is not C-contiguous or aligned.
+
+        Raises
+        ------
+        DeviceError
+            If it lives elsewhere.
+        """
+        elsewhere = self.why_not_here(x)
+        if elsewhere is not None:
+            raise DeviceError(f"a kernel of device {self.name!r} was given {elsewhere}; move it there first")
+        if x.flags.c_contiguous and (x.size == 0 or self.address(x) % ALIGNMENT == 0):
+            return x
+        copy = self.empty(x.shape, x.dtype)
+        copy[...] = x
+        return copy
+
+    def launch(self, kernel: SourceKernel, grid, block, *args) -> None:
+        """Run a kernel of a source file.
+
+        Parameters
+        ----------
+        kernel : SourceKernel
+            ``SOURCE["name"]``.
+        grid, block : int, or a tuple of up to three ints
+            Blocks, and threads in a block. Where a grid has 0 blocks along an axis nothing is run.
+        *args
+            What the kernel declares; see `minialex.kernels.cuda.launcher.prepare`, which checks it.
+
+        Raises
+        ------
+        KernelError
+            If an argument does not fit, or the source does not compile.
+        DeviceError
+            If an array lives elsewhere, or the compiler is not there.
+        """
+        launch = prepare(kernel, grid, block, args, self)
+        if not launch.is_empty:
+            self.run(kernel, launch)
+
+    @abstractmethod
+    def run(self, kernel: SourceKernel, launch: Launch) -> None:
+        """Compile the kernel's source, unless that is done, and run a launch that was checked."""
+
+    @abstractmethod
+    def why_not_here(self, array) -> str | None:
+        """What the array is instead of one of this device's; None if it is one."""
+
+    @abstractmethod
+    def address(self, array) -> int:
+        """Where the array's first element is."""
+
+    @abstractmethod
+    def is_writeable(self, array) -> bool:
+        """Whether the array may be written."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def to_numpy(array) -> np.ndarray:
+    """The values of any device's array as a NumPy array; itself if it is one."""
+    return array if isinstance(array, np.ndarray) else array.get()

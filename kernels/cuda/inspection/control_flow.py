@@ -1,0 +1,86 @@
+"""The loops of a program in machine code: natural loops, as compilers define them.
+
+An instruction *dominates* another if each way from the start to the other passes through it. A branch back
+to an instruction that dominates it closes a loop; its body is whatever leads to that branch without passing
+the loop's first instruction (Aho, Lam, Sethi, Ullman, "Compilers", section 9.6). Not every branch to a lower
+address is one: code for rare cases is placed behind a kernel's end, and branches back into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from minialex.kernels.cuda.inspection.disassemble import Instruction
+
+_ENDS = ("EXIT", "RET", "BRX", "JMX", "BPT")
+_BRANCHES = ("BRA", "JMP")
+
+
+def natural_loops(instructions: Sequence[Instruction]) -> list[list[Instruction]]:
+    """The instructions of each loop, by their addresses; loops with the same first instruction are one."""
+    blocks = _basic_blocks(instructions)
+    following = _successors(blocks)
+    dominators = _dominators(following)
+    before: dict[int, set[int]] = {start: set() for start in blocks}
+    for start, ends in following.items():
+        for end in ends:
+            before[end].add(start)
+    bodies: dict[int, set[int]] = {}
+    for start, doms in dominators.items():
+        for head in following[start] & doms:
+            body = bodies.setdefault(head, {head})
+            waiting = [start]
+            while waiting:
+                block = waiting.pop()
+                if block not in body and block in dominators:
+                    body.add(block)
+                    waiting += before[block]
+    return [[each for start in sorted(body) for each in blocks[start]] for _, body in sorted(bodies.items())]
+
+
+def _basic_blocks(instructions: Sequence[Instruction]) -> dict[int, list[Instruction]]:
+    """Runs of instructions that are entered at the first and left at the last, by their address."""
+    starts = {each.target for each in instructions if each.target is not None}
+    blocks: dict[int, list[Instruction]] = {}
+    block: list[Instruction] | None = None
+    for each in instructions:
+        if block is None or each.address in starts:
+            block = blocks[each.address] = []
+        block.append(each)
+        if each.name in (*_BRANCHES, *_ENDS):
+            block = None
+    return blocks
+
+
+def _successors(blocks: dict[int, list[Instruction]]) -> dict[int, set[int]]:
+    """The blocks that may run after each."""
+    starts = list(blocks)
+    found: dict[int, set[int]] = {}
+    for start, after in zip_longest(starts, starts[1:]):
+        last = blocks[start][-1]
+        goes_on = last.conditional or last.name not in (*_BRANCHES, *_ENDS)
+        found[start] = {
+            each for each in (last.target, after if goes_on else None) if each is not None and each in blocks
+        }
+    return found
+
+
+def _dominators(following: dict[int, set[int]]) -> dict[int, set[int]]:
+    """The blocks that dominate each block that can be reached, itself among them."""
+    if not following:
+        return {}
+    entry = next(iter(following))
+    found = {entry: {entry}}
+    changed = True
+    while changed:
+        changed = False
+        for start in list(found):
+            for end in following[start]:
+                reduced = (found[end] & found[start] if end in found else set(found[start])) | {end}
+                if end == entry:
+                    reduced = {entry}
+                if found.get(end) != reduced:
+                    found[end] = reduced
+                    changed = True
+    return found

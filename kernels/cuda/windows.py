@@ -1,0 +1,26 @@
+"""Sliding windows whose cells an ``int`` can number, padding included."""
+
+from __future__ import annotations
+
+from minialex.errors import KernelError
+from minialex.kernels.cuda.launcher import MAX_ELEMENTS
+from minialex.kernels.windows import Padding, Pair
+
+
+def require_int_cells(operation: str, size: Pair, padding: Padding) -> None:
+    """Refuse a padding so large that the place of a window's cell would overflow an ``int``.
+
+    A window fits into the padded image: so where it starts and how far it reaches, dilation included, are
+    below the padded size, and their sum below twice that.
+
+    Raises
+    ------
+    KernelError
+        If the padded image has more than 2**30 rows or columns.
+    """
+    for name, length, (before, after) in zip(("rows", "columns"), size, padding, strict=True):
+        if length + before + after > MAX_ELEMENTS:
+            raise KernelError(
+                f"{operation}: the padded image has {before} + {length} + {after} {name}, above 2**30, "
+                "where the place of a window's cell would overflow an int; use less padding"
+            )

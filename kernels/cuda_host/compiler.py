@@ -1,0 +1,306 @@
+"""g++ and the shared libraries it makes of CUDA sources, which are kept in a cache.
+
+A library is kept under a name that is the hash of all it depends on: the source with the files it includes,
+the runtime, the options, the compiler and its version, and the processor. Its last bytes are the hash of the
+others, without which it is not loaded but built again: loading a damaged library could end the process.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.errors import DeviceError, KernelError
+from minialex.kernels import code_cache
+from minialex.kernels.cuda_host import instrumentation, source
+
+RUNTIME = Path(__file__).parent / "runtime"
+HEADERS = Path(__file__).parents[1] / "cuda" / "include"
+
+_LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5")
+# As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
+_FAST = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-plt", "-fwhole-program")
+_SANITIZERS = {
+    "address": ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address"),
+    "undefined": ("-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
+}
+_BEGIN = "#pragma minialex source"
+_SEAL = b"minialex library 1\n"
+_KEPT_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is compiled, and how.
+
+    Attributes
+    ----------
+    text : str
+        The source.
+    path : Path or None
+        Its file; None if the text was given as such.
+    options : tuple of str
+        Those of `load`.
+    instances : tuple of str
+        Instances of templates to compile.
+    checked : bool
+        Whether it is instrumented for the checker.
+    sanitize : str or None
+        ``"address"``, ``"undefined"`` or None.
+    """
+
+    text: str
+    path: Path | None
+    options: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+    checked: bool = False
+    sanitize: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The name of the source, as it stands in messages."""
+        return str(self.path) if self.path else "<source_text>"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of `load`, as g++ takes them."""
+
+    flags: tuple[str, ...]
+    folders: tuple[Path, ...]
+    flush_to_zero: bool
+
+
+def flushes_to_zero(options: tuple[str, ...]) -> bool:
+    """Whether modules with these options flush subnormal numbers to zero."""
+    return _options(options).flush_to_zero
+
+
+def runtime_library() -> Path:
+    """The library with the executor, which the libraries of kernels need to be loaded."""
+    files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in ("executor.h", "executor.cpp")}
+    flags = (*_LANGUAGE, "-O2", "-shared", "-pthread")
+    key = _key("executor", flags, files)
+
+    def build(target: Path) -> None:
+        # It is known by this name to the libraries that need it, wherever the cache is.
+        _compile(
+            [*flags, f"-Wl,-soname,{_file_name('executor', key)}", str(RUNTIME / "executor.cpp")],
+            target,
+            "the executor",
+        )
+
+    return _cached("executor", key, build)
+
+
+def _checked_runtime() -> Path:
+    """The executor and the checker as one object file, which is linked into each checked library."""
+    names = ("executor.h", "executor.cpp", "checker.h", "checker.cpp")
+    files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in names}
+    flags = (*_LANGUAGE, "-O2", "-DMINIALEX_CHECKED", "-r")
+    key = _key("checker", flags, files)
+
+    def build(target: Path) -> None:
+        _compile([*flags, str(RUNTIME / "executor.cpp"), str(RUNTIME / "checker.cpp")], target, "the checker")
+
+    return _cached("checker", key, build)
+
+
+def kernel_library(build: Build) -> Path:
+    """The library with a source's kernels: from the cache, or compiled now.
+
+    Raises
+    ------
+    DeviceError
+        If there is no compiler.
+    KernelError
+        If the source does not compile, with the compiler's message; or defines no kernel.
+    """
+    options = _options(build.options)
+    folder = build.path.parent if build.path else None
+    included = source.included_files(build.text, folder, [*options.folders, HEADERS])
+    runtime = {
+        RUNTIME / name: (RUNTIME / name).read_bytes()
+        for name in ("cuda_language.h", "executor.h", "kernel.h")
+    }
+    if build.checked:
+        flags = (*_LANGUAGE, *instrumentation.COMPILER_FLAGS, "-DMINIALEX_INSTRUMENTED", *options.flags)
+        executor = _checked_runtime()
+    else:
+        mode = (*_SANITIZERS[build.sanitize], "-DMINIALEX_INSTRUMENTED") if build.sanitize else _FAST
+        flags = (*_LANGUAGE, *mode, *options.flags)
+        executor = runtime_library()
+    name = build.path.stem if build.path else "source"
+    key = _key(
+        name, (build.where, build.text, *flags, *build.instances, executor.name), {**included, **runtime}
+    )
+
+    def compile_(target: Path) -> None:
+        search = [f"-I{path}" for path in (RUNTIME, *options.folders, HEADERS)]
+        if folder:
+            search.append(f"-iquote{folder}")
+        text = f'#include "cuda_language.h"\n{_BEGIN}\n#line 1 "{build.where}"\n{build.text}\n'
+        preprocessed = _run([*flags, *search, "-E", "-x", "c++", "-"], build.where, text)
+        preamble, begin, own = preprocessed.partition(_BEGIN)
+        unit = source.unit(own, build.where, build.instances)
+        file = target.with_suffix(".ii")
+        file.write_text(preamble + begin + unit)
+        linked = ["-shared", "-Wl,-z,defs", str(file), str(executor)]
+        if build.checked:
+            # The executor first: so none of its variables lie behind the kernels' shared ones.
+            linked = ["-shared", "-Wl,-z,defs", str(executor), str(file), *instrumentation.LINKER_FLAGS]
+        _compile([*flags, "-fpreprocessed", *linked], target, build.where)
+
+    return _cached(re.sub(r"\W", "_", name), key, compile_)
+
+
+@functools.cache
+def find_compiler() -> tuple[tuple[str, ...], str]:
+    """The command that compiles, and its version.
+
+    Raises
+    ------
+    DeviceError
+        If there is no compiler, or the system is not one that the executor runs on.
+    """
+    if sys.platform != "linux":
+        raise DeviceError(f"cuda-host runs on Linux, not on {sys.platform}")
+    command = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    found = shutil.which(command[0])
+    if found is None:
+        raise DeviceError(
+            f"cuda-host compiles kernels with g++, and there is no {command[0]!r} on this machine: install "
+            "GCC (Debian, Ubuntu: apt install g++; conda: conda install gxx), or name a compiler in CXX"
+        )
+    answer = subprocess.run([found, *command[1:], "--version"], capture_output=True, text=True, check=False)
+    return (found, *command[1:]), answer.stdout
+
+
+def _options(options: tuple[str, ...]) -> _Options:
+    flags, folders, flush = [], [], True
+    for option in options:
+        if option in ("-ftz=true", "--ftz=true", "-ftz=false", "--ftz=false"):
+            flush = option.endswith("true")
+        elif option in ("-fmad=true", "--fmad=true", "-fmad=false", "--fmad=false"):
+            flags.append(f"-ffp-contract={'fast' if option.endswith('true') else 'off'}")
+        elif option.startswith("-I") and len(option) > 2:
+            folders.append(Path(option[2:]).absolute())
+        elif option.startswith(("-D", "-U", "-O", "-std=", "-g")):
+            flags.append(option)
+        else:
+            raise KernelError(
+                f"option {option!r}: cuda-host knows -Dname[=value], -Uname, -Ifolder, -std=, -O, -g, "
+                "-ftz=true or false, -fmad=true or false"
+            )
+    if not any(flag.startswith("-ffp-contract") for flag in flags):
+        flags.append("-ffp-contract=fast")
+    return _Options(tuple(flags), tuple(folders), flush)
+
+
+@functools.cache
+def _processor() -> str:
+    """What ``-march=native`` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    wanted = ("model name", "flags", "CPU implementer", "CPU part", "Features")
+    found = {line.partition(":")[0].strip(): line for line in reversed(lines)}
+    return "\n".join([platform.machine(), *(found.get(name, "") for name in wanted)])
+
+
+def _key(name: str, texts: tuple[str, ...], files: dict[Path, bytes]) -> str:
+    command, version = find_compiler()
+    parts = [name, *command, version, _processor(), *texts]
+    for path, content in files.items():
+        parts += [str(path), hashlib.sha256(content).hexdigest()]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _file_name(name: str, key: str) -> str:
+    return f"{name}-{key}.so"
+
+
+def _cached(name: str, key: str, build) -> Path:
+    """The file of a library, built if there is none or if it is damaged."""
+    folder = code_cache.root() / "cuda-host"
+    path = folder / _file_name(name, key)
+    if _is_whole(path):
+        return path
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        code_cache._make_private(folder)
+    except OSError as error:
+        raise KernelError(
+            f"the folder for compiled kernels cannot be used: {folder}: {error.strerror or error}; set "
+            "MINIALEX_CACHE_DIR to a folder that is yours alone"
+        ) from None
+    _remove_old(folder)
+    # In a folder of its own: the linker removes and makes its output as it likes.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+        target = Path(scratch) / path.name
+        build(target)
+        content = target.read_bytes()
+        with open(target, "ab") as file:
+            file.write(_SEAL + hashlib.sha256(content).digest())
+        target.chmod(0o600)
+        os.replace(target, path)
+    return path
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            if not code_cache._is_private(os.fstat(file.fileno())):
+                return False
+            content = file.read()
+    except OSError:
+        return False
+    size = len(_SEAL) + 32
+    return content[-size:] == _SEAL + hashlib.sha256(content[:-size]).digest()
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the libraries that have not been used for a month, and what interrupted builds have left."""
+    for path in folder.iterdir():
+        try:
+            if path.stat().st_atime >= time.time() - _KEPT_SECONDS:
+                continue
+        except FileNotFoundError:  # another process was faster
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _compile(arguments: list[str], target: Path, where: str) -> None:
+    _run([*arguments, "-o", str(target)], where)
+
+
+def _run(arguments: list[str], where: str, text: str = "") -> str:
+    """Run the compiler; what it writes."""
+    command, _ = find_compiler()
+    answer = subprocess.run(
+        [*command, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    if answer.returncode != 0:
+        raise KernelError(f"{where} does not compile:\n{answer.stderr.strip()}")
+    return answer.stdout

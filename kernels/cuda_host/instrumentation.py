@@ -1,0 +1,172 @@
+"""How a checked module is compiled, and where in the source its instructions are.
+
+The compiler inserts the calls that ``runtime/checker.cpp`` answers. What it would do to accesses before that
+is turned off, so that those that are checked and counted are the ones that the source has: a load that is not
+needed twice would be left out, and a float4 that is used by its members be loaded in four parts.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.errors import DeviceError
+
+COMPILER_FLAGS = (
+    "-DMINIALEX_CHECKED",
+    "-O1",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-g",
+    "-gdwarf-4",
+    "-fno-exceptions",
+    "-fsanitize=thread,alignment,bounds",
+    "--param=tsan-instrument-func-entry-exit=0",
+    "-fno-tree-sra",
+    "-fno-tree-fre",
+    "-fno-tree-pre",
+    "-fno-tree-dse",
+    "-fno-tree-dominator-opts",
+    "-fno-tree-loop-im",
+    "-fno-tree-forwprop",
+    "-fno-tree-sink",
+    "-fno-store-merging",
+)
+"""For the user's source alone: the executor and the checker are compiled without -fsanitize."""
+
+LINKER_FLAGS = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s", "-lgcc")
+"""All libraries but those of the sanitizers, which g++ would add."""
+
+_VARIABLE_SPACE = 65536
+_SYMBOL = re.compile(r"([0-9a-f]+)(?: ([0-9a-f]+))? \w (.+)")
+_RUNTIME = Path(__file__).parent / "runtime"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a source.
+
+    Attributes
+    ----------
+    file : str
+    line : int
+    callers : tuple of (str, int)
+        The lines from which the function that holds it was called, the innermost first, as far as those
+        calls were inlined.
+    """
+
+    file: str
+    line: int
+    callers: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A shared variable.
+
+    Attributes
+    ----------
+    name : str
+        As in the source.
+    offset, bytes : int
+        Where it begins, from the library's begin, and its size.
+    limit : int
+        The offset up to which there is nothing else behind it.
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class _Symbol:
+    mangled: str
+    readable: str
+    offset: int
+    bytes: int
+
+
+class Symbols:
+    """What the symbol table and the debugging information of a library say.
+
+    Parameters
+    ----------
+    library : Path
+    """
+
+    def __init__(self, library: Path):
+        self.library = library
+        self._places: dict[int, Place] = {}
+        # In the file's order, which is the same with and without names made readable.
+        mangled, readable = (
+            [_SYMBOL.fullmatch(line) for line in _run("nm", "-p", "-S", *option, str(library)).splitlines()]
+            for option in ((), ("-C",))
+        )
+        self._table = [
+            _Symbol(first[3], second[3], int(first[1], 16), int(first[2] or "0", 16))
+            for first, second in zip(mangled, readable, strict=True)
+            if first and second
+        ]
+
+    def offset(self, name: str) -> int:
+        """Where a symbol is, from the library's begin."""
+        return next(symbol.offset for symbol in self._table if symbol.mangled == name)
+
+    def shared_variables(self) -> list[Variable]:
+        """The static shared variables of all kernels.
+
+        They are the variables in functions that begin at a multiple of 64 KiB, as cuda_language.h demands it
+        of them. (The section that it wants for them g++ leaves out in templates.)
+        """
+        begins = sorted(symbol.offset for symbol in self._table if symbol.bytes)
+        found = []
+        for symbol in self._table:
+            if symbol.bytes and symbol.mangled.startswith("_ZZ") and symbol.offset % _VARIABLE_SPACE == 0:
+                end = symbol.offset + symbol.bytes
+                following = begins[bisect.bisect_left(begins, end) :][:1]
+                limit = min([symbol.offset + _VARIABLE_SPACE, *following])
+                found.append(
+                    Variable(symbol.readable.rpartition("::")[2], symbol.offset, symbol.bytes, limit)
+                )
+        return found
+
+    def places(self, offsets: Iterable[int]) -> dict[int, Place]:
+        """The source line of each instruction that returns to one of these offsets into the library."""
+        unknown = sorted(set(offsets) - self._places.keys())
+        if unknown:
+            # A call's return address belongs to the next instruction.
+            addresses = [f"{offset - 1:#x}" for offset in unknown]
+            output = _run("addr2line", "-a", "-i", "-e", str(self.library), *addresses)
+            found = re.split(r"^0x[0-9a-f]+\n", output, flags=re.MULTILINE)[1:]
+            for offset, lines in zip(unknown, found, strict=True):
+                self._places[offset] = _place(lines.splitlines())
+        return {offset: self._places[offset] for offset in offsets}
+
+
+def _place(lines: list[str]) -> Place:
+    """The innermost of the nested calls that is not in the runtime."""
+    frames = []
+    for text in lines:
+        file, _, line = text.partition(" (discriminator")[0].rpartition(":")
+        if Path(file).name.startswith("<"):
+            file = Path(file).name  # a source that is no file
+        frames.append((file, int(line) if line.isdecimal() else 0))
+    outside = [frame for frame in frames if Path(frame[0]).parent != _RUNTIME] or frames
+    return Place(*outside[0], tuple(outside[1:]))
+
+
+def _run(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise DeviceError(
+            f"the checker needs {command[0]}, of the binutils, which come with g++; it is not installed"
+        )
+    import subprocess
+
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

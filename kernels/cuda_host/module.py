@@ -1,0 +1,395 @@
+"""Modules of CUDA kernels that run on the CPU, called as CuPy's are."""
+
+from __future__ import annotations
+
+import ctypes
+import numbers
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minialex.errors import KernelError
+from minialex.kernels.cuda_host import compiler, source
+from minialex.kernels.threads import num_threads
+
+MAX_THREADS = 1024
+MAX_BLOCK = (1024, 1024, 64)
+MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_SHARED_BYTES = 227 * 1024
+"""The most dynamic shared memory that a block may have on any GPU so far (sm_90, sm_100)."""
+
+_MESSAGE_BYTES = 4096
+
+
+def _dtypes() -> dict[str, np.dtype | None]:
+    scalars = {
+        "bool": np.bool_,
+        "char": np.byte,
+        "signed char": np.byte,
+        "unsigned char": np.ubyte,
+        "short": np.short,
+        "unsigned short": np.ushort,
+        "int": np.intc,
+        "unsigned int": np.uintc,
+        "long": np.int_,
+        "unsigned long": np.uint,
+        "long long": np.longlong,
+        "unsigned long long": np.ulonglong,
+        "float": np.single,
+        "double": np.double,
+    }
+    types = {name: np.dtype(scalar) for name, scalar in scalars.items()}
+    vectors = {
+        "char": "signed char",
+        "uchar": "unsigned char",
+        "short": "short",
+        "ushort": "unsigned short",
+        "int": "int",
+        "uint": "unsigned int",
+        "longlong": "long long",
+        "ulonglong": "unsigned long long",
+        "float": "float",
+        "double": "double",
+    }
+    for name, element in vectors.items():
+        types.update({f"{name}{width}": types[element] for width in (1, 2, 3, 4)})
+    return {**types, "void": None}
+
+
+_DTYPES = _dtypes()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a kernel, as the compiler deduced it.
+
+    Attributes
+    ----------
+    name : str or None
+    type : str
+        Such as ``"const float*"``, ``"int"``.
+    dtype : numpy.dtype or None
+        Of the scalar, or of the array's elements; those of ``float4*`` are float32. None for ``void*``.
+    pointer, constant : bool
+        Whether it takes an array, and whether the kernel may not write it.
+    bytes : int
+        Of the scalar, or of what the pointer points to.
+    """
+
+    name: str | None
+    type: str
+    dtype: np.dtype | None
+    pointer: bool
+    constant: bool
+    bytes: int
+
+
+class _CParameter(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_char_p),
+        ("pointer", ctypes.c_int),
+        ("constant", ctypes.c_int),
+        ("bytes", ctypes.c_int),
+    )
+
+
+class _CKernel(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("parameter_names", ctypes.c_char_p),
+        ("parameters", ctypes.POINTER(_CParameter)),
+        ("parameter_count", ctypes.c_int),
+        ("launch_bound", ctypes.c_int),
+        ("run", ctypes.c_void_p),
+    )
+
+
+class Module:
+    """The kernels of a CUDA source: ``module["name"]``. Made by `load`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the kernels, in the order of the source; those of a namespace as ``"space::name"``.
+    build : compiler.Build
+        What was compiled, and how.
+    file : Path
+        The shared library.
+    library : ctypes.CDLL
+        The library, loaded.
+    """
+
+    def __init__(self, build: compiler.Build):
+        self.build = build
+        self.file = compiler.kernel_library(build)
+        runtime = None if build.checked else _runtime()
+        self.library = ctypes.CDLL(str(self.file))
+        self._launch = (runtime or self.library).minialex_launch
+        self._launch.argtypes = (
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_uint32,
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+        )
+        self._flush_to_zero = compiler.flushes_to_zero(build.options)
+        self._kernels = {}
+        for entry in self._entries():
+            kernel = Kernel(self, entry)
+            self._kernels[kernel.name] = kernel
+        self.names = tuple(self._kernels)
+
+    def _entries(self):
+        address = ctypes.addressof(ctypes.c_char.in_dll(self.library, source.KERNELS_SYMBOL))
+        while True:
+            entry = _CKernel.from_address(address)
+            if not entry.name:
+                return
+            yield entry
+            address += ctypes.sizeof(_CKernel)
+
+    def __getitem__(self, name: str) -> Kernel:
+        """A kernel.
+
+        Raises
+        ------
+        KernelError
+            If there is none of that name.
+        """
+        if name not in self._kernels:
+            raise KernelError(f"{self.build.where} has no kernel {name!r}; it has {', '.join(self.names)}")
+        return self._kernels[name]
+
+    def __repr__(self) -> str:
+        return f"<cuda-host module {self.build.where}: {', '.join(self.names)}>"
+
+
+class Kernel:
+    """A kernel of a module, called as ``kernel(grid, block, args)``. Taken from a `Module`.
+
+    Attributes
+    ----------
+    name : str
+    module : Module
+    parameters : list of (str or None, str)
+        The name, if the source gives one, and the type of each parameter, such as ``("x", "const float*")``.
+    signature : tuple of Parameter
+        The same with all that is known of them.
+    launch_bound : int or None
+        The most threads of a block, if the kernel declares that.
+    """
+
+    def __init__(self, module: Module, entry: _CKernel):
+        self.module, self.name = module, entry.name.decode()
+        self._entry = entry
+        count = entry.parameter_count
+        names = entry.parameter_names.decode().split(",")
+        if len(names) != count:
+            names = [None] * count
+        self.signature = tuple(
+            _parameter(name or None, entry.parameters[i]) for i, name in zip(range(count), names, strict=True)
+        )
+        self.parameters = [(parameter.name, parameter.type) for parameter in self.signature]
+        self.launch_bound = entry.launch_bound or None
+
+    def __call__(self, grid, block, args, *, shared_mem: int = 0) -> None:
+        """Run the kernel for all threads of a grid, and return when they have ended.
+
+        Parameters
+        ----------
+        grid, block : int or tuple of up to three int
+            Blocks of the grid, threads of a block.
+        args : tuple
+            One for each parameter. For a pointer a C-contiguous NumPy array of its exact type, or None for a
+            null pointer; for a scalar a NumPy scalar of its exact type, such as ``np.float32(2)``.
+        shared_mem : int
+            Bytes of dynamic shared memory (``extern __shared__``).
+
+        Raises
+        ------
+        KernelError
+            If the grid, the block or an argument is not what CUDA or the kernel allows; nothing has run then.
+            Or if the kernel fails: threads wait for each other for ever, a warp operation is wrong, an
+            assertion does not hold. Its arrays may be written in part then.
+        """
+        grid = self._extent("grid", grid, MAX_GRID)
+        block = self._extent("block", block, MAX_BLOCK)
+        self._check_threads(block)
+        if not _is_int(shared_mem) or not 0 <= shared_mem <= MAX_SHARED_BYTES:
+            raise KernelError(
+                f"{self.name}: shared_mem={shared_mem!r} should be an int from 0 to {MAX_SHARED_BYTES}"
+            )
+        slots = self._slots(args)
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        failed = self.module._launch(
+            ctypes.addressof(self._entry),
+            slots,
+            (ctypes.c_uint32 * 3)(*grid),
+            (ctypes.c_uint32 * 3)(*block),
+            shared_mem,
+            num_threads(),
+            self.module._flush_to_zero,
+            message,
+            _MESSAGE_BYTES,
+        )
+        if failed:
+            raise KernelError(f"{self.name}: {message.value.decode(errors='replace')}")
+
+    def _extent(self, name: str, given, most: tuple[int, int, int]) -> tuple[int, int, int]:
+        values = given if isinstance(given, tuple | list) else (given,)
+        if not 1 <= len(values) <= 3 or not all(map(_is_int, values)):
+            raise KernelError(f"{self.name}: {name}={given!r} should be one to three ints")
+        values = tuple(int(value) for value in values) + (1,) * (3 - len(values))
+        for value, limit, axis in zip(values, most, "xyz", strict=True):
+            if not 1 <= value <= limit:
+                raise KernelError(f"{self.name}: {name}={given!r}: {axis} should be from 1 to {limit}")
+        return values
+
+    def _check_threads(self, block: tuple[int, int, int]) -> None:
+        threads = block[0] * block[1] * block[2]
+        if threads > MAX_THREADS:
+            raise KernelError(
+                f"{self.name}: block={block} has {threads} threads; a block has {MAX_THREADS} at most"
+            )
+        if self.launch_bound is not None and threads > self.launch_bound:
+            raise KernelError(
+                f"{self.name}: block={block} has {threads} threads; the kernel declares "
+                f"__launch_bounds__({self.launch_bound})"
+            )
+
+    def _slots(self, args):
+        """The arguments as the executor takes them: eight bytes each."""
+        if not isinstance(args, tuple | list):
+            raise KernelError(f"{self.name}: args should be a tuple, not {type(args).__name__}")
+        if len(args) != len(self.signature):
+            raise KernelError(
+                f"{self.name}: {len(args)} arguments were given, and it takes {len(self.signature)}: "
+                f"({', '.join(_declaration(parameter) for parameter in self.signature)})"
+            )
+        slots = (ctypes.c_uint64 * len(args))()
+        for number, (value, parameter) in enumerate(zip(args, self.signature, strict=True)):
+            problem = (
+                _array_problem(value, parameter) if parameter.pointer else _scalar_problem(value, parameter)
+            )
+            if problem:
+                raise KernelError(f"{self.name}: argument {number} ({_declaration(parameter)}): {problem}")
+            if not parameter.pointer:
+                slots[number] = int.from_bytes(value.tobytes().ljust(8, b"\0"), "little")
+            elif value is not None:
+                slots[number] = value.__array_interface__["data"][0]
+        return slots
+
+    def __repr__(self) -> str:
+        return f"<cuda-host kernel {self.name}({', '.join(map(_declaration, self.signature))})>"
+
+
+def load(
+    path=None,
+    *,
+    source_text: str | None = None,
+    options: tuple[str, ...] = (),
+    instances: tuple[str, ...] = (),
+    checked: bool = False,
+    sanitize: str | None = None,
+) -> Module:
+    """Compile a CUDA source for the CPU, or take it from the cache.
+
+    Parameters
+    ----------
+    path : str or path-like, optional
+        The ``.cu`` file.
+    source_text : str, optional
+        The source itself, instead of a file.
+    options : tuple of str
+        As of NVRTC: ``-DNAME=VALUE``, ``-Ifolder``, ``-std=c++17``, ``-ftz=false`` to keep subnormal numbers,
+        ``-fmad=false`` to keep products and sums apart.
+    instances : tuple of str
+        Kernels that are instances of templates, by the expressions that name them: ``"scale<float>"``.
+    checked : bool
+        Whether to compile it with instrumentation, for `minialex.kernels.cuda_host.check`.
+    sanitize : str, optional
+        ``"address"`` or ``"undefined"``: with that sanitizer of g++. The process must have been started with
+        the sanitizer's library preloaded.
+
+    Returns
+    -------
+    Module
+
+    Raises
+    ------
+    DeviceError
+        If there is no compiler.
+    KernelError
+        If the file cannot be read, or the source does not compile; the message has the compiler's.
+    """
+    if (path is None) == (source_text is None):
+        raise KernelError("load takes either the path of a .cu file or source_text")
+    if isinstance(options, str) or isinstance(instances, str):
+        raise KernelError("load: options and instances should be tuples of str")
+    if sanitize not in (None, "address", "undefined") or (checked and sanitize):
+        raise KernelError(
+            f"sanitize={sanitize!r} should be 'address', 'undefined' or None, and None with checked"
+        )
+    if path is not None:
+        path = Path(path).absolute()
+        try:
+            source_text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise KernelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return Module(
+        compiler.Build(source_text, path, tuple(options), tuple(instances), bool(checked), sanitize)
+    )
+
+
+_runtimes: dict[str, ctypes.CDLL] = {}
+
+
+def _runtime() -> ctypes.CDLL:
+    """The library with the executor, loaded once: libraries of kernels find it by its name."""
+    path = compiler.runtime_library()
+    if path.name not in _runtimes:
+        _runtimes[path.name] = ctypes.CDLL(str(path))
+    return _runtimes[path.name]
+
+
+def _is_int(value) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _parameter(name: str | None, entry: _CParameter) -> Parameter:
+    element = entry.type.decode()
+    declared = f"{'const ' if entry.constant else ''}{element}{'*' if entry.pointer else ''}"
+    return Parameter(name, declared, _DTYPES[element], bool(entry.pointer), bool(entry.constant), entry.bytes)
+
+
+def _declaration(parameter: Parameter) -> str:
+    return f"{parameter.type} {parameter.name}" if parameter.name else parameter.type
+
+
+def _array_problem(value, parameter: Parameter) -> str | None:
+    """Why a value cannot be what a pointer points to; None if it can."""
+    if value is None:
+        return None
+    if not isinstance(value, np.ndarray):
+        return f"it is a {type(value).__name__}; give a NumPy array"
+    if parameter.dtype is not None and value.dtype != parameter.dtype:
+        return f"the array's dtype is {value.dtype}, and it should be {parameter.dtype}"
+    if not value.flags.c_contiguous:
+        return f"the array of shape {value.shape} and strides {value.strides} is not C-contiguous; copy it"
+    if not parameter.constant and not value.flags.writeable:
+        return "the array is read-only, and the kernel may write to it"
+    return None
+
+
+def _scalar_problem(value, parameter: Parameter) -> str | None:
+    """Why a value cannot be a scalar; None if it can."""
+    if isinstance(value, np.generic) and value.dtype == parameter.dtype:
+        return None
+    if isinstance(value, np.generic):
+        return f"its type is {value.dtype}; give np.{parameter.dtype.name}(...)"
+    return f"it is a {type(value).__name__}; give np.{parameter.dtype.name}(...)"

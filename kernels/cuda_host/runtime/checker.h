@@ -1,0 +1,119 @@
+// The checker: what it is told by the executor, by the instrumented kernel, and by Python.
+//
+// A checked module is the user's source compiled with `-fsanitize=thread,alignment,bounds` (instrumentation.py has
+// the options), but linked with checker.cpp in the place of those sanitizers' runtimes: the compiler puts a call
+// before each access to memory (__tsan_read4, ...), and the checker decides what the access means on a GPU.
+//
+// The executor runs the blocks of a checked launch one after another on one OS thread; within a block it runs
+// the threads in ascending order, each until it blocks. It includes this header where MINIALEX_CHECKED is
+// defined. `place` is always the return address of the call in the user's code: __builtin_return_address(0) in
+// the function of the runtime that the inlined __syncthreads(), __shfl_sync(), ... call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace minialex {
+
+// ---- Told by the executor -------------------------------------------------------------------------------
+
+// A block starts. Its static shared variables have been named by Python; the dynamic shared memory, if any,
+// is given.
+void check_block_begin(const unsigned block_index[3], const unsigned block_size[3], void* dynamic_shared,
+                       size_t dynamic_bytes);
+
+// From now on the accesses are those of this thread of the block (x + size.x * (y + size.y * z)).
+void check_thread_switch(unsigned thread);
+
+// The thread has returned from the kernel, or was stopped by stop_thread().
+void check_thread_exit(unsigned thread);
+
+// The thread has arrived at a barrier (__syncthreads and its variants).
+void check_barrier(unsigned thread, const void* place);
+
+// The barrier lets go all threads that have arrived. The executor does this when every thread that has not
+// exited has arrived, and also when no thread of the block can go on: the checker reports who was missing.
+void check_barrier_release();
+
+// The thread has arrived at a warp operation (shuffle, vote, match, __syncwarp) with this mask.
+void check_warp_operation(unsigned thread, uint32_t mask, const void* place);
+
+// The operation is carried out for `lanes` of a warp: those of the mask, once all have arrived; or, when no
+// thread of the block can go on, those that have. __syncwarp alone orders accesses to memory.
+void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory);
+
+void check_block_end();
+
+// ---- Told to the executor -------------------------------------------------------------------------------
+
+// Ends the current thread as if it had returned from the kernel; implemented by the executor.
+[[noreturn]] void stop_thread();
+
+}  // namespace minialex
+
+// ---- Told by Python (ctypes; see check.py) ----------------------------------------------------------------
+
+extern "C" {
+
+// An array of the launch. The checker allocates `data`, far from every other array.
+struct CheckedArray {
+    uint64_t bytes;
+    uint32_t granule;      // bytes that are written as one: the array's item size, 4 at most
+    uint32_t constant;     // 1: no thread may write it
+    uint32_t initialised;  // 1: it may be read before it is written
+    uint32_t offset;       // of its begin, from a multiple of 256 bytes
+    void* data;
+};
+
+// A shared variable of the module. In a checked module each begins at a multiple of 64 KiB, which no block's
+// static shared memory exceeds: so what is beyond its end is no other shared variable.
+struct CheckedVariable {
+    uint64_t address;
+    uint64_t bytes;
+    uint64_t limit;  // where the next symbol of the library begins, at most 64 KiB from the address
+};
+
+enum CheckedKind : uint32_t {
+    RACE,
+    BARRIER_MISSED,    // some threads had exited, or wait elsewhere
+    BARRIER_DIVERGED,  // the threads wait at different barriers
+    UNINITIALISED,
+    OUT_OF_BOUNDS,
+    OUT_OF_DIMENSION,  // an index outside the declared dimension of an array
+    MISALIGNED,
+    CONST_WRITE,
+    MASK_WITHOUT_CALLER,
+    MASK_NAMES_ABSENT,
+    ACCESS_FAULT,  // the processor refused the access
+};
+
+struct CheckedFinding {
+    uint32_t kind;
+    uint32_t space;        // 0 global memory, 1 shared memory, 2 neither
+    uint64_t place;        // where it was noticed
+    uint64_t other_place;  // RACE: the earlier access; BARRIER_DIVERGED: the other barrier
+    uint64_t address;
+    int64_t offset;  // in bytes from the begin of the array or variable; OUT_OF_DIMENSION: the index
+    int32_t array;   // which array or variable; -1 unknown
+    uint32_t bytes;  // of the access
+    uint32_t thread, other_thread;
+    uint32_t block[3], other_block[3];
+    uint32_t write, other_write;  // 0 read, 1 write, 2 atomic
+    uint32_t mask, lanes;         // of a warp operation; BARRIER_MISSED: threads missing, threads waiting
+    uint64_t times;
+};
+
+// What one instruction of the kernel has moved, in units of its warps.
+struct CheckedTraffic {
+    uint64_t place;
+    uint32_t space;  // 0 global memory, 1 shared memory
+    uint32_t write;  // 0 read, 1 write, 2 atomic
+    uint64_t instructions, accesses, bytes, sectors, ideal_sectors, bank_conflicts;
+};
+
+int checker_begin(CheckedArray* arrays, int count, const CheckedVariable* variables, int variable_count);
+int checker_findings(const CheckedFinding** findings);
+int checker_traffic(const CheckedTraffic** traffic);
+void checker_end();
+
+}  // extern "C"

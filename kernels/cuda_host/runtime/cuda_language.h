@@ -1,0 +1,480 @@
+// CUDA C++ for g++: what a compiler for GPUs knows by itself, as a header that is put before the source.
+//
+// One subject a section: qualifiers, vector types, where a thread is, barriers and warps, atomic operations,
+// memory, integers, conversions, floating point. Names and meaning are those of the CUDA C++ Programming Guide
+// and of the CUDA Math API.
+#pragma once
+
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel.h"
+
+#define MINIALEX_CUDA_HOST 1
+#define MINIALEX_API static inline __attribute__((always_inline))
+
+// ---- Qualifiers -----------------------------------------------------------------------------------------
+
+// Attributes with these names mean nothing to the compiler: source.py finds kernels and shared arrays by them.
+#define __global__ __attribute__((__minialex_kernel__))
+#define __launch_bounds__(...) __attribute__((__minialex_launch_bounds__(__VA_ARGS__)))
+#define __host__
+#define __device__
+#define __constant__ static const
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __grid_constant__
+#define __managed__
+
+// Each OS thread runs one block at a time: what is local to it is shared by the block's threads.
+#ifdef MINIALEX_CHECKED
+#define __shared__ static __attribute__((section("minialex_shared"), aligned(65536), __minialex_shared__))
+#else
+#define __shared__ static __thread __attribute__((aligned(16), __minialex_shared__))
+#endif
+
+// ---- Vector types ---------------------------------------------------------------------------------------
+
+// Arrays of numbers are read through them (*reinterpret_cast<const float4*>(x)), hence may_alias.
+#define MINIALEX_VECTORS(type, name, align2, align4)                                                   \
+    struct __attribute__((may_alias)) name##1 { type x; };                                             \
+    struct __attribute__((may_alias, aligned(align2))) name##2 { type x, y; };                         \
+    struct __attribute__((may_alias)) name##3 { type x, y, z; };                                       \
+    struct __attribute__((may_alias, aligned(align4))) name##4 { type x, y, z, w; };
+#define MINIALEX_MAKE_VECTORS(type, name)                                                              \
+    MINIALEX_API name##1 make_##name##1(type x) { return {x}; }                                        \
+    MINIALEX_API name##2 make_##name##2(type x, type y) { return {x, y}; }                             \
+    MINIALEX_API name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; }                  \
+    MINIALEX_API name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
+
+struct uint1 { unsigned int x; };
+struct __attribute__((may_alias, aligned(8))) uint2 { unsigned int x, y; };
+struct __attribute__((may_alias, aligned(16))) uint4 { unsigned int x, y, z, w; };
+MINIALEX_VECTORS(signed char, char, 2, 4)
+MINIALEX_VECTORS(unsigned char, uchar, 2, 4)
+MINIALEX_VECTORS(short, short, 4, 8)
+MINIALEX_VECTORS(unsigned short, ushort, 4, 8)
+MINIALEX_VECTORS(int, int, 8, 16)
+MINIALEX_VECTORS(long long, longlong, 16, 16)
+MINIALEX_VECTORS(unsigned long long, ulonglong, 16, 16)
+MINIALEX_VECTORS(float, float, 8, 16)
+MINIALEX_VECTORS(double, double, 16, 16)
+MINIALEX_MAKE_VECTORS(signed char, char)
+MINIALEX_MAKE_VECTORS(unsigned char, uchar)
+MINIALEX_MAKE_VECTORS(short, short)
+MINIALEX_MAKE_VECTORS(unsigned short, ushort)
+MINIALEX_MAKE_VECTORS(int, int)
+MINIALEX_MAKE_VECTORS(unsigned int, uint)
+MINIALEX_MAKE_VECTORS(long long, longlong)
+MINIALEX_MAKE_VECTORS(unsigned long long, ulonglong)
+MINIALEX_MAKE_VECTORS(float, float)
+MINIALEX_MAKE_VECTORS(double, double)
+
+namespace minialex {
+MINIALEX_NAME_TYPE(::dim3)
+#define MINIALEX_NAME_VECTORS(name) \
+    MINIALEX_NAME_TYPE(name##1) MINIALEX_NAME_TYPE(name##2) MINIALEX_NAME_TYPE(name##3) MINIALEX_NAME_TYPE(name##4)
+MINIALEX_NAME_VECTORS(char)
+MINIALEX_NAME_VECTORS(uchar)
+MINIALEX_NAME_VECTORS(short)
+MINIALEX_NAME_VECTORS(ushort)
+MINIALEX_NAME_VECTORS(int)
+MINIALEX_NAME_VECTORS(uint)
+MINIALEX_NAME_VECTORS(longlong)
+MINIALEX_NAME_VECTORS(ulonglong)
+MINIALEX_NAME_VECTORS(float)
+MINIALEX_NAME_VECTORS(double)
+}  // namespace minialex
+
+// ---- Where a thread is ----------------------------------------------------------------------------------
+
+#define threadIdx (minialex::thread)
+#define blockIdx (minialex::here.block)
+#define blockDim (minialex::here.block_size)
+#define gridDim (minialex::here.grid_size)
+static constexpr int warpSize = 32;
+
+// ---- Barriers and warps ---------------------------------------------------------------------------------
+
+namespace minialex {
+MINIALEX_API unsigned int wait(Barrier kind, bool vote) {
+    return while_others_run([=] { return barrier(kind, vote); });
+}
+MINIALEX_API uint64_t in_warp(WarpOperation operation, unsigned int mask, uint64_t value, int argument = 0,
+                              int width = 32) {
+    return while_others_run([=] { return warp_operation(operation, mask, value, argument, width); });
+}
+}  // namespace minialex
+
+MINIALEX_API void __syncthreads() { minialex::wait(minialex::Barrier::PLAIN, false); }
+MINIALEX_API int __syncthreads_count(int predicate) {
+    return int(minialex::wait(minialex::Barrier::COUNT, predicate != 0));
+}
+MINIALEX_API int __syncthreads_and(int predicate) {
+    return minialex::wait(minialex::Barrier::AND, predicate == 0) == 0;
+}
+MINIALEX_API int __syncthreads_or(int predicate) {
+    return minialex::wait(minialex::Barrier::OR, predicate != 0) != 0;
+}
+MINIALEX_API void __syncwarp(unsigned int mask = 0xffffffff) {
+    minialex::in_warp(minialex::WarpOperation::SYNC, mask, 0);
+}
+MINIALEX_API unsigned int __ballot_sync(unsigned int mask, int predicate) {
+    return (unsigned int)minialex::in_warp(minialex::WarpOperation::BALLOT, mask, predicate != 0);
+}
+MINIALEX_API int __any_sync(unsigned int mask, int predicate) {
+    return int(minialex::in_warp(minialex::WarpOperation::ANY, mask, predicate != 0));
+}
+MINIALEX_API int __all_sync(unsigned int mask, int predicate) {
+    return int(minialex::in_warp(minialex::WarpOperation::ALL, mask, predicate != 0));
+}
+MINIALEX_API unsigned int __activemask() {
+    return minialex::while_others_run([] { return minialex::converged_lanes(); });
+}
+
+namespace minialex {
+template <class T>
+MINIALEX_API uint64_t to_bits(T value) {
+    static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8),
+                  "warp operations take integers and floating-point numbers of 4 or 8 bytes");
+    uint64_t bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof value);
+    return bits;
+}
+template <class T>
+MINIALEX_API T exchange(WarpOperation operation, unsigned int mask, T value, int argument, int width) {
+    const uint64_t bits = in_warp(operation, mask, to_bits(value), argument, width);
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+}  // namespace minialex
+
+template <class T>
+MINIALEX_API T __shfl_sync(unsigned int mask, T value, int lane, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::INDEX, mask, value, lane, width);
+}
+template <class T>
+MINIALEX_API T __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::UP, mask, value, int(delta), width);
+}
+template <class T>
+MINIALEX_API T __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::DOWN, mask, value, int(delta), width);
+}
+template <class T>
+MINIALEX_API T __shfl_xor_sync(unsigned int mask, T value, int lane_mask, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::XOR, mask, value, lane_mask, width);
+}
+template <class T>
+MINIALEX_API unsigned int __match_any_sync(unsigned int mask, T value) {
+    return (unsigned int)minialex::in_warp(minialex::WarpOperation::MATCH, mask, minialex::to_bits(value));
+}
+
+// ---- Atomic operations ----------------------------------------------------------------------------------
+
+namespace minialex {
+// Replaces *address by update(*address), and returns the old value.
+template <class T, class Update>
+MINIALEX_API T atomic_update(T* address, Update update) {
+    T old, updated;
+    __atomic_load(address, &old, __ATOMIC_RELAXED);
+    do {
+        updated = update(old);
+    } while (!__atomic_compare_exchange(address, &old, &updated, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+}  // namespace minialex
+
+#define MINIALEX_ATOMIC(name, type, result)                                      \
+    MINIALEX_API type name(type* address, type value) {                          \
+        return minialex::atomic_update(address, [=](type old) -> type { return result; }); \
+    }
+#define MINIALEX_ATOMIC_BUILTIN(name, type, builtin)                             \
+    MINIALEX_API type name(type* address, type value) { return builtin(address, value, __ATOMIC_RELAXED); }
+#define MINIALEX_ATOMIC_INTEGERS(type)                                           \
+    MINIALEX_ATOMIC_BUILTIN(atomicAdd, type, __atomic_fetch_add)                 \
+    MINIALEX_ATOMIC_BUILTIN(atomicAnd, type, __atomic_fetch_and)                 \
+    MINIALEX_ATOMIC_BUILTIN(atomicOr, type, __atomic_fetch_or)                   \
+    MINIALEX_ATOMIC_BUILTIN(atomicXor, type, __atomic_fetch_xor)                 \
+    MINIALEX_ATOMIC_BUILTIN(atomicExch, type, __atomic_exchange_n)               \
+    MINIALEX_ATOMIC(atomicMin, type, old < value ? old : value)                  \
+    MINIALEX_ATOMIC(atomicMax, type, old < value ? value : old)                  \
+    MINIALEX_API type atomicCAS(type* address, type compare, type value) {       \
+        __atomic_compare_exchange_n(address, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
+        return compare;                                                          \
+    }
+MINIALEX_ATOMIC_INTEGERS(int)
+MINIALEX_ATOMIC_INTEGERS(unsigned int)
+MINIALEX_ATOMIC_INTEGERS(unsigned long long)
+MINIALEX_ATOMIC(atomicMin, long long, old < value ? old : value)
+MINIALEX_ATOMIC(atomicMax, long long, old < value ? value : old)
+MINIALEX_ATOMIC_BUILTIN(atomicSub, int, __atomic_fetch_sub)
+MINIALEX_ATOMIC_BUILTIN(atomicSub, unsigned int, __atomic_fetch_sub)
+MINIALEX_ATOMIC(atomicInc, unsigned int, old >= value ? 0 : old + 1)
+MINIALEX_ATOMIC(atomicDec, unsigned int, old == 0 || old > value ? value : old - 1)
+MINIALEX_ATOMIC(atomicAdd, float, old + value)
+MINIALEX_ATOMIC(atomicAdd, double, old + value)
+MINIALEX_ATOMIC(atomicExch, float, ((void)old, value))
+
+// ---- Memory ---------------------------------------------------------------------------------------------
+
+MINIALEX_API void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+MINIALEX_API void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+MINIALEX_API void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+#define MINIALEX_LOAD(name) \
+    template <class T>      \
+    MINIALEX_API T name(const T* address) { return *address; }
+#define MINIALEX_STORE(name) \
+    template <class T>       \
+    MINIALEX_API void name(T* address, T value) { *address = value; }
+MINIALEX_LOAD(__ldg)
+MINIALEX_LOAD(__ldca)
+MINIALEX_LOAD(__ldcg)
+MINIALEX_LOAD(__ldcs)
+MINIALEX_LOAD(__ldlu)
+MINIALEX_LOAD(__ldcv)
+MINIALEX_STORE(__stwb)
+MINIALEX_STORE(__stcg)
+MINIALEX_STORE(__stcs)
+MINIALEX_STORE(__stwt)
+
+namespace minialex {
+// What `extern __shared__ T name[];` becomes.
+template <class T>
+MINIALEX_API T* dynamic_shared() {
+    return static_cast<T*>(here.dynamic_shared);
+}
+}  // namespace minialex
+
+// ---- Integers -------------------------------------------------------------------------------------------
+
+#define MINIALEX_MIN_MAX(type, a, b)                                            \
+    MINIALEX_API type min(a x, b y) { return (type)x < (type)y ? (type)x : (type)y; } \
+    MINIALEX_API type max(a x, b y) { return (type)x < (type)y ? (type)y : (type)x; }
+MINIALEX_MIN_MAX(int, int, int)
+MINIALEX_MIN_MAX(unsigned int, unsigned int, unsigned int)
+MINIALEX_MIN_MAX(unsigned int, int, unsigned int)
+MINIALEX_MIN_MAX(unsigned int, unsigned int, int)
+MINIALEX_MIN_MAX(long, long, long)
+MINIALEX_MIN_MAX(unsigned long, unsigned long, unsigned long)
+MINIALEX_MIN_MAX(unsigned long, long, unsigned long)
+MINIALEX_MIN_MAX(unsigned long, unsigned long, long)
+MINIALEX_MIN_MAX(long long, long long, long long)
+MINIALEX_MIN_MAX(unsigned long long, unsigned long long, unsigned long long)
+MINIALEX_MIN_MAX(unsigned long long, long long, unsigned long long)
+MINIALEX_MIN_MAX(unsigned long long, unsigned long long, long long)
+
+// Of a number and a NaN, the number: as fminf and fmaxf. Written so that it needs no call.
+#define MINIALEX_FLOAT_MIN_MAX(type, a, b)                                                            \
+    MINIALEX_API type min(a x, b y) { return y != y || (type)x < (type)y ? (type)x : (type)y; } \
+    MINIALEX_API type max(a x, b y) { return y != y || (type)x > (type)y ? (type)x : (type)y; }
+MINIALEX_FLOAT_MIN_MAX(float, float, float)
+MINIALEX_FLOAT_MIN_MAX(double, double, double)
+MINIALEX_FLOAT_MIN_MAX(double, float, double)
+MINIALEX_FLOAT_MIN_MAX(double, double, float)
+
+MINIALEX_API int __popc(unsigned int x) { return __builtin_popcount(x); }
+MINIALEX_API int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+MINIALEX_API int __clz(int x) { return x ? __builtin_clz(x) : 32; }
+MINIALEX_API int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
+MINIALEX_API int __ffs(int x) { return __builtin_ffs(x); }
+MINIALEX_API int __ffsll(long long x) { return __builtin_ffsll(x); }
+MINIALEX_API unsigned int __brev(unsigned int x) {
+    x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
+    x = (x >> 2 & 0x33333333) | (x & 0x33333333) << 2;
+    x = (x >> 4 & 0x0f0f0f0f) | (x & 0x0f0f0f0f) << 4;
+    return __builtin_bswap32(x);
+}
+MINIALEX_API unsigned long long __brevll(unsigned long long x) {
+    return (unsigned long long)(__brev((unsigned int)x)) << 32 | __brev((unsigned int)(x >> 32));
+}
+MINIALEX_API int __mul24(int x, int y) {
+    // The low 24 bits of each, with their sign.
+    return int((unsigned int)((int)((unsigned int)x << 8) >> 8) * (unsigned int)((int)((unsigned int)y << 8) >> 8));
+}
+MINIALEX_API unsigned int __umul24(unsigned int x, unsigned int y) { return (x & 0xffffff) * (y & 0xffffff); }
+MINIALEX_API int __mulhi(int x, int y) { return int((long long)x * y >> 32); }
+MINIALEX_API unsigned int __umulhi(unsigned int x, unsigned int y) { return (unsigned long long)x * y >> 32; }
+MINIALEX_API long long __mul64hi(long long x, long long y) { return (long long)((__int128)x * y >> 64); }
+MINIALEX_API unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
+    return (unsigned long long)((unsigned __int128)x * y >> 64);
+}
+MINIALEX_API unsigned int __funnelshift_l(unsigned int low, unsigned int high, unsigned int shift) {
+    return ((unsigned long long)high << 32 | low) << (shift & 31) >> 32;
+}
+MINIALEX_API unsigned int __funnelshift_r(unsigned int low, unsigned int high, unsigned int shift) {
+    return ((unsigned long long)high << 32 | low) >> (shift & 31);
+}
+MINIALEX_API unsigned int __byte_perm(unsigned int x, unsigned int y, unsigned int selector) {
+    const unsigned long long bytes = (unsigned long long)y << 32 | x;
+    unsigned int result = 0;
+    for (int i = 0; i < 4; ++i) result |= (unsigned int)(bytes >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    return result;
+}
+
+// ---- Conversions ----------------------------------------------------------------------------------------
+
+namespace minialex {
+template <class To, class From>
+MINIALEX_API To same_bits(From value) {
+    static_assert(sizeof(To) == sizeof(From));
+    To result;
+    __builtin_memcpy(&result, &value, sizeof result);
+    return result;
+}
+
+// To an integer, as a GPU does it: what is beyond the range gives its end, NaN gives 0.
+template <class To, class From>
+MINIALEX_API To to_integer(From value) {
+    constexpr To least = std::is_signed_v<To> ? To(1ull << (8 * sizeof(To) - 1)) : To(0);
+    constexpr To most = To(~least);
+    if (value != value) return 0;
+    if (value <= From(least)) return least;
+    if (value >= From(most)) return most;
+    return To(value);
+}
+}  // namespace minialex
+
+MINIALEX_API int __float_as_int(float x) { return minialex::same_bits<int>(x); }
+MINIALEX_API unsigned int __float_as_uint(float x) { return minialex::same_bits<unsigned int>(x); }
+MINIALEX_API float __int_as_float(int x) { return minialex::same_bits<float>(x); }
+MINIALEX_API float __uint_as_float(unsigned int x) { return minialex::same_bits<float>(x); }
+MINIALEX_API long long __double_as_longlong(double x) { return minialex::same_bits<long long>(x); }
+MINIALEX_API double __longlong_as_double(long long x) { return minialex::same_bits<double>(x); }
+MINIALEX_API int __double2loint(double x) { return int(minialex::same_bits<unsigned long long>(x)); }
+MINIALEX_API int __double2hiint(double x) { return int(minialex::same_bits<unsigned long long>(x) >> 32); }
+MINIALEX_API double __hiloint2double(int high, int low) {
+    return minialex::same_bits<double>((unsigned long long)(unsigned int)high << 32 | (unsigned int)low);
+}
+
+// To the nearest (rn), toward zero (rz), down (rd), up (ru).
+#define MINIALEX_ROUND_TO(prefix, from, suffix, to)                                                          \
+    MINIALEX_API to __##prefix##2##suffix##_rn(from x) { return minialex::to_integer<to>(rint(x)); }         \
+    MINIALEX_API to __##prefix##2##suffix##_rz(from x) { return minialex::to_integer<to>(x); }               \
+    MINIALEX_API to __##prefix##2##suffix##_rd(from x) { return minialex::to_integer<to>(floor(x)); }        \
+    MINIALEX_API to __##prefix##2##suffix##_ru(from x) { return minialex::to_integer<to>(ceil(x)); }
+MINIALEX_ROUND_TO(float, float, int, int)
+MINIALEX_ROUND_TO(float, float, uint, unsigned int)
+MINIALEX_ROUND_TO(float, float, ll, long long)
+MINIALEX_ROUND_TO(float, float, ull, unsigned long long)
+MINIALEX_ROUND_TO(double, double, int, int)
+MINIALEX_ROUND_TO(double, double, uint, unsigned int)
+MINIALEX_ROUND_TO(double, double, ll, long long)
+MINIALEX_ROUND_TO(double, double, ull, unsigned long long)
+MINIALEX_API float __int2float_rn(int x) { return float(x); }
+MINIALEX_API float __uint2float_rn(unsigned int x) { return float(x); }
+MINIALEX_API float __ll2float_rn(long long x) { return float(x); }
+MINIALEX_API float __ull2float_rn(unsigned long long x) { return float(x); }
+MINIALEX_API double __int2double_rn(int x) { return x; }
+MINIALEX_API double __uint2double_rn(unsigned int x) { return x; }
+MINIALEX_API double __ll2double_rn(long long x) { return double(x); }
+MINIALEX_API double __ull2double_rn(unsigned long long x) { return double(x); }
+MINIALEX_API float __double2float_rn(double x) { return float(x); }
+
+// ---- Floating point -------------------------------------------------------------------------------------
+
+// sin, exp, sqrt, ... of <math.h> are overloaded for float and double. Beside them:
+MINIALEX_API float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+MINIALEX_API float rsqrt(float x) { return 1.0f / sqrtf(x); }
+MINIALEX_API double rsqrt(double x) { return 1.0 / sqrt(x); }
+MINIALEX_API float rcbrtf(float x) { return 1.0f / cbrtf(x); }
+MINIALEX_API double rcbrt(double x) { return 1.0 / cbrt(x); }
+MINIALEX_API float fdividef(float x, float y) { return x / y; }
+MINIALEX_API float fdivide(float x, float y) { return x / y; }
+MINIALEX_API double fdivide(double x, double y) { return x / y; }
+MINIALEX_API float __saturatef(float x) { return min(max(x, 0.0f), 1.0f); }
+
+// An operation by itself, rounded to the nearest: never joined with another one to a fused multiply-add.
+#if defined(__x86_64__)
+#define MINIALEX_ROUNDED(value) asm("" : "+x"(value))
+#elif defined(__aarch64__)
+#define MINIALEX_ROUNDED(value) asm("" : "+w"(value))
+#else
+#define MINIALEX_ROUNDED(value) asm("" : "+m"(value))
+#endif
+#define MINIALEX_OPERATION(name, type, expression) \
+    MINIALEX_API type name(type x, type y) {       \
+        type result = expression;                  \
+        MINIALEX_ROUNDED(result);                  \
+        return result;                             \
+    }
+MINIALEX_OPERATION(__fadd_rn, float, x + y)
+MINIALEX_OPERATION(__fsub_rn, float, x - y)
+MINIALEX_OPERATION(__fmul_rn, float, x * y)
+MINIALEX_OPERATION(__fdiv_rn, float, x / y)
+MINIALEX_OPERATION(__dadd_rn, double, x + y)
+MINIALEX_OPERATION(__dsub_rn, double, x - y)
+MINIALEX_OPERATION(__dmul_rn, double, x * y)
+MINIALEX_OPERATION(__ddiv_rn, double, x / y)
+MINIALEX_API float __fmaf_rn(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
+MINIALEX_API double __fma_rn(double x, double y, double z) { return __builtin_fma(x, y, z); }
+MINIALEX_API float __frcp_rn(float x) { return 1.0f / x; }
+MINIALEX_API float __fsqrt_rn(float x) { return sqrtf(x); }
+MINIALEX_API float __frsqrt_rn(float x) { return float(1.0 / sqrt(double(x))); }
+MINIALEX_API double __drcp_rn(double x) { return 1.0 / x; }
+MINIALEX_API double __dsqrt_rn(double x) { return sqrt(x); }
+
+// The fast functions are the precise ones here. Macros, since the C library has functions of these names.
+#define __expf(x) expf(x)
+#define __exp10f(x) exp10f(x)
+#define __logf(x) logf(x)
+#define __log2f(x) log2f(x)
+#define __log10f(x) log10f(x)
+#define __powf(x, y) powf(x, y)
+#define __sinf(x) sinf(x)
+#define __cosf(x) cosf(x)
+#define __tanf(x) tanf(x)
+#define __tanhf(x) tanhf(x)
+#define __sincosf(x, s, c) sincosf(x, s, c)
+#define __fdividef(x, y) fdividef(x, y)
+
+// Those of the C library are calls, which keep a loop from being vectorised.
+namespace minialex {
+template <class A, class B>
+MINIALEX_API auto number_min(A x, B y) {
+    using Both = decltype(x + y);
+    using T = std::conditional_t<std::is_floating_point_v<Both>, Both, double>;
+    return ::min(T(x), T(y));
+}
+template <class A, class B>
+MINIALEX_API auto number_max(A x, B y) {
+    using Both = decltype(x + y);
+    using T = std::conditional_t<std::is_floating_point_v<Both>, Both, double>;
+    return ::max(T(x), T(y));
+}
+}  // namespace minialex
+#define fminf(x, y) minialex::number_min(float(x), float(y))
+#define fmaxf(x, y) minialex::number_max(float(x), float(y))
+#define fmin(x, y) minialex::number_min(x, y)
+#define fmax(x, y) minialex::number_max(x, y)
+
+// ---- Errors and time ------------------------------------------------------------------------------------
+
+namespace minialex {
+[[noreturn]] MINIALEX_API void stop(const char* reason) {
+    here.thread = thread;
+    stop_launch(reason);
+}
+}  // namespace minialex
+
+MINIALEX_API void __trap() { minialex::stop("__trap() was called"); }
+#undef assert
+#define assert(condition) ((condition) ? (void)0 : minialex::stop("the assertion " #condition " failed"))
+
+MINIALEX_API long long clock64() {
+#if defined(__x86_64__)
+    return (long long)__builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    long long ticks;
+    asm volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#else
+    return 0;
+#endif
+}

@@ -1,0 +1,902 @@
+// Runs the blocks of a grid on OS threads, and the threads of a block on stacks of their own (executor.h).
+//
+// One OS thread has one block at a time. A CUDA thread that waits gives way to another: `give_way` chooses it
+// and changes the stack, which takes a few nanoseconds. Lanes of the same warp come first, then the other
+// warps in order, so that the order of execution is always the same.
+//
+// Nothing here outlives a launch but stacks, and OS threads are made for each launch: a process may fork.
+#include "executor.h"
+
+#include <errno.h>
+#include <fenv.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#ifdef MINIALEX_CHECKED
+#include "checker.h"
+#endif
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#include <ucontext.h>
+#endif
+
+namespace minialex {
+
+MINIALEX_PER_OS_THREAD Here here{};
+
+namespace {
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define SELDOM __attribute__((noinline, cold))
+
+constexpr unsigned MAX_THREADS = 1024;  // of a block
+constexpr unsigned WARP = 32;
+constexpr unsigned MAX_WARPS = MAX_THREADS / WARP;
+constexpr size_t STACK_BYTES = 128 << 10;  // address space: memory is used as far as a stack is
+constexpr unsigned MAX_STACKS = 24 * MAX_THREADS;  // two mappings each, of the 65530 that Linux allows
+constexpr uint64_t NO_VALUE = 0xffffffffffffffff;  // from a lane that takes no part: NaN, or -1
+
+#ifdef MINIALEX_CHECKED
+constexpr bool CHECKED = true;
+#else
+constexpr bool CHECKED = false;
+#endif
+
+// ---- Stacks ---------------------------------------------------------------------------------------------
+
+void first_function_on_a_stack();
+
+#if defined(__x86_64__)
+using Context = void*;  // the stack pointer; the rest lies on the stack
+
+// Saves where this stack is in *save, and continues the other one where it had left. What the compiler keeps in
+// registers it saves itself. It is not used in leaf functions, which may have data beyond the stack pointer.
+ALWAYS_INLINE void change_stack(Context* save, Context next) {
+    asm volatile(
+        "pushq %%rbp\n\t"
+        "leaq 1f(%%rip), %%rax\n\t"
+        "pushq %%rax\n\t"
+        "movq %%rsp, (%0)\n\t"
+        "movq %1, %%rsp\n\t"
+        "popq %%rax\n\t"
+        "jmp *%%rax\n"
+        "1:\n\t"
+        "popq %%rbp"
+        : "+D"(save), "+S"(next)
+        :
+        : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2",
+          "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+          "memory", "cc");
+}
+
+Context new_context(char* top) {
+    void** frame = reinterpret_cast<void**>(top) - 2;  // where to start, and no address to return to
+    frame[0] = reinterpret_cast<void*>(first_function_on_a_stack);
+    frame[1] = nullptr;
+    return frame;
+}
+
+#elif defined(__aarch64__)
+using Context = void*;
+
+extern "C" void change_stack(Context* save, Context next) asm("minialex_change_stack");
+asm(R"(
+    .text
+    .p2align 4
+    .type minialex_change_stack, %function
+minialex_change_stack:
+    sub sp, sp, #160
+    stp x19, x20, [sp]
+    stp x21, x22, [sp, #16]
+    stp x23, x24, [sp, #32]
+    stp x25, x26, [sp, #48]
+    stp x27, x28, [sp, #64]
+    stp x29, x30, [sp, #80]
+    stp d8, d9, [sp, #96]
+    stp d10, d11, [sp, #112]
+    stp d12, d13, [sp, #128]
+    stp d14, d15, [sp, #144]
+    mov x9, sp
+    str x9, [x0]
+    mov sp, x1
+    ldp x19, x20, [sp]
+    ldp x21, x22, [sp, #16]
+    ldp x23, x24, [sp, #32]
+    ldp x25, x26, [sp, #48]
+    ldp x27, x28, [sp, #64]
+    ldp x29, x30, [sp, #80]
+    ldp d8, d9, [sp, #96]
+    ldp d10, d11, [sp, #112]
+    ldp d12, d13, [sp, #128]
+    ldp d14, d15, [sp, #144]
+    add sp, sp, #160
+    ret
+    .size minialex_change_stack, . - minialex_change_stack
+)");
+
+Context new_context(char* top) {
+    void** frame = reinterpret_cast<void**>(top) - 20;
+    memset(frame, 0, 20 * sizeof(void*));
+    frame[11] = reinterpret_cast<void*>(first_function_on_a_stack);  // x30, where `ret` goes
+    return frame;
+}
+
+#else
+using Context = ucontext_t*;
+
+// The context of a stack lies at its top; that of the OS thread, which has no place there, is made here.
+void change_stack(Context* save, Context next) {
+    ucontext_t self;
+    *save = &self;
+    swapcontext(&self, next);
+}
+
+Context new_context(char* top) {
+    Context context = reinterpret_cast<Context>((uintptr_t(top) - sizeof(ucontext_t)) & ~uintptr_t(63));
+    getcontext(context);
+    char* bottom = reinterpret_cast<char*>((uintptr_t(top) - 1) / STACK_BYTES * STACK_BYTES);
+    context->uc_stack.ss_sp = bottom;
+    context->uc_stack.ss_size = reinterpret_cast<char*>(context) - bottom;
+    context->uc_link = nullptr;
+    makecontext(context, first_function_on_a_stack, 0);
+    return context;
+}
+#endif
+
+// The stacks of one OS thread.
+class Stacks {
+public:
+    // The top of a stack; null if there is no memory.
+    char* take() {
+        if (free_.empty() && !grow()) return nullptr;
+        char* top = free_.back();
+        free_.pop_back();
+        return top;
+    }
+
+    void give(char* top) { free_.push_back(top); }
+
+    // Take back all, whoever has them.
+    void take_back() { free_.assign(all_.rbegin(), all_.rend()); }
+
+    ~Stacks() {
+        for (char* slab : slabs_) munmap(slab, SLAB * STACK_BYTES);
+    }
+
+private:
+    static constexpr unsigned SLAB = WARP;
+
+    bool grow() {
+        void* memory = mmap(nullptr, SLAB * STACK_BYTES, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        if (memory == MAP_FAILED) return false;
+        char* slab = static_cast<char*>(memory);
+        const size_t page = sysconf(_SC_PAGESIZE);
+        for (unsigned i = 0; i < SLAB; ++i) {
+            if (mprotect(slab + i * STACK_BYTES, page, PROT_NONE) != 0) {
+                munmap(slab, SLAB * STACK_BYTES);
+                return false;
+            }
+        }
+        slabs_.push_back(slab);
+        for (unsigned i = SLAB; i-- > 0;) {
+            // Tops at the same offset in their pages would all compete for the same lines of the cache.
+            const size_t offset = (all_.size() * 11 % 64) * 64;
+            all_.push_back(slab + (i + 1) * STACK_BYTES - offset);
+            free_.push_back(all_.back());
+        }
+        return true;
+    }
+
+    std::vector<char*> slabs_, all_, free_;
+};
+
+// ---- One OS thread --------------------------------------------------------------------------------------
+
+struct Launch {
+    const Kernel* kernel;
+    const uint64_t* arguments;
+    uint3 grid, block;
+    size_t shared_bytes;
+    unsigned workers;
+    bool flush_to_zero;
+    uint64_t blocks;
+    std::atomic<uint64_t> next_block{0};
+    std::atomic<bool> stopped{false};
+};
+
+// What an OS thread needs to run a block.
+struct Worker {
+    const Launch* launch = nullptr;
+    Stacks stacks;
+    std::unique_ptr<char, decltype(&free)> dynamic_shared{nullptr, free};
+    size_t dynamic_bytes = 0;
+    std::string error;
+    uint64_t error_block = 0;
+
+    Context outside;     // the OS thread's own stack
+    char* stack;         // the one in use
+    unsigned threads, warps;
+    unsigned current;    // the thread that runs
+    unsigned ended;      // how many threads have
+    unsigned at_barrier; // how many threads wait there
+    unsigned votes, votes_of_last_barrier;
+    Barrier barrier_kind;
+
+    // Of each warp, by lane: who can run, who has not ended, who waits in a warp operation, and who waits in
+    // converged_lanes(). Those that are in `alive` alone wait at the barrier.
+    uint32_t runnable[MAX_WARPS], alive[MAX_WARPS], in_operation[MAX_WARPS], converging[MAX_WARPS];
+    uint32_t warps_runnable;
+
+    Context resume[MAX_THREADS];  // where a thread that waits goes on; null for one that has not started
+    WarpOperation operation[MAX_THREADS];
+    uint32_t mask[MAX_THREADS];
+    uint32_t source[MAX_THREADS];  // the lane whose value is wanted
+    uint64_t value[MAX_THREADS], result[MAX_THREADS];
+};
+
+MINIALEX_PER_OS_THREAD Worker* worker;
+
+const char* name_of(WarpOperation operation) {
+    switch (operation) {
+        case WarpOperation::SYNC: return "__syncwarp";
+        case WarpOperation::INDEX: return "__shfl_sync";
+        case WarpOperation::UP: return "__shfl_up_sync";
+        case WarpOperation::DOWN: return "__shfl_down_sync";
+        case WarpOperation::XOR: return "__shfl_xor_sync";
+        case WarpOperation::BALLOT: return "__ballot_sync";
+        case WarpOperation::ANY: return "__any_sync";
+        case WarpOperation::ALL: return "__all_sync";
+        case WarpOperation::MATCH: return "__match_any_sync";
+    }
+    return "";
+}
+
+const char* name_of(Barrier kind) {
+    switch (kind) {
+        case Barrier::PLAIN: return "__syncthreads";
+        case Barrier::COUNT: return "__syncthreads_count";
+        case Barrier::AND: return "__syncthreads_and";
+        case Barrier::OR: return "__syncthreads_or";
+    }
+    return "";
+}
+
+std::string text(const char* format, ...) __attribute__((format(printf, 1, 2)));
+std::string text(const char* format, ...) {
+    char buffer[512];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(buffer, sizeof buffer, format, values);
+    va_end(values);
+    return buffer;
+}
+
+uint32_t lanes_of(const Worker& w, unsigned warp) {
+    const unsigned lanes = std::min(WARP, w.threads - warp * WARP);
+    return lanes == WARP ? 0xffffffffu : (1u << lanes) - 1;
+}
+
+void make_runnable(Worker& w, unsigned warp, uint32_t lanes) {
+    w.runnable[warp] |= lanes;
+    if (lanes) w.warps_runnable |= 1u << warp;
+}
+
+ALWAYS_INLINE void no_longer_runnable(Worker& w, unsigned warp, uint32_t lanes) {
+    w.runnable[warp] &= ~lanes;
+    if (!w.runnable[warp]) w.warps_runnable &= ~(1u << warp);
+}
+
+uint3 coordinates(const Worker& w, unsigned thread) {
+    const uint3 size = w.launch->block;
+    return {thread % size.x, thread / size.x % size.y, thread / size.x / size.y};
+}
+
+void leave_block(Worker& w) {
+    Context never;
+    change_stack(&never, w.outside);
+    __builtin_unreachable();
+}
+
+// Ends the block, and with it the launch. Its stacks are left as they are: kernels have nothing to destroy.
+[[noreturn]] SELDOM void fail(Worker& w, const std::string& message) {
+    w.error = text("in block (%u, %u, %u): ", here.block.x, here.block.y, here.block.z) + message;
+    leave_block(w);
+    __builtin_unreachable();
+}
+
+// "threads 0 to 31 and 64", of those for which a condition holds; empty if there are none.
+template <class Condition>
+std::string list_threads(const Worker& w, Condition holds) {
+    std::string list;
+    unsigned ranges = 0;
+    for (unsigned begin = 0; begin < w.threads; ++begin) {
+        if (!holds(begin)) continue;
+        unsigned end = begin;
+        while (end + 1 < w.threads && holds(end + 1)) ++end;
+        if (++ranges > 4) {
+            list += ", ...";
+            break;
+        }
+        list += ranges > 1 ? ", " : "";
+        list += begin == end ? text("%u", begin) : text("%u to %u", begin, end);
+        begin = end;
+    }
+    return list;
+}
+
+bool is_set(const uint32_t* lanes, unsigned thread) { return lanes[thread / WARP] >> thread % WARP & 1; }
+
+// Nobody can run: says who waits where.
+[[noreturn]] SELDOM void report_deadlock(Worker& w) {
+    std::string message = "the threads wait for each other for ever: ";
+    const char* separator = "";
+    auto add = [&](const std::string& threads, const std::string& state) {
+        if (threads.empty()) return;
+        message += separator + ("threads " + threads) + " " + state;
+        separator = "; ";
+    };
+    add(list_threads(w, [&](unsigned t) { return is_set(w.alive, t) && !is_set(w.in_operation, t); }),
+        text("wait at %s for all threads of the block", name_of(w.barrier_kind)));
+    std::vector<bool> told(w.threads);
+    for (unsigned first = 0; first < w.threads; ++first) {
+        if (told[first] || !is_set(w.in_operation, first)) continue;
+        auto alike = [&](unsigned t) {
+            return t / WARP == first / WARP && is_set(w.in_operation, t) && w.mask[t] == w.mask[first] &&
+                   w.operation[t] == w.operation[first];
+        };
+        add(list_threads(w, alike), text("wait in %s for the lanes 0x%08x of warp %u",
+                                         name_of(w.operation[first]), w.mask[first], first / WARP));
+        for (unsigned t = first; t < w.threads; ++t) told[t] = told[t] || alike(t);
+    }
+    add(list_threads(w, [&](unsigned t) { return !is_set(w.alive, t); }), "have ended");
+    fail(w, message);
+}
+
+[[noreturn]] SELDOM void report_other_barrier(Worker& w, Barrier kind) {
+    fail(w, text("thread %u waits at %s, while other threads wait at %s", w.current, name_of(kind),
+                 name_of(w.barrier_kind)));
+}
+
+// A warp operation's mask or width is wrong.
+[[noreturn]] SELDOM void report_operation(Worker& w, WarpOperation operation, uint32_t mask, int width) {
+    const unsigned lane = w.current % WARP;
+    if (!(mask >> lane & 1))
+        fail(w, text("thread %u, lane %u of its warp, calls %s with the mask 0x%08x, which lacks that lane", w.current,
+                     lane, name_of(operation), mask));
+    fail(w, text("thread %u calls %s with the width %d, which is not 1, 2, 4, 8, 16 or 32", w.current,
+                 name_of(operation), width));
+}
+
+// From now on the executor chooses which thread runs. Those before `current` have ended, those after it
+// have not started.
+SELDOM void begin_scheduling(Worker& w, unsigned current) {
+    here.scheduled = true;
+    w.current = current;
+    w.ended = current;
+    w.at_barrier = w.votes = 0;
+    w.warps_runnable = 0;
+    for (unsigned warp = 0; warp < w.warps; ++warp) {
+        const unsigned begin = warp * WARP;
+        const uint32_t not_ended = begin >= current ? 0xffffffffu
+                                   : current - begin >= WARP ? 0
+                                                             : 0xffffffffu << (current - begin);
+        w.alive[warp] = lanes_of(w, warp) & not_ended;
+        w.in_operation[warp] = w.converging[warp] = w.runnable[warp] = 0;
+        make_runnable(w, warp, w.alive[warp]);
+    }
+    no_longer_runnable(w, current / WARP, 1u << current % WARP);
+    std::fill_n(w.resume + current, w.threads - current, nullptr);
+}
+
+SELDOM void begin_scheduling(Worker& w) {
+    const uint3 at = here.thread, size = w.launch->block;
+    begin_scheduling(w, at.x + size.x * (at.y + size.y * at.z));
+}
+
+ALWAYS_INLINE Worker& scheduled_worker() {
+    Worker& w = *worker;
+    if (__builtin_expect(!here.scheduled, 0)) begin_scheduling(w);
+    return w;
+}
+
+void release_barrier(Worker& w) {
+#ifdef MINIALEX_CHECKED
+    check_barrier_release();
+#endif
+    for (unsigned warp = 0; warp < w.warps; ++warp) make_runnable(w, warp, w.alive[warp] & ~w.in_operation[warp]);
+    w.votes_of_last_barrier = w.votes;
+    w.at_barrier = w.votes = 0;
+}
+
+// Carries out the operation that the lanes of a warp have come together for.
+void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation) {
+#ifdef MINIALEX_CHECKED
+    check_warp_release(warp, lanes, operation == WarpOperation::SYNC);
+#endif
+    const unsigned begin = warp * WARP;
+    const uint64_t* value = w.value + begin;
+    uint64_t* result = w.result + begin;
+    uint32_t ballot = 0;
+    switch (operation) {
+        case WarpOperation::SYNC:
+            break;
+        case WarpOperation::INDEX:
+        case WarpOperation::UP:
+        case WarpOperation::DOWN:
+        case WarpOperation::XOR:
+            for (unsigned lane = 0; lane < WARP; ++lane) {
+                const uint32_t source = w.source[begin + lane];
+                if (lanes >> lane & 1) result[lane] = lanes >> source & 1 ? value[source] : NO_VALUE;
+            }
+            break;
+        case WarpOperation::BALLOT:
+        case WarpOperation::ANY:
+        case WarpOperation::ALL:
+            for (unsigned lane = 0; lane < WARP; ++lane) ballot |= uint32_t(value[lane] != 0) << lane;
+            ballot &= lanes;
+            for (unsigned lane = 0; lane < WARP; ++lane) {
+                if (!(lanes >> lane & 1)) continue;
+                result[lane] = operation == WarpOperation::BALLOT ? ballot
+                               : operation == WarpOperation::ANY  ? ballot != 0
+                                                                  : ballot == lanes;
+            }
+            break;
+        case WarpOperation::MATCH:
+            for (unsigned lane = 0; lane < WARP; ++lane) {
+                if (!(lanes >> lane & 1)) continue;
+                uint32_t equal = 0;
+                for (unsigned other = 0; other < WARP; ++other)
+                    equal |= uint32_t(value[other] == value[lane]) << other;
+                result[lane] = equal & lanes;
+            }
+            break;
+    }
+    w.in_operation[warp] &= ~lanes;
+    make_runnable(w, warp, lanes);
+}
+
+// Carries out the operation that a lane waits in, if all others have come that it waits for. Those are the
+// lanes of the mask that have not ended, with the same mask.
+bool carry_out_if_complete(Worker& w, unsigned warp, unsigned lane) {
+    const unsigned begin = warp * WARP;
+    const uint32_t mask = w.mask[begin + lane];
+    const WarpOperation operation = w.operation[begin + lane];
+    const uint32_t lanes = mask & w.alive[warp];
+    if (lanes & ~w.in_operation[warp]) return false;
+    for (uint32_t rest = lanes; rest; rest &= rest - 1) {
+        const unsigned thread = begin + __builtin_ctz(rest);
+        if (w.mask[thread] != mask || w.operation[thread] != operation) return false;
+    }
+    carry_out(w, warp, lanes, operation);
+    return true;
+}
+
+// No lane of the warp can run: those that came to the same place as the first one of them are together.
+void converge(Worker& w, unsigned warp) {
+    const unsigned begin = warp * WARP;
+    const uint64_t place = w.value[begin + __builtin_ctz(w.converging[warp])];
+    uint32_t together = 0;
+    for (uint32_t rest = w.converging[warp]; rest; rest &= rest - 1) {
+        const unsigned lane = __builtin_ctz(rest);
+        if (w.value[begin + lane] == place) together |= 1u << lane;
+    }
+    for (uint32_t rest = together; rest; rest &= rest - 1) w.result[begin + __builtin_ctz(rest)] = together;
+    w.converging[warp] &= ~together;
+    w.in_operation[warp] &= ~together;
+    make_runnable(w, warp, together);
+}
+
+#ifdef MINIALEX_CHECKED
+// Nobody can run. The checker has noted it: lets those go on that wait, so that it may find more.
+void go_on_regardless(Worker& w) {
+    for (unsigned warp = 0; warp < w.warps; ++warp) {
+        if (!w.in_operation[warp]) continue;
+        const unsigned first = warp * WARP + __builtin_ctz(w.in_operation[warp]);
+        uint32_t lanes = 0;
+        for (uint32_t rest = w.in_operation[warp]; rest; rest &= rest - 1) {
+            const unsigned lane = __builtin_ctz(rest);
+            if (w.operation[warp * WARP + lane] == w.operation[first]) lanes |= 1u << lane;
+        }
+        carry_out(w, warp, lanes, w.operation[first]);
+        return;
+    }
+    release_barrier(w);
+}
+#endif
+
+// No lane of the warp can run, but if some have come together: a warp that has a lane that can.
+SELDOM unsigned choose_warp(Worker& w, unsigned warp) {
+    if (w.converging[warp]) {
+        converge(w, warp);
+        return warp;
+    }
+#ifdef MINIALEX_CHECKED
+    if (!w.warps_runnable) go_on_regardless(w);
+#endif
+    if (!w.warps_runnable) report_deadlock(w);
+    return __builtin_ctz(w.warps_runnable);
+}
+
+// The thread that runs next: another lane of the same warp if one can run, or else one of another warp.
+ALWAYS_INLINE unsigned choose(Worker& w) {
+    unsigned warp = w.current / WARP;
+    if (!w.runnable[warp]) warp = choose_warp(w, warp);
+    const unsigned lane = __builtin_ctz(w.runnable[warp]);
+    no_longer_runnable(w, warp, 1u << lane);
+    return warp * WARP + lane;
+}
+
+ALWAYS_INLINE void set_current(Worker& w, unsigned thread) {
+    w.current = thread;
+#ifdef MINIALEX_CHECKED
+    check_thread_switch(thread);
+#endif
+}
+
+Context begin_thread(Worker& w, unsigned thread) {
+    w.stack = w.stacks.take();
+    if (!w.stack) fail(w, "there is no memory for the stacks of its threads");
+    here.thread = coordinates(w, thread);
+    return new_context(w.stack);
+}
+
+// Runs other threads until somebody has made this one runnable.
+ALWAYS_INLINE void give_way(Worker& w) {
+    char* const stack = w.stack;
+    const unsigned self = w.current, next = choose(w);
+    if (next == self) return;
+    set_current(w, next);
+    Context resume = w.resume[next];
+    if (!resume) resume = begin_thread(w, next);
+    change_stack(&w.resume[self], resume);
+    w.stack = stack;
+}
+
+// The current thread has ended in a block with a schedule. Whether `current` is now one to be started, on the
+// stack in use; if another stack continues instead, this does not return. False if all threads have ended.
+bool end_thread(Worker& w) {
+    const unsigned warp = w.current / WARP;
+    w.alive[warp] &= ~(1u << w.current % WARP);
+#ifdef MINIALEX_CHECKED
+    check_thread_exit(w.current);
+#endif
+    if (++w.ended == w.threads) return false;
+    for (uint32_t rest = w.in_operation[warp] & ~w.converging[warp]; rest; rest &= rest - 1) {
+        const unsigned lane = __builtin_ctz(rest);
+        if (w.in_operation[warp] >> lane & 1) carry_out_if_complete(w, warp, lane);
+    }
+#ifdef MINIALEX_CHECKED
+    if (w.at_barrier && w.at_barrier + w.ended == w.threads) release_barrier(w);
+#endif
+    set_current(w, choose(w));
+    if (!w.resume[w.current]) {
+        here.thread = coordinates(w, w.current);
+        return true;
+    }
+    w.stacks.give(w.stack);
+    Context never;
+    change_stack(&never, w.resume[w.current]);
+    __builtin_unreachable();
+}
+
+void first_function_on_a_stack() {
+    Worker& w = *worker;
+    w.launch->kernel->run(w.launch->arguments);
+    leave_block(w);
+}
+
+void run_block(Worker& w, uint64_t number) {
+    const Launch& launch = *w.launch;
+    here.block = {unsigned(number % launch.grid.x), unsigned(number / launch.grid.x % launch.grid.y),
+                  unsigned(number / launch.grid.x / launch.grid.y)};
+    here.thread = {0, 0, 0};
+    here.scheduled = false;
+    w.stack = w.stacks.take();
+    if (!w.stack) {
+        w.error = "there is no memory for a stack";
+    } else {
+#ifdef MINIALEX_CHECKED
+        const unsigned index[3] = {here.block.x, here.block.y, here.block.z};
+        const unsigned size[3] = {launch.block.x, launch.block.y, launch.block.z};
+        check_block_begin(index, size, here.dynamic_shared, launch.shared_bytes);
+        begin_scheduling(w, 0);
+        check_thread_switch(0);
+#endif
+        change_stack(&w.outside, new_context(w.stack));
+#ifdef MINIALEX_CHECKED
+        check_block_end();
+#endif
+    }
+    if (w.error.empty()) {
+        w.stacks.give(w.stack);
+    } else {
+        w.error_block = number;
+        w.stacks.take_back();
+    }
+}
+
+// ---- Floating-point mode --------------------------------------------------------------------------------
+
+#if defined(__x86_64__) || defined(__i386__)
+using FloatMode = unsigned;
+FloatMode float_mode() { return __builtin_ia32_stmxcsr(); }
+void set_float_mode(FloatMode mode) { __builtin_ia32_ldmxcsr(mode); }
+FloatMode with_flush_to_zero(FloatMode mode, bool flush) {
+    const unsigned bits = 0x8040;  // results (FTZ) and operands (DAZ)
+    return flush ? mode | bits : mode & ~bits;
+}
+#elif defined(__aarch64__)
+using FloatMode = uint64_t;
+FloatMode float_mode() {
+    FloatMode mode;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+void set_float_mode(FloatMode mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+FloatMode with_flush_to_zero(FloatMode mode, bool flush) {
+    const uint64_t bit = uint64_t(1) << 24;
+    return flush ? mode | bit : mode & ~bit;
+}
+#else
+using FloatMode = int;
+FloatMode float_mode() { return 0; }
+void set_float_mode(FloatMode) {}
+FloatMode with_flush_to_zero(FloatMode mode, bool) { return mode; }
+#endif
+
+// ---- A launch -------------------------------------------------------------------------------------------
+
+// Workers that no launch uses. The slots need no lock, which a fork could leave locked in the child.
+std::atomic<Worker*> idle_workers[64];
+
+Worker* take_worker() {
+    for (auto& slot : idle_workers)
+        if (slot.load(std::memory_order_relaxed))
+            if (Worker* idle = slot.exchange(nullptr)) return idle;
+    return new Worker;
+}
+
+void give_worker(Worker* w) {
+    for (auto& slot : idle_workers) {
+        Worker* nobody = nullptr;
+        if (!slot.load(std::memory_order_relaxed) && slot.compare_exchange_strong(nobody, w)) return;
+    }
+    delete w;
+}
+
+using Clock = std::chrono::steady_clock;
+
+// An OS thread's part in a launch.
+class Share {
+public:
+    explicit Share(Launch& launch) : launch_(launch), worker_(*take_worker()), caller_mode_(float_mode()) {
+        Worker& w = worker_;
+        w.launch = &launch;
+        w.error.clear();
+        w.threads = launch.block.x * launch.block.y * launch.block.z;
+        w.warps = (w.threads + WARP - 1) / WARP;
+        if (launch.shared_bytes > w.dynamic_bytes) {
+            w.dynamic_bytes = (launch.shared_bytes + 1023) / 1024 * 1024;
+            w.dynamic_shared.reset(static_cast<char*>(aligned_alloc(1024, w.dynamic_bytes)));
+            if (!w.dynamic_shared) {
+                w.dynamic_bytes = 0;
+                stop("there is no memory for its dynamic shared memory");
+            }
+        }
+        worker = &w;
+        here.block_size = launch.block;
+        here.grid_size = launch.grid;
+        here.dynamic_shared = w.dynamic_shared.get();
+        set_float_mode(with_flush_to_zero(caller_mode_, launch.flush_to_zero));
+    }
+
+    ~Share() {
+        set_float_mode(caller_mode_);
+        give_worker(&worker_);
+    }
+
+    void run(uint64_t chunk, Clock::time_point until) {
+        while (!launch_.stopped.load(std::memory_order_relaxed)) {
+            const uint64_t begin = launch_.next_block.fetch_add(chunk);
+            if (begin >= launch_.blocks) return;
+            const uint64_t end = std::min(begin + chunk, launch_.blocks);
+            for (uint64_t block = begin; block < end && worker_.error.empty(); ++block) run_block(worker_, block);
+            if (!worker_.error.empty()) launch_.stopped = true;
+            if (until != Clock::time_point::max() && Clock::now() >= until) return;
+        }
+    }
+
+    const std::string& error() const { return worker_.error; }
+    uint64_t error_block() const { return worker_.error_block; }
+
+private:
+    void stop(const char* reason) {
+        worker_.error = reason;
+        launch_.stopped = true;
+    }
+
+    Launch& launch_;
+    Worker& worker_;
+    const FloatMode caller_mode_;
+};
+
+// The error of the first of the blocks that had one.
+struct FirstError {
+    std::string message;
+    uint64_t block = ~uint64_t(0);
+
+    void take(const Share& share) {
+        if (!share.error().empty() && share.error_block() <= block) {
+            message = share.error();
+            block = share.error_block();
+        }
+    }
+};
+
+// What an OS thread costs to make: shorter launches run on the caller alone.
+constexpr auto WORTH_A_THREAD = std::chrono::microseconds(40);
+
+FirstError run_all_blocks(Launch& launch) {
+    Share share(launch);
+    FirstError error;
+    if (launch.workers > 1) share.run(1, Clock::now() + WORTH_A_THREAD);
+    const uint64_t begun = std::min(launch.next_block.load(), launch.blocks);
+    const uint64_t left = launch.stopped ? 0 : launch.blocks - begun;
+    const unsigned workers = unsigned(std::min<uint64_t>(launch.workers, left));
+    if (left > 0) {
+        const uint64_t chunk = std::clamp<uint64_t>(left / (16 * workers), 1, 256);
+        std::vector<FirstError> errors(workers);
+        std::vector<std::thread> helpers;
+        for (unsigned i = 1; i < workers; ++i) {
+            try {
+                helpers.emplace_back([&launch, &errors, chunk, i] {
+                    Share helper(launch);
+                    helper.run(chunk, Clock::time_point::max());
+                    errors[i].take(helper);
+                });
+            } catch (const std::system_error&) {
+                break;  // the system allows no more threads: there are fewer then
+            }
+        }
+        share.run(chunk, Clock::time_point::max());
+        for (std::thread& helper : helpers) helper.join();
+        for (const FirstError& other : errors)
+            if (other.block < error.block) error = other;
+    }
+    error.take(share);
+    return error;
+}
+
+}  // namespace
+
+// ---- Called by kernels ----------------------------------------------------------------------------------
+
+bool next_threads() {
+    if (here.scheduled) return end_thread(*worker);
+    here.thread.x = 0;
+    if (++here.thread.y < here.block_size.y) return true;
+    here.thread.y = 0;
+    return ++here.thread.z < here.block_size.z;
+}
+
+unsigned barrier(Barrier kind, bool vote) {
+    Worker& w = scheduled_worker();
+#ifdef MINIALEX_CHECKED
+    check_barrier(w.current, __builtin_return_address(0));
+#endif
+    if (w.at_barrier == 0) {
+        w.barrier_kind = kind;
+    } else if (!CHECKED && kind != w.barrier_kind) {
+        report_other_barrier(w, kind);
+    }
+    w.votes += vote;
+    ++w.at_barrier;
+    if (w.at_barrier + (CHECKED ? w.ended : 0) == w.threads) {
+        release_barrier(w);
+        no_longer_runnable(w, w.current / WARP, 1u << w.current % WARP);
+    } else {
+        give_way(w);
+    }
+    return w.votes_of_last_barrier;
+}
+
+uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, int argument, int width) {
+    Worker& w = scheduled_worker();
+    const unsigned thread = w.current, warp = thread / WARP;
+    const int lane = thread % WARP;
+#ifdef MINIALEX_CHECKED
+    check_warp_operation(thread, mask, __builtin_return_address(0));
+    mask |= 1u << lane;
+#endif
+    if (!(mask >> lane & 1) || width < 1 || width > int(WARP) || width & (width - 1))
+        report_operation(w, operation, mask, width);
+    const int group = lane & ~(width - 1);  // the first lane of those that exchange values
+    int source = lane;
+    if (operation == WarpOperation::INDEX) source = group + (argument & (width - 1));
+    if (operation == WarpOperation::UP && unsigned(argument) <= unsigned(lane - group)) source = lane - argument;
+    if (operation == WarpOperation::DOWN && unsigned(argument) < unsigned(group + width - lane))
+        source = lane + argument;
+    // Lanes of earlier groups can be read, those of later ones cannot.
+    if (operation == WarpOperation::XOR && unsigned(lane ^ argument) < unsigned(group + width))
+        source = lane ^ argument;
+    w.operation[thread] = operation;
+    w.mask[thread] = mask;
+    w.value[thread] = value;
+    w.source[thread] = source;
+    w.in_operation[warp] |= 1u << lane;
+    if (carry_out_if_complete(w, warp, lane)) {
+        no_longer_runnable(w, warp, 1u << lane);
+    } else {
+        give_way(w);
+    }
+    return w.result[thread];
+}
+
+uint32_t converged_lanes() {
+    Worker& w = scheduled_worker();
+    const unsigned thread = w.current, warp = thread / WARP;
+    w.value[thread] = reinterpret_cast<uint64_t>(__builtin_return_address(0));
+    w.mask[thread] = 0;
+    w.in_operation[warp] |= 1u << thread % WARP;
+    w.converging[warp] |= 1u << thread % WARP;
+    give_way(w);
+    return w.result[thread];
+}
+
+void stop_launch(const char* reason) {
+    Worker& w = *worker;
+    const uint3 thread = here.thread;
+    fail(w, text("thread (%u, %u, %u): %s", thread.x, thread.y, thread.z, reason));
+}
+
+#ifdef MINIALEX_CHECKED
+void stop_thread() {
+    Worker& w = *worker;
+    if (end_thread(w)) {
+        // What lies on the stack is given up, and the next thread starts at its top.
+        Context never;
+        change_stack(&never, new_context(w.stack));
+    }
+    leave_block(w);
+    __builtin_unreachable();
+}
+#endif
+
+}  // namespace minialex
+
+// ---- Called by Python -----------------------------------------------------------------------------------
+
+// Runs a grid; returns 0, or 1 with a message.
+extern "C" __attribute__((visibility("default"))) int minialex_launch(
+    const minialex::Kernel* kernel, const uint64_t* arguments, const uint32_t* grid, const uint32_t* block,
+    uint64_t shared_bytes, uint32_t workers, int flush_to_zero, char* message, size_t message_bytes) {
+    using namespace minialex;
+    Launch launch;
+    launch.kernel = kernel;
+    launch.arguments = arguments;
+    launch.grid = {grid[0], grid[1], grid[2]};
+    launch.block = {block[0], block[1], block[2]};
+    launch.shared_bytes = shared_bytes;
+    launch.flush_to_zero = flush_to_zero;
+    launch.blocks = uint64_t(grid[0]) * grid[1] * grid[2];
+    const unsigned stacks = block[0] * block[1] * block[2];
+    launch.workers = CHECKED ? 1 : std::clamp(MAX_STACKS / stacks, 1u, workers);
+    const FirstError error = run_all_blocks(launch);
+    fflush(stdout);
+    if (error.message.empty()) return 0;
+    snprintf(message, message_bytes, "%s", error.message.c_str());
+    return 1;
+}

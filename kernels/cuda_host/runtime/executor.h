@@ -1,0 +1,82 @@
+// What a compiled CUDA source and the executor (executor.cpp) know of each other.
+//
+// The executor runs the blocks of a grid on a few OS threads, and the threads of a block one after another on
+// the OS thread that has the block. Each CUDA thread runs until it has to wait for others, at a barrier or in
+// a warp operation; another one runs on then, on a stack of its own. Threads that never wait cost no switch:
+// they are the iterations of a plain loop (Invocation in kernel.h), which the compiler may even vectorise.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct uint3 {
+    unsigned int x, y, z;
+};
+
+struct dim3 {
+    unsigned int x, y, z;
+    constexpr dim3(unsigned int x = 1, unsigned int y = 1, unsigned int z = 1) : x(x), y(y), z(z) {}
+    constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
+    constexpr operator uint3() const { return {x, y, z}; }
+};
+
+#pragma GCC visibility push(default)
+
+namespace minialex {
+
+// A checked module runs its blocks on one OS thread and has an executor of its own. Others share one, so that
+// all modules of a process need a few bytes of the scarce static thread-local memory, and no more.
+#ifdef MINIALEX_CHECKED
+#define MINIALEX_PER_OS_THREAD
+#else
+#define MINIALEX_PER_OS_THREAD __thread __attribute__((tls_model("initial-exec")))
+#endif
+
+// Where the CUDA thread is that runs now. Its own index is kept by the kernel's library, which sets `thread`
+// before it calls the executor; the executor sets it where a thread starts.
+struct Here {
+    uint3 thread;
+    bool scheduled;  // a thread of the block has had to wait, so that the executor chooses who runs
+    uint3 block;
+    dim3 block_size, grid_size;
+    void* dynamic_shared;
+};
+
+extern MINIALEX_PER_OS_THREAD Here here;
+
+struct Parameter {
+    const char* type;  // without const and *
+    int pointer, constant, bytes;
+};
+
+struct Kernel {
+    const char* name;
+    const char* parameter_names;  // separated by commas; empty if they are not known
+    const Parameter* parameters;
+    int parameter_count;
+    int launch_bound;  // the most threads of a block that the kernel declares; 0 if it does not
+    void (*run)(const uint64_t* arguments);
+};
+
+enum class Barrier : uint8_t { PLAIN, COUNT, AND, OR };
+enum class WarpOperation : uint8_t { SYNC, INDEX, UP, DOWN, XOR, BALLOT, ANY, ALL, MATCH };
+
+// The thread that runs now has ended, or a row of threads has. True: run the kernel for here.thread.
+bool next_threads();
+
+// Wait for all threads of the block; the number of those whose `vote` was true.
+unsigned barrier(Barrier kind, bool vote);
+
+// Wait for the lanes of `mask`. The value of another lane (INDEX, UP, DOWN, XOR: `argument` is that of the
+// CUDA function), or the lanes whose value is not zero (BALLOT, ANY, ALL) or equal (MATCH).
+uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, int argument, int width);
+
+// The lanes of the warp that have come to the same place when no lane can go on.
+uint32_t converged_lanes();
+
+// End the launch with an error: an assertion has failed, or the kernel has called __trap().
+[[noreturn]] void stop_launch(const char* reason);
+
+}  // namespace minialex
+
+#pragma GCC visibility pop

@@ -1,0 +1,109 @@
+// How the executor calls a kernel: its description, with types that templates deduce, and the loop over threads.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "executor.h"
+
+namespace minialex {
+
+// The index of the thread that runs. Nothing outside the source being compiled can point to it, so that the
+// compiler may keep it in a register, and make vector instructions of the loop over threads. Whoever runs
+// other threads meanwhile sets it back.
+#ifdef MINIALEX_CHECKED
+static uint3 thread;
+#else
+static __thread uint3 thread;
+#endif
+
+// Calls a function of the executor that runs other threads before it returns.
+template <class Function>
+static inline __attribute__((always_inline)) auto while_others_run(Function function) {
+    const uint3 self = thread;
+    here.thread = self;
+    const auto result = function();
+    thread = self;
+    return result;
+}
+
+template <class T>
+struct TypeName {
+    static_assert(!sizeof(T), "a kernel's parameter should be a number, or a pointer to numbers or vectors of them");
+};
+#define MINIALEX_NAME_TYPE(type)                     \
+    template <>                                      \
+    struct TypeName<type> {                          \
+        static constexpr const char* value = #type;  \
+    };
+MINIALEX_NAME_TYPE(void)
+MINIALEX_NAME_TYPE(bool)
+MINIALEX_NAME_TYPE(char)
+MINIALEX_NAME_TYPE(signed char)
+MINIALEX_NAME_TYPE(unsigned char)
+MINIALEX_NAME_TYPE(short)
+MINIALEX_NAME_TYPE(unsigned short)
+MINIALEX_NAME_TYPE(int)
+MINIALEX_NAME_TYPE(unsigned int)
+MINIALEX_NAME_TYPE(long)
+MINIALEX_NAME_TYPE(unsigned long)
+MINIALEX_NAME_TYPE(long long)
+MINIALEX_NAME_TYPE(unsigned long long)
+MINIALEX_NAME_TYPE(float)
+MINIALEX_NAME_TYPE(double)
+
+template <class T>
+constexpr Parameter describe() {
+    using Element = std::remove_pointer_t<T>;
+    return {TypeName<std::remove_cv_t<Element>>::value, std::is_pointer_v<T>, std::is_const_v<Element>, sizeof(T)};
+}
+
+// Not instrumented: the slots are memory of Python's, which is none that a kernel may access.
+template <class T>
+__attribute__((no_sanitize("thread"))) T argument(const uint64_t* slot) {
+    T value;
+    __builtin_memcpy(&value, slot, sizeof value);
+    return value;
+}
+
+constexpr int first(int threads, int = 0, int = 0) { return threads; }
+
+#ifdef MINIALEX_INSTRUMENTED
+#define MINIALEX_INLINE_ALL
+#else
+#define MINIALEX_INLINE_ALL __attribute__((flatten))
+#endif
+
+// A kernel with the types of its parameters, as the compiler deduces them.
+template <auto Function>
+struct Invocation;
+
+template <class... P, void (*Function)(P...)>
+struct Invocation<Function> {
+    static constexpr Parameter parameters[] = {describe<P>()..., {nullptr, 0, 0, 0}};
+
+    static void run(const uint64_t* arguments) { run(arguments, std::index_sequence_for<P...>()); }
+
+    template <size_t... I>
+    MINIALEX_INLINE_ALL static void run(const uint64_t* arguments, std::index_sequence<I...>) {
+        run(argument<P>(arguments + I)...);
+    }
+
+    MINIALEX_INLINE_ALL static void run(P... arguments) {
+        do {
+            const unsigned width = here.block_size.x;
+            thread = here.thread;
+            unsigned x = thread.x;
+            do {
+                thread.x = x;
+                Function(arguments...);
+            } while (!here.scheduled && ++x < width);
+        } while (next_threads());
+    }
+
+    static constexpr Kernel kernel(const char* name, const char* parameter_names, int launch_bound) {
+        return {name, parameter_names, parameters, int(sizeof...(P)), launch_bound, run};
+    }
+};
+
+}  // namespace minialex

@@ -1,0 +1,250 @@
+"""A CUDA source on its way to the compiler: what it includes, and the kernels it defines.
+
+The preprocessor runs first, with ``runtime/cuda_language.h``. So kernels are found wherever they come from,
+be it a macro or a header, and what g++ has no word for can be rewritten. The compiler then gets a **unit**:
+the preprocessed text with one line for each kernel, from which templates deduce the types of its parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from minialex.errors import KernelError
+
+KERNELS_SYMBOL = "minialex_kernels"
+
+_INCLUDE = re.compile(
+    r'^[ \t]*#[ \t]*include(?:_next)?\b[ \t]*(?P<name>"[^"\n]+"|<[^>\n]+>|[^\s"<].*)', re.MULTILINE
+)
+_COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_LINE_MARKER = re.compile(r'^# (\d+) "((?:[^"\\]|\\.)*)"[^\n]*$', re.MULTILINE)
+_DYNAMIC_SHARED = re.compile(
+    r"\bextern\s+(?P<before>(?:__attribute__\(\(aligned\([^()]*\)\)\)\s*)?)"
+    r"static\s+(?:__thread\s+)?__attribute__\(\([^;{}]*?__minialex_shared__\)\)\s*"
+    r"(?P<after>(?:__attribute__\(\(aligned\([^()]*\)\)\)\s*)?)"
+    r"(?P<type>[\w:<>,\s]+?)\s*\b(?P<name>\w+)\s*\[\s*\]\s*;"
+)
+_TOKEN = re.compile(
+    r'\bextern\s*"C(?:\+\+)?"\s*(?P<linkage>\{)'
+    r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    r"|\bnamespace\b(?P<namespace>[\w:\s]*)\{"
+    r"|(?P<kernel>__attribute__\(\(__minialex_kernel__\)\))"
+    r"|(?P<template>\btemplate\s*<)"
+    r"|(?P<dynamic>\bminialex::dynamic_shared<)"
+    r"|[{};]"
+)
+_BOUNDS = re.compile(r"__attribute__\(\(__minialex_launch_bounds__\(")
+_ATTRIBUTE = re.compile(r"__attribute__\s*\(\(")
+
+
+def included_files(text: str, folder: Path | None, folders: list[Path]) -> dict[Path, bytes]:
+    """The files that a source includes, directly or not, with their contents.
+
+    Those of the system, which are in none of the folders, are left out. Conditions are not evaluated: a file
+    in a branch that is not taken is among them.
+
+    Raises
+    ------
+    KernelError
+        If an ``#include`` names its file by a macro.
+    """
+    found: dict[Path, bytes] = {}
+    waiting = [(text, folder)]
+    while waiting:
+        text, folder = waiting.pop()
+        text = _COMMENT.sub(lambda match: match[0] if match[0][0] == '"' else " ", text)
+        for match in _INCLUDE.finditer(text):
+            name = match["name"]
+            if name[0] not in '"<':
+                raise KernelError(f"#include {name.strip()}: name the file itself, not a macro")
+            places = ([folder] if name[0] == '"' and folder else []) + folders
+            path = next((place / name[1:-1] for place in places if (place / name[1:-1]).is_file()), None)
+            if path is not None and path not in found:
+                found[path] = path.read_bytes()
+                waiting.append((found[path].decode(errors="replace"), path.parent))
+    return found
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """A kernel in the preprocessed text."""
+
+    name: str
+    namespaces: tuple[str, ...]
+    parameters: tuple[str, ...]
+    bounds: str
+    line: int
+    file: str
+
+    @property
+    def qualified(self) -> str:
+        return "::".join([*(name for name in self.namespaces if name), self.name])
+
+
+def unit(preprocessed: str, where: str, instances: tuple[str, ...]) -> str:
+    """What is compiled: the preprocessed text and the table of its kernels.
+
+    Parameters
+    ----------
+    preprocessed : str
+    where : str
+        The source's name, for messages.
+    instances : tuple of str
+        Instances of templates to compile, such as ``"scale<float>"``.
+
+    Raises
+    ------
+    KernelError
+        If there is no kernel, or ``extern __shared__`` stands outside of functions.
+    """
+    text = _DYNAMIC_SHARED.sub(_dynamic_shared, preprocessed)
+    definitions: dict[str, _Definition] = {}
+    for definition in _definitions(text):
+        definitions.setdefault(definition.qualified, definition)
+    if not definitions and not instances:
+        raise KernelError(
+            f"{where} defines no kernel: there should be a __global__ void function that is not a template"
+        )
+    lines = [text]
+    entries = []
+    for number, definition in enumerate(definitions.values()):
+        opening = "".join(f"namespace {name} {{ " for name in definition.namespaces)
+        lines.append(f'# {definition.line} "{definition.file}"')
+        lines.append(
+            f"{opening}static constexpr minialex::Kernel minialex_kernel_{number} = "
+            f"minialex::Invocation<{definition.name}>::kernel("
+            f'"{definition.qualified}", "{",".join(definition.parameters)}", '
+            f"minialex::first({definition.bounds}));" + "}" * len(definition.namespaces)
+        )
+        prefix = "".join(f"{name}::" for name in definition.namespaces if name)
+        entries.append(f"{prefix}minialex_kernel_{number}")
+    for instance in instances:
+        lines.append(f'# 1 "{_quoted(f"<instance {instance}>")}"')
+        entries.append(f'minialex::Invocation<{instance}>::kernel("{_quoted(instance)}", "", 0)')
+    lines.append('# 1 "<kernels>"')
+    lines.append(
+        'extern "C" __attribute__((visibility("default"), externally_visible, used)) '
+        f"const minialex::Kernel {KERNELS_SYMBOL}[] = {{{', '.join(entries)}, {{}}}};"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _dynamic_shared(match: re.Match) -> str:
+    element = match["type"]
+    # On one line, so that those after it keep their numbers.
+    rewritten = f"{element}* const {match['name']} = minialex::dynamic_shared<{element}>();"
+    return " ".join(rewritten.split()) + "\n" * match[0].count("\n")
+
+
+def _definitions(text: str):
+    """The kernels of a preprocessed text that are not templates."""
+    # Of each open brace: the names, if it is of a namespace; () if it is of extern "C"; or else None.
+    scopes: list[tuple[str, ...] | None] = []
+    template = False
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if match["namespace"] is not None:
+            name = match["namespace"].strip()
+            scopes.append(tuple(part.strip() for part in name.split("::")))
+        elif match["linkage"]:
+            scopes.append(())
+            template = False
+        elif match["dynamic"] and None not in scopes:
+            file, line = _place(text, match.start())
+            raise KernelError(f"{file}:{line}: declare extern __shared__ in the function that uses it")
+        elif token == "{":
+            scopes.append(None)
+            template = False
+        elif token == "}":
+            if scopes:
+                scopes.pop()
+            template = False
+        elif token == ";":
+            template = False
+        elif match["template"]:
+            template = True
+        elif match["kernel"] and not template:
+            yield _definition(text, match, tuple(name for scope in scopes if scope for name in scope))
+
+
+def _definition(text: str, marker: re.Match, namespaces: tuple[str, ...]) -> _Definition:
+    begin = max(text.rfind(mark, 0, marker.start()) for mark in ";{}\n") + 1
+    position, head = marker.end(), ""
+    bounds = _BOUNDS.search(text, begin, marker.start())
+    while True:
+        opening = text.index("(", position)
+        attribute = _ATTRIBUTE.search(text, position, opening + 2)
+        if attribute is None:
+            break
+        if _BOUNDS.match(text, attribute.start()):
+            bounds = _BOUNDS.match(text, attribute.start())
+        head += text[position : attribute.start()]
+        position = _closing(text, opening)
+    head += text[position:opening]
+    name = re.findall(r"\w+", head)[-1]
+    end = _closing(text, opening)
+    file, line = _place(text, marker.start())
+    bound = text[bounds.end() : _closing(text, bounds.end() - 1) - 1] if bounds else "0"
+    return _Definition(
+        name, namespaces, _parameter_names(text[opening + 1 : end - 1]), " ".join(bound.split()), line, file
+    )
+
+
+def _closing(text: str, opening: int) -> int:
+    """The position after the bracket that closes the one at `opening`."""
+    depth = 0
+    for position in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[position], 0)
+        if depth == 0:
+            return position + 1
+    return len(text)
+
+
+def _parameter_names(declarations: str) -> tuple[str, ...]:
+    """The names in a list of parameters; none at all if one of them has none."""
+    declarations = re.sub(r"^#.*$", "", declarations, flags=re.MULTILINE)
+    parts, depth = [""], 0
+    for character in declarations:
+        depth += {"(": 1, "<": 1, ")": -1, ">": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    names = []
+    for part in parts:
+        words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]|=.*", "", part))
+        # "const float" and "unsigned int" are types without a name.
+        if len(words) < 2 or words[-1] in _TYPE_WORDS:
+            return ()
+        names.append(words[-1])
+    return tuple(names)
+
+
+_TYPE_WORDS = {
+    "const",
+    "int",
+    "long",
+    "short",
+    "char",
+    "float",
+    "double",
+    "unsigned",
+    "signed",
+    "bool",
+    "__restrict__",
+}
+
+
+def _place(text: str, position: int) -> tuple[str, int]:
+    """The file and the line of a position, by the preprocessor's last marker before it."""
+    start = text.rfind("\n# ", 0, position) + 1
+    while start > 0 and not _LINE_MARKER.match(text, start):
+        start = text.rfind("\n# ", 0, start - 1) + 1
+    marker = _LINE_MARKER.match(text, start)
+    return marker[2], int(marker[1]) + text.count("\n", marker.end() + 1, position)
+
+
+def _quoted(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')

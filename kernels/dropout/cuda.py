@@ -1,0 +1,21 @@
+"""Dropout on a GPU: the launch of dropout.cu."""
+
+import math
+
+from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+
+SOURCE = Source(__file__, "dropout.cu")
+_THREADS = 256
+
+
+@cuda_kernel("dropout.forward", algo="cuda", rank=10)
+def dropout_forward(device, x, *, p, seed, offset):
+    x = device.contiguous(x)
+    y = device.empty(x.shape, x.dtype)
+    # A word is an integer: it is below a bound if it is below the next integer up.
+    threshold = math.ceil((1 - p) * 2**32)
+    device.launch(
+        SOURCE["dropout_forward"], blocks_for(x.size, 4 * _THREADS), _THREADS,
+        x, y, x.size, 1 - p, threshold, seed, offset,
+    )  # fmt: skip
+    return y

@@ -1,0 +1,73 @@
+"""Element-wise arithmetic on a GPU: the launches of elementwise.cu."""
+
+import math
+
+from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+from minialex.kernels.elementwise.shape import BINARY, UNARY
+from minialex.kernels.shapes import output_shape
+
+SOURCE = Source(__file__, "elementwise.cu")
+_THREADS = 256
+
+
+def _count_and_inner(operand, shape):
+    """How elementwise.cu describes an operand of a result; None if an axis is repeated between others."""
+    lengths = (1,) * (len(shape) - len(operand)) + operand
+    kept = [i for i, n in enumerate(lengths) if n > 1]
+    if not kept:
+        return 1, 1
+    first, end = kept[0], kept[-1] + 1
+    if lengths[first:end] != shape[first:end]:
+        return None
+    return math.prod(shape[first:end]), math.prod(shape[end:])
+
+
+def _operand(device, array, shape):
+    """The array and its description, repeated to the result's shape where it has none."""
+    described = _count_and_inner(array.shape, shape)
+    if described is None:
+        array = device.xp.broadcast_to(array, shape)
+        described = array.size, 1
+    return device.contiguous(array), described
+
+
+def _binary(operation):
+    def forward(device, a, b):
+        y = device.empty(output_shape(operation, a.shape, b.shape), a.dtype)
+        if y.size:
+            a, of_a = _operand(device, a, y.shape)
+            b, of_b = _operand(device, b, y.shape)
+            device.launch(
+                SOURCE[f"{operation}_forward"], blocks_for(y.size, _THREADS), _THREADS,
+                a, b, y, y.size, *of_a, *of_b,
+            )  # fmt: skip
+        return y
+
+    return forward
+
+
+def _unary(operation):
+    def forward(device, x):
+        x = device.contiguous(x)
+        y = device.empty(x.shape, x.dtype)
+        device.launch(SOURCE[f"{operation}_forward"], blocks_for(x.size, _THREADS), _THREADS, x, y, x.size)
+        return y
+
+    return forward
+
+
+for _operation in BINARY:
+    cuda_kernel(f"{_operation}.forward", algo="cuda", rank=10)(_binary(_operation))
+for _operation in UNARY:
+    if _operation != "power":
+        cuda_kernel(f"{_operation}.forward", algo="cuda", rank=10)(_unary(_operation))
+
+
+@cuda_kernel("power.forward", algo="cuda", rank=10)
+def power_forward(device, x, *, exponent):
+    x = device.contiguous(x)
+    y = device.empty(x.shape, x.dtype)
+    device.launch(
+        SOURCE["power_forward"], blocks_for(x.size, _THREADS), _THREADS, x, y, x.size, float(exponent)
+    )
+    return y

@@ -1,0 +1,143 @@
+/*
+Element-wise arithmetic, with NumPy's broadcasting.
+
+    y[i] = formula(a[position of i in a], b[position of i in b])
+
+A thread computes every (threads of the grid)-th element of y: neighbouring threads, neighbouring elements. So
+little is computed on each number that the time is that of moving it: 12 bytes an addition in float32.
+
+An operand is described by its size, `count`, and by how often each of its elements comes in a row, `inner`.
+Then its position is i / inner % count:
+
+    a's shape for y (N, C, H, W)      count            inner
+    (N, C, H, W)                      N * C * H * W    1
+    (C, 1, 1)                         C                H * W
+    (H, W)                            H * W            1
+    (N, 1, 1, 1)                      N                C * H * W
+    ()                                1                (any)
+
+The first and the last of these, which are most of all, are recognised and not divided: an integer division
+takes about as long as twenty additions. An operand that is repeated along an axis between two others, such as
+(N, 1, H, W), has no such description: the launching code repeats it beforehand.
+*/
+
+#include "real.cuh"
+
+__device__ int position(int i, int n, int count, int inner)
+{
+    if (count == n) return i;
+    if (count == 1) return 0;
+    return i / inner % count;
+}
+
+template <class Formula>
+__device__ void binary(
+    const real* a, const real* b, real* y,
+    int n, int a_count, int a_inner, int b_count, int b_inner, Formula formula)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        y[i] = formula(a[position(i, n, a_count, a_inner)], b[position(i, n, b_count, b_inner)]);
+}
+
+template <class Formula>
+__device__ void unary(const real* x, real* y, int n, Formula formula)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        y[i] = formula(x[i]);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+add_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(a, b, y, n, a_count, a_inner, b_count, b_inner, [](real p, real q) { return p + q; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+subtract_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(a, b, y, n, a_count, a_inner, b_count, b_inner, [](real p, real q) { return p - q; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+multiply_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(a, b, y, n, a_count, a_inner, b_count, b_inner, [](real p, real q) { return p * q; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+divide_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(a, b, y, n, a_count, a_inner, b_count, b_inner, [](real p, real q) { return p / q; });
+}
+
+// A NaN wins, on either side: a comparison with it is false, and p != p holds for nothing else.
+extern "C" __global__ void __launch_bounds__(256)
+maximum_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(
+        a, b, y, n, a_count, a_inner, b_count, b_inner,
+        [](real p, real q) { return p >= q || p != p ? p : q; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+minimum_forward(
+    const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
+    int n, int a_count, int a_inner, int b_count, int b_inner)
+{
+    binary(
+        a, b, y, n, a_count, a_inner, b_count, b_inner,
+        [](real p, real q) { return p <= q || p != p ? p : q; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+negative_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return -v; });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+absolute_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return fabs(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+exp_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return exp(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+log_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return log(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+sqrt_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return sqrt(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+tanh_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return tanh(v); });
+}
+
+// A square is not left to pow, which takes some hundred instructions for any exponent.
+extern "C" __global__ void __launch_bounds__(256)
+power_forward(const real* __restrict__ x, real* __restrict__ y, int n, real exponent)
+{
+    unary(x, y, n, [=](real v) { return exponent == 2 ? v * v : pow(v, exponent); });
+}

@@ -1,0 +1,44 @@
+"""Softmax and log_softmax on a GPU: the launches of softmax.cu."""
+
+import math
+
+from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.cuda.lines import line_block, line_grid
+from minialex.kernels.shapes import output_shape, require_same_shape
+
+SOURCE = Source(__file__, "softmax.cu")
+
+
+def _run(device, name, axis, **arrays):
+    """Launch a kernel along an axis of arrays of one shape; return its result, which has that shape."""
+    shape = require_same_shape(name, **{each: array.shape for each, array in arrays.items()})
+    first, *_ = arrays.values()
+    y = device.empty(output_shape("softmax", shape, axis=axis), first.dtype)
+    length, inner = shape[axis], math.prod(shape[axis + 1 :])
+    lines = y.size // length
+    kind, block = line_block(length, inner)
+    device.launch(
+        SOURCE[f"{name}_{kind}"], line_grid(lines, kind, block), block,
+        *map(device.contiguous, arrays.values()), y, lines, length, inner,
+    )  # fmt: skip
+    return y
+
+
+@cuda_kernel("softmax.forward", algo="cuda", rank=10)
+def softmax_forward(device, x, *, axis):
+    return _run(device, "softmax_forward", axis, x=x)
+
+
+@cuda_kernel("softmax.backward", algo="cuda", rank=10)
+def softmax_backward(device, g, y, *, axis):
+    return _run(device, "softmax_backward", axis, g=g, y=y)
+
+
+@cuda_kernel("log_softmax.forward", algo="cuda", rank=10)
+def log_softmax_forward(device, x, *, axis):
+    return _run(device, "log_softmax_forward", axis, x=x)
+
+
+@cuda_kernel("log_softmax.backward", algo="cuda", rank=10)
+def log_softmax_backward(device, g, y, *, axis):
+    return _run(device, "log_softmax_backward", axis, g=g, y=y)

@@ -1,0 +1,109 @@
+"""cuDNN's convolutions beside ours, called through PyTorch, on the same arrays.
+
+PyTorch reads and gives arrays by DLPack, without a copy; TF32 is off, so that it computes in float32 as we
+do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+from minialex.kernels import Kernel
+
+_OPERATION = "conv2d"
+
+
+def why_not_here() -> str | None:
+    """Why cuDNN cannot take part; None if it can."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch, which calls cuDNN, is not installed"
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"PyTorch {torch.__version__} cannot use a GPU, and so cannot call cuDNN"
+    return None
+
+
+def cudnn_kernels(operation: str) -> list[Kernel]:
+    """Kernels named ``cudnn`` for one direction of the convolution; none for other operations.
+
+    They are not registered: the engine does not choose them.
+    """
+    functions = {
+        f"{_OPERATION}.forward": _forward,
+        f"{_OPERATION}.input_grad": _input_grad,
+        f"{_OPERATION}.weight_grad": _weight_grad,
+    }
+    if operation not in functions:
+        return []
+    return [Kernel(operation, "cuda", "cudnn", functions[operation])]
+
+
+def _forward(x, weight, bias, *, stride, padding, dilation, groups):
+    import torch
+
+    given = [None if each is None else torch.from_dlpack(each) for each in (x, weight, bias)]
+    with _in_float32():
+        y = torch.nn.functional.conv2d(
+            torch.nn.functional.pad(given[0], _sides(padding)), *given[1:], stride, _both(padding), dilation,
+            groups,
+        )  # fmt: skip
+    return _as_array(y, x)
+
+
+def _input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
+    import torch
+
+    (top, _), (left, _) = padding
+    sides = _sides(padding)
+    size = [input_size[0] + sides[2] + sides[3], input_size[1] + sides[0] + sides[1]]
+    with _in_float32():
+        padded = torch.nn.grad.conv2d_input(
+            (g.shape[0], weight.shape[1] * groups, *size), torch.from_dlpack(weight), torch.from_dlpack(g),
+            stride, _both(padding), dilation, groups,
+        )  # fmt: skip
+    if any(sides):
+        padded = padded[:, :, top : top + input_size[0], left : left + input_size[1]].contiguous()
+    return _as_array(padded, g)
+
+
+def _weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
+    import torch
+
+    shape = (g.shape[1], x.shape[1] // groups, *kernel_size)
+    padded = torch.nn.functional.pad(torch.from_dlpack(x), _sides(padding))
+    with _in_float32():
+        found = torch.nn.grad.conv2d_weight(
+            padded, shape, torch.from_dlpack(g), stride, _both(padding), dilation, groups
+        )
+    return _as_array(found, g)
+
+
+def _is_symmetric(padding) -> bool:
+    return all(before == after for before, after in padding)
+
+
+def _both(padding) -> tuple[int, int]:
+    """What the convolution pads by itself: (height, width); nothing where the sides differ."""
+    return tuple(before for before, _ in padding) if _is_symmetric(padding) else (0, 0)
+
+
+def _sides(padding) -> tuple[int, int, int, int]:
+    """What has to be padded before it: left, right, top, bottom."""
+    (top, bottom), (left, right) = padding
+    return (0, 0, 0, 0) if _is_symmetric(padding) else (left, right, top, bottom)
+
+
+def _in_float32():
+    import torch
+
+    return torch.backends.cudnn.flags(allow_tf32=False, benchmark=True)
+
+
+def _as_array(tensor, like):
+    """A tensor as an array of the library that `like` is of."""
+    if type(like).__module__.partition(".")[0] == "numpy":
+        return tensor.numpy()
+    import cupy
+
+    return cupy.from_dlpack(tensor)

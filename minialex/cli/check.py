@@ -1,0 +1,171 @@
+"""`minialex kernels check`: the CUDA kernels under the checker, or under the sanitizers of g++."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import click
+
+from minialex.cli.options import as_json, print_json
+
+_COLUMNS = "{:46} {:>8} {:>8} {:>10} {:>14} {:>7}"
+
+
+@click.command("check", short_help="Look for races and other faults in the CUDA kernels.")
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every kernel of device cuda-host.")
+@click.option("--algo", "algorithm", show_default="all", help="One algorithm, such as naive.")
+@click.option(
+    "--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True,
+    help="What `real` of the sources stands for.",
+)  # fmt: skip
+@click.option("--lines", is_flag=True, help="Show what each source line moves.")
+@click.option(
+    "--sanitize", type=click.Choice(("address", "undefined")),
+    help="Use a sanitizer of g++ instead of the checker.",
+)  # fmt: skip
+@as_json
+@click.pass_context
+def check(
+    context: click.Context,
+    name: str | None,
+    every: bool,
+    algorithm: str | None,
+    dtype: str,
+    lines: bool,
+    sanitize: str | None,
+    as_json: bool,
+) -> None:
+    """Run CUDA kernels on the processor, at awkward sizes, under the checker.
+
+    NAME is an operation, such as conv2d, or one of its directions, such as conv2d.forward. The checker finds
+    data races, barriers that not all threads reach, reads of what nothing wrote, accesses out of bounds or
+    misaligned, writes to const arguments and wrong warp masks; exit code 1 if there is any.
+
+    It also counts, at those sizes, the 32-byte sectors of global memory that are needed as a share of those
+    that are moved (coalescing), and the bank conflicts in shared memory.
+    """
+    from minialex.checking.kernel_check import kernels_to_check
+    from minialex.devices import require_device
+    from minialex.errors import KernelError
+
+    if (name is None) == (not every):
+        raise KernelError(
+            "name an operation, such as conv2d, or give --all; see minialex kernels check --help"
+        )
+    require_device("cuda-host")
+    kernels = [each for each in kernels_to_check(name) if algorithm in (None, each.algorithm)]
+    if not kernels:
+        raise KernelError(f"no kernel of {name or 'any operation'} has the algorithm {algorithm!r}")
+    if sanitize is None:
+        faulty = _check(kernels, dtype, lines, as_json)
+    else:
+        faulty = _sanitize(kernels, sanitize, dtype, as_json)
+    if faulty:
+        context.exit(1)
+
+
+def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
+    from minialex.checking.kernel_check import check_kernel
+
+    start, results = time.perf_counter(), []
+    if not as_json:
+        click.echo(_COLUMNS.format("kernel", "launches", "findings", "coalescing", "bank conflicts", "time"))
+    for kernel in kernels:
+        begun = time.perf_counter()
+        result = check_kernel(kernel, dtype)
+        results.append(result)
+        if as_json:
+            continue
+        click.echo(
+            _COLUMNS.format(
+                result.kernel,
+                result.launches,
+                len(result.findings),
+                f"{result.coalescing:.0%}",
+                result.bank_conflicts,
+                f"{time.perf_counter() - begun:.1f} s",
+            )
+        )
+        for call, finding in result.findings:
+            click.echo(f"    {finding}\n        in {call}")
+        if lines:
+            _print_lines(result)
+    found = sum(len(result.findings) for result in results)
+    if as_json:
+        print_json([_as_json(result) for result in results])
+    else:
+        click.echo(
+            f"{len(results)} kernels, {sum(result.launches for result in results)} launches, {found or 'no'} "
+            f"finding{'' if found == 1 else 's'} in {time.perf_counter() - start:.0f} s"
+        )
+    return found > 0
+
+
+def _added(result) -> dict[tuple, list[int]]:
+    """What each line moves, in all launches: instructions, sectors, ideal sectors, bank conflicts."""
+    lines: dict[tuple, list[int]] = {}
+    for _, access in result.accesses:
+        key = access.file, access.line, access.space, access.operation
+        figures = access.instructions, access.sectors, access.ideal_sectors, access.bank_conflicts
+        lines[key] = [a + b for a, b in zip(lines.get(key, (0,) * 4), figures, strict=True)]
+    return dict(sorted(lines.items()))
+
+
+def _print_lines(result) -> None:
+    from pathlib import Path
+
+    for (file, line, space, operation), (count, sectors, ideal, conflicts) in _added(result).items():
+        figures = (
+            f"{ideal / sectors:>4.0%} of {sectors} sectors" if sectors else f"{conflicts} bank conflicts"
+        )
+        click.echo(
+            f"    {Path(file).name}:{line:<5} {space:6} {operation:6} {count:8} warp instructions, {figures}"
+        )
+
+
+def _as_json(result) -> dict:
+    return {
+        "kernel": result.kernel,
+        "launches": result.launches,
+        "findings": [{"call": call, **asdict(finding)} for call, finding in result.findings],
+        "sectors": result.sectors,
+        "ideal_sectors": result.ideal_sectors,
+        "bank_conflicts": result.bank_conflicts,
+        "lines": [
+            dict(
+                zip(
+                    (
+                        "file",
+                        "line",
+                        "space",
+                        "operation",
+                        "instructions",
+                        "sectors",
+                        "ideal_sectors",
+                        "bank_conflicts",
+                    ),
+                    (*line, *figures),
+                    strict=True,
+                )
+            )
+            for line, figures in _added(result).items()
+        ],
+    }
+
+
+def _sanitize(kernels: list, sanitizer: str, dtype: str, as_json: bool) -> bool:
+    from minialex.checking.sanitizers import sanitizer_report
+
+    reports = {}
+    for kernel in kernels:
+        report = sanitizer_report(sanitizer, kernel, dtype)
+        reports[kernel.name] = report
+        if not as_json:
+            click.echo(f"{kernel.name:46} {'nothing found' if report is None else 'FAULT'}")
+            if report is not None:
+                click.echo(report)
+    if as_json:
+        print_json([{"kernel": name, "report": report} for name, report in reports.items()])
+    return any(report is not None for report in reports.values())

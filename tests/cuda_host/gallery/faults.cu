@@ -1,0 +1,353 @@
+// Kernels that are wrong, each in one way that textbooks and bug trackers know.
+//
+// A line that the checker has to report ends with the kinds, after an arrow; it has to report nothing else. All are
+// launched with x and y of n floats; what differs from a grid of 1, a block of 64 and n = 64 stands above
+// the kernel.
+
+#define LANES 0xffffffffu
+
+// ---- race -----------------------------------------------------------------------------------------------
+
+extern "C" __global__ void race_no_barrier(const float* x, float* y, int n) {
+    __shared__ float tile[64];
+    int i = threadIdx.x;
+    tile[i] = x[i];
+    y[i] = tile[i ^ 1];  // <- race
+}
+
+// The barrier after the loop's reads is missing: a fast thread writes the next tile too early.
+// grid 1, block 64, n 256
+extern "C" __global__ void race_reused_tile(const float* x, float* y, int n) {
+    __shared__ float tile[64];
+    int i = threadIdx.x;
+    float sum = 0;
+    for (int start = 0; start < n; start += 64) {
+        tile[i] = x[start + i];
+        __syncthreads();
+        sum += tile[63 - i];  // <- race
+    }
+    y[i] = sum;
+}
+
+extern "C" __global__ void race_global_in_block(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    y[i] = x[i];
+    if (i > 0) y[i] = y[i - 1] + 1;  // <- race
+}
+
+// grid 2, block 32, n 64
+extern "C" __global__ void race_blocks_write(const float* x, float* y, int n) {
+    y[threadIdx.x] = x[blockIdx.x * 32 + threadIdx.x];  // <- race
+}
+
+// __syncthreads() does not wait for other blocks.
+// grid 2, block 32, n 64
+extern "C" __global__ void race_blocks_read(const float* x, float* y, int n) {
+    int i = blockIdx.x * 32 + threadIdx.x;
+    y[i] = x[i];
+    __syncthreads();
+    if (i >= 32) y[i] = y[i - 32];  // <- race
+}
+
+// The atomic counter says that the other blocks have come, but without __threadfence() not what they have
+// written before.
+// In place.
+// grid 2, block 32, n 65
+extern "C" __global__ void race_without_a_fence(const float* x, float* y, int n) {
+    __shared__ bool is_last;
+    y[blockIdx.x * 32 + threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x == 0) is_last = atomicAdd((int*)y + 64, 1) == 1;
+    __syncthreads();
+    if (is_last) y[32 + threadIdx.x] += y[threadIdx.x];  // <- race
+}
+
+// Lanes of a warp do not run in lockstep since Volta.
+// grid 1, block 32, n 32
+extern "C" __global__ void race_warp_synchronous(const float* x, float* y, int n) {
+    __shared__ volatile float tile[32];
+    int lane = threadIdx.x;
+    tile[lane] = x[lane];
+    __syncwarp();
+    for (int half = 16; half > 0; half /= 2)
+        if (lane < half) tile[lane] = tile[lane] + tile[lane + half];  // <- race
+    if (lane == 0) y[0] = tile[0];
+}
+
+// A shuffle exchanges registers; it does not order memory.
+// grid 1, block 32, n 32
+extern "C" __global__ void race_shuffle_is_no_fence(const float* x, float* y, int n) {
+    __shared__ float tile[32];
+    int lane = threadIdx.x;
+    tile[lane] = x[lane];
+    float value = __shfl_sync(LANES, x[lane], 0);
+    y[lane] = value + tile[31 - lane];  // <- race
+}
+
+// __syncwarp() orders the lanes of its mask only.
+// grid 1, block 32, n 32
+extern "C" __global__ void race_half_a_warp_synchronised(const float* x, float* y, int n) {
+    __shared__ float tile[32];
+    int lane = threadIdx.x;
+    tile[lane] = x[lane];
+    __syncwarp(lane < 16 ? 0x0000ffffu : 0xffff0000u);
+    y[lane] = tile[31 - lane];  // <- race
+}
+
+extern "C" __global__ void race_atomic_with_plain(const float* x, float* y, int n) {
+    __shared__ int count;
+    if (threadIdx.x == 0) count = 0;
+    __syncthreads();
+    if (x[threadIdx.x] > 0.5f) atomicAdd(&count, 1);
+    y[threadIdx.x] = count;  // <- race
+}
+
+// A __syncwarp() is not enough for the other warps.
+extern "C" __global__ void race_syncwarp_for_a_block(const float* x, float* y, int n) {
+    __shared__ float tile[64];
+    int i = threadIdx.x;
+    tile[i] = x[i];
+    __syncwarp();
+    y[i] = tile[i < 32 ? i : i - 32];  // <- race
+}
+
+// ---- barrier --------------------------------------------------------------------------------------------
+
+// grid 2, block 64, n 100
+extern "C" __global__ void barrier_after_exit(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    y[i] = x[i];
+    __syncthreads();  // <- barrier
+    y[i] += 1;
+}
+
+extern "C" __global__ void barrier_in_a_branch(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    if (i < 32) {
+        y[i] = x[i];
+        __syncthreads();  // <- barrier
+    }
+    y[i] = 2 * x[i];
+}
+
+extern "C" __global__ void barrier_one_of_two(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    if (i % 2 == 0) {
+        y[i] = x[i];
+        __syncthreads();  // <- barrier
+    } else {
+        y[i] = -x[i];
+        __syncthreads();
+    }
+}
+
+extern "C" __global__ void barrier_in_a_loop(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    for (int step = 0; step < (i < 32 ? 3 : 2); ++step) {
+        y[i] = x[i] + step;
+        __syncthreads();  // <- barrier
+    }
+}
+
+// ---- uninitialised --------------------------------------------------------------------------------------
+
+extern "C" __global__ void uninitialised_halo(const float* x, float* y, int n) {
+    __shared__ float tile[66];
+    int i = threadIdx.x;
+    tile[i + 1] = x[i];
+    __syncthreads();
+    y[i] = tile[i] + tile[i + 1] + tile[i + 2];  // <- uninitialised
+}
+
+extern "C" __global__ void uninitialised_sum(const float* x, float* y, int n) {
+    __shared__ int count;
+    if (x[threadIdx.x] > 0.5f) atomicAdd(&count, 1);  // <- uninitialised
+    __syncthreads();
+    y[threadIdx.x] = count;
+}
+
+// Shared memory does not keep what another block has left in it.
+// grid 2, block 64, n 128
+extern "C" __global__ void uninitialised_in_the_next_block(const float* x, float* y, int n) {
+    __shared__ float tile[64];
+    int i = threadIdx.x;
+    if (blockIdx.x == 0) tile[i] = x[i];
+    __syncthreads();
+    y[blockIdx.x * 64 + i] = tile[i];  // <- uninitialised
+}
+
+// The results array is given as uninitialised.
+extern "C" __global__ void uninitialised_result(const float* x, float* y, int n) {
+    y[threadIdx.x] += x[threadIdx.x];  // <- uninitialised
+}
+
+// The compiler puts shared variables of templates elsewhere than others.
+template <int SIZE>
+__device__ float reversed(const float* x) {
+    __shared__ float tile[SIZE];
+    if (threadIdx.x > 0) tile[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    return tile[SIZE - 1 - threadIdx.x];  // <- uninitialised
+}
+
+extern "C" __global__ void uninitialised_in_a_template(const float* x, float* y, int n) {
+    y[threadIdx.x] = reversed<64>(x);
+}
+
+// ---- out-of-bounds --------------------------------------------------------------------------------------
+
+// grid 2, block 64, n 100
+extern "C" __global__ void bounds_one_too_many(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i <= n)
+        y[i] = 1;  // <- out-of-bounds
+}
+
+// grid 2, block 64, n 100
+extern "C" __global__ void bounds_not_checked(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    float value = x[i];  // <- out-of-bounds
+    if (i < n) y[i] = value;
+}
+
+extern "C" __global__ void bounds_before_the_begin(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    y[i] = x[i - 1];  // <- out-of-bounds
+}
+
+// An image of 4 rows and 16 columns, its index transposed.
+// grid 1, block (16, 4), n 64
+extern "C" __global__ void bounds_transposed(const float* x, float* y, int n) {
+    y[threadIdx.x * 16 + threadIdx.y] = 1;  // <- out-of-bounds
+}
+
+// 2^31 / 2^12 elements on, where another array could be.
+extern "C" __global__ void bounds_far_away(const float* x, float* y, int n) {
+    y[threadIdx.x] = x[threadIdx.x * 524288];  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_negative_and_far(const float* x, float* y, int n) {
+    y[(int)threadIdx.x * -33000000] = 0;  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_no_array(const float* x, float* y, int n) {
+    const float* nothing = nullptr;
+    y[threadIdx.x] = nothing[threadIdx.x];  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_shared(const float* x, float* y, int n) {
+    __shared__ float tile[32];
+    tile[threadIdx.x] = x[threadIdx.x];  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_shared_by_pointer(const float* x, float* y, int n) {
+    __shared__ float tile[32];
+    __shared__ float other[64];
+    float* p = tile;
+    p += threadIdx.x;
+    other[threadIdx.x] = 0;
+    *p = x[threadIdx.x];  // <- out-of-bounds
+}
+
+template <int SIZE>
+__device__ void store(const float* x) {
+    __shared__ float tile[SIZE];
+    float* p = tile;
+    p[threadIdx.x] = x[threadIdx.x];  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_in_a_template(const float* x, float* y, int n) {
+    store<32>(x);
+}
+
+// The tail of a vectorised copy.
+// grid 1, block 64, n 254
+extern "C" __global__ void bounds_vector_tail(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    if (4 * i < n)
+        ((float4*)y)[i] = make_float4(0, 0, 0, 0);  // <- out-of-bounds
+}
+
+// In place.
+extern "C" __global__ void bounds_atomic(const float* x, float* y, int n) {
+    int bin = threadIdx.x == 5 ? 64 : 0;
+    atomicAdd((int*)y + bin, 1);  // <- out-of-bounds
+}
+
+extern "C" __global__ void bounds_registers(const float* x, float* y, int n) {
+    float sums[4];
+    for (int k = 0; k < 4; ++k) sums[k] = x[k];
+    y[threadIdx.x] = sums[threadIdx.x % 5];  // <- out-of-bounds
+}
+
+// ---- misaligned -----------------------------------------------------------------------------------------
+
+extern "C" __global__ void misaligned_load(const float* x, float* y, int n) {
+    if (threadIdx.x < 15) {
+        float4 v = *(const float4*)(x + 4 * threadIdx.x + 1);  // <- misaligned
+        y[threadIdx.x] = v.x + v.w;
+    }
+}
+
+extern "C" __global__ void misaligned_store(const float* x, float* y, int n) {
+    if (threadIdx.x < 16)
+        *(float2*)(y + 3 * threadIdx.x) = make_float2(1, 2);  // <- misaligned
+}
+
+// A row of 33 floats is no multiple of 16 bytes.
+// grid 1, block 32, n 32
+extern "C" __global__ void misaligned_padded_tile(const float* x, float* y, int n) {
+    __shared__ __align__(16) float tile[32][33];
+    for (int k = 0; k < 33; ++k) tile[threadIdx.x][k] = 0;
+    __syncthreads();
+    float4 v = *(float4*)&tile[threadIdx.x][4];  // <- misaligned
+    y[threadIdx.x] = v.x;
+}
+
+extern "C" __global__ void misaligned_double(const float* x, float* y, int n) {
+    if (threadIdx.x < 32)
+        y[threadIdx.x] = (float)*(const double*)(x + threadIdx.x);  // <- misaligned
+}
+
+// ---- const-write ----------------------------------------------------------------------------------------
+
+extern "C" __global__ void const_cast_away(const float* x, float* y, int n) {
+    float* input = (float*)x;
+    input[threadIdx.x] = 0;  // <- const-write
+    y[threadIdx.x] = 0;
+}
+
+extern "C" __global__ void const_atomic(const float* x, float* y, int n) {
+    atomicAdd((int*)x, 1);  // <- const-write
+}
+
+// ---- warp-mask ------------------------------------------------------------------------------------------
+
+// grid 1, block 32, n 32
+extern "C" __global__ void mask_in_a_branch(const float* x, float* y, int n) {
+    float value = x[threadIdx.x];
+    if (threadIdx.x < 16)
+        value += __shfl_down_sync(LANES, value, 1);  // <- warp-mask
+    y[threadIdx.x] = value;
+}
+
+// grid 1, block 32, n 20
+extern "C" __global__ void mask_of_exited_lanes(const float* x, float* y, int n) {
+    if (threadIdx.x >= n) return;
+    float value = x[threadIdx.x];
+    value += __shfl_xor_sync(LANES, value, 1);  // <- warp-mask
+    y[threadIdx.x] = value;
+}
+
+// grid 1, block 32, n 32
+extern "C" __global__ void mask_without_the_caller(const float* x, float* y, int n) {
+    y[threadIdx.x] = __ballot_sync(0x0000ffffu, x[threadIdx.x] > 0.5f);  // <- warp-mask
+}
+
+// grid 1, block 32, n 32
+extern "C" __global__ void mask_of_syncwarp(const float* x, float* y, int n) {
+    if (threadIdx.x % 2 == 0)
+        __syncwarp();  // <- warp-mask
+    y[threadIdx.x] = x[threadIdx.x];
+}
