@@ -4,16 +4,10 @@ import math
 
 import numpy as np
 
+from minialex.kernels.adam.one_pass import step_constants, supports
 from minialex.kernels.blocks import items_of
 from minialex.kernels.compiled import compiled
 from minialex.kernels.registry import kernel
-
-
-def _supports(parameter, gradient, m, v, **_):
-    for name, array in (("parameter", parameter), ("m", m), ("v", v)):
-        if not array.flags.c_contiguous:
-            return f"{name} is not C-contiguous"
-    return True
 
 
 @compiled.parallel
@@ -30,21 +24,10 @@ def _step(
         p[i] = kept * p[i] - rate * (m[i] / (math.sqrt(v[i]) * deviation_scale + eps))
 
 
-@kernel("adam.update", algo="numba", rank=20, supports=_supports)
-def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
-    constants = (
-        lr / (1 - beta1**step),
-        beta1,
-        1 - beta1,
-        beta2,
-        1 - beta2,
-        1 / math.sqrt(1 - beta2**step),
-        eps,
-        0 if decoupled else weight_decay,
-        1 - lr * weight_decay if decoupled else 1,
-    )
+@kernel("adam.update", algo="numba", rank=20, supports=supports)
+def adam_update(parameter, gradient, m, v, **settings):
     _step.run(
         *items_of(parameter.size),
         *(np.ascontiguousarray(array).reshape(-1) for array in (parameter, gradient, m, v)),
-        *map(parameter.dtype.type, constants),
+        *map(parameter.dtype.type, step_constants(**settings)),
     )

@@ -1,20 +1,14 @@
 """Stochastic gradient descent on a GPU: the launches of sgd.cu."""
 
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+from minialex.kernels.sgd.one_pass import supports
 from minialex.kernels.shapes import require_same_shape
 
 SOURCE = Source(__file__, "sgd.cu")
 _THREADS = 256
 
 
-def _supports(parameter, gradient, velocity, **_):
-    for name, array in (("parameter", parameter), ("velocity", velocity)):
-        if array is not None and not array.flags.c_contiguous:
-            return f"the {name} is not C-contiguous"
-    return True
-
-
-@cuda_kernel("sgd.update", algo="cuda", rank=10, supports=_supports)
+@cuda_kernel("sgd.update", algo="cuda", rank=10, supports=supports)
 def sgd_update(device, parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
     arrays = {"parameter": parameter, "gradient": gradient, "velocity": velocity}
     require_same_shape("sgd.update", **{name: a.shape for name, a in arrays.items() if a is not None})

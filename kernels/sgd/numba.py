@@ -5,13 +5,7 @@ import numpy as np
 from minialex.kernels.blocks import items_of
 from minialex.kernels.compiled import compiled
 from minialex.kernels.registry import kernel
-
-
-def _supports(parameter, gradient, velocity, **_):
-    for name, array in (("parameter", parameter), ("velocity", velocity)):
-        if array is not None and not array.flags.c_contiguous:
-            return f"the {name} is not C-contiguous"
-    return True
+from minialex.kernels.sgd.one_pass import supports
 
 
 @compiled.parallel
@@ -37,7 +31,7 @@ def _momentum_step(item, worker, size, parameter, gradient, velocity, lr, moment
             p[i] -= lr * v[i]
 
 
-@kernel("sgd.update", algo="numba", rank=20, supports=_supports)
+@kernel("sgd.update", algo="numba", rank=20, supports=supports)
 def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
     items, size = items_of(parameter.size)
     number = parameter.dtype.type
