@@ -26,15 +26,13 @@ import numpy as np
 
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda.signature import REAL, Parameter, Signature
+from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
 
 if TYPE_CHECKING:
     from minialex.kernels.cuda.device import CudaDevice
     from minialex.kernels.cuda.source import SourceKernel
 
 MAX_ELEMENTS = 2**30
-MAX_GRID = (2**31 - 1, 65535, 65535)
-MAX_BLOCK = (1024, 1024, 64)
-MAX_THREADS = 1024
 MAX_BLOCKS = 65535  # along an axis with a grid-stride loop; the checker lowers it for small arrays
 ALIGNMENT = 16
 

@@ -11,11 +11,9 @@ import numpy as np
 
 from minialex.errors import KernelError
 from minialex.kernels.cuda_host import compiler, source
+from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
 from minialex.kernels.threads import num_threads
 
-MAX_THREADS = 1024
-MAX_BLOCK = (1024, 1024, 64)
-MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_SHARED_BYTES = 227 * 1024
 """The most dynamic shared memory that a block may have on any GPU so far (sm_90, sm_100)."""
 
