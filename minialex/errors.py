@@ -5,6 +5,8 @@ was given, what is allowed and what to do. The command line prints its message a
 exits with 1; any other exception is a bug of ours and keeps its traceback.
 """
 
+import os
+
 
 class MiniAlexError(Exception):
     """Base of all errors that MiniAlex raises on purpose."""
@@ -38,9 +40,38 @@ class DataError(MiniAlexError, ValueError):
     """A data set or an image is missing, damaged or not what it should be."""
 
 
+class DamagedSample(DataError):
+    """One sample of a data set cannot be read. A loader may be told to leave such samples out.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that holds the sample.
+    reason : str
+        What is wrong with it, without the path: "it ends in the middle of the image".
+
+    Attributes
+    ----------
+    path : str
+    reason : str
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str):
+        self.path, self.reason = os.fspath(path), reason
+        super().__init__(self.path, reason)
+
+    def __str__(self) -> str:
+        """Return the path and the reason as one line."""
+        return f"{self.path}: {self.reason}"
+
+
 class TrainingError(MiniAlexError, ArithmeticError):
     """Training cannot go on, or has learned nothing."""
 
 
 class RunError(MiniAlexError, ValueError):
     """A run folder cannot be written, or does not hold what it should."""
+
+
+class RecipeError(MiniAlexError, ValueError):
+    """A training recipe is unknown, or one of its values is not allowed."""

@@ -6,13 +6,24 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], previous: Path | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place in one step.
 
-    If writing fails, or the process dies, what stood at `path` before is untouched.
+    If writing fails, or the process dies, what stood at `path` before is untouched; only the temporary file
+    may be left (`remove_leftovers`).
+
+    Parameters
+    ----------
+    path : Path
+    write : callable
+        Takes the temporary file's path.
+    previous : Path, optional
+        Where what stood at `path` before is kept, in the same folder. A process that dies between the two
+        renamings leaves it there, and nothing at `path`.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -25,9 +36,28 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that died while they wrote `path`. None may be writing it."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk keep the renaming, too. Windows cannot open a folder; its renamings are journalled."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minialex.errors import MiniAlexError
+from minialex.errors import CheckpointError, MiniAlexError
 
 
 @dataclass
@@ -43,6 +43,36 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         _state = before
+
+
+def get_state() -> dict:
+    """Where all random numbers stand, in strings, ints and dictionaries: what `set_state` takes."""
+    return {
+        "seed": _state.seed,
+        "offset": _state.offset,
+        "generator": _state.generator.bit_generator.state,
+    }
+
+
+def set_state(state: dict) -> None:
+    """Go on with the random numbers from where `get_state` was called.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not such a state; nothing is changed then.
+    """
+    global _state
+    bits = np.random.PCG64(0)
+    try:
+        seed, offset = state["seed"], state["offset"]
+        bits.state = state["generator"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"the state of the random numbers is incomplete or wrong: {error!r}") from None
+    for name, value in (("seed", seed), ("offset", offset)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
+            raise CheckpointError(f"the state of the random numbers has {name}={value!r}, no int below 2**64")
+    _state = _State(seed, offset, np.random.Generator(bits))
 
 
 def generator() -> np.random.Generator:

@@ -133,14 +133,18 @@ struct WindowLoader {
     static constexpr int VECTORS = Tile::DEPTH / VECTOR;
     static constexpr int LOADS = Tile::BLOCK_N * VECTORS / Tile::THREADS;
 
-    const real* window[LOADS];
+    const real* cells;
+    int window[LOADS];  // where each begins: int indices need fewer instructions than pointers
     const int* table;  // of this thread's vector in the next tile but one
     int offset;        // of its vector in the next tile
     real staged[LOADS][VECTOR];
 
     static_assert(Tile::THREADS % VECTORS == 0, "each thread must have one vector of a tile's depth");
 
-    __device__ __forceinline__ explicit WindowLoader(const int* offsets) : table(offsets + vector()) {}
+    __device__ __forceinline__ WindowLoader(const real* cells, const int* offsets)
+        : cells(cells), table(offsets + vector())
+    {
+    }
 
     static __device__ __forceinline__ int vector() { return threadIdx.x % VECTORS; }
     static __device__ __forceinline__ int column(int load)
@@ -155,7 +159,7 @@ struct WindowLoader {
 #pragma unroll
         for (int load = 0; load < LOADS; ++load) {
             if (is_used) {
-                load_lanes(window[load] + now, staged[load]);
+                load_lanes(cells + (window[load] + now), staged[load]);
             } else {
 #pragma unroll
                 for (int lane = 0; lane < VECTOR; ++lane)
@@ -169,7 +173,7 @@ struct WindowLoader {
     {
 #pragma unroll
         for (int load = 0; load < LOADS; ++load)
-            load_lanes(window[load] + offset, staged[load]);
+            load_lanes(cells + (window[load] + offset), staged[load]);
         read_ahead();
     }
     // Turns the tile around, one element at a time. The padding of its rows keeps the 32 elements that a warp
@@ -270,17 +274,15 @@ __device__ __forceinline__ void convolve(
     const int row_begin = blockIdx.y * Tile::BLOCK_M, column_begin = blockIdx.x * Tile::BLOCK_N;
     const int group = blockIdx.z;
     const int positions = positions_high * positions_wide;
-    cells += group * images * image_size;
 
-    weights += group * depth * packed_rows;
-    LoaderA<Tile, false, VECTOR> a(weights, packed_rows, row_begin, packed_rows, 0);
-    WindowLoader<Tile> b(offsets);
+    LoaderA<Tile, false, VECTOR> a(weights, packed_rows, row_begin, packed_rows, group * depth);
+    WindowLoader<Tile> b(cells, offsets);
 #pragma unroll
     for (int load = 0; load < WindowLoader<Tile>::LOADS; ++load) {
         const int column = min(column_begin + WindowLoader<Tile>::column(load), images * positions - 1);
         const int position = column % positions;
-        b.window[load] = cells + column / positions * image_size + position / positions_wide * row_step
-            + position % positions_wide * column_step;
+        b.window[load] = (group * images + column / positions) * image_size
+            + position / positions_wide * row_step + position % positions_wide * column_step;
     }
     matrix_product<Tile>(a, b, depth, shared, sums);
 

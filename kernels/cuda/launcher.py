@@ -16,6 +16,7 @@ A kernel may rely on what is checked here:
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from dataclasses import dataclass
@@ -222,24 +223,30 @@ def _check_overlaps(name: str, arrays: list, device: CudaDevice) -> None:
 def _scalar(name: str, parameter: Parameter, value, real: np.dtype) -> np.generic:
     """The NumPy scalar of the declared type."""
     dtype = parameter.dtype(real)
-    where = f"{name}: {parameter.name} is declared {parameter.declared(real)}"
+
+    def wrong(problem: str) -> KernelError:
+        return KernelError(f"{name}: {parameter.name} is declared {parameter.declared(real)}; {problem}")
+
     if isinstance(value, np.generic):
         if value.dtype != dtype:
-            raise KernelError(
-                f"{where}; got a scalar of {value.dtype}, not {dtype}; a Python number is converted, a NumPy "
-                "scalar has to have the type"
+            raise wrong(
+                f"got a scalar of {value.dtype}, not {dtype}; a Python number is converted, a NumPy scalar "
+                "has to have the type"
             )
         return value
     wanted = (int, float) if dtype.kind == "f" else (int,)
     if isinstance(value, bool) or not isinstance(value, wanted):
-        raise KernelError(
-            f"{where}; got {value!r} of type {type(value).__name__}, not "
-            f"{' or '.join(kind.__name__ for kind in wanted)}"
-        )
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    # As Python's numbers, which compare exactly with an int of any size.
-    low, high = (dtype.type(limit).item() for limit in (limits.min, limits.max))
+        kinds = " or ".join(kind.__name__ for kind in wanted)
+        raise wrong(f"got {value!r} of type {type(value).__name__}, not {kinds}")
+    low, high = _range(dtype)
     is_finite = isinstance(value, int) or math.isfinite(value)
     if is_finite and not low <= value <= high:
-        raise KernelError(f"{where}; got {value!r}, which is out of its range: {low} to {high}")
+        raise wrong(f"got {value!r}, which is out of its range: {low} to {high}")
     return dtype.type(value)
+
+
+@functools.cache
+def _range(dtype: np.dtype) -> tuple[int, int] | tuple[float, float]:
+    """The lowest and the highest value, as Python's numbers: they compare exactly with an int of any size."""
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return dtype.type(limits.min).item(), dtype.type(limits.max).item()

@@ -15,7 +15,20 @@ import click
 from minialex.errors import MiniAlexError
 from minialex.version import __version__
 
-_COMMANDS = ("train", "evaluate", "predict", "summary", "models", "kernels", "gradcheck", "bench")
+_COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "compare",
+    "report",
+    "summary",
+    "models",
+    "recipes",
+    "kernels",
+    "gradcheck",
+    "bench",
+    "data",
+)
 
 
 class _Commands(click.Group):

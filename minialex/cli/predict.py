@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from minialex.cli.options import as_json, checkpoint, device_option, print_json
+
+
+def _png_file(_context, _parameter, path: Path | None) -> Path | None:
+    """Refuse, before anything is computed, a file that could not be written in the end."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise click.BadParameter(f"{str(path)!r} should end in .png, the kind of file that is written")
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"the folder of {str(path)!r} does not exist")
+    return path
 
 
 @click.command("predict", short_help="Say what is on images.")
@@ -18,6 +26,10 @@ from minialex.cli.options import as_json, checkpoint, device_option, print_json
     "--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show."
 )
 @click.option("--invert", is_flag=True, help="Take black on white for white on black, as MNIST's digits are.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", callback=_png_file,
+    help="Draw the images with their classes and probabilities.",
+)  # fmt: skip
 @device_option()
 @as_json
 def command(
@@ -26,34 +38,47 @@ def command(
     checkpoint: str,
     top: int,
     invert: bool,
+    picture: Path | None,
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Say what the network of the run folder RUN sees on PNG or JPEG images of any size.
+    """Say what the network of the run folder RUN sees on image files of any size.
 
-    They are brought to the model's size and colours as in training. Nothing is printed if one of them
-    cannot be read.
+    They go through the transforms of the run's test. Nothing is printed or drawn if one of them cannot
+    be read.
     """
     import numpy as np
 
     from minialex.data import read_image
     from minialex.devices import choose_device
+    from minialex.errors import RunError
     from minialex.training.evaluation import predict_probabilities
     from minialex.training.run_folder import RunFolder
 
     folder = RunFolder.open(run)
-    device, _ = choose_device(device or folder.settings.device)
+    device, _ = choose_device(device or folder.device)
     network = folder.load_network(checkpoint).to(device)
-    preprocessing = folder.preprocessing
-    if invert:
-        preprocessing = replace(preprocessing, invert=not preprocessing.invert)
-    mode = "L" if preprocessing.channels == 1 else "RGB"
-    answers = []
+    pipeline = folder.pipeline.inverted() if invert else folder.pipeline
+    mode = "L" if network.input_shape[0] == 1 else "RGB"
+    rows = []
     for path in images:
-        x = preprocessing(read_image(path, mode)[None])
-        probabilities = predict_probabilities(network, x, device)[0]
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        answers.append([(folder.classes[i], float(probabilities[i])) for i in order])
+        x = pipeline.batch([read_image(path, mode)])
+        with np.errstate(all="ignore"):
+            rows.append(predict_probabilities(network, x, device)[0])
+    probabilities = np.stack(rows)  # (images, classes)
+    if not np.isfinite(probabilities).all():
+        raise RunError(
+            f"the network of {str(run)!r} gives values that are no numbers; try the other --checkpoint"
+        )
+    if picture is not None:
+        from minialex.training.pictures import draw_predictions, thumbnail
+
+        shown = [thumbnail(read_image(path)) for path in images]
+        draw_predictions(picture, shown, probabilities, folder.classes, [path.name for path in images])
+    answers = [
+        [(folder.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
+        for row in probabilities
+    ]
     if as_json:
         print_json(
             {
@@ -66,6 +91,7 @@ def command(
                     }
                     for path, answer in zip(images, answers, strict=True)
                 ],
+                **({} if picture is None else {"picture": str(picture)}),
             }
         )
         return

@@ -62,10 +62,12 @@ class TrainingProgress(Callback):
     epochs : int
     say : callable
         Prints a line.
+    part : str
+        What the images are that the network is tested on after each epoch: "test" or "validation".
     """
 
-    def __init__(self, epochs: int, say: Callable[[str], None]):
-        self.epochs, self.say = epochs, say
+    def __init__(self, epochs: int, say: Callable[[str], None], part: str = "test"):
+        self.epochs, self.say, self.part = epochs, say, part
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -104,9 +106,14 @@ class TrainingProgress(Callback):
 
     def after_epoch(self, metrics, network, test) -> None:
         width = len(str(self.epochs))
+        validation = (
+            f"{self.part} loss {metrics.validation_loss:.4f} "
+            f"accuracy {metrics.validation_accuracy * 100:5.2f} %  "
+            if metrics.validation_loss is not None
+            else ""
+        )
         self.say(
             f"epoch {metrics.epoch:{width}}/{self.epochs}  "
             f"train loss {metrics.train_loss:.4f} accuracy {metrics.train_accuracy * 100:5.2f} %  "
-            f"test loss {metrics.test_loss:.4f} accuracy {metrics.test_accuracy * 100:5.2f} %  "
-            f"{metrics.images_per_second:.0f} images/s  {metrics.seconds:.0f} s"
+            f"{validation}{metrics.images_per_second:.0f} images/s  {metrics.seconds:.0f} s"
         )

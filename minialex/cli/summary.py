@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from minialex.cli.options import as_json, print_json
+
+if TYPE_CHECKING:
+    from minialex.models import Network
+    from minialex.models.towers import Stage, TowerPart, Towers
 
 
 @click.command("summary", short_help="Show a model layer by layer.")
@@ -15,28 +22,32 @@ from minialex.cli.options import as_json, print_json
     "--size", type=int, show_default="the model's own",
     help="Height and width of the images; refused, with the sizes that fit, if the model cannot take it.",
 )  # fmt: skip
+@click.option(
+    "--towers", is_flag=True,
+    help="Show what each of the paper's two GPUs computes of every layer, and what they exchange.",
+)  # fmt: skip
 @as_json
-def command(model: str, batch: int, num_classes: int | None, size: int | None, as_json: bool) -> None:
+def command(
+    model: str, batch: int, num_classes: int | None, size: int | None, towers: bool, as_json: bool
+) -> None:
     """Show each layer of MODEL with its output shape, parameters, products and memory, and the totals."""
-    from minialex.models import get_architecture, summarise
+    from minialex.models import get_architecture
 
-    architecture = get_architecture(model)
-    summary = summarise(architecture.build(num_classes), batch, None if size is None else (size, size))
+    network = get_architecture(model).build(num_classes)
+    show = _show_towers if towers else _show_layers
+    show(network, batch, None if size is None else (size, size), as_json)
+
+
+def _show_layers(network: Network, batch: int, size: tuple[int, int] | None, as_json: bool) -> None:
+    from minialex.models import summarise
+
+    summary = summarise(network, batch, size)
     if as_json:
         print_json(summary.to_dict())
         return
-
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for title in ("layer", "kind"):
-        table.add_column(title, no_wrap=True)
-    for title in ("output shape", "parameters", "MACs", "memory"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_row("input", "", _shape(summary.input_shape), "", "", "")
-    for layer in summary.layers:
-        table.add_row(
+    rows = [("input", "", _shape(summary.input_shape), "", "", "")]
+    rows += [
+        (
             layer.name,
             layer.kind,
             _shape(layer.output_shape),
@@ -44,15 +55,17 @@ def command(model: str, batch: int, num_classes: int | None, size: int | None, a
             f"{layer.macs:,}" if layer.macs else "",
             _memory(layer.activation_bytes),
         )
-    table.add_section()
-    table.add_row(
-        "total", "", "", f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes)
-    )
-    # As wide as the table: its columns are read by programs too, and must not be cut on a narrow screen.
-    Console(width=110, highlight=False).print(table)
+        for layer in summary.layers
+    ]
+    totals = (
+        "total", "", "",
+        f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes),
+    )  # fmt: skip
+    _print_table(("layer", "kind"), ("output shape", "parameters", "MACs", "memory"), rows, totals)
+    architecture = network.architecture
     click.echo(
-        f"\n{model} ({architecture.source}): {summary.trainable_parameters:,} trainable parameters, "
-        f"{_memory(4 * summary.parameters)} in float32"
+        f"\n{architecture.name} ({architecture.source}): {summary.trainable_parameters:,} trainable "
+        f"parameters, {_memory(4 * summary.parameters)} in float32"
     )
     if summary.parameters != summary.trainable_parameters:
         rest = summary.parameters - summary.trainable_parameters
@@ -60,7 +73,112 @@ def command(model: str, batch: int, num_classes: int | None, size: int | None, a
     click.echo(f"Differs from the paper: {architecture.differs}")
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_json: bool) -> None:
+    from minialex.models.towers import has_towers, walk_towers
+
+    if not has_towers(network):
+        if as_json:
+            print_json({"model": network.name, "towers": 1})
+        else:
+            click.echo(f"{network.name} has one tower: none of its convolutions is in two groups")
+        return
+    walk = walk_towers(network, batch, size)
+    if as_json:
+        print_json(walk.to_dict())
+        return
+    rows = [
+        (
+            stage.name,
+            _both(_read(part) for part in stage.towers),
+            _both(_kernels(stage, part) for part in stage.towers),
+            stage.window.arithmetic() if stage.window else "",
+            _both(_shape(part.output_shape) for part in stage.towers),
+            _both(f"{part.weights:,} + {part.biases:,}" if part.weights else "" for part in stage.towers),
+            _both(f"{part.sent_bytes:,} B" if part.sent_bytes else "" for part in stage.towers),
+        )
+        for stage in walk.stages
+    ]
+    totals = (
+        "total", "", "", "", "",
+        _both(f"{count:,}" for count in walk.parameters), _both(f"{count:,} B" for count in walk.sent_bytes),
+    )  # fmt: skip
+    _print_table(
+        ("stage", "each tower reads", "its kernels", "positions", "it gives"),
+        ("weights + biases", "it sends"),
+        rows,
+        totals,
+    )
+    one, other = walk.parameters
+    click.echo(
+        f"\n{network.name} on two towers: {_both((f'{one:,}', f'{other:,}'))} parameters each, "
+        f"{one + other:,} in all"
+    )
+    click.echo("A tower reads, at")
+    for line in _exchanges(walk):
+        click.echo(line)
+    images = "an image" if batch == 1 else f"{batch:,} images"
+    click.echo(f"Sent: bytes of float32 for {images}, forward; backward, as many of gradients return")
+
+
+def _exchanges(walk: Towers) -> list[str]:
+    """Where a tower reads what the other has, and where not: one line each."""
+    reads = {"image": [], "own": [], "both": [], "border": []}
+    for stage in walk.stages:
+        if stage.exchanges:
+            reads["border" if stage.neighbours else "both"].append(stage.name)
+        elif stage.kind == "Conv2d":
+            reads["image" if stage.towers[0].input_shape == walk.input_shape else "own"].append(stage.name)
+    texts = {
+        "image": "the image, whole, on both towers",
+        "own": "the tower's own maps (two groups)",
+        "both": "all maps or features, the tower's own and the other's",
+        "border": (
+            "the other's maps beside the border as well, across which one device normalises; "
+            "the paper does not say whether its GPUs did"
+        ),
+    }
+    return [f"  {', '.join(reads[what])}: {text}" for what, text in texts.items() if reads[what]]
+
+
+def _read(part: TowerPart) -> str:
+    """What a tower reads: so many maps or features of its own + so many of the other's."""
+    received = f"+{part.received_shape[0]}" if part.received_shape[0] else ""
+    return _shape((f"{part.input_shape[0]}{received}", *part.input_shape[1:]))
+
+
+def _kernels(stage: Stage, part: TowerPart) -> str:
+    if part.kernel_shape is not None:
+        return f"{part.kernels} of {_shape(part.kernel_shape)}"
+    if stage.neighbours is not None:
+        return f"over {stage.neighbours} maps"
+    return _shape(stage.window.kernel) if stage.window else ""
+
+
+def _both(cells) -> str:
+    """One cell for both towers; both where they differ."""
+    one, other = cells
+    return one if one == other else f"{one} and {other}"
+
+
+def _print_table(left: Sequence[str], right: Sequence[str], rows: Sequence[tuple], totals: tuple) -> None:
+    """Print a table whose first columns are aligned to the left and whose others to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for title in left:
+        table.add_column(title, no_wrap=True)
+    for title in right:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*totals)
+    # As wide as the table: its columns are read by programs too, and must not be cut on a narrow screen.
+    Console(width=250, highlight=False).print(table)
+
+
+def _shape(shape: tuple) -> str:
     return " x ".join(str(n) for n in shape)
 
 

@@ -8,79 +8,187 @@ from pathlib import Path
 import click
 
 from minialex.cli.options import as_json, device_option, print_json
-from minialex.training.settings import Settings
+from minialex.recipes import DEFAULT, Recipe, load_recipe, parse_setting, recipe_values, with_setting
 from minialex.training.sources import SOURCES
 
-_DEFAULTS = Settings()
+_DEFAULTS = load_recipe(DEFAULT)
+# Options that stand for a key of the recipe.
+_KEYS = {
+    "model": "model.name",
+    "data": "data.source",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "lr": "optimizer.lr",
+}
+
+
+def _of_recipe(value) -> str:
+    return f"{value}, or the recipe's"
 
 
 @click.command("train", short_help="Train a model and leave a run folder.")
-@click.option("--model", default=_DEFAULTS.model, show_default=True, help="One of `minialex models`.")
 @click.option(
-    "--data",
-    default=_DEFAULTS.data,
-    show_default=True,
+    "--recipe", default=DEFAULT, show_default=True, metavar="NAME",
+    help="One of `minialex recipes`, or a TOML file of one's own.",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Change a value of the recipe, written as in TOML: --set data.train_samples=256. Can be repeated.",
+)  # fmt: skip
+@click.option("--model", show_default=_of_recipe(_DEFAULTS.model.name), help="One of `minialex models`.")
+@click.option(
+    "--data", show_default=_of_recipe(_DEFAULTS.data.source),
     help="; ".join(f"{name}: {source.description}" for name, source in SOURCES.items()) + ".",
-)
+)  # fmt: skip
 @click.option("--data-dir", show_default="none", help="The folder of a data set that reads one.")
-@click.option("--epochs", type=int, default=_DEFAULTS.epochs, show_default=True, help="Passes over the data.")
 @click.option(
-    "--batch-size", type=int, default=_DEFAULTS.batch_size, show_default=True, help="Images a step."
+    "--epochs", type=int, show_default=_of_recipe(_DEFAULTS.training.epochs), help="Passes over the data."
 )
 @click.option(
-    "--lr", type=float, default=_DEFAULTS.lr, show_default=True,
-    help="The highest learning rate of Adam; it rises over a tenth of the steps, then falls to 0.",
+    "--batch-size", type=int, show_default=_of_recipe(_DEFAULTS.training.batch_size), help="Images a step."
+)
+@click.option(
+    "--lr", type=float, show_default=_of_recipe(_DEFAULTS.optimizer.lr),
+    help="The highest learning rate; the recipe's schedule says how it changes.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=int, default=_DEFAULTS.seed, show_default=True,
-    help="What initial weights, the order of the images and dropout follow from.",
+    "--seed", type=int, default=0, show_default=True,
+    help="What initial weights, the order of the images, augmentation and dropout follow from.",
 )  # fmt: skip
-@device_option(_DEFAULTS.device)
+@device_option("cpu")
 @click.option(
     "--out", type=click.Path(path_type=Path), show_default="a new one in runs/",
     help="The run folder to make.",
 )  # fmt: skip
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN",
+    help="Go on with the run in this folder where it was interrupted, to the same bits. Of the other options "
+    "only --data-dir, if the data has moved, and --json go with it.",
+)  # fmt: skip
 @as_json
-def command(out: Path | None, as_json: bool, **options) -> None:
+@click.pass_context
+def command(context: click.Context, resume: Path | None, as_json: bool, **options) -> None:
     """Train a model, test it after every epoch, and leave a run folder with settings, metrics,
-    checkpoints and pictures. The last line holds the test accuracy after the last epoch.
+    checkpoints and pictures. The last line holds the accuracy after the last epoch.
     """
+    from minialex.errors import TrainingError
+
+    if resume is None:
+        result = _train(options, as_json)
+    else:
+        _refuse_other_options(context)
+        result = _resume(resume, options["data_dir"], as_json)
+    if result.guessing and not result.failed:
+        click.echo(f"minialex: warning: {result.guessing}", err=True)
+    if result.stopped:
+        click.echo(f"training ended early: {result.stopped}", err=as_json)
+    if as_json:
+        print_json(result.figures)
+    else:
+        click.echo(
+            f"{result.part} accuracy {result.accuracy * 100:.2f} %; everything is in {result.run.path}"
+        )
+    if result.failed:
+        sys.stdout.flush()
+        raise TrainingError(result.guessing)
+
+
+def _train(options: dict, as_json: bool):
     from minialex.cli.progress import TrainingProgress
     from minialex.devices import choose_device
-    from minialex.errors import TrainingError
-    from minialex.models import get_architecture, summarise
-    from minialex.training.memory_budget import gigabytes, require_memory
-    from minialex.training.run import load_parts, train
+    from minialex.training.run import prepare, train
+    from minialex.training.run_folder import RunSettings
 
-    settings = Settings(**options)
-    device, device_note = choose_device(settings.device)
-    parts = load_parts(settings)
-    network = get_architecture(settings.model).build(len(parts[0].classes))
-    summary = summarise(network)
-    # An epoch of fewer images than a batch is one batch of them.
-    needed = require_memory(network, min(settings.batch_size, len(parts[0])), device)
+    recipe = _chosen_recipe(options)
+    settings = RunSettings(recipe, options["data_dir"], options["seed"], options["device"])
+    _, device_note = choose_device(settings.device)
+    settings, parts = prepare(settings)
+    say = _speaker(as_json)
+    _introduce(settings, parts, device_note, say)
+    with TrainingProgress(recipe.training.epochs, say, parts.name) as progress:
+        return train(settings, parts, options["out"], (progress,))
+
+
+def _resume(path: Path, data_dir: str | None, as_json: bool):
+    from minialex.cli.progress import TrainingProgress
+    from minialex.devices import choose_device
+    from minialex.errors import RunError
+    from minialex.training.run import open_data, resume
+    from minialex.training.run_folder import RunFolder
+    from minialex.training.state import load_latest_state
+
+    run = RunFolder.open(path)
+    if run.result() is not None:
+        raise RunError(f"the run {str(path)!r} is finished; there is nothing to go on with")
+    _, device_note = choose_device(run.device)
+    state, problem = load_latest_state(path)
+    if problem:
+        click.echo(f"minialex: warning: {problem}", err=True)
+    parts = open_data(run, data_dir)
+    say = _speaker(as_json)
+    _introduce(run.settings, parts, device_note, say)
+    epochs = run.recipe.training.epochs
+    begun = f", {state.batch:,} of {state.batches:,} batches of the next" if state.batch else ""
+    say(f"goes on after {state.epoch} of {epochs} epochs{begun}")
+    with TrainingProgress(epochs, say, parts.name) as progress:
+        return resume(run, parts, state, (progress,))
+
+
+def _chosen_recipe(options: dict) -> Recipe:
+    """The recipe that the options name, with the values that they change."""
+    values = recipe_values(options["recipe"])
+    for text in options["settings"]:
+        values = with_setting(values, *parse_setting(text))
+    for option, key in _KEYS.items():
+        if options[option] is not None:
+            values = with_setting(values, key, options[option])
+    return Recipe.from_dict(values)
+
+
+def _refuse_other_options(context: click.Context) -> None:
+    """A resumed run has its settings: what would change them is a mistake."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name not in ("resume", "data_dir", "as_json"):
+            raise click.UsageError(
+                f"{parameter.opts[0]} does not go with --resume: a run goes on as it began"
+            )
+
+
+def _speaker(as_json: bool):
+    """What prints a line for people: to standard error where standard output is for a program."""
 
     def say(line: str) -> None:
         click.echo(line, err=as_json)
 
+    return say
+
+
+def _introduce(settings, parts, device_note: str, say) -> None:
+    """Say what is going to be trained on what, and that there is the memory for it."""
+    from minialex.devices import choose_device
+    from minialex.models import get_architecture, summarise
+    from minialex.training.assembly import optimizer_arrays
+    from minialex.training.memory_budget import gigabytes, require_memory
+
+    recipe = settings.recipe
+    device, _ = choose_device(settings.device)
+    network = get_architecture(recipe.model.name).build(len(parts.classes))
+    summary = summarise(network)
+    # An epoch of fewer images than a batch is one batch of them.
+    batch = min(recipe.training.batch_size, len(parts.train))
+    needed = require_memory(network, batch, device, optimizer_arrays(recipe.optimizer))
+    if recipe.name != DEFAULT:
+        say(f"{recipe.name}: {recipe.title}")
     say(
-        f"{settings.model}: {summary.trainable_parameters:,} parameters, "
+        f"{recipe.model.name}: {summary.trainable_parameters:,} parameters, "
         f"{summary.macs / 1e6:,.0f} million products an image; {device_note}"
     )
-    say(
-        f"{settings.data}: {len(parts[0]):,} training and {len(parts[1]):,} test images; "
-        + settings.preprocessing().describe(parts[0].images.shape[1:])
-    )
+    held = [(parts.validation, parts.name)]
+    if parts.test is not parts.validation:
+        held.append((parts.test, "test"))
+    counted = [f"{len(parts.train):,} training", *(f"{len(part):,} {name}" for part, name in held)]
+    listed = ", ".join(counted[:-1]) + f" and {counted[-1]} images"
+    pipeline = recipe.transforms.pipeline("train")
+    say(f"{recipe.data.source}: {listed}; {pipeline.describe(parts.source_shape)}")
     say(f"a step takes about {gigabytes(needed)} of memory")
-    with TrainingProgress(settings.epochs, say) as progress:
-        result = train(settings, parts, out, (progress,))
-    if result.guessing and not result.failed:
-        click.echo(f"minialex: warning: {result.guessing}", err=True)
-    if as_json:
-        print_json(result.figures)
-    else:
-        accuracy = f"test accuracy {result.figures['test_accuracy'] * 100:.2f} %"
-        click.echo(f"{accuracy}; everything is in {result.run.path}")
-    if result.failed:
-        sys.stdout.flush()
-        raise TrainingError(result.guessing)

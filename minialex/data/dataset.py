@@ -13,7 +13,7 @@ from minialex.errors import DataError
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Labelled images of one size, found by their number.
+    """Labelled images, found by their number. Their sizes may differ.
 
     Attributes
     ----------
@@ -77,6 +77,36 @@ class ArrayDataset:
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels))
         object.__setattr__(self, "classes", classes)
+
+    @classmethod
+    def from_normalised(
+        cls, images: np.ndarray, one_hot: np.ndarray, classes: Sequence[str], name: str
+    ) -> "ArrayDataset":
+        """Make a data set of images on the scale 0 to 1 and labels as rows of zeros with a single one.
+
+        That is the form in which TensorFlow's old `input_data.read_data_sets(..., one_hot=True)` gave
+        MNIST, its images as rows: pass `images.reshape(-1, 1, 28, 28)`. What is kept are bytes and
+        integers, from which both forms can be made; that nothing is lost on the way is checked.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            float32 or float64, shape (N, C, H, W). Every value is k / 255 for an integer k from 0 to 255,
+            up to the rounding of its type: `k / 255` and `k * (1 / 255)` both are.
+        one_hot : numpy.ndarray
+            Numbers or bools, shape (N, len(classes)): a one in each row, and zeros.
+        classes : sequence of str
+            The class names.
+        name : str
+            What to call the data set in a report.
+
+        Raises
+        ------
+        DataError
+            If an argument is not as described; it names the first value that is not.
+        """
+        classes = _checked_classes(classes)
+        return cls(_bytes_of(images), _numbers_of(one_hot, len(classes)), classes, name)
 
     def __len__(self) -> int:
         """Return N, the number of images."""
@@ -185,6 +215,42 @@ def _checked_labels(labels: object, images: int, classes: int) -> np.ndarray:
             f"got {labels.min()} to {labels.max()}"
         )
     return labels.astype(np.int64, copy=False)
+
+
+def _bytes_of(images: object) -> np.ndarray:
+    """Return images on the scale 0 to 1 as uint8, after checking that they are bytes over 255."""
+    if not isinstance(images, np.ndarray) or images.dtype not in (np.float32, np.float64):
+        given = str(images.dtype) if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(f"normalised images must be a float32 or float64 array, got {given}")
+    # Written so that NaN, which no comparison holds for, is refused.
+    rounded = np.rint(np.clip(images, 0, 1) * 255)
+    is_exact = np.abs(images - rounded / 255) <= 2 * np.finfo(images.dtype).eps
+    if not is_exact.all():
+        place = tuple(int(n) for n in np.argwhere(~is_exact)[0])
+        raise DataError(
+            "normalised images must hold bytes divided by 255, so that they can be kept as bytes; "
+            f"{images[place]} at {place} is not one of them"
+        )
+    return rounded.astype(np.uint8)
+
+
+def _numbers_of(one_hot: object, classes: int) -> np.ndarray:
+    """Return the place of the one in each row of zeros."""
+    is_array = isinstance(one_hot, np.ndarray)
+    if not is_array or one_hot.dtype.kind not in "biuf" or one_hot.shape[1:] != (classes,):
+        given = f"{one_hot.dtype} of shape {one_hot.shape}" if is_array else type(one_hot).__name__
+        raise DataError(
+            f"one-hot labels must be an array of numbers of shape (N, {classes}) for {classes} classes, "
+            f"got {given}"
+        )
+    is_right = ((one_hot == 0) | (one_hot == 1)).all(axis=1) & ((one_hot == 1).sum(axis=1) == 1)
+    if not is_right.all():
+        row = int(np.flatnonzero(~is_right)[0])
+        raise DataError(
+            f"one-hot labels must have a single one in each row, and zeros; row {row} is "
+            f"{reprlib.repr(one_hot[row].tolist())}"
+        )
+    return np.argmax(one_hot, axis=1)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

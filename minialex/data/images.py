@@ -1,13 +1,14 @@
 """Reading an image file as the array that a viewer would show."""
 
 import os
+import re
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from minialex.data.checks import optional_module
 from minialex.data.files import open_file
-from minialex.errors import DataError
+from minialex.errors import DamagedSample, DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,17 +16,27 @@ if TYPE_CHECKING:
 # Where Pillow starts to warn of a decompression bomb: a quarter of a GiB of RGB.
 MAX_PIXELS = (1 << 30) // 4 // 3
 
-# First bytes -> (name, Pillow module, class in it).
+# The endings of the files that `ImageFolder` takes: torchvision's IMG_EXTENSIONS.
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+# What the first bytes look like -> (name, Pillow module, class in it).
 _FORMATS = {
-    b"\x89PNG\r\n\x1a\n": ("PNG", "PIL.PngImagePlugin", "PngImageFile"),
-    b"\xff\xd8\xff": ("JPEG", "PIL.JpegImagePlugin", "JpegImageFile"),
+    rb"\x89PNG\r\n\x1a\n": ("PNG", "PIL.PngImagePlugin", "PngImageFile"),
+    rb"\xff\xd8\xff": ("JPEG", "PIL.JpegImagePlugin", "JpegImageFile"),
+    rb"BM": ("BMP", "PIL.BmpImagePlugin", "BmpImageFile"),
+    rb"RIFF.{4}WEBP": ("WebP", "PIL.WebPImagePlugin", "WebPImageFile"),
+    rb"P[2356]\s": ("PPM", "PIL.PpmImagePlugin", "PpmImageFile"),
+    rb"II\*\0|MM\0\*": ("TIFF", "PIL.TiffImagePlugin", "TiffImageFile"),
 }
-_MODES = ("L", "RGB")
+_MAGIC_BYTES = 12
+# What TIFF has beyond these (floats, 32-bit integers, Lab) has no agreed way to become 8 bits.
+_TIFF_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
+IMAGE_MODES = ("L", "RGB")
 _WHITE = 255
 
 
 def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
-    """Read a PNG or JPEG file as a viewer shows it on a white page.
+    """Read a PNG, JPEG, BMP, WebP, PPM (or PGM) or TIFF file as a viewer shows it on a white page.
 
     The EXIF orientation is applied; transparent pixels are laid over white; palettes and CMYK
     become RGB; 16-bit grey values v become round(v / 257), so 65535 becomes 255. Colour becomes
@@ -50,8 +61,10 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     Raises
     ------
     DataError
-        If `mode` is another one, if there is no such file, or if it is neither PNG nor JPEG,
-        damaged, truncated, without pixels or of more than `MAX_PIXELS` pixels.
+        If `mode` is another one, or if there is no such file.
+    DamagedSample
+        If the file is of another format, damaged, truncated, without pixels or of more than
+        `MAX_PIXELS` pixels, or a TIFF of floats or 32-bit integers. It is a `DataError` as well.
 
     Notes
     -----
@@ -59,8 +72,8 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     compressed data ends as it should come out black. A single colour marked as transparent (tRNS)
     is not recognised in grey of 2 or 4 bits, and may be taken for another in 16-bit RGB.
     """
-    if mode not in _MODES:
-        raise DataError(f"mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}")
+    if mode not in IMAGE_MODES:
+        raise DataError(f"mode must be one of {', '.join(map(repr, IMAGE_MODES))}, got {mode!r}")
     with open_file(path) as file:
         image = _open_image(file, path)
         # A decoder that meets damaged bytes raises whatever it stumbled over: OSError,
@@ -68,8 +81,8 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
         try:
             image = _convert(_upright(image), mode)
         except Exception as error:
-            raise DataError(
-                f"cannot decode {path}, which is damaged or truncated ({_one_line(error)})"
+            raise DamagedSample(
+                path, f"cannot decode it: it is damaged or truncated ({_one_line(error)})"
             ) from None
     pixels = np.asarray(image).reshape(image.height, image.width, -1)
     return np.array(pixels.transpose(2, 0, 1), order="C")
@@ -81,25 +94,30 @@ def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> "Image.Image":
     `PIL.Image.open` would do the same, but it warns of a large image by the warnings module, and
     turning that warning into an error would change the filters of the whole process.
     """
-    start = file.read(max(map(len, _FORMATS)))
+    start = file.read(_MAGIC_BYTES)
     file.seek(0)
-    magic = next(filter(start.startswith, _FORMATS), None)
+    magic = next((each for each in _FORMATS if re.match(each, start, re.DOTALL)), None)
     if magic is None:
+        known = ", ".join(name for name, _, _ in _FORMATS.values())
         found = f"it starts with the bytes {start.hex(' ')}" if start else "it is empty"
-        raise DataError(f"{path} is neither a PNG nor a JPEG file: {found}")
+        raise DamagedSample(path, f"not an image of a known format ({known}): {found}")
     name, module, reader = _FORMATS[magic]
     plugin = optional_module(module, "read_image", "pip install pillow")
     try:
         image = getattr(plugin, reader)(file)
     except Exception as error:
-        raise DataError(
-            f"cannot read the {name} header of {path}, which is damaged or gives no pixels "
-            f"({_one_line(error)})"
+        raise DamagedSample(
+            path, f"cannot read its {name} header: it is damaged or gives no pixels ({_one_line(error)})"
         ) from None
     if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{path} has {image.width:,} x {image.height:,} pixels, more than the {MAX_PIXELS:,} "
-            "that are read; scale it down first"
+        raise DamagedSample(
+            path,
+            f"{image.width:,} x {image.height:,} pixels, more than the {MAX_PIXELS:,} that are read; "
+            "scale it down first",
+        )
+    if name == "TIFF" and image.mode not in _TIFF_MODES:
+        raise DamagedSample(
+            path, f"a TIFF with pixels of Pillow's mode {image.mode!r}; convert it to 8 bits first"
         )
     return image
 

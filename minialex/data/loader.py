@@ -1,56 +1,121 @@
-"""Batches of a data set, in a reproducible order, made ready one ahead of their use."""
+"""Batches of a data set, in a reproducible order, made ready ahead of their use."""
 
 import reprlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import numpy as np
 
+from minialex.data.batch_maker import Batch, BatchMaker
 from minialex.data.checks import MAX_SEED, integer
 from minialex.data.dataset import Dataset
 from minialex.data.permutation import EPOCH, permutation
-from minialex.errors import DataError
+from minialex.data.transforms import Pipeline
+from minialex.data.workers import in_order
+from minialex.errors import DamagedSample, DataError
 
 _MAX_COUNT = 2**63 - 1
-THREAD_NAME = "minialex-loader"
+_MAX_WORKERS = 1024
+_ON_ERROR = ("stop", "skip")
+
+
+class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
+    """The batches `(x, y)` of an epoch, from one of them on; what `DataLoader.batches` returns.
+
+    Attributes
+    ----------
+    position : int
+        The number of the batch that comes next, counted from 0 over the whole epoch. Batches that are left
+        out are counted: what `DataLoader.batches` takes as `start` to go on from here.
+    skipped : list of DamagedSample
+        The samples left out so far, in the order of the epoch.
+    """
+
+    def __init__(self, made: Iterator[Batch], position: int, end: int):
+        self._made, self._end = made, end
+        self._from_first, self._images = position == 0, 0
+        self.position = position
+        self.skipped: list[DamagedSample] = []
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next batch that has a sample.
+
+        Raises
+        ------
+        DataError
+            If the epoch, seen from its first batch, has ended without any.
+        """
+        for x, y, damaged in self._made:
+            self.position += 1
+            self.skipped += damaged
+            self._images += len(y)
+            if len(y):
+                return x, y
+        if self._from_first and self.position == self._end and not self._images:
+            raise DataError(
+                f"all {len(self.skipped):,} samples of the epoch are damaged; the first is {self.skipped[0]}"
+            )
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the iteration and its threads."""
+        self._made.close()
 
 
 class DataLoader:
     """An iterable over the batches of one epoch.
 
-    Every iteration yields `(x, y)`: x float32 of shape (B, C, H, W), y int64 of shape (B,). While
-    one batch is in use, a thread prepares the next. The thread ends with the iteration: when it is
-    exhausted, fails, is closed or is no longer referenced.
+    Every iteration yields `(x, y)`: x float32 of shape (B, C, H, W), y int64 of shape (B,). Threads
+    prepare the next batches while one is in use. They end with the iteration: when it is exhausted,
+    fails, is closed or is no longer referenced.
 
-    The order is a pure function of the seed, the epoch and the number of samples, on every machine
-    and with every version of NumPy, so that a resumed run sees the batches it would have seen.
-    The epoch does not advance by itself: call `set_epoch` before each.
+    The order is a pure function of the seed, the epoch and the number of samples, and what a random
+    transform does to a sample one of the seed, the epoch and the sample's number in the data set: the
+    same on every machine, for any number of workers and with every version of NumPy. So a resumed run
+    sees the batches that it would have seen. The epoch does not advance by itself: call `set_epoch`
+    before each, or name it to `batches`.
 
     Parameters
     ----------
     dataset : Dataset
         Where images and labels come from. Its `batch` method is used where it has one; such a
-        method, or `__getitem__`, runs in the loader's thread.
+        method, or `__getitem__`, runs in the loader's threads, several at a time.
     batch_size : int
         Samples a batch, at least 1. The last batch of an epoch may have fewer.
-    preprocess : callable, optional
-        Turns uint8 (B, C, H, W) into the float32 batch, as `Preprocessing` does. Without it the
-        bytes are divided by 255.
+    transform : Pipeline, optional
+        What makes the network's input of the images; one that ends in ten crops gives x the shape
+        (B, K, C, H, W). Without it the bytes are divided by 255.
     shuffle : bool
         Whether each epoch has a random order of its own, or the order of the data set.
     seed : int
-        Which random orders; 0 to 2**64 - 1.
+        Which random orders and transforms; 0 to 2**64 - 1.
     drop_last : bool
         Whether to leave out a last batch of fewer than `batch_size` samples.
     limit : int, optional
         At most this many samples an epoch: the first ones of its order.
+    workers : int
+        How many threads make batches; with 0 the consumer does, when it asks for one. One is enough
+        for training on JPEGs with two cores; the second helps where a network is faster than its data.
+        Measured in benchmarks/results/loader.json, beside processes, which are no faster and start late.
+    prefetch : int
+        How many batches are made, or in work, beside the one in use; at least 1. Each takes memory.
+    on_error : {"stop", "skip"}
+        What to do about a sample for which the data set raises `DamagedSample`: let the error
+        through, or leave the sample out of its batch and name it in `skipped`. The other samples
+        and the numbers of the batches stay what they are. A batch of damaged samples alone is left out.
+        A data set that has `batch` cannot leave out a sample.
+
+    Attributes
+    ----------
+    skipped : list of DamagedSample
+        The samples left out of the latest iteration, as far as its batches were handed over.
 
     Raises
     ------
     DataError
         If an argument is not as described, if the data set is empty, or if `drop_last` would
-        leave no batch. An iteration raises it for images that do not make a batch, and lets
-        through whatever the data set or `preprocess` raises.
+        leave no batch. An iteration raises it for images that do not make a batch and for an epoch
+        without a sample that is not damaged, and lets through whatever the data set or the
+        transform raises, with a note that says which sample it was.
     """
 
     def __init__(
@@ -58,29 +123,38 @@ class DataLoader:
         dataset: Dataset,
         batch_size: int,
         *,
-        preprocess: Callable[[np.ndarray], np.ndarray] | None = None,
+        transform: Pipeline | None = None,
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
         limit: int | None = None,
+        workers: int = 2,
+        prefetch: int = 2,
+        on_error: str = "stop",
     ):
         if not isinstance(dataset, Dataset):
             raise DataError(
                 f"dataset must have __len__, __getitem__, classes and name, got {reprlib.repr(dataset)}"
             )
-        if preprocess is not None and not callable(preprocess):
-            raise DataError(f"preprocess must be callable, got {reprlib.repr(preprocess)}")
+        if transform is not None and not isinstance(transform, Pipeline):
+            raise DataError(f"transform must be a Pipeline, got {reprlib.repr(transform)}")
         for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
             if not isinstance(flag, bool):
                 raise DataError(f"{name} must be True or False, got {reprlib.repr(flag)}")
+        if on_error not in _ON_ERROR:
+            raise DataError(f"on_error must be 'stop' or 'skip', got {reprlib.repr(on_error)}")
         self.dataset = dataset
         self.batch_size = integer("batch_size", batch_size, 1, _MAX_COUNT)
-        self.preprocess = preprocess
+        self.transform = transform
         self.shuffle = shuffle
         self.seed = integer("seed", seed, 0, MAX_SEED)
         self.drop_last = drop_last
         self.limit = None if limit is None else integer("limit", limit, 1, _MAX_COUNT)
+        self.workers = integer("workers", workers, 0, _MAX_WORKERS)
+        self.prefetch = integer("prefetch", prefetch, 1, _MAX_COUNT)
+        self.on_error = on_error
         self.epoch = 0
+        self.skipped: list[DamagedSample] = []
         if not len(dataset):
             raise DataError(f"data set {dataset.name} is empty; there is nothing to load")
         if not len(self):
@@ -90,15 +164,40 @@ class DataLoader:
             )
 
     def __len__(self) -> int:
-        """Return the number of batches an epoch."""
+        """Return the number of batches an epoch, with those that `on_error="skip"` may leave out."""
         whole, rest = divmod(self._samples(), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Batches:
         """Return an iterator over the batches of the present epoch; several may run at once."""
-        order = self.order(self.epoch)
-        starts = range(0, len(self) * self.batch_size, self.batch_size)
-        return self._batches([order[start : start + self.batch_size] for start in starts])
+        return self.batches(self.epoch)
+
+    def batches(self, epoch: int, start: int = 0) -> Batches:
+        """Return an iterator over the batches of an epoch from number `start` on.
+
+        They are those that an iteration from the first would give; the samples before are not loaded.
+
+        Parameters
+        ----------
+        epoch : int
+            0 to 2**64 - 1.
+        start : int
+            The number of the first batch, from 0 to the number of batches an epoch: with this last one,
+            which a run has that stopped between two epochs, nothing is left to give.
+
+        Raises
+        ------
+        DataError
+            If `epoch` or `start` is not as described.
+        """
+        order = self.order(epoch)
+        start, end = integer("start", start, 0, len(self)), len(self)
+        parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, end))
+        maker = BatchMaker(self.dataset, self.transform, self.seed, int(epoch), skip=self.on_error == "skip")
+        made = in_order(maker, parts, workers=self.workers, prefetch=self.prefetch)
+        batches = Batches(made, start, end)
+        self.skipped = batches.skipped
+        return batches
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, 0 to 2**64 - 1, whose order the next iteration follows.
@@ -130,43 +229,3 @@ class DataLoader:
     def _samples(self) -> int:
         count = len(self.dataset)
         return count if self.limit is None else min(count, self.limit)
-
-    def _batches(self, parts: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        # Leaving the block, by whichever way, waits for the batch in work and ends the thread.
-        with ThreadPoolExecutor(1, thread_name_prefix=THREAD_NAME) as pool:
-            coming = pool.submit(self._load, parts[0])
-            for part in parts[1:]:
-                ready = coming.result()
-                coming = pool.submit(self._load, part)
-                yield ready
-            yield coming.result()
-
-    def _load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if hasattr(self.dataset, "batch"):
-            images, labels = self.dataset.batch(indices)
-        else:
-            images, labels = _gather(self.dataset, indices)
-        if self.preprocess is None:
-            return np.divide(images, np.float32(255), dtype=np.float32), labels
-        x = self.preprocess(images)
-        is_array = isinstance(x, np.ndarray)
-        if not is_array or x.dtype != np.float32 or x.ndim != 4 or len(x) != len(labels):
-            given = f"{x.dtype} of shape {x.shape}" if is_array else type(x).__name__
-            raise DataError(
-                f"preprocess must return a float32 array of shape ({len(labels)}, C, H, W), got {given}"
-            )
-        return x, labels
-
-
-def _gather(dataset: Dataset, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Make a batch of single samples: uint8 (B, C, H, W) and int64 (B,)."""
-    samples = [dataset[int(index)] for index in indices]
-    shape = samples[0][0].shape
-    for index, (image, _) in zip(indices, samples, strict=True):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape != shape:
-            raise DataError(
-                f"image {index} of data set {dataset.name} must be uint8 of shape (C, H, W), "
-                f"the same for the whole batch ({shape}), got {image.dtype} of shape {image.shape}"
-            )
-    images, labels = zip(*samples, strict=True)
-    return np.stack(images), np.array(labels, dtype=np.int64)

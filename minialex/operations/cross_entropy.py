@@ -8,7 +8,7 @@ from minialex.autograd import Operation
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
-from minialex.operations.softmax import softmax
+from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor
 
 
@@ -57,8 +57,8 @@ def cross_entropy(x: Tensor, target, reduction: str = "mean", label_smoothing: f
     x : Tensor (N, C)
         Logits: what the last layer gives, before any softmax.
     target : integers (N,) or floats (N, C)
-        Class labels, or a distribution a row (one-hot or any other); an array or a tensor. It is a
-        constant: no gradient flows to it.
+        Class labels, or a distribution a row (one-hot or any other); an array or a tensor. A gradient
+        flows to a distribution that is a tensor and requires one, as in PyTorch.
     reduction : "mean", "sum" or "none"
         The mean is over the N rows, as in PyTorch.
     label_smoothing : float
@@ -79,17 +79,23 @@ def cross_entropy(x: Tensor, target, reduction: str = "mean", label_smoothing: f
         raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
     if not 0 <= label_smoothing <= 1:
         raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be 0 to 1")
-    if isinstance(target, Tensor):
-        if target.requires_grad:
-            raise ShapeError("cross_entropy: the target is a constant; detach() it")
-        target = target.data
-    distribution = _distribution(to_numpy(target), x)
-    if label_smoothing:
-        distribution = distribution * (1 - label_smoothing) + label_smoothing / x.shape[1]
-    losses = CrossEntropy(to_device_array(distribution, x.device))(x)
+    if isinstance(target, Tensor) and target.requires_grad:
+        output_shape("cross_entropy", x.shape, target.shape)
+        losses = -(_smoothed(target, label_smoothing, x) * log_softmax(x, 1)).sum(1)
+    else:
+        given = target.data if isinstance(target, Tensor) else target
+        distribution = _smoothed(_distribution(to_numpy(given), x), label_smoothing, x)
+        losses = CrossEntropy(to_device_array(distribution, x.device))(x)
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def _smoothed(distribution, label_smoothing: float, x: Tensor):
+    """Mix rows, an array or a tensor, with a share of the uniform distribution over the classes."""
+    if not label_smoothing:
+        return distribution
+    return distribution * (1 - label_smoothing) + label_smoothing / x.shape[1]
 
 
 def _distribution(target: np.ndarray, x: Tensor) -> np.ndarray:

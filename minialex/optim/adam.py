@@ -28,6 +28,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
+    kept = ("step", "m", "v")
 
     def __init__(
         self,

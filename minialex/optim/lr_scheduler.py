@@ -1,7 +1,8 @@
 """Schedules of the learning rate, under the names of ``torch.optim.lr_scheduler``.
 
-A schedule gives the rate as a function of the number of steps taken, which may be batches or epochs: it
-counts its own calls. As that number is all of its state, `seek` puts it anywhere.
+A schedule gives the rate as a function of the number of steps taken: it counts its own calls. As that number
+is all of its state, `seek` puts it anywhere. A step is one of the optimiser or an epoch; the schedule counts
+either, and says with `per`, "step" or "epoch", when the trainer is to call it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from minialex.errors import MiniAlexError
+from minialex.errors import CheckpointError, MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base of the schedules: sets every group's ``lr`` from its first one and the number of steps."""
+    """Base of the schedules: sets every group's ``lr`` from its first one and the number of steps.
 
-    def __init__(self, optimizer: Optimizer):
-        self.optimizer = optimizer
+    Parameters
+    ----------
+    optimizer : Optimizer
+    per : "step" or "epoch"
+        What a step of the schedule is.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, per: str = "step"):
+        if per not in ("step", "epoch"):
+            raise MiniAlexError(f'per={per!r} should be "step" or "epoch"')
+        self.optimizer, self.per = optimizer, per
         self.seek(0)
 
     def rate(self, initial: float, step: int) -> float:
@@ -35,13 +45,33 @@ class LRScheduler:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["initial_lr"], step)
 
+    def state_dict(self) -> dict:
+        """What `load_state_dict` takes; the rates themselves are part of the optimiser's state."""
+        return {"last_step": self.last_step}
+
+    def check_state_dict(self, saved: dict) -> None:
+        """Raise `CheckpointError` if `load_state_dict` could not take over a state."""
+        _require_entries(self, saved)
+        _require_count(saved, "last_step")
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Take over what `state_dict` gave. The rates stay: those of the optimiser's state are exact.
+
+        Raises
+        ------
+        CheckpointError
+            If it does not fit; nothing is changed then.
+        """
+        self.check_state_dict(saved)
+        self.last_step = saved["last_step"]
+
 
 class StepLR(LRScheduler):
     """Multiply by gamma every step_size steps."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, *, per: str = "step"):
         self.step_size, self.gamma = _positive("step_size", step_size), gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
         return initial * self.gamma ** (step // self.step_size)
@@ -50,9 +80,11 @@ class StepLR(LRScheduler):
 class MultiStepLR(LRScheduler):
     """Multiply by gamma at each of the milestones."""
 
-    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1):
+    def __init__(
+        self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, *, per: str = "step"
+    ):
         self.milestones, self.gamma = sorted(milestones), gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
         return initial * self.gamma ** bisect_right(self.milestones, step)
@@ -61,9 +93,9 @@ class MultiStepLR(LRScheduler):
 class ExponentialLR(LRScheduler):
     """Multiply by gamma at every step."""
 
-    def __init__(self, optimizer: Optimizer, gamma: float):
+    def __init__(self, optimizer: Optimizer, gamma: float, *, per: str = "step"):
         self.gamma = gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
         return initial * self.gamma**step
@@ -75,9 +107,9 @@ class CosineAnnealingLR(LRScheduler):
     Loshchilov and Hutter 2017, equation 5, without restarts. PyTorch's version rises again after T_max.
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, *, per: str = "step"):
         self.T_max, self.eta_min = _positive("T_max", T_max), eta_min
-        super().__init__(optimizer)
+        super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
         share = min(step / self.T_max, 1.0)
@@ -90,9 +122,11 @@ class WarmupLR(LRScheduler):
     The first of `warmup_steps` steps has the rate initial / (warmup_steps + 1), so that none is wasted at 0.
     """
 
-    def __init__(self, optimizer: Optimizer, warmup_steps: int, after: LRScheduler | None = None):
+    def __init__(
+        self, optimizer: Optimizer, warmup_steps: int, after: LRScheduler | None = None, *, per: str = "step"
+    ):
         self.warmup_steps, self.after = _positive("warmup_steps", warmup_steps), after
-        super().__init__(optimizer)
+        super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
         if step < self.warmup_steps:
@@ -116,7 +150,11 @@ class ReduceLROnPlateau:
         The relative change that counts as an improvement.
     min_lr : float
         No group falls below.
+    monitor : str
+        Which metric of an epoch the trainer gives it.
     """
+
+    per = "epoch"
 
     def __init__(
         self,
@@ -126,13 +164,15 @@ class ReduceLROnPlateau:
         patience: int = 10,
         threshold: float = 1e-4,
         min_lr: float = 0.0,
+        *,
+        monitor: str = "validation_loss",
     ):
         if mode not in ("min", "max"):
             raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
         if not 0 < factor < 1:
             raise MiniAlexError(f"factor={factor!r} should be above 0 and below 1")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.min_lr = threshold, min_lr
+        self.threshold, self.min_lr, self.monitor = threshold, min_lr, monitor
         self.best: float | None = None
         self.waited = 0
 
@@ -153,8 +193,45 @@ class ReduceLROnPlateau:
         margin = self.threshold * abs(self.best)
         return metric < self.best - margin if self.mode == "min" else metric > self.best + margin
 
+    def state_dict(self) -> dict:
+        """What `load_state_dict` takes; the rates themselves are part of the optimiser's state."""
+        return {"best": self.best, "waited": self.waited}
+
+    def check_state_dict(self, saved: dict) -> None:
+        """Raise `CheckpointError` if `load_state_dict` could not take over a state."""
+        _require_entries(self, saved)
+        _require_count(saved, "waited")
+        best = saved["best"]
+        if best is not None and (isinstance(best, bool) or not isinstance(best, int | float)):
+            raise CheckpointError(f"the saved schedule has best={best!r}, which should be a number or None")
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Take over what `state_dict` gave. The rates stay: those of the optimiser's state are exact.
+
+        Raises
+        ------
+        CheckpointError
+            If it does not fit; nothing is changed then.
+        """
+        self.check_state_dict(saved)
+        self.best, self.waited = saved["best"], saved["waited"]
+
 
 def _positive(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise MiniAlexError(f"{name}={value!r} should be a positive int")
     return value
+
+
+def _require_entries(schedule, saved: dict) -> None:
+    if set(saved) != set(schedule.state_dict()):
+        raise CheckpointError(
+            f"{type(schedule).__name__} keeps {', '.join(schedule.state_dict())}, the saved state "
+            f"{', '.join(sorted(saved))}"
+        )
+
+
+def _require_count(saved: dict, name: str) -> None:
+    value = saved[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CheckpointError(f"the saved schedule has {name}={value!r}, which should be an int, 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
 import numpy as np
 
@@ -28,12 +29,16 @@ class Optimizer:
         The groups with all of their options, which schedules change.
     state : dict
         For each parameter, by its place in the groups, a dictionary of arrays and numbers.
+    kept : tuple of str, or None
+        The names in such a dictionary once it is filled; None, in a class of one's own, does not check them.
 
     Raises
     ------
     MiniAlexError
         If there is no parameter, one is given twice, or a group has an unknown or impossible option.
     """
+
+    kept: tuple[str, ...] | None = None
 
     def __init__(self, params: Iterable, defaults: dict):
         entries = list(params)
@@ -118,13 +123,13 @@ class Optimizer:
             start += len(numbers)
         return {"state": {i: dict(state) for i, state in self.state.items()}, "param_groups": groups}
 
-    def load_state_dict(self, saved: Mapping) -> None:
-        """Take over what `state_dict` gave; the groups must hold as many parameters.
+    def check_state_dict(self, saved: Mapping) -> None:
+        """Check whether `load_state_dict` could take over a state.
 
         Raises
         ------
         CheckpointError
-            If the groups, or the shape of an array, do not fit; nothing is changed then.
+            If the groups, or the names, shapes or kinds of what is kept, do not fit.
         """
         groups, state = saved["param_groups"], saved["state"]
         own = [len(group["params"]) for group in self.param_groups]
@@ -133,18 +138,32 @@ class Optimizer:
                 f"the optimiser has groups of {own} parameters, the saved state of "
                 f"{[len(group['params']) for group in groups]}"
             )
-        params = self.parameters()
         for group, loaded in zip(self.param_groups, groups, strict=True):
             if set(loaded) != set(group):
                 raise CheckpointError(
                     f"the optimiser has the options {', '.join(sorted(group))}, the saved state "
                     f"{', '.join(sorted(loaded))}"
                 )
-            self.check(loaded)
+            for name in group.keys() - {"params"}:
+                if not _is_like(loaded[name], group[name]):
+                    raise CheckpointError(
+                        f"the saved optimiser has {name}={loaded[name]!r}; such an option is {group[name]!r} "
+                        "here"
+                    )
+            try:
+                self.check(loaded)
+            except MiniAlexError as error:
+                raise CheckpointError(f"the saved optimiser is impossible: {error}") from None
+        params = self.parameters()
         for i, entry in state.items():
             if i not in range(len(params)):
                 raise CheckpointError(
                     f"the saved state has parameter {i}, the optimiser {len(params)} parameters from 0"
+                )
+            if self.kept is not None and entry and set(entry) != set(self.kept):
+                raise CheckpointError(
+                    f"the saved state keeps {', '.join(sorted(entry))} of parameter {i}, "
+                    f"{type(self).__name__} keeps {', '.join(self.kept)}"
                 )
             for name, value in entry.items():
                 if is_array(value) and value.shape != params[i].shape:
@@ -152,6 +171,17 @@ class Optimizer:
                         f"the saved {name} of parameter {i} has shape {value.shape}, "
                         f"the parameter {params[i].shape}"
                     )
+
+    def load_state_dict(self, saved: Mapping) -> None:
+        """Take over what `state_dict` gave; the groups must hold as many parameters.
+
+        Raises
+        ------
+        CheckpointError
+            If it does not fit (`check_state_dict`); nothing is changed then.
+        """
+        self.check_state_dict(saved)
+        params = self.parameters()
         self.state = {
             i: {
                 name: copy_to_device(value, params[i].device).astype(params[i].dtype, copy=False)
@@ -159,7 +189,23 @@ class Optimizer:
                 else value
                 for name, value in entry.items()
             }
-            for i, entry in state.items()
+            for i, entry in saved["state"].items()
         }
-        for group, loaded in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in loaded.items() if name != "params"})
+        for group, loaded in zip(self.param_groups, saved["param_groups"], strict=True):
+            for name, value in loaded.items():
+                if name != "params":
+                    # JSON has lists alone.
+                    group[name] = tuple(value) if isinstance(group[name], tuple) else value
+
+
+def _is_like(value, own) -> bool:
+    """Whether an option from a file has the kind of this optimiser's: numbers, or as many in a row."""
+    if isinstance(own, tuple):
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(own)
+            and all(_is_like(each, one) for each, one in zip(value, own, strict=True))
+        )
+    if isinstance(own, Real) and not isinstance(own, bool):
+        return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, type(own))

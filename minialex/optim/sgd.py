@@ -27,6 +27,8 @@ class SGD(Optimizer):
         Nesterov's momentum, in the form of Sutskever et al. 2013 that PyTorch and Keras use.
     """
 
+    kept = ("velocity",)
+
     def __init__(
         self,
         params: Iterable,

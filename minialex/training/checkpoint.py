@@ -6,6 +6,8 @@ library checks the header against the file's size before it reads.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +19,74 @@ from minialex.models import Network
 _FORMAT = "minialex-1"
 
 
-def save_checkpoint(path: Path, network: Network, **notes: int | float) -> None:
-    """Write the weights and running statistics of a network, atomically, with notes such as the epoch."""
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], previous: Path | None = None
+) -> None:
+    """Write a safetensors file, as `minialex.files.write_atomically` does.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be written; what was there before is untouched.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    # Not ascontiguousarray, which gives an array without axes one.
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    try:
+        write_atomically(path, lambda temporary: save_file(contiguous, temporary, dict(metadata)), previous)
+    except (OSError, SafetensorError) as error:
+        reason = os.strerror(error.errno) if getattr(error, "errno", None) else error
+        raise CheckpointError(f"{str(path)!r} cannot be written: {reason}; make room for it") from None
+
+
+def read_arrays(
+    path: Path, check: Callable[[dict[str, str]], None]
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Read a safetensors file, once `check` has let its metadata pass.
+
+    Returns
+    -------
+    (dict of str, dict of array)
+        The metadata and the arrays.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, or holds numbers of a type that NumPy has not; or as `check` does.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            check(metadata)
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged or not a safetensors file ({error}); take another one"
+        ) from None
+    except (AttributeError, TypeError) as error:
+        # What the library lets through for bfloat16 and the floats of 8 bits.
+        raise CheckpointError(f"{str(path)!r} holds numbers of a type that NumPy has not ({error})") from None
+
+
+def save_checkpoint(path: Path, network: Network, **notes: int | float) -> None:
+    """Write the weights and running statistics of a network, atomically, with notes such as the epoch.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written; what was there before is untouched.
+    """
     metadata = {
         "format": _FORMAT,
         "model": network.name,
         "num_classes": str(network.num_classes),
         **{name: str(value) for name, value in notes.items()},
     }
-    state = {name: np.ascontiguousarray(array) for name, array in network.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+    write_arrays(path, network.state_dict(), metadata)
 
 
 def load_checkpoint(path: Path, network: Network) -> dict[str, str]:
@@ -40,20 +98,9 @@ def load_checkpoint(path: Path, network: Network) -> dict[str, str]:
         If the file is missing, damaged, not a checkpoint, or one of another model; the network is
         unchanged then.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {str(path)!r}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _require_same_model(path, metadata, network)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"checkpoint {str(path)!r} is damaged or not a safetensors file ({error}); "
-            "take another checkpoint of the run, or train again"
-        ) from None
+    metadata, state = read_arrays(path, lambda metadata: _require_same_model(path, metadata, network))
     try:
         network.load_state_dict(state)
     except CheckpointError as error:

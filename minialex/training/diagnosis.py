@@ -19,9 +19,9 @@ PATIENCE_STEPS = 50
 def first_non_finite_layer(network: Network, x: np.ndarray, device: str) -> str | None:
     """Say which layer is the first to hold or give a number that is not finite, for a batch (N, C, H, W).
 
-    None if every layer's parameters and output are finite.
+    Or (N, K, C, H, W), with K crops of each image. None if every layer's parameters and output are finite.
     """
-    value = Tensor(x, device=device)
+    value = Tensor(x.reshape(-1, *x.shape[-3:]), device=device)
     with no_grad():
         for name, layer in network.named_children():
             kind = type(layer).__name__
@@ -39,10 +39,12 @@ def is_guessing(loss: float, classes: int) -> bool:
     return classes > 1 and loss > (1 - _GUESSING_MARGIN) * math.log(classes)
 
 
-def guessing_message(loss: float, classes: int, lr: float) -> str:
-    """Say that a network has learned nothing, and what helps."""
+def guessing_message(loss: float, classes: int, lr: float, why: str = "") -> str:
+    """Say that a network has learned nothing, why, where that is known, and what helps."""
     return (
         f"the loss stays at {loss:.4f}, no better than guessing among {classes} classes "
-        f"(ln {classes} = {math.log(classes):.4f}). What helps: another learning rate (it is {lr:g}; "
+        f"(ln {classes} = {math.log(classes):.4f})"
+        + (f", as this recipe's is expected to: {why}. " if why else ". ")
+        + f"What helps: another learning rate (it is {lr:g}; "
         "try a tenth, or ten times, of it), He's initial weights, batch normalisation, or longer training"
     )

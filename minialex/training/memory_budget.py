@@ -9,8 +9,6 @@ from minialex.errors import MiniAlexError
 from minialex.models import Network
 from minialex.models.memory import largest_batch, predict_step_memory
 
-# The optimiser of a run is Adam, with two moments for each parameter.
-_OPTIMIZER_ARRAYS = 2
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -36,15 +34,24 @@ def available_on(device: str) -> int:
     return free + cupy.get_default_memory_pool().free_bytes()
 
 
-def require_memory(network: Network, batch: int, device: str = "cpu") -> int:
+def require_memory(network: Network, batch: int, device: str = "cpu", optimizer_arrays: int = 2) -> int:
     """The bytes that a training step will take, if they are there.
+
+    Parameters
+    ----------
+    network : Network
+    batch : int
+        Images.
+    device : str
+    optimizer_arrays : int
+        How many arrays the optimiser keeps for each parameter: 2 for Adam.
 
     Raises
     ------
     MiniAlexError
         If they are not; the message names the largest batch that would fit.
     """
-    options = {"optimizer_arrays": _OPTIMIZER_ARRAYS, "device": device}
+    options = {"optimizer_arrays": optimizer_arrays, "device": device}
     needed = predict_step_memory(network, batch, **options)
     available = available_on(device)
     if needed <= available:

@@ -1,97 +1,185 @@
-"""The pictures of a run: learning curves, confusion matrix, first filters, worst errors."""
+"""The pictures of a run: first images, learning curves, confusion matrix, filters, errors, predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator
 
 from minialex import nn
-from minialex.data import ArrayDataset
+from minialex.data.dataset import Dataset
+from minialex.errors import DamagedSample, DataError
 from minialex.files import write_atomically
 from minialex.models import Network
 from minialex.training.evaluation import Evaluation
-from minialex.training.trainer import EpochMetrics
+from minialex.training.metrics import EpochMetrics
 
-_BLUE, _ORANGE = "#1f5fa8", "#d9730d"
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
+# More would not fit into a PNG file that viewers open.
+MAX_PREDICTIONS = 200
+
+_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#b8b8b8"
+_DPI = 120
+# Images are drawn at a few hundred pixels; larger ones are reduced first, to keep hundreds in memory.
+_SHOWN_PIXELS = 400
+# Matplotlib's own font has no Chinese, Japanese or Korean; these are what systems bring for them.
+_FURTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+
+
+def _style(**changes):
+    return matplotlib.rc_context(
+        {
+            "font.family": ["DejaVu Sans", *sorted(set(_FURTHER_FONTS) & set(get_font_names()))],
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            # The user names the classes: a $ in a name begins no formula.
+            "text.parse_math": False,
+            **changes,
+        }
+    )
 
 
 def _save(figure: Figure, path: Path) -> None:
     # Figures are made without pyplot, so that no window system is touched and nothing is kept.
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DPI))
 
 
-def draw_curves(path: Path, history: Sequence[EpochMetrics]) -> None:
-    """Loss and accuracy by epoch, in training and on the test images."""
-    epochs = [m.epoch for m in history]
-    with matplotlib.rc_context(_STYLE):
+def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
+    """The first images of a data set with their classes, before anything is done to them.
+
+    For nine it is the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
+    grey, small ones without interpolation. (Its own code casts to int8 on the way, which turns the bright
+    half of the values negative; that is not followed.)
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    dataset : Dataset
+        Its images may differ in size.
+    count : int
+        At most so many images.
+    """
+    samples = []
+    for number in range(len(dataset)):
+        # Training counts and names what is damaged; here the next image takes its place.
+        with suppress(DamagedSample):
+            samples.append(dataset[number])
+        if len(samples) == count:
+            break
+    columns = _square_columns(len(samples))
+    with _style(**{"axes.grid": False}):
+        ratio = _ratio([image for image, _ in samples])
+        figure, grid = _image_grid(len(samples), columns, width=1.75, height=1.75 * ratio + 0.25)
+        for axes, (image, label) in zip(grid, samples, strict=False):
+            _show(axes, image, ratio)
+            axes.set_title(_shortened(dataset.classes[label], 22), fontsize=10)
+        _save(figure, path)
+
+
+def draw_curves(path: Path, history: Sequence[EpochMetrics], part: str = "test") -> None:
+    """Loss and accuracy by epoch, in training and on the images that were measured after each epoch.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    history : sequence of EpochMetrics
+        One or more.
+    part : {"test", "validation"}
+        What to call those images: the data set's test part, or a share held back from training.
+    """
+    epochs = [metrics.epoch for metrics in history]
+    lines = [("train", "train", _BLUE, "o")]
+    if history[-1].validation_loss is not None:
+        lines.append(("validation", part, _ORANGE, "s"))
+    with _style():
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         for axes, name, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
-            for part, colour, marker in (("train", _BLUE, "o"), ("test", _ORANGE, "s")):
-                values = [scale * getattr(m, f"{part}_{name}") for m in history]
-                axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=part)
+            curves = [[scale * getattr(metrics, f"{key}_{name}") for metrics in history] for key, *_ in lines]
+            highest = max(curve[-1] for curve in curves)
+            for curve, (_, label, colour, marker) in zip(curves, lines, strict=True):
+                axes.plot(epochs, curve, color=colour, marker=marker, markersize=4, label=label)
                 axes.annotate(
-                    f"{values[-1]:.2f}" if scale == 100 else f"{values[-1]:.3f}",
-                    (epochs[-1], values[-1]),
-                    xytext=(6, 6 if part == "train" else -10),
+                    f"{curve[-1]:.2f}" if scale == 100 else f"{curve[-1]:.3f}",
+                    (epochs[-1], curve[-1]),
+                    # The higher of the two ends is labelled above, the lower below.
+                    xytext=(6, 6 if curve[-1] == highest else -10),
                     textcoords="offset points",
                     color=colour,
                     fontsize=8,
                 )
             axes.set(xlabel="epoch", ylabel=name if scale == 1 else f"{name} (%)")
-            axes.margins(x=0.12)
+            axes.margins(x=0.12, y=0.1)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend(frameon=False)
         _save(figure, path)
 
 
-def draw_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str]) -> None:
+def draw_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], part: str = "test") -> None:
     """How often each class was taken for which; int (classes, classes), rows being the true ones."""
     count = len(classes)
-    side = min(12.0, 2.2 + 0.42 * count)
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
+    side = max(3.2, min(12.0, 2.2 + 0.42 * count))
+    with _style(**{"axes.grid": False}):
         figure = Figure(figsize=(side + 0.6, side), layout="constrained")
         axes = figure.subplots()
         shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if count <= 30:
-            axes.set_xticks(range(count), classes)
-            axes.set_yticks(range(count), classes)
+            names = [_shortened(name, 20) for name in classes]
+            is_long = max(map(len, names)) > 3
+            axes.set_xticks(
+                range(count), names, rotation=45 if is_long else 0, ha="right" if is_long else "center"
+            )
+            axes.set_yticks(range(count), names)
             for i, j in np.argwhere(confusion):
                 colour = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=colour, fontsize=8)
         right = np.trace(confusion)
         axes.set(
-            xlabel="predicted", ylabel="true", title=f"{right:,} of {confusion.sum():,} test images are right"
+            xlabel="predicted",
+            ylabel="true",
+            title=f"{right:,} of {confusion.sum():,} {part} images are right",
         )
         _save(figure, path)
 
 
+def first_filters(network: Network) -> tuple[np.ndarray, np.ndarray, float]:
+    """The weights of the first convolution, and how to show them.
+
+    Returns
+    -------
+    weight : float32 (O, C, KH, KW)
+    planes : float32 (O, KH, KW, 3) if the network sees RGB, else (O * C, KH, KW)
+        The same numbers, as one picture each.
+    limit : float
+        The largest absolute value; 1 if all are 0.
+    """
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    weight = first.weight.numpy()
+    planes = weight.transpose(0, 2, 3, 1) if weight.shape[1] == 3 else weight.reshape(-1, *weight.shape[2:])
+    return weight, planes, float(np.abs(weight).max()) or 1.0
+
+
 def draw_filters(path: Path, network: Network) -> None:
     """The weights of the first convolution: in colour if it sees RGB, else plane by plane in grey."""
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    weight = first.weight.numpy()  # (O, C, KH, KW)
-    is_rgb = weight.shape[1] == 3
-    planes = weight.transpose(0, 2, 3, 1) if is_rgb else weight.reshape(-1, *weight.shape[2:])
-    limit = float(np.abs(planes).max()) or 1.0
+    weight, planes, limit = first_filters(network)
+    is_rgb = planes.ndim == 4
     columns = int(np.ceil(np.sqrt(len(planes) * 1.6)))
-    rows = -(-len(planes) // columns)
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(0.55 * columns, 0.55 * rows + 0.5), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in grid:
-            axes.axis("off")
+    with _style(**{"axes.grid": False}):
+        figure, grid = _image_grid(len(planes), columns, width=0.55, height=0.55)
         for axes, plane in zip(grid, planes, strict=False):
             if is_rgb:
                 axes.imshow(plane / (2 * limit) + 0.5)
@@ -104,29 +192,174 @@ def draw_filters(path: Path, network: Network) -> None:
         _save(figure, path)
 
 
-def draw_worst(path: Path, evaluation: Evaluation, dataset: ArrayDataset, count: int = 25) -> None:
-    """The wrong predictions to which the network gave the true class the lowest probability."""
-    of_truth = evaluation.probabilities[np.arange(len(evaluation.labels)), evaluation.labels]
-    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
-    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:count]
-    columns = min(5, max(1, len(worst)))
-    rows = max(1, -(-len(worst) // columns))
-    with matplotlib.rc_context(_STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(max(4.0, 1.7 * columns), 1.95 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in grid:
-            axes.axis("off")
-        for axes, index in zip(grid, worst, strict=False):
-            image, label = dataset[int(index)]
-            axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=255)
+def draw_worst(
+    path: Path, evaluation: Evaluation, dataset: Dataset, count: int = 25, part: str = "test"
+) -> None:
+    """The wrong predictions to which the network gave the true class the lowest probability.
+
+    `dataset` is what was evaluated, in its order; damaged samples may have been left out.
+    """
+    worst = evaluation.worst(count)
+    wrong = int((evaluation.predictions != evaluation.labels).sum())
+    numbers = evaluated_numbers(dataset, len(evaluation.labels))
+    images = [thumbnail(dataset[numbers[index]][0]) for index in worst]
+    with _style(**{"axes.grid": False}):
+        ratio, columns = _ratio(images), min(5, max(1, len(worst)))
+        figure, grid = _image_grid(len(worst), columns, width=1.8, height=1.8 * ratio + 0.3)
+        for axes, index, image in zip(grid, worst, images, strict=False):
+            _show(axes, image, ratio)
             predicted = evaluation.predictions[index]
-            share = evaluation.probabilities[index, predicted]
-            axes.set_title(
-                f"{dataset.classes[label]}, taken for {dataset.classes[predicted]}\n({share:.0%} sure)",
-                fontsize=8,
+            true, taken = (
+                _shortened(dataset.classes[label], 14) for label in (evaluation.labels[index], predicted)
             )
-        shown = f", the worst {len(worst)} shown" if len(wrong) > len(worst) else ""
+            share = evaluation.probabilities[index, predicted]
+            gap = "\n" if len(true) + len(taken) > 9 else " "
+            axes.set_title(f"{true}, taken for{gap}{taken} ({share:.0%} sure)", fontsize=8)
+        shown = f", the worst {len(worst)} shown" if wrong > len(worst) else ""
         figure.suptitle(
-            f"{len(wrong):,} of {len(evaluation.labels):,} test images are wrong{shown}", fontsize=10
+            f"{wrong:,} of {len(evaluation.labels):,} {part} images are wrong{shown}", fontsize=10
         )
         _save(figure, path)
+
+
+def draw_predictions(
+    path: Path,
+    images: Sequence[np.ndarray],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    captions: Sequence[str],
+    bars: int = 5,
+) -> None:
+    """Images with the most probable class and its probability, as the flower document shows them.
+
+    Beneath each image the most probable classes stand as bars, the first of them in blue.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    images : sequence of uint8 (C, H, W)
+        N images as a viewer shows them; `thumbnail` keeps many in little memory.
+    probabilities : float (N, classes)
+    classes : sequence of str
+    captions : sequence of str
+        What to write beneath each image, such as its file's name.
+    bars : int
+        At most so many classes.
+
+    Raises
+    ------
+    DataError
+        If there are more than `MAX_PREDICTIONS` images.
+    """
+    if len(images) > MAX_PREDICTIONS:
+        raise DataError(
+            f"a picture shows up to {MAX_PREDICTIONS} images, got {len(images)}; draw several pictures"
+        )
+    bars = min(bars, len(classes))
+    columns = min(4, _square_columns(len(images)))
+    rows = -(-len(images) // columns)
+    # In inches: every place is known, so that no layout has to be searched for hundreds of axes.
+    cell_width, margin, title_height, caption_height, bars_height = 3.1, 0.15, 0.45, 0.3, 0.2 * bars
+    width, ratio = cell_width - 2 * margin, _ratio(images)
+    cell_height = title_height + width * ratio + caption_height + bars_height + margin
+    with _style(**{"axes.grid": False}):
+        figure = Figure(figsize=(cell_width * columns, cell_height * rows))
+
+        def add_axes(left: float, bottom: float, height: float) -> Axes:
+            box = (left / cell_width / columns, bottom / cell_height / rows)
+            axes = figure.add_axes((*box, width / cell_width / columns, height / cell_height / rows))
+            axes.axis("off")
+            return axes
+
+        for n, (image, row, caption) in enumerate(zip(images, probabilities, captions, strict=True)):
+            left = n % columns * cell_width + margin
+            bottom = (rows - 1 - n // columns) * cell_height + margin
+            upper = add_axes(left, bottom + bars_height + caption_height, width * ratio)
+            order = np.argsort(-row, kind="stable")[:bars]
+            _show(upper, image, ratio)
+            upper.set_title(f"class: {_shortened(classes[order[0]], 20)}   prob: {row[order[0]]:.2f}")
+            upper.text(
+                0.5, -0.02, _shortened(caption, 40), transform=upper.transAxes,
+                ha="center", va="top", fontsize=7, color="grey",
+            )  # fmt: skip
+            lower = add_axes(left, bottom, bars_height)
+            _show_bars(lower, [_shortened(classes[i], 20) for i in order], row[order])
+        _save(figure, path)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """An image uint8 (C, H, W), reduced to what a picture shows of it if it is larger."""
+    from PIL import Image
+
+    if max(image.shape[1:]) <= _SHOWN_PIXELS:
+        return image
+    planes = image.transpose(1, 2, 0)  # (H, W, C)
+    reduced = Image.fromarray(planes[..., 0] if planes.shape[2] == 1 else planes)
+    reduced.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS), Image.Resampling.LANCZOS)
+    pixels = np.asarray(reduced)
+    return pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
+
+
+def evaluated_numbers(dataset: Dataset, count: int) -> Sequence[int]:
+    """The numbers of the samples that an evaluation of `count` images saw: all, or those that are intact."""
+    if count == len(dataset):
+        return range(count)
+    numbers = []
+    for number in range(len(dataset)):
+        with suppress(DamagedSample):
+            dataset[number]
+            numbers.append(number)
+    return numbers
+
+
+def _square_columns(count: int) -> int:
+    """The columns of the smallest square grid that holds so many."""
+    return max(1, int(np.ceil(np.sqrt(count))))
+
+
+def _image_grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure with room for so many images, each with so many inches, and a title; its axes in a row."""
+    rows = max(1, -(-count // columns))
+    figure = Figure(figsize=(max(4.0, width * columns), height * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    return figure, grid
+
+
+def _ratio(images: Sequence[np.ndarray]) -> float:
+    """Height / width of boxes for images (C, H, W): that of the highest, up to a square's."""
+    return min(1.0, max((image.shape[1] / image.shape[2] for image in images), default=1.0))
+
+
+def _show(axes: Axes, image: np.ndarray, ratio: float) -> None:
+    """Draw an image uint8 (C, H, W), grey or RGB, in the middle of a box of this height / width.
+
+    So that pictures and titles are in line where images have different proportions.
+    """
+    image = thumbnail(image)
+    height, width = image.shape[1:]
+    pixels = np.broadcast_to(image, (3, height, width)).transpose(1, 2, 0)  # grey becomes RGB
+    # Enlarged, every pixel shows as a square; reduced, they are averaged.
+    axes.imshow(pixels, interpolation="none" if max(height, width) < 100 else "auto")
+    box_width = max(width, height / ratio)
+    x, y = (width - 1) / 2, (height - 1) / 2
+    half_width, half_height = box_width / 2, box_width * ratio / 2
+    axes.set(xlim=(x - half_width, x + half_width), ylim=(y + half_height, y - half_height))
+
+
+def _show_bars(axes: Axes, names: Sequence[str], shares: np.ndarray) -> None:
+    """Draw shares from 0 to 1 as horizontal bars, the first one on top and in blue."""
+    positions = np.arange(len(names))
+    axes.barh(positions, shares, height=0.7, color=[_BLUE] + [_GREY] * (len(names) - 1))
+    for position, name, share in zip(positions, names, shares, strict=True):
+        axes.text(-0.03, position, name, ha="right", va="center", fontsize=8)
+        axes.text(share + 0.02, position, f"{share:.1%}", va="center", fontsize=8)
+    axes.set(xlim=(-0.6, 1.25), ylim=(len(names) - 0.5, -0.5))
+
+
+def _shortened(text: str, length: int) -> str:
+    """The text on one line, cut to so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"

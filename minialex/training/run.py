@@ -1,28 +1,34 @@
-"""A whole run: from settings to a run folder."""
+"""A whole run: from a recipe to a run folder."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minialex.data import ArrayDataset, DataLoader
+from minialex.data import DataLoader
 from minialex.devices import choose_device
-from minialex.models import Network, create_model
-from minialex.optim import Adam
-from minialex.optim.lr_scheduler import CosineAnnealingLR, WarmupLR
+from minialex.errors import RunError
+from minialex.models import Network, get_architecture
 from minialex.random import manual_seed
 from minialex.training import pictures
+from minialex.training.assembly import (
+    make_loss,
+    make_network,
+    make_optimizer,
+    make_schedule,
+    make_test_loader,
+)
+from minialex.training.callbacks import Checkpoints, EarlyStopping, MetricsFile, TensorBoard
 from minialex.training.diagnosis import PATIENCE_STEPS, guessing_message, is_guessing
 from minialex.training.evaluation import Evaluation, evaluate
-from minialex.training.run_folder import RunFolder, default_folder
-from minialex.training.settings import Settings
-from minialex.training.sources import load_source
-from minialex.training.trainer import Callback, EpochMetrics, Trainer
+from minialex.training.metrics import EpochMetrics
+from minialex.training.run_folder import RunFolder, RunSettings, default_folder
+from minialex.training.sources import SOURCES, Parts, colour_statistics, load_parts
+from minialex.training.state import TrainingState
+from minialex.training.trainer import Callback, Trainer
 
-TEST_BATCH = 250
-_WARMUP_SHARE = 0.1
+_TOP_K = 5
 
 
 @dataclass(frozen=True)
@@ -34,58 +40,96 @@ class Result:
     run : RunFolder
     figures : dict
         As result.json holds them.
+    part : "test" or "validation"
+        What `accuracy` was measured on.
     guessing : str or None
         What to tell the user if the network has learned nothing.
     failed : bool
-        Whether it had the time to learn something, and has not.
+        Whether it had the time to learn something, was expected to, and has not.
+    stopped : str or None
+        Why training ended before the last epoch, if it did.
     """
 
     run: RunFolder
     figures: dict
+    part: str
     guessing: str | None
     failed: bool
+    stopped: str | None
+
+    @property
+    def accuracy(self) -> float:
+        """What the run ends with: on the test part if there is one, else on the validation images."""
+        return self.figures[f"{self.part}_accuracy"]
 
 
-class _Recorder(Callback):
-    """Writes the run folder as the epochs pass."""
+class _LastValidation(Callback):
+    """Remembers what the network said of the validation images after the last epoch."""
 
-    def __init__(self, run: RunFolder):
-        self.run = run
-        self.history: list[EpochMetrics] = []
-        self.best: EpochMetrics | None = None
-        self.test: Evaluation | None = None
+    def __init__(self):
+        self.evaluation: Evaluation | None = None
 
-    def after_epoch(self, metrics, network, test):
-        is_best = self.best is None or metrics.test_accuracy > self.best.test_accuracy
-        if is_best:
-            self.best = metrics
-        self.run.write_epoch(metrics.to_dict(), network, is_best)
-        self.history.append(metrics)
-        self.test = test
+    def after_epoch(self, metrics, network, validation):
+        self.evaluation = validation
 
 
-def load_parts(settings: Settings) -> tuple[ArrayDataset, ArrayDataset]:
-    """The training and the test part of the run's data set."""
-    return load_source(settings.data, settings.data_dir)
+def prepare(settings: RunSettings) -> tuple[RunSettings, Parts]:
+    """Load the data of a new run, and write its transforms out for the model and the data.
+
+    Raises
+    ------
+    MiniAlexError
+        If the data cannot be read, or the transforms do not make the model's input of it.
+    """
+    recipe = settings.recipe
+    input_shape = get_architecture(recipe.model.name).input_shape
+    parts = load_parts(recipe.data, settings.data_dir, input_shape[0], settings.seed)
+    statistics = None
+    if recipe.transforms.need_statistics:
+        statistics = colour_statistics(parts.train, recipe.data.damaged, settings.seed)
+    transforms = recipe.transforms.resolved(input_shape, statistics)
+    for part in ("train", "validation", "test"):
+        transforms.pipeline(part).check_output(parts.source_shape, input_shape)
+    return replace(settings, recipe=replace(recipe, transforms=transforms)), parts
 
 
-def train(
-    settings: Settings,
-    parts: tuple[ArrayDataset, ArrayDataset],
-    out: Path | None = None,
-    callbacks: Sequence[Callback] = (),
-) -> Result:
-    """Train a network, and leave a run folder.
-
-    Adam, with a rate that rises over the first tenth of the steps and falls along a cosine to zero.
+def open_data(run: RunFolder, data_dir: str | None = None) -> Parts:
+    """Load the data of a run that has been made, divided as it was then.
 
     Parameters
     ----------
-    settings : Settings
-    parts : (ArrayDataset, ArrayDataset)
-        What to train and what to test on; see `load_parts`.
+    data_dir : str, optional
+        Where the data set's files are now, if not where they were.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read.
+    RunError
+        If its classes are not those of the run.
+    """
+    recipe = run.recipe
+    channels = get_architecture(recipe.model.name).input_shape[0]
+    parts = load_parts(recipe.data, data_dir or run.data_dir, channels, run.seed)
+    if parts.classes != run.classes:
+        raise RunError(
+            f"the data has the classes {', '.join(parts.classes)}, the run {', '.join(run.classes)}; "
+            "name the folder of the run's data with --data-dir"
+        )
+    return parts
+
+
+def train(
+    settings: RunSettings, parts: Parts, out: Path | None = None, callbacks: Sequence[Callback] = ()
+) -> Result:
+    """Train a network as a recipe says, and leave a run folder.
+
+    Parameters
+    ----------
+    settings, parts
+        As `prepare` gives them.
     out : Path, optional
-        The run folder; named after the model, data and time if not given.
+        The run folder; see `default_folder` if not given.
     callbacks : sequence of Callback
 
     Raises
@@ -93,72 +137,170 @@ def train(
     MiniAlexError
         If the device, the folder or the model's input do not fit, or training fails.
     """
-    device, _ = choose_device(settings.device)
-    train_set, test_set = parts
-    preprocessing = settings.preprocessing()
-    preprocessing.steps(train_set.images.shape[1:])
-    run = RunFolder.create(out or default_folder(settings), settings, preprocessing, train_set.classes)
+    choose_device(settings.device)
+    run = RunFolder.create(out or default_folder(settings.recipe), settings, parts.classes)
     try:
-        manual_seed(settings.seed)
-        network = create_model(settings.model, len(train_set.classes)).to(device)
-        train_loader = DataLoader(
-            train_set, settings.batch_size, preprocess=preprocessing, shuffle=True, seed=settings.seed
-        )
-        test_loader = DataLoader(test_set, TEST_BATCH, preprocess=preprocessing)
-        optimizer = Adam(network.parameters(), lr=settings.lr)
-        steps = settings.epochs * len(train_loader)
-        warmup = max(1, round(_WARMUP_SHARE * steps))
-        schedule = WarmupLR(optimizer, warmup, CosineAnnealingLR(optimizer, max(1, steps - warmup)))
-        recorder = _Recorder(run)
-        trainer = Trainer(
-            network, optimizer, schedule, train_loader, test_loader,
-            device=device, callbacks=(recorder, *callbacks),
-        )  # fmt: skip
-        start = time.perf_counter()
-        last = trainer.fit(settings.epochs)
-        seconds = time.perf_counter() - start
+        return _run(run, parts, None, callbacks)
     except BaseException:
         run.discard_if_empty()
         raise
-    _draw(run, network, recorder, test_set)
+
+
+def resume(run: RunFolder, parts: Parts, state: TrainingState, callbacks: Sequence[Callback] = ()) -> Result:
+    """Go on with a run from a state, to the bits that it would have had without the interruption.
+
+    Parameters
+    ----------
+    run : RunFolder
+    parts : Parts
+        As `open_data` gives them.
+    state : TrainingState
+        As `load_latest_state` gives it.
+    callbacks : sequence of Callback
+
+    Raises
+    ------
+    MiniAlexError
+        If the state does not fit the run, or training fails.
+    """
+    return _run(run, parts, state, callbacks)
+
+
+def _run(run: RunFolder, parts: Parts, state: TrainingState | None, callbacks: Sequence[Callback]) -> Result:
+    recipe, training = run.recipe, run.recipe.training
+    device, _ = choose_device(run.device)
+    manual_seed(run.seed)
+    network = make_network(recipe.model, len(run.classes)).to(device)
+    loader = DataLoader(
+        parts.train, training.batch_size, transform=recipe.transforms.pipeline("train"),
+        shuffle=True, seed=run.seed, on_error=recipe.data.damaged,
+    )  # fmt: skip
+    validation_loader = make_test_loader(
+        parts.validation, recipe.transforms.pipeline("validation"), recipe.data
+    )
+    optimizer = make_optimizer(network, recipe.optimizer)
+    schedule = make_schedule(optimizer, recipe.schedule, loader, training.epochs, training.accumulate)
+    last_validation = _LastValidation()
+    own = [
+        MetricsFile(run.path / "metrics.jsonl"),
+        checkpoints := Checkpoints(
+            run.path,
+            monitor=recipe.checkpoint.monitor,
+            mode=recipe.checkpoint.mode,
+            every_seconds=recipe.checkpoint.every_seconds,
+        ),
+        last_validation,
+    ]
+    if training.tensorboard:
+        own.append(TensorBoard(run.path / "tensorboard"))
+    if training.early_stop is not None:
+        own.append(EarlyStopping(recipe.checkpoint.monitor, training.early_stop, recipe.checkpoint.mode))
+    has_top = recipe.data.source == "imagenet" and len(run.classes) > _TOP_K
+    trainer = Trainer(
+        network, optimizer, schedule, loader, validation_loader,
+        device=device,
+        callbacks=(*own, *callbacks),
+        clip_norm=training.clip_norm,
+        accumulate=training.accumulate,
+        loss=make_loss(recipe.data.labels),
+        validation_metrics={"validation_top5_accuracy": _top_5} if has_top else None,
+    )  # fmt: skip
+    if not SOURCES[recipe.data.source].has_test:
+        run.write_class_indices()
+    if state is not None:
+        trainer.restore(state)
+    last = trainer.fit(training.epochs)
+
+    validation = last_validation.evaluation
+    if validation is None:
+        # The state was that of the end: no epoch was left.
+        validation = evaluate(network, validation_loader, device)
+    test = None
+    test_pipeline = recipe.transforms.pipeline("test")
+    if parts.test is not parts.validation or recipe.transforms.validation is not None:
+        test = evaluate(network, make_test_loader(parts.test, test_pipeline, recipe.data), device)
+    elif parts.name == "test":
+        test = validation
+    _draw(run, network, trainer.history, parts, validation if test is None else test)
+    figures = _figures(run, device, network, parts, trainer, checkpoints, test, has_top)
+    run.finish(figures)
+    return _judge(run, figures, last, trainer, "validation" if test is None else "test")
+
+
+def _top_5(evaluation: Evaluation) -> float:
+    return evaluation.top_k(_TOP_K)
+
+
+def _figures(
+    run: RunFolder,
+    device: str,
+    network: Network,
+    parts: Parts,
+    trainer: Trainer,
+    checkpoints: Checkpoints,
+    test: Evaluation | None,
+    has_top: bool,
+) -> dict:
+    history, last = trainer.history, trainer.history[-1]
     figures = {
-        "model": settings.model,
-        "data": settings.data,
+        "recipe": run.recipe.name,
+        "model": run.recipe.model.name,
+        "data": run.recipe.data.source,
         "device": device,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
+        "seed": run.seed,
+        "epochs": trainer.epoch,
         "parameters": sum(p.size for p in network.parameters()),
-        "train_images": len(train_set),
-        "test_images": len(test_set),
+        "train_images": len(parts.train),
+        "validation_images": len(parts.validation),
         "train_loss": last.train_loss,
-        "test_loss": last.test_loss,
-        "test_accuracy": last.test_accuracy,
-        "best_test_accuracy": recorder.best.test_accuracy,
-        "best_epoch": recorder.best.epoch,
-        "seconds": seconds,
-        "images_per_second": sum(m.images_per_second for m in recorder.history) / len(recorder.history),
+        "validation_loss": last.validation_loss,
+        "validation_accuracy": last.validation_accuracy,
+        **last.extra,
+        "best_epoch": checkpoints.best.epoch,
+        f"best_{checkpoints.best.monitor}": checkpoints.best.value,
+    }
+    if test is not None:
+        figures |= {
+            "test_images": len(test.labels),
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+        }
+        if has_top:
+            figures["test_top5_accuracy"] = _top_5(test)
+    return figures | {
+        "seconds": trainer.seconds,
+        "images_per_second": sum(m.images_per_second for m in history) / len(history),
         "run": str(run.path),
     }
-    run.write_result(figures)
-    classes = len(train_set.classes)
+
+
+def _judge(run: RunFolder, figures: dict, last: EpochMetrics, trainer: Trainer, part: str) -> Result:
+    """Say whether the network has learned anything, and whether it should have."""
+    classes, why = len(run.classes), run.recipe.report.guessing
     guessing = None
     if is_guessing(last.train_loss, classes):
-        guessing = guessing_message(last.train_loss, classes, settings.lr)
-    return Result(run, figures, guessing, guessing is not None and trainer.steps >= PATIENCE_STEPS)
+        guessing = guessing_message(last.train_loss, classes, run.recipe.optimizer.lr, why)
+    failed = guessing is not None and not why and trainer.steps >= PATIENCE_STEPS
+    return Result(run, figures, part, guessing, failed, trainer.stopped)
 
 
-def _draw(run: RunFolder, network: Network, recorder: _Recorder, test_set: ArrayDataset) -> None:
+def _draw(
+    run: RunFolder, network: Network, history: Sequence[EpochMetrics], parts: Parts, last: Evaluation
+) -> None:
+    """Draw the pictures; `last` is of the test part, or of the validation images if they are all there is."""
+    part = parts.test_name
     run.pictures.mkdir(exist_ok=True)
-    pictures.draw_curves(run.pictures / "curves.png", recorder.history)
-    pictures.draw_confusion(run.pictures / "confusion.png", recorder.test.confusion(), run.classes)
+    pictures.draw_first(run.pictures / "first.png", parts.train)
+    pictures.draw_curves(run.pictures / "curves.png", history, parts.name)
+    pictures.draw_confusion(run.pictures / "confusion.png", last.confusion(), run.classes, part)
     pictures.draw_filters(run.pictures / "filters.png", network)
-    pictures.draw_worst(run.pictures / "worst.png", recorder.test, test_set)
+    pictures.draw_worst(run.pictures / "worst.png", last, parts.test, part=part)
 
 
 def evaluate_run(
     run: RunFolder, checkpoint: str, data_dir: str | None = None, device: str | None = None
 ) -> Evaluation:
-    """Test a checkpoint of a run on the test part of its data set.
+    """Test a checkpoint of a run on the last of its parts: the test part, or else the validation images.
 
     Parameters
     ----------
@@ -167,9 +309,7 @@ def evaluate_run(
     device : str, optional
         Where to compute, if not where the run did.
     """
-    settings = run.settings
-    device, _ = choose_device(device or settings.device)
+    device, _ = choose_device(device or run.device)
     network = run.load_network(checkpoint).to(device)
-    _, test_set = load_source(settings.data, data_dir or settings.data_dir)
-    loader = DataLoader(test_set, TEST_BATCH, preprocess=run.preprocessing)
-    return evaluate(network, loader, device)
+    parts = open_data(run, data_dir)
+    return evaluate(network, make_test_loader(parts.test, run.pipeline, run.recipe.data), device)

@@ -1,11 +1,15 @@
 """The run folder: everything that a training run leaves behind.
 
-settings.json       what was asked for, and how images are prepared
-metrics.jsonl       one JSON object a line and epoch
-last.safetensors    the weights after the last epoch
-best.safetensors    the weights after the epoch with the highest test accuracy
-result.json         the final figures
-pictures/           learning curves, confusion matrix, filters, worst errors
+settings.json        the recipe, written out in full; classes, data folder, seed and device
+metrics.jsonl        one JSON object a line and epoch
+last.safetensors     the weights after the last epoch
+best.safetensors     the weights after the epoch that the recipe's [checkpoint] calls the best
+state.safetensors    what `minialex train --resume` goes on from, and state-previous.safetensors, the one
+                     before; a finished run has none
+result.json          the final figures
+class_indices.json   the classes by number, for data sets of image files
+pictures/            first images, learning curves, confusion matrix, filters, worst errors
+tensorboard/         event files, if the recipe wants them
 """
 
 from __future__ import annotations
@@ -14,54 +18,111 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from minialex.data import Preprocessing
-from minialex.errors import DataError, MiniAlexError, RunError
+from minialex.data.transforms import Pipeline
+from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_json, write_text
 from minialex.models import Network, get_architecture
-from minialex.training.checkpoint import load_checkpoint, save_checkpoint
-from minialex.training.settings import Settings
+from minialex.recipes import DEFAULT, Recipe
+from minialex.training.checkpoint import load_checkpoint
+from minialex.training.metrics import EpochMetrics
+from minialex.training.state import DAMAGED_STATE_FILE, PREVIOUS_STATE_FILE, STATE_FILE
 from minialex.version import __version__
 
 CHECKPOINTS = ("best", "last")
-# Settings files are a few kilobytes; anything larger is not one.
+# Settings are a few kilobytes, and metrics a few hundred bytes an epoch; anything larger is neither.
 _MAX_SETTINGS_BYTES = 2**20
+_MAX_METRICS_BYTES = 2**28
+_KEYS = ("minialex", "recipe", "classes", "data_dir", "seed", "device")
 
 
-def default_folder(settings: Settings) -> Path:
-    """Name a folder for a run after the model, the data and the time."""
-    return Path("runs") / f"{settings.model}-{settings.data}-{datetime.now():%Y%m%d-%H%M%S}"
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is asked to do.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    data_dir : str, optional
+        The folder of a data set that reads one.
+    seed : int
+        What initial weights, the order of the images, augmentation and dropout follow from.
+    device : str
+
+    Raises
+    ------
+    RunError
+        If the seed is out of range.
+    """
+
+    recipe: Recipe
+    data_dir: str | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self):
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
+            raise RunError(f"seed={self.seed!r} should be an int, 0 to 2**64 - 1")
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Name a folder for a run after the recipe and the time.
+
+    The default recipe says little where ``--model`` and ``--data`` decide; these name its folder.
+    """
+    name = f"{recipe.model.name}-{recipe.data.source}" if recipe.name == DEFAULT else recipe.name
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 class RunFolder:
-    """A run folder, open for writing (`create`) or reading (`open`).
+    """A run folder, made by `create` or read by `open`.
 
     Attributes
     ----------
     path : Path
-    settings : Settings
-    preprocessing : Preprocessing
+    settings : RunSettings
+    recipe : Recipe
+        Resolved: transforms are written out, with the statistics of the training set in them.
     classes : tuple of str
+    data_dir : str or None
+    seed : int
+    device : str
     """
 
-    def __init__(self, path: Path, settings: Settings, preprocessing: Preprocessing, classes):
-        self.path, self.settings, self.preprocessing = path, settings, preprocessing
-        self.classes = tuple(classes)
-        self._metrics: list[str] = []
+    def __init__(self, path: Path, settings: RunSettings, classes: Sequence[str]):
+        self.path, self.settings, self.classes = path, settings, tuple(classes)
         self._created = False
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.settings.recipe
+
+    @property
+    def data_dir(self) -> str | None:
+        return self.settings.data_dir
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    @property
+    def device(self) -> str:
+        return self.settings.device
+
     @classmethod
-    def create(cls, path: Path, settings: Settings, preprocessing: Preprocessing, classes) -> RunFolder:
-        """Make a new folder, and see that files can be written to it.
+    def create(cls, path: Path, settings: RunSettings, classes: Sequence[str]) -> RunFolder:
+        """Make a new folder with its settings, and see that files can be written to it.
 
         Raises
         ------
         RunError
             If it exists and holds something, or cannot be written.
         """
-        run = cls(path, settings, preprocessing, classes)
+        run = cls(path, settings, classes)
         if path.exists() and not path.is_dir():
             raise RunError(f"run folder {str(path)!r} is a file; name another with --out")
         try:
@@ -76,73 +137,125 @@ class RunFolder:
                 f"run folder {str(path)!r} cannot be written: {os.strerror(error.errno or 0)}; "
                 "name another with --out"
             ) from None
+        write_json(
+            path / "settings.json",
+            {
+                "minialex": __version__,
+                "recipe": settings.recipe.to_dict(),
+                "classes": list(run.classes),
+                "data_dir": settings.data_dir,
+                "seed": settings.seed,
+                "device": settings.device,
+            },
+        )
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Read the settings of a run.
+        """Read the settings of a run, trusting nothing about them.
 
         Raises
         ------
         RunError
             If the folder or its settings are missing or damaged.
         """
-        file = path / "settings.json"
         if not path.is_dir():
             raise RunError(f"run folder {str(path)!r} does not exist")
+        file = path / "settings.json"
         if not file.is_file():
             raise RunError(f"{str(path)!r} is not a run folder: it has no settings.json")
         try:
-            if file.stat().st_size > _MAX_SETTINGS_BYTES:
-                raise RunError(f"{str(file)!r} is too large to be the settings of a run")
-            values = json.loads(file.read_text(encoding="utf-8"))
-            settings = Settings.from_dict(values["settings"])
-            preprocessing = Preprocessing.from_dict(values["preprocessing"])
+            values = _read_json(file, _MAX_SETTINGS_BYTES)
+            if not isinstance(values, dict) or set(values) != set(_KEYS):
+                raise RunError(f"it should have exactly the entries {', '.join(_KEYS)}")
             classes = values["classes"]
-            if not classes or not all(isinstance(name, str) for name in classes):
+            if (
+                not isinstance(classes, list)
+                or not classes
+                or not all(isinstance(each, str) for each in classes)
+            ):
                 raise RunError("classes should be a list of names")
-            get_architecture(settings.model).require_fit(
-                (preprocessing.channels, preprocessing.height, preprocessing.width)
-            )
-        except (ValueError, KeyError, TypeError, MiniAlexError, DataError) as error:
-            reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
-            raise RunError(f"{str(file)!r} is damaged: {reason}") from None
-        return cls(path, settings, preprocessing, classes)
+            if not isinstance(values["data_dir"], str | None) or not isinstance(values["device"], str):
+                raise RunError("data_dir and device should be text")
+            recipe = Recipe.from_dict(values["recipe"])
+            if recipe.transforms.need_statistics:
+                raise RunError("a transform lacks its statistics")
+            settings = RunSettings(recipe, values["data_dir"], values["seed"], values["device"])
+        except (ValueError, MiniAlexError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {error}") from None
+        return cls(path, settings, classes)
 
     @property
     def pictures(self) -> Path:
         return self.path / "pictures"
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """What images go through before testing and predicting."""
+        return self.recipe.transforms.pipeline("test")
+
     def checkpoint(self, name: str) -> Path:
         """The path of the checkpoint ``"best"`` or ``"last"``."""
         return self.path / f"{name}.safetensors"
 
-    def write_epoch(self, metrics: dict, network: Network, best: bool) -> None:
-        """Write what an epoch brought: settings with the first one, metrics and checkpoints."""
-        if not self._metrics:
-            write_json(
-                self.path / "settings.json",
-                {
-                    "minialex": __version__,
-                    "settings": self.settings.to_dict(),
-                    "preprocessing": self.preprocessing.to_dict(),
-                    "classes": list(self.classes),
-                },
-            )
-        notes = {"epoch": metrics["epoch"], "test_accuracy": metrics["test_accuracy"]}
-        save_checkpoint(self.checkpoint("last"), network, **notes)
-        if best:
-            save_checkpoint(self.checkpoint("best"), network, **notes)
-        self._metrics.append(json.dumps(metrics, allow_nan=False))
-        write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._metrics))
+    def history(self) -> list[dict]:
+        """The metrics of the completed epochs, as `EpochMetrics.to_dict` gives them; empty before the first.
 
-    def write_result(self, result: dict) -> None:
-        """Write the final figures."""
+        Raises
+        ------
+        RunError
+            If the file is damaged; the message names the line.
+        """
+        file = self.path / "metrics.jsonl"
+        if not file.exists():
+            return []
+        if file.stat().st_size > _MAX_METRICS_BYTES:
+            raise RunError(f"{str(file)!r} is too large to be the metrics of a run")
+        history = []
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            try:
+                metrics = EpochMetrics.from_dict(json.loads(line))
+                if metrics.epoch != number:
+                    raise RunError(f"it is of epoch {metrics.epoch}")
+            except (ValueError, RecursionError, MiniAlexError) as error:
+                raise RunError(f"{str(file)!r} is damaged: line {number}: {error}") from None
+            history.append(metrics.to_dict())
+        return history
+
+    def result(self) -> dict | None:
+        """The final figures; None if the run is not finished.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged.
+        """
+        file = self.path / "result.json"
+        if not file.exists():
+            return None
+        try:
+            result = _read_json(file, _MAX_SETTINGS_BYTES)
+        except (ValueError, MiniAlexError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {error}") from None
+        if not isinstance(result, dict):
+            raise RunError(f"{str(file)!r} is damaged: it should hold a table of figures")
+        return result
+
+    def finish(self, result: dict) -> None:
+        """Write the final figures, and remove the states: there is nothing left to go on with."""
         write_json(self.path / "result.json", result)
+        for name in (STATE_FILE, PREVIOUS_STATE_FILE, DAMAGED_STATE_FILE):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_class_indices(self) -> None:
+        """Write the classes by number, as the PyTorch document "AlexNet in detail" does."""
+        text = json.dumps(dict(enumerate(self.classes)), indent=4)
+        write_text(self.path / "class_indices.json", text)
 
     def discard_if_empty(self) -> None:
-        """Remove the folder if no epoch was completed and it was made for this run."""
-        if not self._metrics and self._created:
+        """Remove the folder if it was made for this run and holds nothing to go on from."""
+        kept = (STATE_FILE, PREVIOUS_STATE_FILE, "metrics.jsonl")
+        if self._created and not any((self.path / name).exists() for name in kept):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def load_network(self, checkpoint: str = "best") -> Network:
@@ -153,6 +266,15 @@ class RunFolder:
         CheckpointError
             If the checkpoint is missing, damaged, or of another model.
         """
-        network = get_architecture(self.settings.model).build(len(self.classes))
+        network = get_architecture(self.recipe.model.name).build(len(self.classes))
         load_checkpoint(self.checkpoint(checkpoint), network)
         return network.eval().freeze()
+
+
+def _read_json(file: Path, max_bytes: int):
+    if file.stat().st_size > max_bytes:
+        raise RunError(f"it has more than {max_bytes:,} bytes")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise RunError("its tables are nested too deeply") from None

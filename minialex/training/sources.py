@@ -1,12 +1,29 @@
-"""The data sets that a run can name."""
+"""The data of a run: which sets it can name, and how one is divided into parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minialex.data import ArrayDataset, load_digits, load_mnist
-from minialex.errors import DataError
+import numpy as np
+
+from minialex.data import (
+    ArrayDataset,
+    Dataset,
+    load_cifar10,
+    load_digits,
+    load_mnist,
+    open_image_folders,
+)
+from minialex.data.pca import ColourStatistics, pca_of
+from minialex.data.permutation import DRAW, permutation, with_replacement
+from minialex.errors import DamagedSample, DataError
+from minialex.recipes.recipe import SOURCES as SOURCE_NAMES
+from minialex.recipes.recipe import Data
+
+# How many images are read for the statistics that a transform takes from the training set.
+STATISTICS_IMAGES = 10_000
+_TRAIN, _TEST, _STATISTICS = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -19,35 +36,171 @@ class Source:
         One line for the command line's help.
     needs_folder : bool
         Whether it reads a folder that the user names, or brings its own data.
+    has_test : bool
+        Whether its second part is a test set, or images to validate on.
     load : callable
-        Gives the training and the test part; takes the folder if it needs one.
+        Gives the two parts; takes the folder if it needs one, and "RGB" or "L" if it holds image files.
     """
 
     description: str
     needs_folder: bool
-    load: Callable[..., tuple[ArrayDataset, ArrayDataset]]
+    has_test: bool
+    load: Callable[..., tuple[Dataset, Dataset]]
+
+
+def _folders(folder: str, mode: str) -> tuple[Dataset, Dataset]:
+    return open_image_folders(folder, mode=mode)
 
 
 SOURCES = {
-    "digits": Source("5,000 real MNIST digits, 4,000 to train and 1,000 to test", False, load_digits),
-    "mnist": Source("MNIST's four idx files, gzipped or not, from --data-dir", True, load_mnist),
-}
+    "digits": Source("5,000 real MNIST digits, 4,000 to train and 1,000 to test", False, True, load_digits),
+    "mnist": Source("MNIST's four idx files, gzipped or not, from --data-dir", True, True, load_mnist),
+    "cifar10": Source(
+        "CIFAR-10's python or binary version, unpacked or .tar.gz, from --data-dir", True, True, load_cifar10
+    ),
+    "folder": Source(
+        "images in train/ and val/ of --data-dir, a folder a class (see `minialex data split`)",
+        True, False, _folders,
+    ),
+    "imagenet": Source("the same, with top-5 accuracy", True, False, _folders),
+}  # fmt: skip
+if tuple(SOURCES) != SOURCE_NAMES:
+    raise RuntimeError("recipes and runs know different data sets")
 
 
-def load_source(name: str, folder: str | None) -> tuple[ArrayDataset, ArrayDataset]:
-    """Load the training and the test part of a data set.
+@dataclass(frozen=True)
+class Parts:
+    """What a run trains and tests on.
+
+    Attributes
+    ----------
+    train : Dataset
+    validation : Dataset
+        What is measured after each epoch.
+    test : Dataset
+        What is measured in the end; the same object as `validation` if there is nothing else.
+    name : "test" or "validation"
+        What to call the second of them: the data set's test part, or images held back from training.
+    """
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    name: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    @property
+    def test_name(self) -> str:
+        """What to call `test`: "test", or "validation" if the data set has nothing else."""
+        return self.name if self.test is self.validation else "test"
+
+    @property
+    def source_shape(self) -> tuple[int, int | None, int | None]:
+        """(C, H, W) of the images; H and W are None where they differ from image to image."""
+        if isinstance(self.train, ArrayDataset):
+            return self.train.images.shape[1:]
+        return {"RGB": 3, "L": 1}[self.train.mode], None, None
+
+
+def load_parts(data: Data, folder: str | None, channels: int, seed: int) -> Parts:
+    """Load a run's data set and divide it as the recipe says; the same for the same seed.
+
+    Parameters
+    ----------
+    data : Data
+        The recipe's table.
+    folder : str, optional
+        ``--data-dir``.
+    channels : int
+        Of the model's input: images in folders are read in grey for 1, else in colour.
+    seed : int
+        Which images are drawn, where only some are.
 
     Raises
     ------
     DataError
-        If the data set needs a folder and there is none, or the other way round, or its files are
-        not as they should be.
+        If the data set needs a folder and there is none, or the other way round; if its files are not as
+        they should be, or too few.
     """
-    source = SOURCES[name]
-    if source.needs_folder:
-        if folder is None:
-            raise DataError(f"data set {name!r} reads a folder; name it with --data-dir")
-        return source.load(folder)
-    if folder is not None:
-        raise DataError(f"data set {name!r} brings its own images; leave out --data-dir {folder}")
-    return source.load()
+    source = SOURCES[data.source]
+    if source.needs_folder and folder is None:
+        raise DataError(f"data set {data.source!r} reads a folder; name it with --data-dir")
+    if not source.needs_folder and folder is not None:
+        raise DataError(f"data set {data.source!r} brings its own images; leave out --data-dir {folder}")
+    if source.load is _folders:
+        train, test = source.load(folder, "L" if channels == 1 else "RGB")
+    else:
+        train, test = source.load(*([folder] if source.needs_folder else []))
+    if data.values == "unit":
+        train, test = _through_unit_values(train), _through_unit_values(test)
+    if data.reserve:
+        if data.reserve >= len(train):
+            raise DataError(
+                f"data.reserve={data.reserve:,} leaves none of the {len(train):,} training images"
+            )
+        train = train.subset(np.arange(data.reserve, len(train)))
+    train = _draw(train, data.train_samples, data.replacement, seed, _TRAIN)
+    test = _draw(test, data.test_samples, data.replacement, seed, _TEST)
+    if data.validation == "test":
+        return Parts(train, test, test, "test" if source.has_test else "validation")
+    # Keras: split_at = int(floor(n * (1 - validation_split))), before anything is shuffled.
+    kept = int(np.floor(len(train) * (1.0 - data.validation)))
+    if not 0 < kept < len(train):
+        raise DataError(
+            f"data.validation={data.validation} of {len(train):,} training images leaves {kept:,} to train "
+            f"on and {len(train) - kept:,} to validate on; each needs at least one"
+        )
+    numbers = np.arange(len(train))
+    return Parts(train.subset(numbers[:kept]), train.subset(numbers[kept:]), test, "validation")
+
+
+def _through_unit_values(dataset: Dataset) -> Dataset:
+    """The data set as one gets it from images 0..1 and one-hot labels, the form of `read_data_sets`."""
+    if not isinstance(dataset, ArrayDataset):
+        raise DataError(
+            'data.values="unit" is for data sets of arrays (digits, mnist, cifar10), not for files'
+        )
+    images = dataset.images / np.float32(255)
+    one_hot = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels]
+    return ArrayDataset.from_normalised(images, one_hot, dataset.classes, dataset.name)
+
+
+def _draw(dataset: Dataset, count: int | None, replacement: bool, seed: int, part: int) -> Dataset:
+    """So many images at random, as a pure function of the seed; all of them, in order, without a count."""
+    if count is None:
+        return dataset
+    size = len(dataset)
+    if replacement:
+        return dataset.subset(with_replacement(size, count, seed=seed, draw=part))
+    if count > size:
+        raise DataError(f"{count:,} images are asked for, and data set {dataset.name} has {size:,}")
+    return dataset.subset(permutation(size, seed=seed, draw=part, use=DRAW)[:count])
+
+
+def colour_statistics(train: Dataset, damaged: str, seed: int) -> ColourStatistics:
+    """Mean and principal components of the colours of a training set, for the transforms that want them.
+
+    Of all images, or of `STATISTICS_IMAGES` drawn at random where there are more.
+
+    Raises
+    ------
+    DamagedSample
+        If a file cannot be read, unless `damaged` is "skip".
+    """
+    if len(train) > STATISTICS_IMAGES:
+        order = permutation(len(train), seed=seed, draw=_STATISTICS, use=DRAW)
+        train = train.subset(order[:STATISTICS_IMAGES])
+    if damaged == "skip":
+        train = train.subset([i for i in range(len(train)) if _is_readable(train, i)])
+    return pca_of(train)
+
+
+def _is_readable(dataset: Dataset, index: int) -> bool:
+    try:
+        dataset[index]
+    except DamagedSample:
+        return False
+    return True

@@ -4,77 +4,63 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from minialex import functional as F
-from minialex.data import DataLoader
-from minialex.errors import TrainingError
+from minialex import random
+from minialex.devices import is_array
+from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.models import Network
-from minialex.optim import Optimizer
-from minialex.optim.lr_scheduler import LRScheduler
+from minialex.optim import Optimizer, clip_grad_norm_
+from minialex.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from minialex.tensor import Tensor
+from minialex.training.callbacks.callback import Callback
 from minialex.training.diagnosis import first_non_finite_layer
 from minialex.training.evaluation import Evaluation, evaluate
+from minialex.training.metrics import EpochMetrics, EpochSums, Step
+from minialex.training.state import TrainingState
+
+__all__ = ["Callback", "EpochMetrics", "Step", "Trainer", "steps_per_epoch"]
+
+Loss = Callable[[Tensor, np.ndarray], Tensor]
 
 
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch brought.
-
-    Attributes
-    ----------
-    epoch : int
-        Counted from 1.
-    train_loss, train_accuracy : float
-        Means over the epoch's images as they were trained on, with dropout and changing weights.
-    test_loss, test_accuracy : float
-        After the epoch.
-    lr : float
-        The learning rate of its last step.
-    seconds : float
-        Spent on training, without the test.
-    images_per_second : float
-        Of training.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    lr: float
-    seconds: float
-    images_per_second: float
-
-    def to_dict(self) -> dict:
-        """The metrics as one line of metrics.jsonl holds them."""
-        return asdict(self)
+def steps_per_epoch(loader: Sized, accumulate: int = 1) -> int:
+    """How many steps the optimiser takes in an epoch, as schedules that count steps want to know it."""
+    return -(-len(loader) // accumulate)
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where training stands after a step: the epoch's means so far."""
+@dataclass
+class _Window:
+    """The batches that make one step: how many, and the sums over their images."""
 
-    epoch: int
-    batch: int
-    batches: int
-    images: int
-    loss: float
-    accuracy: float
-    images_per_second: float
+    batches: int = 0
+    images: int = 0
+    correct: int = 0
+    loss: float = 0.0
+    lr: float = 0.0
 
 
-class Callback:
-    """What may follow a step or an epoch. Subclasses define what they need."""
+class _ListedBatches(Iterator):
+    """The batches of what is no loader, from number `start` on, with what the trainer asks of a loader's."""
 
-    def after_step(self, step: Step) -> None:
-        """Follow a step of the optimiser."""
+    skipped = ()
 
-    def after_epoch(self, metrics: EpochMetrics, network: Network, test: Evaluation) -> None:
-        """Follow an epoch and its test."""
+    def __init__(self, batches: Iterable, start: int):
+        self._left, self.position = islice(batches, start, None), start
+
+    def __next__(self):
+        batch = next(self._left)
+        self.position += 1
+        return batch
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Trainer:
@@ -86,96 +72,390 @@ class Trainer:
         On the device.
     optimizer : Optimizer
         Over the network's parameters.
-    schedule : LRScheduler
-        Counts steps, not epochs.
-    train, test : DataLoader
+    schedule : LRScheduler or ReduceLROnPlateau, optional
+        Of the learning rate. Its `per` says whether it counts steps or epochs; a plateau is found in its
+        `monitor`. Without one the rate stays.
+    train : iterable of (x, y), with a length
+        x float32 (B, C, H, W); y int64 (B,), or a distribution over the classes a row, float32 (B, classes).
+        A `DataLoader` is asked for ``batches(epoch, start)``, epochs counted from 1; anything else, such as a
+        list, is iterated, and should give the same batches each time.
+    validation : iterable of (x, y), optional
+        y int64 (B,).
     device : str
     callbacks : sequence of Callback
+    clip_norm : float, optional
+        Scale the gradients of a step so that their joint norm is at most this.
+    accumulate : int
+        How many batches make one step of the optimiser; the last step of an epoch may have fewer. Its
+        gradient is the mean over all of their images, so that it equals that of one large batch. Batch
+        normalisation sees each batch alone.
+    loss : callable
+        Takes logits (B, classes) and targets; gives the mean over the B images. The validation's loss is the
+        cross-entropy, whatever this is.
+    validation_metrics : mapping of callable
+        Further figures of the validation by name: each takes the `Evaluation` and gives a float.
+
+    Attributes
+    ----------
+    epoch : int
+        How many epochs are complete.
+    batch : int
+        How many batches of the next one are done; 0 between epochs.
+    steps : int
+        How many steps the optimiser has taken.
+    history : list of EpochMetrics
+    stopped : str or None
+        Why training was ended early, if it was.
+
+    Raises
+    ------
+    MiniAlexError
+        If an argument is out of range.
     """
 
     def __init__(
         self,
         network: Network,
         optimizer: Optimizer,
-        schedule: LRScheduler,
-        train: DataLoader,
-        test: DataLoader,
+        schedule: LRScheduler | ReduceLROnPlateau | None,
+        train: Iterable[tuple[np.ndarray, np.ndarray]],
+        validation: Iterable[tuple[np.ndarray, np.ndarray]] | None,
         *,
         device: str = "cpu",
         callbacks: Sequence[Callback] = (),
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        loss: Loss = F.cross_entropy,
+        validation_metrics: Mapping[str, Callable[[Evaluation], float]] | None = None,
     ):
+        if clip_norm is not None and not clip_norm > 0:
+            raise MiniAlexError(f"clip_norm={clip_norm!r} should be above 0, or None")
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise MiniAlexError(f"accumulate={accumulate!r} should be a positive int")
         self.network, self.optimizer, self.schedule = network, optimizer, schedule
-        self.train, self.test = train, test
+        self.train, self.validation = train, validation
         self.device, self.callbacks = device, tuple(callbacks)
-        self.steps = 0
+        self.clip_norm, self.accumulate, self.loss = clip_norm, accumulate, loss
+        self.validation_metrics = dict(validation_metrics or {})
+        self.epoch = self.batch = self.steps = 0
+        self.history: list[EpochMetrics] = []
+        self.stopped: str | None = None
+        self._sums = EpochSums()
+        self._seconds_before, self._started = 0.0, None
+        if isinstance(schedule, ReduceLROnPlateau):
+            self.require_metric(schedule.monitor)
+        keys = [callback.key for callback in self._callbacks_with_state()]
+        if len(set(keys)) < len(keys):
+            raise MiniAlexError(f"callbacks with a state need keys of their own; these are {', '.join(keys)}")
 
     def fit(self, epochs: int) -> EpochMetrics:
-        """Train for a number of epochs; return the metrics of the last.
+        """Train until so many epochs are complete, those before a resume included, or a callback stops it.
+
+        Returns
+        -------
+        EpochMetrics
+            Of the last epoch.
 
         Raises
         ------
         TrainingError
             If the loss is not finite; the message names the layer where that began.
         """
-        for epoch in range(1, epochs + 1):
-            trained = self._train_epoch(epoch)
-            # An overflow in the test shows as a loss that is not finite; NumPy's warning adds nothing.
-            with np.errstate(all="ignore"):
-                test = evaluate(self.network, self.test, self.device)
-            if not math.isfinite(test.loss):
-                raise TrainingError(self._failure(epoch, "the test", next(iter(self.test))[0]))
-            metrics = EpochMetrics(test_loss=test.loss, test_accuracy=test.accuracy, **trained)
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise MiniAlexError(f"epochs={epochs!r} should be a positive int")
+        self._started = time.perf_counter()
+        with ExitStack() as open_callbacks:
             for callback in self.callbacks:
-                callback.after_epoch(metrics, self.network, test)
-        return metrics
+                callback.before_training(self)
+                open_callbacks.callback(callback.after_training)
+            while self.epoch < epochs and self.stopped is None:
+                self._train_epoch()
+                self._finish_epoch()
+        self._seconds_before, self._started = self.seconds, None
+        return self.history[-1]
 
-    def _train_epoch(self, epoch: int) -> dict:
-        self.network.train()
-        self.train.set_epoch(epoch)
-        images, loss_sum, correct = 0, 0.0, 0
-        start = time.perf_counter()
-        for batch, (x, y) in enumerate(self.train, 1):
-            lr = self.optimizer.param_groups[0]["lr"]
-            with np.errstate(all="ignore"):
-                loss, predictions = self._step(x, y)
-            if not math.isfinite(loss):
-                raise TrainingError(self._failure(epoch, f"batch {batch}", x))
-            images += len(y)
-            loss_sum += loss * len(y)
-            correct += int((predictions == y).sum())
-            seconds = time.perf_counter() - start
-            step = Step(
-                epoch, batch, len(self.train), len(y), loss_sum / images, correct / images, images / seconds
+    @property
+    def seconds(self) -> float:
+        """Spent in `fit` so far, validation included, by the processes before a resume too."""
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._seconds_before + running
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch, for good: a resumed run is ended as well."""
+        self.stopped = reason
+
+    def require_metric(self, name: str) -> None:
+        """Check that the epochs of this training have a metric.
+
+        Raises
+        ------
+        MiniAlexError
+            With the names of those that they have.
+        """
+        names = ["train_loss", "train_accuracy"]
+        if self.validation is not None:
+            names += ["validation_loss", "validation_accuracy", *self.validation_metrics]
+        if name not in names:
+            without = "" if self.validation is not None else " without validation images"
+            raise MiniAlexError(
+                f"there is no metric {name!r} to monitor{without}; there are: {', '.join(names)}"
             )
-            for callback in self.callbacks:
-                callback.after_step(step)
-        return {
-            "epoch": epoch,
-            "train_loss": step.loss,
-            "train_accuracy": step.accuracy,
-            "lr": lr,
-            "seconds": seconds,
-            "images_per_second": step.images_per_second,
-        }
 
-    def _step(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """One step on a batch; return its loss and predictions. A loss that is not finite changes nothing."""
-        logits = self.network(Tensor(x, device=self.device))
-        loss = F.cross_entropy(logits, y)
-        value, predictions = loss.item(), logits.numpy().argmax(axis=1)
-        if math.isfinite(value):
-            self.optimizer.zero_grad()
-            loss.backward()
+    # The loop
+
+    def _train_epoch(self) -> None:
+        """Take the steps of the next epoch that are left."""
+        self.network.train()
+        skipped, seconds, start = self._sums.skipped, self._sums.seconds, time.perf_counter()
+        window = _Window()
+        with closing(self._batches()) as batches:
+
+            def step() -> None:
+                norm = self._step(window)
+                self.batch = batches.position
+                self._sums.skipped = skipped + len(batches.skipped)
+                self._sums.seconds = seconds + time.perf_counter() - start
+                self._report(window, norm)
+
+            for x, y in batches:
+                self._add(window, batches.position, x, y)
+                if window.batches == self.accumulate:
+                    step()
+                    window = _Window()
+            if window.batches:
+                step()
+            self._sums.skipped = skipped + len(batches.skipped)
+        if not self._sums.images:
+            raise TrainingError(f"the training loader gave no batch in epoch {self.epoch + 1}")
+
+    def _batches(self):
+        """The batches of the next epoch that are left, with the `position` of the one that comes next."""
+        if hasattr(self.train, "batches"):
+            return self.train.batches(self.epoch + 1, self.batch)
+        return _ListedBatches(self.train, self.batch)
+
+    def _add(self, window: _Window, number: int, x: np.ndarray, y: np.ndarray) -> None:
+        """Add a batch, the number-th of its epoch, to a step."""
+        # What overflows shows as a loss that is not finite; NumPy's warning adds nothing.
+        with np.errstate(all="ignore"):
+            logits = self.network(Tensor(x, device=self.device))
+            loss = self.loss(logits, y)
+            value, predictions = loss.item(), logits.numpy().argmax(axis=1)
+            if not math.isfinite(value):
+                raise TrainingError(self._failure(f"batch {number}", x))
+            if not window.batches:
+                self.optimizer.zero_grad()
+            if self.accumulate == 1:
+                loss.backward()
+            else:
+                # Of the sum over the images: how many the step will have is known at its end.
+                (loss * len(y)).backward()
+        labels = y if y.ndim == 1 else y.argmax(axis=1)
+        window.batches += 1
+        window.images += len(y)
+        window.loss += value * len(y)
+        window.correct += int((predictions == labels).sum())
+
+    def _step(self, window: _Window) -> float | None:
+        """Take the step whose batches have been added; return the gradients' norm if they are clipped."""
+        if self.accumulate > 1:
+            for p in self.optimizer.parameters():
+                if p.grad is not None:
+                    p.grad.data /= window.images
+        norm = None
+        if self.clip_norm is not None:
+            try:
+                norm = clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+            except MiniAlexError as error:
+                raise TrainingError(f"epoch {self.epoch + 1}, step {self.steps + 1}: {error}") from None
+        window.lr = self.optimizer.param_groups[0]["lr"]
+        with np.errstate(all="ignore"):
             self.optimizer.step()
+        if self.schedule is not None and self.schedule.per == "step":
             self.schedule.step()
-            self.steps += 1
-        return value, predictions
+        self.steps += 1
+        self._sums.images += window.images
+        self._sums.correct += window.correct
+        self._sums.loss += window.loss
+        self._sums.lr = window.lr
+        return norm
 
-    def _failure(self, epoch: int, where: str, x: np.ndarray) -> str:
+    def _report(self, window: _Window, norm: float | None) -> None:
+        """Tell the callbacks of a step."""
+        sums = self._sums
+        step = Step(
+            number=self.steps,
+            epoch=self.epoch + 1,
+            batch=self.batch,
+            batches=len(self.train),
+            images=window.images,
+            loss=sums.loss / sums.images,
+            accuracy=sums.correct / sums.images,
+            images_per_second=sums.images / sums.seconds,
+            lr=window.lr,
+            step_loss=window.loss / window.images,
+            step_accuracy=window.correct / window.images,
+            gradient_norm=norm,
+        )
+        for callback in self.callbacks:
+            callback.after_step(step)
+        for callback in self.callbacks:
+            callback.save(self)
+
+    def _finish_epoch(self) -> None:
+        """Validate, and tell the callbacks of the epoch."""
+        sums, validation, extra = self._sums, None, {}
+        if self.validation is not None:
+            with np.errstate(all="ignore"):
+                validation = evaluate(self.network, self.validation, self.device)
+            if not math.isfinite(validation.loss):
+                raise TrainingError(self._failure("the validation", next(iter(self.validation))[0]))
+            extra = {name: float(measure(validation)) for name, measure in self.validation_metrics.items()}
+        if sums.skipped:
+            extra["train_skipped"] = sums.skipped
+        metrics = EpochMetrics(
+            epoch=self.epoch + 1,
+            train_loss=sums.loss / sums.images,
+            train_accuracy=sums.correct / sums.images,
+            validation_loss=None if validation is None else validation.loss,
+            validation_accuracy=None if validation is None else validation.accuracy,
+            lr=sums.lr,
+            seconds=sums.seconds,
+            images_per_second=sums.images / sums.seconds,
+            extra=extra,
+        )
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(metrics.to_dict()[self.schedule.monitor])
+        elif self.schedule is not None and self.schedule.per == "epoch":
+            self.schedule.step()
+        self.epoch, self.batch, self._sums = self.epoch + 1, 0, EpochSums()
+        self.history.append(metrics)
+        for callback in self.callbacks:
+            callback.after_epoch(metrics, self.network, validation)
+        for callback in self.callbacks:
+            callback.save(self)
+
+    def _failure(self, where: str, x: np.ndarray) -> str:
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         with np.errstate(all="ignore"):
             layer = first_non_finite_layer(self.network, x, self.device) or "the loss itself"
         return (
-            f"the loss is not finite in epoch {epoch}, {where}: the first value that is not finite comes "
-            f"from {layer}. Lower the learning rate (it is {lr:g} here)"
+            f"the loss is not finite in epoch {self.epoch + 1}, {where}: the first value that is not finite "
+            f"comes from {layer}. Lower the learning rate (it is {lr:g} here)"
         )
+
+    # The exact state
+
+    def state(self) -> TrainingState:
+        """Everything that decides how training goes on; whole in `Callback.save` and outside of `fit`.
+
+        It shares the arrays of the network and the optimiser: write it, or copy them, before the next step.
+        """
+        return TrainingState(
+            epoch=self.epoch,
+            batch=self.batch,
+            batches=len(self.train),
+            steps=self.steps,
+            accumulate=self.accumulate,
+            seconds=self.seconds,
+            stopped=self.stopped,
+            sums=replace(self._sums),
+            history=tuple(self.history),
+            network=self.network.state_dict(),
+            optimizer={"kind": _kind(self.optimizer), **self.optimizer.state_dict()},
+            schedule=self.schedule and {"kind": _kind(self.schedule), **self.schedule.state_dict()},
+            random=random.get_state(),
+            callbacks={callback.key: callback.state() for callback in self._callbacks_with_state()},
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a state: `fit` then gives the bits that it would have given without the interruption.
+
+        The trainer must have been made as the one that gave the state: model, optimiser, schedule, loaders,
+        callbacks and device, on the same machine, with as many threads (`minialex.kernels.threads`), on which
+        the choice among kernels depends.
+
+        Raises
+        ------
+        CheckpointError
+            If something does not fit; nothing is changed then.
+        """
+        self._check(state)
+        callbacks = self._callbacks_with_state()
+        before = [callback.state() for callback in callbacks]
+        try:
+            for callback in callbacks:
+                callback.restore(state.callbacks[callback.key])
+            random.set_state(state.random)
+        except CheckpointError:
+            for callback, own in zip(callbacks, before, strict=True):
+                callback.restore(own)
+            raise
+        self.network.load_state_dict(state.network)
+        self.optimizer.load_state_dict(_without_kind(state.optimizer))
+        if self.schedule is not None:
+            self.schedule.load_state_dict(_without_kind(state.schedule))
+        self.epoch, self.batch, self.steps = state.epoch, state.batch, state.steps
+        self.history[:] = state.history
+        self.stopped = state.stopped
+        self._sums = replace(state.sums)
+        self._seconds_before = state.seconds
+
+    def _callbacks_with_state(self) -> list[Callback]:
+        return [callback for callback in self.callbacks if callback.state() is not None]
+
+    def _check(self, state: TrainingState) -> None:
+        """Raise `CheckpointError` if a state is not one of a training such as this."""
+        for name, saved, own in (
+            ("batches an epoch", state.batches, len(self.train)),
+            ("batches a step", state.accumulate, self.accumulate),
+            ("optimiser", state.optimizer.get("kind"), _kind(self.optimizer)),
+            (
+                "schedule",
+                state.schedule and state.schedule.get("kind"),
+                self.schedule and _kind(self.schedule),
+            ),
+            (
+                "callbacks with a state",
+                sorted(state.callbacks),
+                sorted(callback.key for callback in self._callbacks_with_state()),
+            ),
+        ):
+            if saved != own:
+                raise CheckpointError(
+                    f"the state is of another training: {name}: {saved!r} there, {own!r} here"
+                )
+        epochs = [metrics.epoch for metrics in state.history]
+        if epochs != list(range(1, state.epoch + 1)) or state.batch > state.batches:
+            raise CheckpointError(
+                f"the state contradicts itself: {state.epoch} epochs and batch {state.batch} of "
+                f"{state.batches}, with the metrics of the epochs {epochs}"
+            )
+        _require_same_arrays("network", state.network, self.network.state_dict())
+        optimizer = _without_kind(state.optimizer)
+        self.optimizer.check_state_dict(optimizer)
+        for i, p in enumerate(self.optimizer.parameters()):
+            entry = optimizer["state"].get(i, {})
+            arrays = {name: value for name, value in entry.items() if is_array(value)}
+            _require_same_arrays(f"optimizer.{i}", arrays, dict.fromkeys(arrays, p.data))
+        if self.schedule is not None:
+            self.schedule.check_state_dict(_without_kind(state.schedule))
+
+
+def _kind(component) -> str:
+    return type(component).__name__
+
+
+def _without_kind(saved: Mapping) -> dict:
+    return {name: value for name, value in saved.items() if name != "kind"}
+
+
+def _require_same_arrays(part: str, saved: Mapping, own: Mapping) -> None:
+    """Names, shapes and dtypes: a conversion would lose the bits."""
+    described = [
+        {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()} for arrays in (saved, own)
+    ]
+    for name in described[0].keys() | described[1].keys():
+        there, here = (each.get(name, "missing") for each in described)
+        if there != here:
+            raise CheckpointError(f"the state does not fit: {part}.{name} is {there} there, {here} here")

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from minialex.data import load_digits
 
@@ -68,3 +70,44 @@ def trained(minialex, idx_folder, tmp_path_factory):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def flower_run(tmp_path_factory):
+    """A run on a folder of coloured pictures, its weights drawn and not trained.
+
+    Of its fifteen validation images, three a class, one file is damaged, which the recipe skips. The test
+    transforms make the shorter side 40 and crop the 32 x 32 at the centre.
+    """
+    import minialex as ma
+    from minialex.recipes import Recipe, recipe_values
+    from minialex.training.checkpoint import save_checkpoint
+    from minialex.training.run_folder import RunFolder, RunSettings
+
+    folder, random = tmp_path_factory.mktemp("flowers"), np.random.default_rng(8)
+    classes = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+    for part, count in (("train", 1), ("val", 3)):
+        for name in classes:
+            (folder / part / name).mkdir(parents=True)
+            for i in range(count):
+                blocks = random.integers(0, 256, (6, 6, 3)).astype(np.uint8)
+                size = random.integers(40, 70, 2).tolist()
+                Image.fromarray(blocks).resize(size).save(folder / part / name / f"{i}.png")
+    broken = folder / "val" / "roses" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+
+    values = recipe_values("003_flowers")
+    values["model"] = {"name": "alexnet_cifar_thinner4"}
+    values["data"]["damaged"] = "skip"
+    values["transforms"]["train"][0]["size"] = [32, 32]
+    resize, *others = values["transforms"]["test"]
+    resize = {"name": "resize", "shorter_side": 40}
+    values["transforms"]["test"] = [resize, {"name": "center_crop", "size": [32, 32]}, *others]
+    ma.manual_seed(3)
+    network = ma.models.create_model("alexnet_cifar_thinner4", 5)
+    for parameter in network.parameters():
+        parameter.data[...] *= 1.5
+    settings = RunSettings(Recipe.from_dict(values), data_dir=str(folder))
+    run = RunFolder.create(tmp_path_factory.mktemp("flower-run") / "run", settings, classes)
+    save_checkpoint(run.checkpoint("last"), network)
+    return run

@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
-from minialex.checking.suite import WITHOUT_GRADIENT
+from minialex.checking import suite
+from minialex.cli import cli
+from minialex.devices import usable_devices
 from minialex.kernels import list_kernels
+from minialex.models import list_models
 
 WRONG = """
 import numpy as np
@@ -106,13 +110,52 @@ def test_what_is_not_there(refuses):
     refuses("gradcheck", "--seed", -1, says="seed=-1")
 
 
+def test_the_default_goes_through_everything(monkeypatch):
+    """Every kernel of every usable device, and every model. That they are right is tested below."""
+    monkeypatch.setattr(suite, "_check_cases", lambda row, *_: row)
+    monkeypatch.setattr(suite, "check_model", lambda name, seed: iter([suite.Row(name, "model", 1)]))
+
+    rows = json.loads(CliRunner().invoke(cli, ["gradcheck", "--json"]).stdout)["rows"]
+
+    found = {(row["operation"], row["kernel"]) for row in rows if row["kernel"] != "model"}
+    assert found == {
+        (entry.operation.split(".")[0], f"{entry.device}, {entry.algorithm}")
+        for entry in list_kernels()
+        if entry.device in usable_devices() and entry.operation.split(".")[0] not in suite.WITHOUT_GRADIENT
+    }
+    models = [row["operation"] for row in rows if row["kernel"] == "model"]
+    assert models == list_models()
+    assert len(models) == 16
+
+
 @pytest.mark.slow
-def test_everything_is_checked_and_right(minialex):
-    done = minialex("gradcheck", "--json")
-    answer = json.loads(done.stdout)
-    wrong = [row["error"] for row in answer["rows"] if not row["passed"]]
-    assert not wrong
-    checked = {row["operation"] for row in answer["rows"]}
-    registered = {entry.operation.split(".")[0] for entry in list_kernels()}
-    assert registered - set(WITHOUT_GRADIENT) <= checked
-    assert len([name for name in checked if "alexnet" in name or name == "caffenet"]) == 16
+def test_every_kernel_of_the_processor_is_right(minialex):
+    assert_right(minialex("gradcheck", "--device", "cpu", "--json"), "jacobian")
+
+
+@pytest.mark.slow
+@pytest.mark.needs_gxx
+def test_every_kernel_of_cuda_host_is_right(minialex):
+    """Along random directions: each of these kernels is held to the reference by tests of its own."""
+    assert_right(minialex("gradcheck", "--device", "cuda-host", "--quick", "--json"), "directions")
+
+
+def assert_right(done, mode):
+    rows = json.loads(done.stdout)["rows"]
+    checked = [row for row in rows if row["cases"]]
+    assert checked
+    assert [row["error"] for row in rows if not row["passed"]] == []
+    assert {row["mode"] for row in checked} == {mode}
+    assert all(row["elements"] > 0 for row in checked)
+    # The others take float32 alone, and so refuse each case.
+    assert all(row["refused"] for row in rows if row not in checked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_is_right(name):
+    rows = list(suite.check_model(name))
+
+    assert [row.order for row in rows] == [1, 2]
+    assert [row.error for row in rows] == [None, None]
+    assert all(row.elements > 0 for row in rows)

@@ -45,10 +45,10 @@ def test_summary_refuses_what_is_not_there(refuses):
     refuses("summary", "alexnet", "--num-classes", 0, says="num_classes=0")
 
 
-def test_models_lists_all_sixteen(minialex):
+def test_models_lists_all_seventeen(minialex):
     answer = json.loads(minialex("models", "--json").stdout)
     assert [entry["model"] for entry in answer] == ma.models.list_models()
-    assert len(answer) == 16
+    assert len(answer) == 17
     assert "60,965,224" in minialex("models").stdout
 
 

@@ -1,6 +1,7 @@
 """`minialex predict`, run as a user runs it."""
 
 import json
+import shutil
 import struct
 import zlib
 
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from minialex.data import load_digits
+from minialex.models import create_model
+from minialex.training.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def test_predictions_agree_with_evaluation(minialex, trained, pictures):
     out, _ = trained
     run = RunFolder.open(out)
     _, test = load_digits()
-    expected = predict_probabilities(run.load_network("last"), run.preprocessing(test.images[:3]))
+    expected = predict_probabilities(run.load_network("last"), run.pipeline.batch(test.images[:3]))
     done = minialex("predict", out, *(pictures / f"{i}.png" for i in range(3)), "--top", 10, "--json")
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)["images"]
@@ -106,3 +109,41 @@ def test_no_image_and_bad_top(refuses, trained, pictures):
     out, _ = trained
     refuses("predict", out, says="IMAGE", code=2)
     refuses("predict", out, pictures / "0.png", "--top", 0, says="--top", code=2)
+
+
+def test_picture_of_the_predictions(minialex, flower_run, tmp_path):
+    """The title is the class and its probability; the photographs are in the file in their colours."""
+    images = []
+    for i, colour in enumerate([(200, 30, 30), (30, 30, 200)]):
+        Image.new("RGB", (60, 90 - 50 * i), colour).save(tmp_path / f"{i}.png")
+        images.append(tmp_path / f"{i}.png")
+    done = minialex("predict", flower_run.path, *images, "--picture", tmp_path / "out.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["picture"] == str(tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    lefts = []
+    for colour, ratio in (((200, 30, 30), 90 / 60), ((30, 30, 200), 40 / 60)):
+        rows, columns = np.nonzero((pixels == colour).all(axis=2))
+        lefts.append(columns.min())
+        assert (np.ptp(rows) + 1) / (np.ptp(columns) + 1) == pytest.approx(ratio, rel=0.03)
+    assert lefts[0] < lefts[1]
+
+
+def test_picture_that_cannot_be_written(refuses, trained, pictures, tmp_path):
+    out, _ = trained
+    refuses("predict", out, pictures / "0.png", "--picture", tmp_path / "a.jpg", says=".png", code=2)
+    refuses("predict", out, pictures / "0.png", "--picture", tmp_path / "no" / "a.png", says="folder", code=2)
+    bad = tmp_path / "bad.png"
+    bad.write_text("not an image")
+    refuses("predict", out, pictures / "0.png", bad, "--picture", tmp_path / "a.png", says="bad.png")
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_network_that_gives_no_numbers(refuses, flower_run, tmp_path):
+    run = shutil.copytree(flower_run.path, tmp_path / "run")
+    network = create_model("alexnet_cifar_thinner4", 5)
+    network.fc8.weight.data[...] = np.float32(3e38)
+    save_checkpoint(run / "last.safetensors", network)
+    Image.new("RGB", (60, 90), (200, 30, 30)).save(tmp_path / "a.png")
+    refuses("predict", run, tmp_path / "a.png", says="no numbers")

@@ -3,12 +3,18 @@
 import json
 import re
 import struct
+import subprocess
+import time
 
 import numpy as np
 import pytest
+from conftest import PROGRAM
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file
+
+from minialex.errors import CheckpointError
+from minialex.training.state import load_state
 
 SMALL = ("--epochs", 1, "--batch-size", 100)
 
@@ -22,6 +28,7 @@ def test_run_folder_holds_everything(trained):
         "result.json",
         "best.safetensors",
         "last.safetensors",
+        "pictures/first.png",
         "pictures/curves.png",
         "pictures/confusion.png",
         "pictures/filters.png",
@@ -35,25 +42,24 @@ def test_metrics_have_one_line_an_epoch(trained):
     out, result = trained
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    assert lines[-1]["test_accuracy"] == result["test_accuracy"]
-    assert max(line["test_accuracy"] for line in lines) == result["best_test_accuracy"]
+    assert lines[-1]["validation_accuracy"] == result["test_accuracy"]
+    assert max(line["validation_accuracy"] for line in lines) == result["best_validation_accuracy"]
     assert all(line["images_per_second"] > 0 and line["train_loss"] > 0 for line in lines)
 
 
 def test_settings_are_those_asked_for(trained, idx_folder):
     out, _ = trained
     values = json.loads((out / "settings.json").read_text())
-    assert values["settings"] == {
-        "model": "alexnet_mnist28_bn",
-        "data": "mnist",
-        "data_dir": str(idx_folder),
-        "epochs": 2,
-        "batch_size": 20,
-        "lr": 0.001,
-        "seed": 0,
-        "device": "cpu",
-    }
+    assert (values["data_dir"], values["seed"], values["device"]) == (str(idx_folder), 0, "cpu")
     assert values["classes"] == list("0123456789")
+    recipe = values["recipe"]
+    assert recipe["name"] == "digits"
+    assert recipe["model"] == {"name": "alexnet_mnist28_bn"}
+    assert recipe["data"]["source"] == "mnist"
+    assert (recipe["training"]["epochs"], recipe["training"]["batch_size"]) == (2, 20)
+    assert recipe["optimizer"]["lr"] == 0.001
+    normalise = {"name": "normalize", "mean": [0.1307], "std": [0.3081]}
+    assert recipe["transforms"]["train"][-1] == recipe["transforms"]["test"][-1] == normalise
 
 
 def test_pictures_are_pictures(trained):
@@ -131,6 +137,7 @@ def test_help_has_every_option_with_its_default(minialex):
         ("--seed", "0"),
         ("--device", "cpu"),
         ("--out", "a new one in runs/"),
+        ("--recipe", "digits"),
     ):
         assert re.search(rf"{option} [A-Z]+ .*?\[default: \(?{re.escape(default)}", text), option
 
@@ -245,6 +252,162 @@ def test_loss_that_stays_at_guessing_fails_and_says_what_helps(minialex, idx_fol
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout)["test_accuracy"] < 0.4
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_output_of_the_default_recipe(minialex, idx_folder, tmp_path):
+    """Line by line what it printed before there were recipes."""
+    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    numbers = r"loss \d\.\d{4} accuracy (100\.00|[ \d]\d\.\d\d) %  "
+    lines = (
+        r"alexnet_mnist28_bn: 29,457,738 parameters, 233 million products an image; device cpu",
+        r"mnist: 200 training and 100 test images; 28 x 28 grey, scaled to 0\.\.1, mean 0\.1307, std 0\.3081",
+        r"a step takes about \d\.\d\d GB of memory",
+        rf"epoch 1/1  train {numbers}test {numbers}\d+ images/s  \d+ s",
+        r"test accuracy \d\d\.\d\d %; everything is in .*run",
+    )
+    printed = done.stdout.splitlines()
+    assert len(printed) == len(lines)
+    for pattern, line in zip(lines, printed, strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--recipe", "003_flower"), ("003_flower", "did you mean 003_flowers")),
+        (("--recipe", "no.toml"), "there is no recipe file 'no.toml'"),
+        (("--set", "optimizer.lr=-1"), "optimizer.lr=-1 should be a number above 0"),
+        (("--set", "optimizer.rate=1"), "optimizer.rate is unknown for adam"),
+        (("--set", "optimizer.lr"), "should be KEY=VALUE"),
+        (("--set", "model.name=alexnet"), "is not a TOML value"),
+        (("--recipe", "004_slim", "--set", "optimizer.name='adam'"), "momentum is unknown for adam"),
+        (("--recipe", "003_flowers"), "--data-dir"),
+        (("--resume", "nowhere"), "'nowhere' does not exist"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_recipe_is_said_in_one_line(refuses, options, says, tmp_path):
+    refuses("train", *options, *(() if "--resume" in options else ("--out", tmp_path / "run")), says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_and_settings_change_the_recipe(minialex, idx_folder, tmp_path):
+    """A file of one's own, a setting, and an option, which counts most."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(minialex("recipes", "002_mnist_bn").stdout)
+    done = minialex(
+        "train", "--recipe", mine, "--set", "model.name='alexnet_cifar_thinner4'",
+        "--set", "transforms.train=[{name='fit_model', mean=0.1, std=0.3}]",
+        "--set", "transforms.test=[{name='fit_model', mean=0.1, std=0.3}]",
+        "--set", "training.epochs=7", "--epochs", 1, "--data-dir", idx_folder, "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert re.fullmatch(r"runs/mine-\d{8}-\d{6}", result["run"])
+    assert (result["recipe"], result["model"], result["epochs"]) == ("mine", "alexnet_cifar_thinner4", 1)
+    recipe = json.loads((tmp_path / result["run"] / "settings.json").read_text())["recipe"]
+    assert recipe["training"]["epochs"] == 1
+    assert recipe["transforms"]["train"][-1]["mean"] == [0.1, 0.1, 0.1]
+    assert "mine: AlexNet with batch normalisation" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_256_images_of_document_000_stay_at_chance_and_it_says_why(minialex, mnist_folder, tmp_path):
+    done = minialex(
+        "train", "--recipe", "000_mnist227_sample", "--data-dir", mnist_folder, "--out", tmp_path / "run"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mnist: 230 training, 26 validation and 128 test images" in done.stdout
+    assert "ln 10 = 2.3026" in done.stderr
+    assert "as this recipe's is expected to: six steps are all there are" in done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    # The document: 2.3003, 2.3069, 2.3117 in training, 2.3026 on the other images, 0.0781 of them right.
+    assert result["train_loss"] == pytest.approx(2.3026, abs=0.015)
+    assert result["validation_loss"] == pytest.approx(2.3026, abs=0.02)  # of 26 images
+    assert result["test_loss"] == pytest.approx(2.3026, abs=0.01)
+    assert result["test_accuracy"] < 0.25
+    assert (tmp_path / "run" / "pictures" / "first.png").is_file()
+
+
+# Going on
+
+
+def small_run(idx_folder, out):
+    return (
+        "train", "--model", "alexnet_cifar_thinner4", "--data", "mnist", "--data-dir", idx_folder,
+        "--epochs", 2, "--batch-size", 20, "--out", out,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(minialex, idx_folder, tmp_path_factory):
+    """A run that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = minialex(*small_run(idx_folder, out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize("batch", [3, 13])
+def test_a_killed_run_goes_on_to_the_same_bits(minialex, idx_folder, whole, batch, tmp_path):
+    """Killed with SIGKILL once its state is that of a batch in the first epoch, and in the second."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [PROGRAM, *map(str, small_run(idx_folder, out)), "--set", "checkpoint.every_seconds=0.0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while _steps_done(out) < batch:
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / "result.json").exists()
+
+    done = minialex("train", "--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^goes on after [01] of 2 epochs", done.stdout, re.MULTILINE)
+    first, second = load_file(whole / "last.safetensors"), load_file(out / "last.safetensors")
+    assert first.keys() == second.keys()
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+    metrics = [
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (whole, out)
+    ]
+    for before, after in zip(*metrics, strict=True):
+        for timing in ("seconds", "images_per_second"):
+            del before[timing], after[timing]
+        assert before == after
+    assert done.stdout.splitlines()[-1].startswith("test accuracy ")
+
+
+def _steps_done(out):
+    """How many steps the state in a run folder has behind it; 0 where there is none to read."""
+    try:
+        return load_state(out / "state.safetensors").steps
+    except CheckpointError:
+        return 0
+
+
+def test_a_finished_run_is_not_gone_on_with(refuses, whole):
+    refuses("train", "--resume", whole, says="is finished")
+
+
+@pytest.mark.parametrize(
+    "options", [("--epochs", 3), ("--seed", 0), ("--set", "optimizer.lr=1"), ("--out", "x")]
+)
+def test_a_run_goes_on_as_it_began(refuses, whole, options):
+    refuses("train", "--resume", whole, *options, says=(options[0], "--resume"), code=2)
+
+
+def test_a_run_without_a_state_cannot_go_on(refuses, whole, tmp_path):
+    (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
+    refuses("train", "--resume", tmp_path, says="has no state.safetensors")
 
 
 @pytest.mark.slow

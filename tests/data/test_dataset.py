@@ -140,3 +140,75 @@ def test_subset_keeps_the_classes(dataset):
 def test_an_index_outside_is_an_index_error(dataset):
     with pytest.raises(IndexError):
         dataset[5]
+
+
+EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+ONE_HOT = np.eye(3)[LABELS]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "normalise",
+    [
+        lambda images, dtype: images.astype(dtype) / dtype(255),
+        # As tensorflow.examples.tutorials.mnist.input_data did.
+        lambda images, dtype: np.multiply(images.astype(dtype), 1.0 / 255.0, dtype=dtype),
+        lambda images, dtype: (images.astype(np.float64) / 255).astype(dtype),
+    ],
+)
+def test_every_byte_comes_back_from_the_scale_0_to_1(dtype, normalise):
+    dataset = ArrayDataset.from_normalised(
+        normalise(EVERY_BYTE, dtype), np.array([[0, 1]]), ["no", "yes"], "bytes"
+    )
+    assert dataset.images.tolist() == EVERY_BYTE.tolist()
+    assert dataset.images.dtype == np.uint8
+    assert dataset.labels.tolist() == [1]
+    assert (dataset.classes, dataset.name) == (("no", "yes"), "bytes")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8, bool])
+def test_one_hot_labels_become_numbers(dtype):
+    images = IMAGES.astype(np.float32) / 255
+    dataset = ArrayDataset.from_normalised(images, ONE_HOT.astype(dtype), CLASSES, "zoo")
+    assert dataset.labels.tolist() == LABELS.tolist()
+    assert dataset.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, 1e-6, 1 / 255 + 1e-6, 1 + 1e-6, -1e-6, 2.0, -1.0, np.nan, np.inf, 3e38]
+)
+def test_a_value_that_is_no_byte_is_refused(value):
+    images = IMAGES.astype(np.float32) / 255
+    images[2, 1, 0, 3] = value
+    with pytest.raises(DataError, match=r"bytes divided by 255.* at \(2, 1, 0, 3\) is not one of them"):
+        ArrayDataset.from_normalised(images, ONE_HOT, CLASSES, "zoo")
+
+
+@pytest.mark.parametrize("images", [IMAGES, IMAGES.astype(np.float16) / 255, IMAGES.tolist()])
+def test_images_of_another_type_are_not_normalised(images):
+    with pytest.raises(DataError, match=r"must be a float32 or float64 array, got (uint8|float16|list)"):
+        ArrayDataset.from_normalised(images, ONE_HOT, CLASSES, "zoo")
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [0, 2, 0], [-1, 1, 1], [0, np.nan, 1]])
+def test_a_row_that_is_not_one_hot_is_refused(row):
+    one_hot = ONE_HOT.copy()
+    one_hot[3] = row
+    with pytest.raises(DataError, match="a single one in each row, and zeros; row 3 is"):
+        ArrayDataset.from_normalised(IMAGES.astype(np.float32) / 255, one_hot, CLASSES, "zoo")
+
+
+@pytest.mark.parametrize(
+    ("one_hot", "message"),
+    [
+        (LABELS, r"of shape \(N, 3\) for 3 classes, got int64 of shape \(5,\)"),
+        (ONE_HOT.astype(str), "must be an array of numbers"),
+        (ONE_HOT.tolist(), "got list"),
+        (np.eye(4)[LABELS], r"of shape \(N, 3\) for 3 classes, got float64 of shape \(5, 4\)"),
+        (ONE_HOT[:4], "labels must be as many as images"),
+        (ONE_HOT[:, :2], r"got float64 of shape \(5, 2\)"),
+    ],
+)
+def test_one_hot_labels_that_do_not_fit_are_refused(one_hot, message):
+    with pytest.raises(DataError, match=message):
+        ArrayDataset.from_normalised(IMAGES.astype(np.float32) / 255, one_hot, CLASSES, "zoo")

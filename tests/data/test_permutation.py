@@ -1,13 +1,14 @@
 """The order that every machine must agree on, against Philox written from its paper."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minialex.data.permutation import EPOCH, SPLIT, permutation
+from minialex.data.permutation import DRAW, EPOCH, SAMPLE, SPLIT, permutation, with_replacement
 
 MASK = 2**64 - 1
 
@@ -62,3 +63,16 @@ def test_every_order_is_equally_likely():
     assert len(counts) == 6
     # Chi-squared with 5 degrees of freedom exceeds 20.5 once in a thousand times.
     assert ((counts - draws / 6) ** 2 / (draws / 6)).sum() < 20.5
+
+
+@given(st.integers(1, 10**6), st.integers(0, 20), st.integers(0, MASK), st.integers(0, MASK))
+def test_numbers_drawn_with_replacement_are_shares_of_the_philox_words(size, count, seed, draw):
+    blocks = range(1, math.ceil(count / 4) + 1)
+    words = [word for block in blocks for word in philox4x64([block, 0, 0, DRAW], [seed, draw])]
+    drawn = with_replacement(size, count, seed=seed, draw=draw)
+    assert drawn.dtype == np.int64
+    assert drawn.tolist() == [math.floor(Fraction(word, 2**64) * size) for word in words[:count]]
+
+
+def test_uses_do_not_share_random_numbers():
+    assert len({EPOCH, SPLIT, SAMPLE, DRAW}) == 4

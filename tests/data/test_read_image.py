@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.data import MAX_PIXELS, read_image
-from minialex.errors import DataError
+from minialex.errors import DamagedSample, DataError
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 ORIENTATION = 0x0112
@@ -164,6 +164,88 @@ def test_cmyk_jpeg_becomes_colour(save, mode):
     assert np.abs(found - expected).max() <= 3
 
 
+COLOURS = [[(1, 2, 3), (250, 251, 252), (9, 90, 200)], [(4, 5, 6), (0, 255, 7), (8, 77, 66)]]
+
+
+def bmp(rows):
+    """A BMP of 24 bits: rows from the bottom up, each filled to four bytes, pixels as blue, green, red."""
+    width, height = len(rows[0]), len(rows)
+    lines = [b"".join(bytes(pixel[::-1]) for pixel in row) + bytes(-3 * width % 4) for row in rows[::-1]]
+    pixels = b"".join(lines)
+    return (
+        struct.pack("<2sIHHI", b"BM", 54 + len(pixels), 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(pixels), 0, 0, 0, 0)
+        + pixels
+    )
+
+
+def ppm(rows):
+    pixels = bytes(value for row in rows for pixel in row for value in pixel)
+    return b"P6\n%d %d\n255\n" % (len(rows[0]), len(rows)) + pixels
+
+
+def tiff(rows, order="<"):
+    """An uncompressed TIFF of one strip."""
+    pixels = bytes(value for row in rows for pixel in row for value in pixel)
+    entries = [
+        (256, 3, 1, len(rows[0])),
+        (257, 3, 1, len(rows)),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+    ]
+    entries += [(273, 4, 1, 8), (277, 3, 1, 3), (279, 4, 1, len(pixels))]
+    fields = b""
+    for tag, kind, count, value in entries:
+        packed = struct.pack(order + ("H2x" if kind == 3 else "I"), value)
+        fields += struct.pack(order + "HHI", tag, kind, count) + packed
+    # Three samples a pixel need three depths, which do not fit into the field.
+    depths = 8 + len(pixels) + 2 + len(fields) + 4
+    fields = fields.replace(
+        struct.pack(order + "HHIH2x", 258, 3, 1, 8), struct.pack(order + "HHII", 258, 3, 3, depths)
+    )
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8 + len(pixels))
+    directory = struct.pack(order + "H", len(entries)) + fields + bytes(4)
+    return start + pixels + directory + struct.pack(order + "3H", 8, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bmp(COLOURS), ppm(COLOURS), tiff(COLOURS), tiff(COLOURS, ">")],
+    ids=["BMP", "PPM", "TIFF", "big-endian TIFF"],
+)
+def test_the_plain_formats_are_read_pixel_by_pixel(write, content):
+    assert read_image(write(content)).transpose(1, 2, 0).tolist() == [list(map(list, row)) for row in COLOURS]
+
+
+def test_lossless_webp_is_read_pixel_by_pixel(save):
+    pixels = np.array(COLOURS, dtype=np.uint8)
+    path = save(PIL.Image.fromarray(pixels), "WEBP", lossless=True)
+    assert read_image(path).transpose(1, 2, 0).tolist() == pixels.tolist()
+
+
+def test_a_line_end_in_the_length_of_a_webp_does_not_hide_its_name(save):
+    path = save(PIL.Image.new("RGB", (3, 2), (1, 2, 3)), "WEBP", lossless=True)
+    content = path.read_bytes()
+    junk = -(len(content) - 8 + 8 - 0x0A) % 256
+    length = struct.pack("<I", len(content) - 8 + 8 + junk)
+    path.write_bytes(b"RIFF" + length + content[8:] + b"JUNK" + struct.pack("<I", junk) + bytes(junk))
+    assert b"\n" in path.read_bytes()[4:8]
+    assert read_image(path)[:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_16_bit_pgm_is_scaled(write):
+    path = write(b"P5 4 1 65535\n" + struct.pack(">4H", 0, 128, 129, 65535))
+    assert read_image(path, "L").tolist() == [[[0, 0, 1, 255]]]
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_a_tiff_that_is_no_picture_is_refused(save, mode):
+    path = save(PIL.Image.new(mode, (2, 2), 7), "TIFF")
+    with pytest.raises(DamagedSample, match=f"a TIFF with pixels of Pillow's mode '{mode}'"):
+        read_image(path)
+
+
 # What the EXIF standard says that the stored rows and columns are, undone.
 UPRIGHT = {
     1: lambda a: a,
@@ -203,24 +285,30 @@ NOISY = png(64, 64, [row.tobytes() for row in NOISE])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "neither a PNG nor a JPEG file: it is empty"),
-        (b"hello", "neither a PNG nor a JPEG file: it starts with the bytes 68 65 6c 6c 6f"),
-        (b"GIF89a" + bytes(30), "neither a PNG nor a JPEG"),
-        (GOOD[:20], "cannot read the PNG header"),
-        (png(0, 4, []), "PNG header of .* which is damaged or gives no pixels"),
+        (b"", r"not an image of a known format \(PNG, JPEG, BMP, WebP, PPM, TIFF\): it is empty"),
+        (b"hello", "a known format .*: it starts with the bytes 68 65 6c 6c 6f"),
+        (b"GIF89a" + bytes(30), "not an image of a known format"),
+        (b"RIFF" + bytes(4) + b"WAVE" + bytes(30), "not an image of a known format"),
+        (GOOD[:20], "cannot read its PNG header"),
+        (png(0, 4, []), "PNG header: it is damaged or gives no pixels"),
         (png(4, 0, []), "no pixels"),
-        (b"\xff\xd8\xff", "cannot read the JPEG header"),
-        (NOISY[:2000], "cannot decode .* which is damaged or truncated"),
-        (NOISY[:60] + bytes(9) + NOISY[69:], "cannot decode .* which is damaged or truncated"),
+        (b"\xff\xd8\xff", "cannot read its JPEG header"),
+        (b"BM" + bytes(30), "cannot read its BMP header"),
+        (b"RIFF\x04\0\0\0WEBP", "cannot read its WebP header"),
+        (b"P6 x", "cannot read its PPM header"),
+        (b"II*\0" + bytes(8), "cannot read its TIFF header"),
+        (NOISY[:2000], "cannot decode it: it is damaged or truncated"),
+        (NOISY[:60] + bytes(9) + NOISY[69:], "cannot decode it: it is damaged or truncated"),
         (png(1, 1, [b"x"], before_data=chunk(b"eXIf", b"nonsense")), "cannot decode .*not a TIFF"),
     ],
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_a_file_that_is_no_whole_image_is_refused_in_one_line(write, content, message):
     path = write(content)
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(DamagedSample, match=message) as caught:
         read_image(path)
-    assert str(path) in str(caught.value)
+    assert caught.value.path == str(path)
+    assert str(path) not in caught.value.reason
     assert "\n" not in str(caught.value)
 
 
@@ -238,9 +326,9 @@ def templates(tmp_path_factory):
     exif = PIL.Image.Exif()
     exif[ORIENTATION] = 6
     picture = PIL.Image.linear_gradient("L").resize((8, 8)).convert("RGB")
-    for form in ("PNG", "JPEG"):
+    for form in ("PNG", "JPEG", "WEBP", "TIFF"):
         picture.save(folder / form, form, exif=exif)
-    return [(folder / form).read_bytes() for form in ("PNG", "JPEG")]
+    return [each.read_bytes() for each in sorted(folder.iterdir())] + [bmp(COLOURS), ppm(COLOURS)]
 
 
 @given(st.data())

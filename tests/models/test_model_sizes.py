@@ -25,6 +25,7 @@ TRAINABLE_PARAMETERS = {
     "alexnet_half_bn": 1_798_818,
     "alexnet_mnist28_bn": 29_457_738,
     "alexnet_mnist28_bn_rows": 29_455_254,
+    "alexnet_mnist28_first_two_bn": 29_455_690,
     "alexnet_no_conv_bias": 61_264_904,
     "alexnet_one_tower": 62_378_344,
     "alexnet_torchvision": 61_100_840,
@@ -36,6 +37,7 @@ RUNNING_STATISTICS = {
     "alexnet_half_bn": 2 * (48 + 128),
     "alexnet_mnist28_bn": 2 * (64 + 192 + 384 + 384 + 256),
     "alexnet_mnist28_bn_rows": 2 * (14 + 7 + 7 + 7 + 3),  # the heights, not the channels
+    "alexnet_mnist28_first_two_bn": 2 * (64 + 192),
 }
 
 # Output of one image, parameters, multiply-accumulates.
@@ -128,6 +130,15 @@ def test_a_summary_counts_running_statistics_apart_from_what_is_trained(name):
 
 def test_the_flower_network_has_five_classes():
     assert summarise(get_architecture("alexnet_half").build(5)).trainable_parameters == 14_591_685
+
+
+def test_the_network_with_two_batch_normalisations_lacks_the_numbers_of_three():
+    """Its author prints no count: it is that of the network with five, less those of the other three."""
+    scales_and_shifts = 2 * (384 + 384 + 256)
+    assert TRAINABLE_PARAMETERS["alexnet_mnist28_bn"] - scales_and_shifts == 29_455_690
+    names = get_architecture("alexnet_mnist28_first_two_bn").names()
+    assert [name for name in names if name.startswith("bn")] == ["bn1", "bn2"]
+    assert names[names.index("bn2") - 1] == "pool2"
 
 
 def test_the_224_mistake_counts_what_it_is_known_for():

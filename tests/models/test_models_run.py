@@ -21,6 +21,7 @@ SMALL = [
     "alexnet_half_bn",
     "alexnet_mnist28_bn",
     "alexnet_mnist28_bn_rows",
+    "alexnet_mnist28_first_two_bn",
 ]
 
 

@@ -1,5 +1,6 @@
 """SGD, Adam and AdamW against their formulas in plain Python floats, over several steps."""
 
+import json
 import math
 
 import numpy as np
@@ -231,6 +232,40 @@ def test_a_state_of_other_shapes_is_refused_and_nothing_is_changed():
         optimizer.load_state_dict(foreign.state_dict())
     assert optimizer.param_groups[0]["lr"] == 0.1
     np.testing.assert_array_equal(optimizer.state[0]["velocity"], GRADIENTS[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"state": {0: {"step": 1, "m": np.zeros(3)}}},
+            "keeps m, step of parameter 0, Adam keeps step, m, v",
+        ),
+        ({"state": {0: {"velocity": np.zeros(3)}}}, "keeps velocity of parameter 0"),
+        ({"param_groups": {"lr": "x"}}, r"lr='x'; such an option is 0\.001 here"),
+        ({"param_groups": {"lr": True}}, "lr=True"),
+        ({"param_groups": {"lr": math.nan}}, "impossible: lr=nan"),
+        ({"param_groups": {"betas": (0.9,)}}, "betas="),
+        ({"param_groups": {"betas": (0.9, "x")}}, "betas="),
+    ],
+)
+def test_a_state_of_another_optimiser_is_refused_and_nothing_is_changed(change, message):
+    adam = optim.Adam([parameter()])
+    saved = adam.state_dict()
+    if "param_groups" in change:
+        change = {"param_groups": [saved["param_groups"][0] | change["param_groups"]]}
+    with pytest.raises(CheckpointError, match=message):
+        adam.load_state_dict(saved | change)
+    assert adam.state == {}
+    assert adam.state_dict() == saved
+
+
+def test_a_state_that_went_through_json_has_its_tuples_again():
+    adam = optim.Adam([parameter()], betas=(0.8, 0.9))
+    saved = json.loads(json.dumps(adam.state_dict()))
+    fresh = optim.Adam([parameter()])
+    fresh.load_state_dict(saved)
+    assert fresh.param_groups[0]["betas"] == (0.8, 0.9)
 
 
 def test_a_state_of_a_parameter_that_is_not_there_is_refused():

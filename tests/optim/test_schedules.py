@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minialex import optim
-from minialex.errors import MiniAlexError
+from minialex.errors import CheckpointError, MiniAlexError
 from minialex.nn import Parameter
 from minialex.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -131,6 +131,65 @@ def test_an_impossible_length_is_refused_by_name(make, name, value):
         make(optimizer(), value)
 
 
+def test_a_schedule_says_whether_it_counts_steps_or_epochs():
+    assert StepLR(optimizer(), 3).per == "step"
+    for make in (
+        lambda o: StepLR(o, 3, per="epoch"),
+        lambda o: MultiStepLR(o, [3], per="epoch"),
+        lambda o: ExponentialLR(o, 0.5, per="epoch"),
+        lambda o: CosineAnnealingLR(o, 3, per="epoch"),
+        lambda o: WarmupLR(o, 3, per="epoch"),
+        ReduceLROnPlateau,
+    ):
+        assert make(optimizer()).per == "epoch"
+    with pytest.raises(MiniAlexError, match="per='batch'"):
+        StepLR(optimizer(), 3, per="batch")
+
+
+# State
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_loaded_schedule_goes_on(case):
+    make, expected = CASES[case]
+    schedule = make(optimizer())
+    rates_of(schedule, 2)
+    optimizer_state, state = schedule.optimizer.state_dict(), schedule.state_dict()
+    fresh = make(optimizer())
+    fresh.optimizer.load_state_dict(optimizer_state)
+    fresh.load_state_dict(state)
+    np.testing.assert_allclose(rates_of(fresh, len(expected) - 3), expected[2:], rtol=1e-14, atol=1e-16)
+
+
+def test_loading_leaves_the_rates_to_the_optimiser():
+    """A rate set by hand is part of the optimiser's state, and stays until the next step."""
+    schedule = StepLR(optimizer(), 3)
+    schedule.optimizer.param_groups[0]["lr"] = 0.123
+    schedule.load_state_dict({"last_step": 3})
+    assert schedule.optimizer.param_groups[0]["lr"] == 0.123
+
+
+@pytest.mark.parametrize(
+    ("make", "state"),
+    [
+        (lambda: StepLR(optimizer(), 3), {"last_step": -1}),
+        (lambda: StepLR(optimizer(), 3), {"last_step": 1.0}),
+        (lambda: StepLR(optimizer(), 3), {"last_step": True}),
+        (lambda: StepLR(optimizer(), 3), {}),
+        (lambda: StepLR(optimizer(), 3), {"best": 1.0, "waited": 1}),
+        (lambda: ReduceLROnPlateau(optimizer()), {"last_step": 3}),
+        (lambda: ReduceLROnPlateau(optimizer()), {"best": "1", "waited": 1}),
+        (lambda: ReduceLROnPlateau(optimizer()), {"best": 1.0, "waited": -1}),
+    ],
+)
+def test_a_wrong_state_is_refused_and_nothing_is_changed(make, state):
+    schedule = make()
+    before = schedule.state_dict()
+    with pytest.raises(CheckpointError, match=r"keeps|which should be"):
+        schedule.load_state_dict(state)
+    assert schedule.state_dict() == before
+
+
 # Plateau
 
 
@@ -182,6 +241,18 @@ def test_no_group_falls_below_min_lr():
 
 def test_a_rate_below_min_lr_is_not_raised():
     assert plateau_rates([1, 1, 1], rates=(0.001,), patience=0, min_lr=0.01) == [0.001, 0.001, 0.001]
+
+
+def test_a_loaded_plateau_goes_on():
+    """The third value in a row without an improvement lowers the rate, whoever saw the first two."""
+    first = ReduceLROnPlateau(optimizer(), patience=2)
+    for metric in (5, 6, 6):
+        first.step(metric)
+    second = ReduceLROnPlateau(optimizer(), patience=2)
+    second.load_state_dict(first.state_dict())
+    assert first.state_dict() == {"best": 5, "waited": 2}
+    second.step(5.1)
+    assert second.optimizer.param_groups[0]["lr"] == pytest.approx(RATE / 10)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""`minialex compare`: runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import as_json, print_json
+
+_WIDEST = 10_000
+
+
+@click.command("compare", short_help="Put runs side by side: a table, and curves in one picture.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    show_default="none",
+    help="Draw the learning curves of up to eight runs in one picture.",
+)
+@as_json
+def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None:
+    """Put the run folders RUN... side by side.
+
+    The figures are those that the runs have recorded; nothing is computed again. What keeps figures from
+    being comparable is said under the table. An unfinished run is shown as far as it came.
+    """
+    from minialex.reporting.comparison import compare
+    from minialex.reporting.recorded_run import RecordedRun
+
+    comparison = compare([RecordedRun.open(path) for path in runs])
+    if picture is not None:
+        from minialex.files import write_atomically
+        from minialex.reporting.curves import figure_of_runs, image_of
+
+        image = image_of(figure_of_runs(comparison.curves()), "png")
+        write_atomically(picture, lambda temporary: temporary.write_bytes(image))
+    if as_json:
+        print_json(
+            {
+                "runs": [row.to_dict() for row in comparison.rows],
+                "notes": comparison.notes,
+                "picture": None if picture is None else str(picture),
+            }
+        )
+        return
+    _print_table(comparison.rows)
+    for note in comparison.notes:
+        click.echo(note)
+    if picture is not None:
+        click.echo(f"curves: {picture}")
+
+
+def _print_table(rows) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from minialex.reporting.page import duration
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title in ("run", "recipe", "model"):
+        table.add_column(title, overflow="fold")
+    columns = ["parameters", "size", "epochs", "measured on", "best (epoch)", "last", "loss"]
+    if any(row.test_accuracy is not None for row in rows):
+        columns.append("test")
+    for title in (*columns, "time", "images/s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        best = "-" if row.best_accuracy is None else f"{_percent(row.best_accuracy)} ({row.best_epoch})"
+        cells = {
+            "parameters": f"{row.parameters:,}",
+            "size": f"{row.weight_bytes / 1e6:,.1f} MB",
+            "epochs": f"{row.epochs}" if row.state == "finished" else f"{row.epochs} of {row.planned_epochs}",
+            "measured on": row.part,
+            "best (epoch)": best,
+            "last": _percent(row.last_accuracy),
+            "loss": "-" if row.last_loss is None else f"{row.last_loss:.4f}",
+            "test": _percent(row.test_accuracy),
+        }
+        table.add_row(
+            # The names of runs, recipes and models are not markup.
+            *(Text(value) for value in (row.name, row.recipe, row.model)),
+            *(cells[title] for title in columns),
+            "-" if row.seconds is None else duration(row.seconds),
+            "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
+        )
+    # As wide as the table: its columns are read by programs too, and must not be cut on a narrow screen.
+    console = Console(highlight=False, width=_WIDEST)
+    console.width = max(80, console.measure(table).maximum)
+    console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.2f} %"

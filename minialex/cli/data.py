@@ -1,0 +1,194 @@
+"""`minialex data`: fetch data sets, check a folder of images, and divide one for training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import as_json, print_json
+
+
+@click.group("data", short_help="Fetch, check and divide data sets.")
+def command() -> None:
+    """Fetch data sets, check a folder of images, and divide one for training."""
+
+
+@command.command("split", short_help="Divide a folder of classes into train and val.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--validation", default=0.1, show_default=True, help="The share of each class to validate on.")
+@click.option("--seed", default=0, show_default=True, help="Which of the possible divisions.")
+@click.option("--link", is_flag=True, help="Make hard links instead of copies; they take no room.")
+@click.option(
+    "--on-error",
+    type=click.Choice(("stop", "skip")),
+    default="stop",
+    show_default=True,
+    help="What to do about a file that is damaged or no image.",
+)
+@as_json
+def split(
+    source: Path, target: Path, validation: float, seed: int, link: bool, on_error: str, as_json: bool
+) -> None:
+    """Copy the images of SOURCE, a folder with one sub-folder for each class, to TARGET/train and TARGET/val.
+
+    Every image is decoded first. TARGET is there as a whole or, if anything goes wrong, not at all.
+    """
+    from minialex.data import split_folder
+
+    with _progress() as progress:
+        done = split_folder(
+            source,
+            target,
+            validation=validation,
+            seed=seed,
+            link=link,
+            on_error=on_error,
+            progress=progress,
+        )
+    if as_json:
+        print_json(
+            {
+                "source": str(source),
+                "target": str(target),
+                "seed": seed,
+                "train": done.train,
+                "validation": done.validation,
+                "skipped": _as_objects(done.skipped),
+            }
+        )
+        return
+    for path, reason in done.skipped:
+        click.echo(_printable(f"left out {path}: {reason}"))
+    width = max(map(len, done.train))
+    for name, count in done.train.items():
+        click.echo(
+            _printable(f"class {name:{width}}  {count:,} to train, {done.validation[name]:,} to validate")
+        )
+    click.echo(
+        f"{sum(done.train.values()):,} images in {target / 'train'}, {sum(done.validation.values()):,} in "
+        f"{target / 'val'}, {len(done.skipped):,} files left out"
+    )
+
+
+@command.command("download", short_help="Fetch a data set, verified and resumable.")
+@click.argument("name", type=click.Choice(("mnist", "cifar10", "flowers")))
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to put it into.")
+@click.option(
+    "--url", help="The address of another folder with the same files, instead of the usual servers."
+)
+@as_json
+def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
+    """Fetch the data set NAME into a folder, check its SHA-256, and unpack it.
+
+    An interrupted download goes on where it stopped when the command is given again.
+    """
+    from minialex.data.download import DATASETS
+    from minialex.data.download import download as fetch
+
+    with _progress(of_bytes=True) as progress:
+        folder = fetch(name, to, url=url, progress=progress)
+    if as_json:
+        print_json({"data": name, "folder": str(folder)})
+    else:
+        click.echo(f"{DATASETS[name].title}\nin {folder}")
+
+
+@command.command("check", short_help="Decode every image of a folder.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@as_json
+def check(folder: Path, as_json: bool) -> None:
+    """Decode every image of FOLDER, name the damaged ones, and exit with 1 if there are any.
+
+    FOLDER has one sub-folder for each class, or the folders train and val that have them.
+    """
+    from minialex.data import ImageFolder, open_image_folders
+    from minialex.data.image_folder import find_damaged, has_parts
+    from minialex.errors import DataError
+
+    parts = open_image_folders(folder) if has_parts(folder) else (ImageFolder(folder),)
+    paths = [path for part in parts for path in part.paths]
+    damaged = []
+    with _progress() as progress:
+        for done, (path, reason) in enumerate(find_damaged(paths), 1):
+            if reason is not None:
+                damaged.append((path, reason))
+            progress("checking", done, len(paths))
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "parts": [
+                    {"folder": str(part.root), "images": len(part), "classes": part.counts()}
+                    for part in parts
+                ],
+                "damaged": _as_objects(damaged),
+            }
+        )
+    else:
+        for part in parts:
+            click.echo(_printable(f"{part.root}: {len(part):,} images in {len(part.classes):,} classes"))
+            width = max(map(len, part.classes))
+            for name, count in part.counts().items():
+                click.echo(_printable(f"  class {name:{width}}  {count:,}"))
+        for path, reason in damaged:
+            click.echo(_printable(f"damaged {path}: {reason}"))
+    if damaged:
+        raise DataError(f"{len(damaged):,} of {len(paths):,} images in {folder} are damaged")
+
+
+@contextmanager
+def _progress(of_bytes: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each kind of work, with its rate and the time left, where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.text import Text
+
+    class FilesPerSecond(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} files/s")
+
+    amount = (
+        (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), FilesPerSecond())
+    )
+    console = Console(stderr=True)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        *amount,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    tasks = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what)
+        bars.update(tasks[what], completed=done, total=total)
+
+    with bars:
+        yield report
+
+
+def _as_objects(files: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"path": path, "reason": reason} for path, reason in files]
+
+
+def _printable(text: str) -> str:
+    """Return a line that any terminal can show: a file's name may hold line ends, or no valid text."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

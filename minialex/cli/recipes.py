@@ -1,0 +1,33 @@
+"""`minialex recipes`: the training recipes there are."""
+
+from __future__ import annotations
+
+import click
+
+from minialex.cli.options import as_json, print_json
+
+
+@click.command("recipes", short_help="List the training recipes, or show one.")
+@click.argument("name", required=False)
+@as_json
+def command(name: str | None, as_json: bool) -> None:
+    """List the training recipes, with what each follows and reports; or print the file of the one called
+    NAME, to read or to begin one of your own with. `minialex train --recipe NAME` runs it.
+    """
+    from minialex.recipes import list_recipes, load_recipe, recipe_text
+
+    if name is not None:
+        if as_json:
+            print_json(load_recipe(name).to_dict())
+        else:
+            click.echo(recipe_text(name), nl=False)
+        return
+    recipes = [load_recipe(each) for each in list_recipes()]
+    if as_json:
+        print_json([recipe.to_dict() for recipe in recipes])
+        return
+    for recipe in recipes:
+        click.echo(f"{recipe.name}: {recipe.title}")
+        click.echo(f"    follows   {recipe.document}")
+        click.echo(f"    reported  {recipe.report.document}")
+        click.echo(f"    measured  {recipe.report.measured}")

@@ -1,0 +1,63 @@
+"""`minialex report`: one run on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minialex.cli.options import as_json, checkpoint, device_option, print_json
+
+
+@click.command("report", short_help="Write a page about a run: curves, errors, feature maps, times.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), show_default="report.html in RUN",
+    metavar="FILE.html", help="The page to write.",
+)  # fmt: skip
+@click.option(
+    "--image", "images", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    show_default="one that is right and the worst error",
+    help="Show the feature maps of this PNG or JPEG image; may be given several times.",
+)  # fmt: skip
+@checkpoint
+@click.option("--data-dir", show_default="as in training", help="Where the data set's files are now.")
+@device_option()
+@as_json
+def command(
+    run: Path,
+    out: Path | None,
+    images: tuple[Path, ...],
+    checkpoint: str,
+    data_dir: str | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Write one HTML file about the run folder RUN: settings, learning curves, what is taken for what,
+    the worst errors, first filters, feature maps layer by layer, and the time that each layer takes.
+
+    The network is tested and timed again for it. The file needs no network and no other file.
+    """
+    from minialex.reporting.recorded_run import RecordedRun
+    from minialex.reporting.report import write_report
+
+    recorded = RecordedRun.open(run)
+    out = run / "report.html" if out is None else out
+    evaluation = write_report(
+        recorded, out, images=images, checkpoint=checkpoint, data_dir=data_dir, device=device,
+        say=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
+    if as_json:
+        print_json(
+            {
+                "run": str(run),
+                "checkpoint": checkpoint,
+                "part": recorded.tested_part,
+                "report": str(out),
+                "test_images": len(evaluation.labels),
+                "test_loss": evaluation.loss,
+                "test_accuracy": evaluation.accuracy,
+            }
+        )
+        return
+    click.echo(f"{recorded.tested_part} accuracy {evaluation.accuracy * 100:.2f} %; the report is {out}")

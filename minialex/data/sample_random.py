@@ -1,0 +1,78 @@
+"""The random numbers of one sample in one epoch, from which its augmentation is drawn."""
+
+import math
+
+import numpy as np
+
+from minialex.data.checks import MAX_SEED, integer
+from minialex.data.permutation import SAMPLE
+from minialex.errors import DataError
+
+_UNIT = 2.0**-53
+
+
+class SampleRandom:
+    """A stream of random numbers, a pure function of (seed, epoch, index).
+
+    It does not matter which thread or process draws, nor what was drawn for other samples, so the
+    augmentation of a data set is the same for any number of workers and after a resume. The words
+    are those of Philox4x64-10 with key (seed, epoch) and counter (0, 0, index, `SAMPLE`); their raw
+    stream is fixed for every version of NumPy, and so is what is made of it here.
+
+    Parameters
+    ----------
+    seed, epoch, index : int
+        The user's seed, the epoch, and the sample's number in its data set; 0 to 2**64 - 1.
+
+    Raises
+    ------
+    DataError
+        If an argument is not such an integer.
+    """
+
+    def __init__(self, seed: int, epoch: int, index: int):
+        self._key = (integer("seed", seed, 0, MAX_SEED), integer("epoch", epoch, 0, MAX_SEED))
+        self._index = integer("index", index, 0, MAX_SEED)
+        self._philox = None
+
+    def word(self) -> int:
+        """Return the next 64 random bits."""
+        # Made when the first number is drawn: most samples of a plain data set draw none.
+        if self._philox is None:
+            self._philox = np.random.Philox(
+                key=np.array(self._key, dtype=np.uint64),
+                counter=np.array([0, 0, self._index, SAMPLE], dtype=np.uint64),
+            )
+        return self._philox.random_raw()
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Return a number evenly distributed from `low` to `high`, on 2**53 equal steps.
+
+        `high` itself comes up only where rounding low + (high - low) u reaches it; u is below 1.
+        """
+        return low + (high - low) * ((self.word() >> 11) * _UNIT)
+
+    def integers(self, low: int, high: int) -> int:
+        """Return an integer from `low` to `high` - 1, evenly distributed.
+
+        It is the high part of a product (Lemire, "Fast random integer generation in an interval",
+        2019); without his rejection step no value is preferred by more than 2**-64.
+
+        Raises
+        ------
+        DataError
+            If there is no such integer.
+        """
+        if low >= high:
+            raise DataError(f"low must be below high, got low {low} and high {high}")
+        return low + (self.word() * (high - low) >> 64)
+
+    def normal(self) -> float:
+        """Return a number from N(0, 1), by Box and Muller's sqrt(-2 ln u) cos(2 pi v), 0 < u <= 1."""
+        u = ((self.word() >> 11) + 1) * _UNIT
+        v = (self.word() >> 11) * _UNIT
+        return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)
+
+    def bernoulli(self, p: float) -> bool:
+        """Return True with probability `p`: never for 0, always for 1."""
+        return (self.word() >> 11) * _UNIT < p

@@ -1,0 +1,230 @@
+"""Parts of an image: at random, at the centre, and the ten of the paper's tests."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.data.checks import integer
+from minialex.data.sample_random import SampleRandom
+from minialex.data.transforms.fields import MAX_LENGTH, numbers, size
+from minialex.data.transforms.resize import resized
+from minialex.data.transforms.transform import UINT8, Shape, Transform, text_of_shape
+from minialex.errors import DataError
+
+_TRIES = 10
+_MIN_RATIO, _MAX_RATIO = 1e-3, 1e3
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Transform, name="random_resized_crop"):
+    """Crop a random part of random area and proportions, and resize it: torchvision's `RandomResizedCrop`.
+
+    Ten times an area is drawn from U(scale) of the image's and a ratio width / height, its logarithm
+    from U(log ratio). The first pair that fits, rounded to pixels, is put at a random place. If none
+    fits, the crop is the largest one at the centre whose ratio is within `ratio`. It is resized with
+    Pillow's BILINEAR (see `resize`), which sees nothing of the image outside the crop.
+
+    Parameters
+    ----------
+    size : [height, width]
+        Of the result; each from 1 to 4096.
+    scale : [low, high]
+        Shares of the image's area, from 1e-6 to 1.
+    ratio : [low, high]
+        Width / height, from 0.001 to 1000.
+
+    Raises
+    ------
+    DataError
+        If an argument is not as described.
+    """
+
+    batched = False
+    takes = (UINT8,)
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", size("size", self.size))
+        for field, low, high in (("scale", 1e-6, 1.0), ("ratio", _MIN_RATIO, _MAX_RATIO)):
+            values = numbers(field, getattr(self, field), low, high, count=2)
+            if values[0] > values[1]:
+                raise DataError(f"{field} must be [low, high] with low up to high, got {list(values)}")
+            object.__setattr__(self, field, values)
+
+    def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
+        """Crop and resize uint8 (C, H, W) to uint8 (C, height, width)."""
+        top, left, height, width = self.box(*image.shape[-2:], random)
+        # Cropped first: Pillow's resize(box=...) would blend in pixels from around the box.
+        return resized(image[..., top : top + height, left : left + width], *self.size)
+
+    def box(self, height: int, width: int, random: SampleRandom) -> tuple[int, int, int, int]:
+        """Draw the crop's (top, left, height, width) in an image of this height and width."""
+        low, high = (math.log(ratio) for ratio in self.ratio)
+        for _ in range(_TRIES):
+            area = height * width * random.uniform(*self.scale)
+            ratio = math.exp(random.uniform(low, high))
+            crop_width, crop_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < crop_width <= width and 0 < crop_height <= height:
+                top = random.integers(0, height - crop_height + 1)
+                left = random.integers(0, width - crop_width + 1)
+                return top, left, crop_height, crop_width
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        # One of the two is the image's own; the other may round to 0 in a sliver of an image.
+        crop_height = min(height, max(1, round(width / ratio)))
+        crop_width = min(width, max(1, round(height * ratio)))
+        return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return the phrase."""
+        low, high = self.scale
+        share = f"{100 * low:g} to {100 * high:g} %"
+        height, width = self.size
+        return [f"random crop of {share} of the area resized to {height} x {width} (bilinear)"]
+
+    def _output_shape(self, shape: Shape) -> Shape:
+        return (*shape[:-2], *self.size)
+
+
+@dataclass(frozen=True)
+class RandomCrop(Transform, name="random_crop"):
+    """Crop a part of fixed size at a random place, every place as likely: torchvision's `RandomCrop`.
+
+    Parameters
+    ----------
+    size : [height, width]
+        Each from 1 to 4096.
+    padding : int
+        How many rows and columns of zeros are put on each of the four sides first; 0 to 4096.
+
+    Raises
+    ------
+    DataError
+        If an argument is not as described. A call raises it if the image is smaller than the crop.
+    """
+
+    batched = False
+
+    size: tuple[int, int]
+    padding: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", size("size", self.size))
+        object.__setattr__(self, "padding", integer("padding", self.padding, 0, MAX_LENGTH))
+
+    def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
+        """Crop (C, H, W) to (C, height, width)."""
+        height, width = (length + 2 * self.padding for length in image.shape[-2:])
+        top = random.integers(0, height - self.size[0] + 1)
+        left = random.integers(0, width - self.size[1] + 1)
+        if self.padding:
+            image = np.pad(image, ((0, 0), (self.padding, self.padding), (self.padding, self.padding)))
+        return _crop(image, top, left, self.size)
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return the phrases."""
+        padded = [f"padded by {self.padding} with zeros"] if self.padding else []
+        return [*padded, f"random crop of {self.size[0]} x {self.size[1]}"]
+
+    def _output_shape(self, shape: Shape) -> Shape:
+        return _cropped_shape(self.name, shape, self.size, self.padding)
+
+
+@dataclass(frozen=True)
+class CenterCrop(Transform, name="center_crop"):
+    """Crop the part of fixed size at the centre, as torchvision's `CenterCrop` does.
+
+    It starts at row round((H - height) / 2), halves to the even number, and so for columns. An image
+    that is smaller is an error here; torchvision pads it with zeros.
+
+    Parameters
+    ----------
+    size : [height, width]
+        Each from 1 to 4096.
+
+    Raises
+    ------
+    DataError
+        If it is not as described. A call raises it if the image is smaller than the crop.
+    """
+
+    size: tuple[int, int]
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", size("size", self.size))
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Crop (..., C, H, W) to (..., C, height, width)."""
+        return _crop(image, *_center(image.shape, self.size), self.size)
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return the phrase; none for images that have the size."""
+        return [] if shape[-2:] == self.size else [f"center crop of {self.size[0]} x {self.size[1]}"]
+
+    def _output_shape(self, shape: Shape) -> Shape:
+        return _cropped_shape(self.name, shape, self.size)
+
+
+@dataclass(frozen=True)
+class TenCrop(Transform, name="ten_crop"):
+    """Crop the four corners and the centre, and the mirror images of the five: the paper's tests.
+
+    In the order of torchvision's `TenCrop`: top left, top right, bottom left, bottom right, centre
+    (as `center_crop`), and these five again from the image mirrored left to right. The network's ten
+    outputs, after softmax, are averaged (Krizhevsky et al., 2012, section 4.1).
+
+    Parameters
+    ----------
+    size : [height, width]
+        Each from 1 to 4096.
+
+    Raises
+    ------
+    DataError
+        If it is not as described. A call raises it if the image is smaller than the crops.
+    """
+
+    size: tuple[int, int]
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", size("size", self.size))
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Crop (..., C, H, W) to (..., 10, C, height, width)."""
+        bottom, right = (length - side for length, side in zip(image.shape[-2:], self.size, strict=True))
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), _center(image.shape, self.size)]
+        crops = [
+            _crop(each, top, left, self.size) for each in (image, image[..., ::-1]) for top, left in corners
+        ]
+        return np.stack(crops, axis=-4)
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return the phrase."""
+        return [f"ten crops of {self.size[0]} x {self.size[1]}"]
+
+    def _output_shape(self, shape: Shape) -> Shape:
+        *before, channels, height, width = _cropped_shape(self.name, shape, self.size)
+        return (*before, 10, channels, height, width)
+
+
+def _crop(image: np.ndarray, top: int, left: int, size: tuple[int, int]) -> np.ndarray:
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def _center(shape: Shape, size: tuple[int, int]) -> tuple[int, int]:
+    """The row and column where the crop at the centre starts."""
+    return round((shape[-2] - size[0]) / 2), round((shape[-1] - size[1]) / 2)
+
+
+def _cropped_shape(name: str, shape: Shape, size: tuple[int, int], padding: int = 0) -> Shape:
+    for length, side in zip(shape[-2:], size, strict=True):
+        if length is not None and length + 2 * padding < side:
+            padded = f" padded by {padding}" if padding else ""
+            raise DataError(
+                f"{name} of {size[0]} x {size[1]} does not fit into an image of "
+                f"{text_of_shape(shape[-2:])}{padded}; resize it first"
+            )
+    return (*shape[:-2], *size)

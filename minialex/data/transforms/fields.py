@@ -1,0 +1,89 @@
+"""The checks of transforms' fields. Values come from recipes and settings, so nothing is trusted."""
+
+import reprlib
+
+import numpy as np
+
+from minialex.data.checks import integer
+from minialex.errors import DataError
+
+MAX_LENGTH = 4096
+
+
+def number(name: str, value: object, low: float, high: float) -> float:
+    """Return `value` as a float after checking that it is a number from `low` to `high`.
+
+    Raises
+    ------
+    DataError
+        If it is not; NaN is not.
+    """
+    # A comparison is false for NaN, and exact for an integer too large for a float.
+    if not _is_number(value) or not low <= value <= high:
+        raise DataError(f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}")
+    return float(value)
+
+
+def numbers(
+    name: str, values: object, low: float, high: float, count: int | None = None
+) -> tuple[float, ...]:
+    """Return a list of numbers from `low` to `high`, one or more or exactly `count`, as a tuple of floats.
+
+    Raises
+    ------
+    DataError
+        If they are not such numbers.
+    """
+    if (
+        not isinstance(values, tuple | list)
+        or (not values if count is None else len(values) != count)
+        or not all(_is_number(each) and low <= each <= high for each in values)
+    ):
+        wanted = "numbers" if count is None else f"{count} numbers"
+        raise DataError(
+            f"{name} must be a list of {wanted} from {low:g} to {high:g}, got {reprlib.repr(values)}"
+        )
+    return tuple(map(float, values))
+
+
+def per_channel(name: str, values: object, low: float, high: float) -> tuple[float, ...]:
+    """Return one number for all channels, or a list with one per channel, as a tuple of floats.
+
+    Raises
+    ------
+    DataError
+        If they are not numbers from `low` to `high`.
+    """
+    return numbers(name, [values] if _is_number(values) else values, low, high)
+
+
+def size(name: str, value: object) -> tuple[int, int]:
+    """Return a [height, width], each from 1 to 4096, as a tuple.
+
+    Raises
+    ------
+    DataError
+        If it is not such a pair.
+    """
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise DataError(f"{name} must be [height, width], got {reprlib.repr(value)}")
+    height, width = value
+    return integer(f"{name}[0]", height, 1, MAX_LENGTH), integer(f"{name}[1]", width, 1, MAX_LENGTH)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` after checking that it is True or False."""
+    if not isinstance(value, bool):
+        raise DataError(f"{name} must be true or false, got {reprlib.repr(value)}")
+    return value
+
+
+def text_of_numbers(values: tuple[float, ...]) -> str:
+    """Return 0.5 for equal numbers, (0.485, 0.456, 0.406) for others."""
+    if len(set(values)) == 1:
+        return f"{values[0]:g}"
+    return f"({', '.join(f'{each:g}' for each in values)})"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

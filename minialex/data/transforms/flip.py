@@ -1,0 +1,40 @@
+"""Mirror images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.data.sample_random import SampleRandom
+from minialex.data.transforms.fields import number
+from minialex.data.transforms.transform import Shape, Transform
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(Transform, name="horizontal_flip"):
+    """Mirror the image left to right with probability `p`: torchvision's `RandomHorizontalFlip`.
+
+    Parameters
+    ----------
+    p : float
+        From 0 to 1.
+
+    Raises
+    ------
+    DataError
+        If it is not as described.
+    """
+
+    batched = False
+
+    p: float = 0.5
+
+    def __post_init__(self):
+        object.__setattr__(self, "p", number("p", self.p, 0.0, 1.0))
+
+    def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
+        """Return (C, H, W), mirrored or not; a view either way."""
+        return image[..., ::-1] if random.bernoulli(self.p) else image
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return the phrase."""
+        return [f"mirrored left to right with probability {self.p:g}"]

@@ -1,0 +1,161 @@
+"""What a transform is, and the register of their names."""
+
+import dataclasses
+import reprlib
+from typing import ClassVar
+
+import numpy as np
+
+from minialex.data.sample_random import SampleRandom
+from minialex.errors import DataError
+
+# (..., C, H, W). H and W are None where they differ from image to image.
+Shape = tuple[int | None, ...]
+
+UINT8, FLOAT32 = np.dtype("uint8"), np.dtype("float32")
+
+TRANSFORMS: dict[str, type["Transform"]] = {}
+
+
+class Transform:
+    """One step between an image and a network's input.
+
+    A transform is a frozen dataclass whose fields JSON can hold; lists come in, tuples are kept.
+    `class Invert(Transform, name="invert")` registers it under its name.
+
+    Attributes
+    ----------
+    name : str
+        Under which recipes and settings name it.
+    batched : bool
+        Whether it draws nothing and works on any leading axes (..., C, H, W), so that a pipeline can
+        run it once on a whole batch.
+    pointwise : bool
+        Whether, besides, it gives float32 of the same shape, and `apply` can write into an array
+        `out`, which may be the image itself.
+    takes : tuple of numpy.dtype
+        The dtypes that it takes: uint8, float32 or both.
+    gives : numpy.dtype or None
+        The dtype of its result; None if that is the dtype of the image.
+    """
+
+    name: ClassVar[str]
+    batched: ClassVar[bool] = True
+    pointwise: ClassVar[bool] = False
+    takes: ClassVar[tuple[np.dtype, ...]] = (UINT8, FLOAT32)
+    gives: ClassVar[np.dtype | None] = None
+
+    def __init_subclass__(cls, *, name: str, **options):
+        super().__init_subclass__(**options)
+        if name in TRANSFORMS:
+            raise DataError(f"there is a transform called {name} already; choose another name")
+        cls.name = name
+        TRANSFORMS[name] = cls
+
+    def __call__(self, image: np.ndarray, random: SampleRandom | None = None) -> np.ndarray:
+        """Return the transformed image; the argument is left as it is.
+
+        Parameters
+        ----------
+        image : numpy.ndarray
+            Shape (C, H, W), or (..., C, H, W) if the transform is `batched`; a dtype of `takes`.
+        random : SampleRandom, optional
+            Where a transform that is not `batched` draws from.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape `output_shape(image.shape)`. It may be a view of `image`.
+
+        Raises
+        ------
+        DataError
+            If the image has a dtype or shape that the transform does not take.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype not in self.takes:
+            given = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+            raise DataError(f"{self.name} takes an array of {' or '.join(map(str, self.takes))}, got {given}")
+        self.output_shape(image.shape)
+        if self.batched:
+            return self.apply(image)
+        if random is None:
+            raise DataError(f"{self.name} is random: give it a SampleRandom")
+        if image.ndim != 3:
+            raise DataError(
+                f"{self.name} draws anew for each image: it takes one of shape (C, H, W), "
+                f"got {text_of_shape(image.shape)}"
+            )
+        return self.apply(image, random)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the result for images of shape (..., C, H, W).
+
+        H and W may be None, which stands for lengths that differ from image to image.
+
+        Raises
+        ------
+        DataError
+            If the transform does not take such images.
+        """
+        if len(shape) < 3 or 0 in shape[-3:]:
+            raise DataError(
+                f"{self.name} takes images of shape (C, H, W) with lengths from 1, got {text_of_shape(shape)}"
+            )
+        return self._output_shape(tuple(shape))
+
+    def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
+        """Transform an image that has been checked; a `batched` transform has no `random`."""
+        raise NotImplementedError
+
+    def steps(self, shape: Shape) -> list[str]:
+        """Return what is done to images of this shape, in phrases; none if nothing is."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict:
+        """Return the name and the fields as values that JSON can hold."""
+        return {"name": self.name} | {
+            field.name: _as_json(getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
+
+    def _output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+
+def from_dict(values: object) -> Transform:
+    """Return the transform of a table such as {"name": "center_crop", "size": [224, 224]}.
+
+    Raises
+    ------
+    DataError
+        If it is not such a table, the name or a field is unknown, a field is missing, or a value is
+        not as the transform asks.
+    """
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise DataError(f"a transform must be a table with a name, got {reprlib.repr(values)}")
+    name = values["name"]
+    if name not in TRANSFORMS:
+        raise DataError(
+            f"there is no transform called {reprlib.repr(name)}; there are {', '.join(sorted(TRANSFORMS))}"
+        )
+    kind = TRANSFORMS[name]
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    given = {key: value for key, value in values.items() if key != "name"}
+    unknown = sorted(map(str, given.keys() - fields.keys()))
+    if unknown:
+        allowed = f"it has {', '.join(fields)}" if fields else "it has none"
+        raise DataError(f"transform {name} has no field {reprlib.repr(unknown[0])}; {allowed}")
+    missing = [
+        key for key, field in fields.items() if key not in given and field.default is dataclasses.MISSING
+    ]
+    if missing:
+        raise DataError(f"transform {name} needs the field {missing[0]}")
+    return kind(**given)
+
+
+def text_of_shape(shape: Shape) -> str:
+    """Return a shape as "3 x 28 x 28", with "?" for a length that is not known."""
+    return " x ".join("?" if length is None else f"{length}" for length in shape)
+
+
+def _as_json(value):
+    return [_as_json(each) for each in value] if isinstance(value, tuple) else value

@@ -1,0 +1,273 @@
+"""The two towers of the paper's network, stage by stage: what each computes, and what it sends the other.
+
+The paper trained on two GPUs. Each held one half of the kernels of every layer, a *tower*, and on conv2,
+conv4 and conv5 a kernel saw its own tower's maps alone. One device computes the same network with two groups
+in these convolutions: tower 1 is the first half of the channels of every layer, tower 2 the second.
+`walk_towers` reads from a network's table what would cross from one tower to the other:
+
+- a convolution in two groups, pooling, ReLU, dropout and batch normalisation of channels: nothing;
+- a convolution without groups (conv3): all maps of the other tower, unless it reads the image, which both
+  towers have;
+- a dense layer (fc6, fc7, fc8): all outputs of the other tower;
+- LRN over n channels: the n // 2 maps beside the border, because the network on one device normalises
+  across it. The paper does not say what its GPUs did there; cuda-convnet normalised each GPU's maps alone.
+
+Backpropagation sends the gradients of the same maps the other way: as many bytes again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from minialex import nn
+from minialex.errors import ModelError
+from minialex.kernels.windows import Padding, Pair, pair, resolve_padding
+from minialex.models.architecture import Network, Shape
+
+TOWERS = 2
+_BYTES = 4  # float32
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a convolution or a pool slides over a plane; each pair is (vertical, horizontal).
+
+    Attributes
+    ----------
+    size : pair of int
+        Of the plane.
+    kernel, stride, dilation : pair of int
+    padding : ((top, bottom), (left, right))
+    positions : pair of int
+        Where it stops.
+    """
+
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    positions: Pair
+
+    def arithmetic(self, axis: int = 0) -> str:
+        """How the positions along an axis follow, such as ``(27 + 2 + 2 - 5) / 1 + 1 = 27``.
+
+        A division that leaves a rest is written ``//`` and rounds down, as in Python.
+        """
+        size, kernel, stride, (before, after), dilation, positions = (
+            values[axis]
+            for values in (self.size, self.kernel, self.stride, self.padding, self.dilation, self.positions)
+        )
+        span = dilation * (kernel - 1) + 1
+        room = size + before + after - span
+        padded = f"{size} + {before} + {after}" if before or after else f"{size}"
+        divided = "//" if room % stride else "/"
+        return f"({padded} - {span}) {divided} {stride} + 1 = {positions}"
+
+
+@dataclass(frozen=True)
+class TowerPart:
+    """What one of the towers does in a stage; the shapes are those for one image.
+
+    Attributes
+    ----------
+    input_shape : (C, H, W) or (features,)
+        What it holds itself.
+    received_shape : (C, H, W) or (features,)
+        What the other tower sends it; its first length is 0 where nothing crosses.
+    output_shape : (C, H, W) or (features,)
+    kernels : int
+        Its kernels, or neurons of a dense layer; 0 where there are none.
+    kernel_shape : (C, KH, KW) or (features,) or None
+        Of each kernel; C is what it sees, of its own and of the other tower's maps.
+    weights, biases : int
+        Its trained parameters.
+    sent_bytes : int
+        What it sends the other tower for the batch, in float32: what that one receives.
+    """
+
+    input_shape: Shape
+    received_shape: Shape
+    output_shape: Shape
+    kernels: int
+    kernel_shape: Shape | None
+    weights: int
+    biases: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer on both towers.
+
+    Attributes
+    ----------
+    name, kind : str
+        Such as ``conv1`` and ``Conv2d``.
+    window : Window or None
+        Of a convolution or pool.
+    neighbours : int or None
+        Over how many maps an LRN normalises.
+    towers : (TowerPart, TowerPart)
+    """
+
+    name: str
+    kind: str
+    window: Window | None
+    neighbours: int | None
+    towers: tuple[TowerPart, TowerPart]
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether a tower reads anything of the other's."""
+        return any(part.sent_bytes for part in self.towers)
+
+
+@dataclass(frozen=True)
+class Towers:
+    """A network on two towers, for a batch of images of shape (C, H, W)."""
+
+    model: str
+    batch: int
+    input_shape: Shape
+    stages: tuple[Stage, ...]
+
+    @property
+    def parameters(self) -> tuple[int, int]:
+        """The trained parameters of each tower."""
+        return tuple(sum(part.weights + part.biases for part in parts) for parts in self._by_tower())
+
+    @property
+    def sent_bytes(self) -> tuple[int, int]:
+        """What each tower sends the other in a forward pass of the batch, in float32."""
+        return tuple(sum(part.sent_bytes for part in parts) for parts in self._by_tower())
+
+    def _by_tower(self):
+        return zip(*(stage.towers for stage in self.stages), strict=True)
+
+    def to_dict(self) -> dict:
+        """The walk in types that JSON has."""
+        return {
+            "model": self.model,
+            "towers": TOWERS,
+            "batch": self.batch,
+            "input_shape": list(self.input_shape),
+            "parameters": list(self.parameters),
+            "sent_bytes": list(self.sent_bytes),
+            "stages": [
+                asdict(stage)
+                | {"arithmetic": stage.window.arithmetic() if stage.window else None}
+                | {"exchanges": stage.exchanges}
+                for stage in self.stages
+            ],
+        }
+
+
+def has_towers(network: Network) -> bool:
+    """Whether some of the network's convolutions are in two groups, and none in more."""
+    groups = {layer.groups for layer in network.modules() if isinstance(layer, nn.Conv2d)}
+    return TOWERS in groups and max(groups) == TOWERS
+
+
+def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | None = None) -> Towers:
+    """Go through a network stage by stage as two towers compute it.
+
+    Where a layer's channels or outputs are odd in number (such as five classes), tower 1 has one more.
+
+    Parameters
+    ----------
+    network : Network
+        One with convolutions in two groups.
+    batch : int
+        Images, of which `sent_bytes` counts the data.
+    input_size : (H, W), optional
+        The images' size, if not the network's own.
+
+    Raises
+    ------
+    ModelError
+        If the network has no two towers, the size does not fit, or the batch is not a positive int.
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ModelError(f"batch={batch!r} should be a positive int")
+    architecture = network.architecture
+    if not has_towers(network):
+        raise ModelError(f"{architecture.name} has no two towers: its convolutions are not in two groups")
+    image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))
+    architecture.require_fit(image)
+    shape, held, is_image, stages = (1, *image), (image, image), True, []
+    for row, (name, module) in zip(architecture.layers, network.named_children(), strict=True):
+        size = shape[2:]
+        with nn.init.deferred():
+            _, shape = row.make(shape, network.num_classes)
+        parts = _parts(module, held, shape[1:], is_image, batch)
+        stages.append(
+            Stage(
+                name=name,
+                kind=type(module).__name__,
+                window=_window(module, size, shape[2:]),
+                neighbours=module.size if isinstance(module, nn.LocalResponseNorm) else None,
+                towers=parts,
+            )
+        )
+        held = tuple(part.output_shape for part in parts)
+        is_image = is_image and not isinstance(module, nn.Conv2d | nn.Linear)
+    return Towers(architecture.name, batch, image, tuple(stages))
+
+
+def _parts(
+    module: nn.Module, held: tuple[Shape, Shape], output: Shape, is_image: bool, batch: int
+) -> tuple[TowerPart, TowerPart]:
+    """What each tower does in a layer; `held` is what each has, `output` what the whole layer gives."""
+    if is_image and isinstance(module, nn.Conv2d) and module.groups == TOWERS:
+        held = tuple((share, *held[0][1:]) for share in _halves(held[0][0]))
+    # A tower has the whole image: of that it needs nothing from the other.
+    received = tuple((0 if is_image else _crossing(module, other[0]), *other[1:]) for other in held[::-1])
+    sent = tuple(_BYTES * batch * math.prod(shape) for shape in received[::-1])
+    return tuple(
+        _part(module, held[tower], received[tower], output, _halves(output[0])[tower], sent[tower])
+        for tower in range(TOWERS)
+    )
+
+
+def _part(
+    module: nn.Module, held: Shape, received: Shape, output: Shape, share: int, sent_bytes: int
+) -> TowerPart:
+    """One tower; `share` is how many of a layer's kernels it has, if the layer has any."""
+    kernels, kernel_shape, weights, biases = 0, None, 0, 0
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        kernels, kernel_shape = share, module.weight.shape[1:]
+        weights = kernels * math.prod(kernel_shape)
+        biases = 0 if module.bias is None else kernels
+        output = (kernels, *output[1:])
+    elif isinstance(module, nn.Flatten):
+        output = (math.prod(held),)
+    else:
+        output = (held[0], *output[1:])
+    if isinstance(module, nn.BatchNorm2d):
+        if module.axis != 1:
+            raise ModelError("batch normalisation over another axis than the channels mixes the two towers")
+        weights = biases = held[0]
+    return TowerPart(held, received, output, kernels, kernel_shape, weights, biases, sent_bytes)
+
+
+def _crossing(module: nn.Module, maps: int) -> int:
+    """How many of the other tower's maps (or features) a layer reads."""
+    if isinstance(module, nn.LocalResponseNorm):
+        return min(module.size // 2, maps)
+    sees_all = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    return maps if sees_all else 0
+
+
+def _window(module: nn.Module, size: Shape, positions: Shape) -> Window | None:
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return None
+    kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")
+    dilation = pair(getattr(module, "dilation", 1), "dilation")
+    padding = resolve_padding(module.padding, size, kernel, stride, dilation)
+    return Window(size, kernel, stride, padding, dilation, positions)
+
+
+def _halves(count: int) -> Pair:
+    return count - count // TOWERS, count // TOWERS

@@ -1,0 +1,55 @@
+"""Stopping when a metric no longer improves."""
+
+from __future__ import annotations
+
+from minialex.errors import MiniAlexError
+from minialex.training.callbacks.best import Best
+from minialex.training.callbacks.callback import Callback
+
+
+class EarlyStopping(Callback):
+    """Stops the training after `patience` epochs in a row without an improvement, as Keras's does.
+
+    Parameters
+    ----------
+    monitor : str
+        A name of `EpochMetrics.to_dict`, such as ``"validation_loss"``.
+    patience : int
+        At least 1.
+    mode : "min" or "max"
+        Whether smaller or larger is better.
+    min_delta : float
+        By how much a value must be better to count as an improvement.
+
+    Raises
+    ------
+    MiniAlexError
+        If an argument is out of range; from `before_training` if the run has no such metric.
+    """
+
+    def __init__(
+        self, monitor: str = "validation_loss", patience: int = 10, mode: str = "min", min_delta: float = 0.0
+    ):
+        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+            raise MiniAlexError(f"patience={patience!r} should be a positive int")
+        self.best, self.patience = Best(monitor, mode, min_delta), patience
+        self.key = f"early_stopping of {monitor}"
+
+    def before_training(self, trainer) -> None:
+        trainer.require_metric(self.best.monitor)
+        self._stop = trainer.stop
+
+    def after_epoch(self, metrics, network, validation) -> None:
+        best = self.best
+        if best.update(metrics) or best.waited < self.patience:
+            return
+        reason = f"{best.monitor} has not improved for {best.waited} epochs"
+        if best.value is not None:
+            reason += f"; its best was {best.value:.4g} in epoch {best.epoch}"
+        self._stop(reason)
+
+    def state(self) -> dict:
+        return self.best.state()
+
+    def restore(self, state) -> None:
+        self.best.restore(state)
