@@ -295,21 +295,3 @@ def _draw(
     pictures.draw_confusion(run.pictures / "confusion.png", last.confusion(), run.classes, part)
     pictures.draw_filters(run.pictures / "filters.png", network)
     pictures.draw_worst(run.pictures / "worst.png", last, parts.test, part=part)
-
-
-def evaluate_run(
-    run: RunFolder, checkpoint: str, data_dir: str | None = None, device: str | None = None
-) -> Evaluation:
-    """Test a checkpoint of a run on the last of its parts: the test part, or else the validation images.
-
-    Parameters
-    ----------
-    data_dir : str, optional
-        Where the data set's files are now, if not where they were.
-    device : str, optional
-        Where to compute, if not where the run did.
-    """
-    device, _ = choose_device(device or run.device)
-    network = run.load_network(checkpoint).to(device)
-    parts = open_data(run, data_dir)
-    return evaluate(network, make_test_loader(parts.test, run.pipeline, run.recipe.data), device)

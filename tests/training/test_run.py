@@ -12,8 +12,9 @@ from minialex.data import ArrayDataset, ImageFolder, load_mnist
 from minialex.errors import DamagedSample, DataError, RunError
 from minialex.recipes import Recipe, list_recipes, recipe_values, with_setting
 from minialex.recipes.recipe import Data
-from minialex.training.assembly import make_network
-from minialex.training.run import evaluate_run, open_data, prepare, resume, train
+from minialex.training.assembly import make_network, make_test_loader
+from minialex.training.evaluation import evaluate
+from minialex.training.run import open_data, prepare, resume, train
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
 from minialex.training.sources import load_parts
 from minialex.training.state import load_latest_state
@@ -57,6 +58,11 @@ def run_recipe(recipe, folder, out, seed=0, callbacks=()):
 
 def weights(run):
     return load_file(run.path / "last.safetensors")
+
+
+def tested_again(run, checkpoint):
+    loader = make_test_loader(open_data(run).test, run.pipeline, run.recipe.data)
+    return evaluate(run.load_network(checkpoint), loader)
 
 
 def same_bits(a, b):
@@ -214,7 +220,7 @@ def test_every_recipe_runs(name, data_dir, tmp_path):
         "filters",
         "worst",
     }
-    again = evaluate_run(run, "last")
+    again = tested_again(run, "last")
     assert again.accuracy == pytest.approx(result.accuracy, abs=1e-9)
     assert (run.path / "class_indices.json").exists() == (recipe.data.source in ("folder", "imagenet"))
 
@@ -350,7 +356,7 @@ def test_the_best_epoch_is_kept(uninterrupted):
     figures = uninterrupted.figures
     assert figures["best_validation_accuracy"] == max(accuracies)
     assert figures["best_epoch"] == accuracies.index(max(accuracies)) + 1
-    assert evaluate_run(uninterrupted.run, "best").accuracy == max(accuracies)
+    assert tested_again(uninterrupted.run, "best").accuracy == max(accuracies)
 
 
 def test_the_rates_follow_the_schedule_of_the_recipe(uninterrupted):
