@@ -125,7 +125,7 @@ def test_the_default_goes_through_everything(monkeypatch):
     }
     models = [row["operation"] for row in rows if row["kernel"] == "model"]
     assert models == list_models()
-    assert len(models) == 16
+    assert len(models) == 17
 
 
 @pytest.mark.slow

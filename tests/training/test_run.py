@@ -60,7 +60,7 @@ def weights(run):
     return load_file(run.path / "last.safetensors")
 
 
-def tested_again(run, checkpoint):
+def evaluated_again(run, checkpoint):
     loader = make_test_loader(open_data(run).test, run.pipeline, run.recipe.data)
     return evaluate(run.load_network(checkpoint), loader)
 
@@ -220,7 +220,7 @@ def test_every_recipe_runs(name, data_dir, tmp_path):
         "filters",
         "worst",
     }
-    again = tested_again(run, "last")
+    again = evaluated_again(run, "last")
     assert again.accuracy == pytest.approx(result.accuracy, abs=1e-9)
     assert (run.path / "class_indices.json").exists() == (recipe.data.source in ("folder", "imagenet"))
 
@@ -356,7 +356,7 @@ def test_the_best_epoch_is_kept(uninterrupted):
     figures = uninterrupted.figures
     assert figures["best_validation_accuracy"] == max(accuracies)
     assert figures["best_epoch"] == accuracies.index(max(accuracies)) + 1
-    assert tested_again(uninterrupted.run, "best").accuracy == max(accuracies)
+    assert evaluated_again(uninterrupted.run, "best").accuracy == max(accuracies)
 
 
 def test_the_rates_follow_the_schedule_of_the_recipe(uninterrupted):
