@@ -101,10 +101,10 @@ def _train(options: dict, as_json: bool):
 
     recipe = _chosen_recipe(options)
     settings = RunSettings(recipe, options["data_dir"], options["seed"], options["device"])
-    _, device_note = choose_device(settings.device)
+    device, device_note = choose_device(settings.device)
     settings, parts = prepare(settings)
     say = _speaker(as_json)
-    _introduce(settings, parts, device_note, say)
+    _introduce(settings, parts, device, device_note, say)
     with TrainingProgress(recipe.training.epochs, say, parts.name) as progress:
         return train(settings, parts, options["out"], (progress,))
 
@@ -120,13 +120,13 @@ def _resume(path: Path, data_dir: str | None, as_json: bool):
     run = RunFolder.open(path)
     if run.result() is not None:
         raise RunError(f"the run {str(path)!r} is finished; there is nothing to go on with")
-    _, device_note = choose_device(run.device)
+    device, device_note = choose_device(run.device)
     state, problem = load_latest_state(path)
     if problem:
         click.echo(f"minialex: warning: {problem}", err=True)
     parts = open_data(run, data_dir)
     say = _speaker(as_json)
-    _introduce(run.settings, parts, device_note, say)
+    _introduce(run.settings, parts, device, device_note, say)
     epochs = run.recipe.training.epochs
     begun = f", {state.batch:,} of {state.batches:,} batches of the next" if state.batch else ""
     say(f"goes on after {state.epoch} of {epochs} epochs{begun}")
@@ -164,15 +164,13 @@ def _speaker(as_json: bool):
     return say
 
 
-def _introduce(settings, parts, device_note: str, say) -> None:
+def _introduce(settings, parts, device: str, device_note: str, say) -> None:
     """Say what is going to be trained on what, and that there is the memory for it."""
-    from minialex.devices import choose_device
     from minialex.models import get_architecture, summarise
     from minialex.training.assembly import optimizer_arrays
     from minialex.training.memory_budget import gigabytes, require_memory
 
     recipe = settings.recipe
-    device, _ = choose_device(settings.device)
     network = get_architecture(recipe.model.name).build(len(parts.classes))
     summary = summarise(network)
     # An epoch of fewer images than a batch is one batch of them.
