@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import platform
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import NumbaTypeError
 from numba.extending import intrinsic
 
+from minialex.kernels.code_cache import FunctionCache
 from minialex.kernels.threads import BUFFER_BYTES
 
 WORD = ir.IntType(64)
@@ -130,9 +132,11 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
         packed = _without_owners(context, builder, signature.args[4], values[4])
         builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
 
-        compiled = signature.args[0].dispatcher.overloads[parameters]
-        context.add_linking_libs([compiled.library])
-        callee = context.declare_function(builder.module, compiled.fndesc)
+        # By a symbol, not by linking, which would optimise and translate the body a second time.
+        function_type = context.call_conv.get_function_type(types.none, parameters)
+        callee = cgutils.get_or_insert_function(
+            builder.module, function_type, publish(signature.args[0].dispatcher, parameters)
+        )
         name = builder.module.get_unique_name("task")
         task = ir.Function(builder.module, ir.FunctionType(WORD, [WORD, WORD]), name)
         task.linkage = "internal"
@@ -140,6 +144,49 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
         return builder.ptrtoint(task, WORD)
 
     return types.int64(body, buffer, types.int64, types.int64, arguments), emit
+
+
+def publish(body, parameters) -> str:
+    """Give the machine code of a body a symbol, which launches refer to; it is the same in every process.
+
+    Parameters
+    ----------
+    body : Numba dispatcher
+        With a `minialex.kernels.code_cache.FunctionCache`.
+    parameters : tuple of Numba types
+        Its own, the item and the worker with them. It is compiled for them, or loaded, if it was not.
+
+    Returns
+    -------
+    str
+    """
+    body.compile(parameters)
+    compiled = body.overloads[parameters]
+    symbol = body._cache.symbol(parameters)
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    llvmlite.binding.add_symbol(symbol, address)
+    return symbol
+
+
+class LaunchCache(FunctionCache):
+    """The code of a loop's launches, which is of use only once the body has its symbol."""
+
+    def __init__(self, name: str, digest: str, persistent: bool, body):
+        super().__init__(name, digest, persistent)
+        self.body = body
+
+    def load_overload(self, signature, target_context):
+        publish(self.body, self._parameters(signature))
+        return super().load_overload(signature, target_context)
+
+    def save_overload(self, signature, result) -> None:
+        # What a later process will publish must be what this code refers to.
+        if llvmlite.binding.address_of_symbol(self.body._cache.symbol(self._parameters(signature))):
+            super().save_overload(signature, result)
+
+    def _parameters(self, signature) -> tuple:
+        """Those of the body, from those of ``launch(mailboxes, buffer, patience, items, *arguments)``."""
+        return (types.int64, types.int64, *signature[4].types)
 
 
 def _without_owners(context, builder, tuple_type, packed):

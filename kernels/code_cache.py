@@ -154,6 +154,11 @@ class FunctionCache:
     def __init__(self, name: str, digest: str, persistent: bool):
         self.name, self.digest, self.persistent = name, digest, persistent
 
+    def symbol(self, signature) -> str:
+        """A name for the machine code: the same in every process, where the code may be kept on disk."""
+        mark = "" if self.persistent else f"\n{id(self)}"
+        return f"minialex_{_digest(self._place(signature)[1] + mark)[:32]}"
+
     @property
     def cache_path(self) -> str | None:
         files = self._files()

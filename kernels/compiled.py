@@ -60,8 +60,13 @@ class Compiled:
 
     @functools.cached_property
     def dispatcher(self):
-        """Numba's compiled function, for each of the types it has met."""
+        """Numba's compiled function, for each of the types it has met, to call from Python."""
         return _compile(self.function)
+
+    @functools.cached_property
+    def for_compiled(self):
+        """The same, to call from compiled functions alone: without what would take Python's objects apart."""
+        return _compile(self.function, from_python=False)
 
     def __call__(self, *arguments):
         return self.dispatcher(*map(_writable, arguments))
@@ -77,11 +82,11 @@ class CompiledLoop(Compiled):
 
     @functools.cached_property
     def launch(self):
-        return _compile(_launch, self)
+        return _compile(_launch, body=self)
 
     def run(self, items: int, *arguments) -> None:
         """Call the body for 0, 1, ..., items - 1."""
-        threads.run(self.launch, self.dispatcher, items, *map(_writable, arguments))
+        threads.run(self.launch, self, items, *map(_writable, arguments))
 
 
 def compiled(function: Callable) -> Compiled:
@@ -112,13 +117,12 @@ def wait(looks):
         pause()
 
 
-def _launch(mailboxes, buffer, patience, items, *arguments):
-    """Run a loop: post it, take part, take it back where nobody began, and wait for the others a while.
+@compiled
+def share(mailboxes, task, start, patience):
+    """Post a task, take part, take it back where nobody began, and wait for the others a while.
 
     Returns whether this thread's part failed.
     """
-    grain = max(1, items // (64 * (mailboxes.size + 1)))
-    task, start = pack_task(body, buffer, items, grain, arguments), address(buffer)
     for mailbox in mailboxes:
         store_release(mailbox + 8, task)
         store_release(mailbox + 16, start)
@@ -132,6 +136,12 @@ def _launch(mailboxes, buffer, patience, items, *arguments):
                 wait(looks)
                 looks += 1
     return failed
+
+
+def _launch(mailboxes, buffer, patience, items, *arguments):
+    """Run a loop; whether this thread's part failed."""
+    grain = max(1, items // (64 * (mailboxes.size + 1)))
+    return share(mailboxes, pack_task(body, buffer, items, grain, arguments), address(buffer), patience)
 
 
 def body(item, worker, *arguments):
@@ -173,7 +183,7 @@ _callbacks: list[Callable[[str, float | None], None]] = []
 _PACKAGE = __name__.rpartition(".")[0] + "."
 
 
-def _compile(function: Callable, body: Compiled | None = None):
+def _compile(function: Callable, from_python: bool = True, body: Compiled | None = None):
     """Numba's dispatcher of a function; of the launch of a body, if that is given."""
     import numba
 
@@ -187,27 +197,40 @@ def _compile(function: Callable, body: Compiled | None = None):
     names.update((key, _for_numba(value)) for key, value in used.items())
     cells = tuple(types.CellType(_for_numba(cell.cell_contents)) for cell in function.__closure__ or ())
     name = named.__qualname__ + ("" if body is None else "_launch")
-    persistent, digest = _identity(function, body)
+    persistent, digest = _identity(function, from_python, body)
     copy = types.FunctionType(function.__code__, names, named.__name__, function.__defaults__, cells)
     # Numba makes symbols of these two: loaded code must not meet another function's under its name.
     copy.__module__, copy.__qualname__ = named.__module__, f"{name}_{digest[:8]}"
-    dispatcher = numba.njit(nogil=True, error_model="numpy", boundscheck=False)(copy)
-    full_name = f"{named.__module__.removeprefix(_PACKAGE)}.{name}"
-    dispatcher._cache = code_cache.FunctionCache(full_name, digest, persistent)
+    dispatcher = numba.njit(
+        nogil=True,
+        error_model="numpy",
+        boundscheck=False,
+        no_cpython_wrapper=not from_python,
+        no_cfunc_wrapper=True,
+    )(copy)
+    identity = f"{named.__module__.removeprefix(_PACKAGE)}.{name}", digest, persistent
+    if body is None:
+        dispatcher._cache = code_cache.FunctionCache(*identity)
+    else:
+        from minialex.kernels._atomics import LaunchCache
+
+        dispatcher._cache = LaunchCache(*identity, body.for_compiled)
     return dispatcher
 
 
 def _for_numba(value):
-    return value.dispatcher if isinstance(value, Compiled | Intrinsic) else value
+    if isinstance(value, Compiled):
+        return value.for_compiled
+    return value.dispatcher if isinstance(value, Intrinsic) else value
 
 
-def _identity(function: Callable, body: Compiled | None) -> tuple[bool, str]:
+def _identity(function: Callable, from_python: bool, body: Compiled | None) -> tuple[bool, str]:
     """Whether a function comes from the package alone, and a digest of what Numba builds into its code.
 
     That is the code of it and of all that it calls, and the values of the names and the closures that they
     use. (The values that another module holds are constants of the sources, which the cache watches.)
     """
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(b"" if from_python else b"for compiled functions")
     persistent = True
     seen: set[Callable] = set()
     pending = [function] + ([] if body is None else [body.function])

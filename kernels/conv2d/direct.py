@@ -140,7 +140,8 @@ def _sort_image(item, worker, x, top, left, padded):
                     source = x[item, h]
                     row[:first] = 0
                     if right == 1:
-                        row[first:last] = source[first - left : last - left]
+                        for q in range(first, last):
+                            row[q] = source[q - left]
                     else:
                         for q in range(first, last):
                             row[q] = source[q * right + b - left]

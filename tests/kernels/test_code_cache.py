@@ -150,6 +150,15 @@ def test_damaged_files_are_compiled_again_and_replaced(program):
     assert program.call(*NAMES) == {"results": [*range(10, 17)], "compiled": [], "warnings": []}
 
 
+@pytest.mark.parametrize("lost", ["rows", "rows_launch"])
+def test_the_body_of_a_loop_and_its_launch_are_kept_apart(program, lost):
+    # A launch refers to its body by a symbol, whichever process translated the two.
+    program.file(lost).unlink()
+    again = program.call("rows")
+    assert again == {"results": [0.5, 1.5, 2.5, 3.5], "compiled": [f"demo.{lost}"], "warnings": []}
+    assert program.call("rows")["compiled"] == []
+
+
 @pytest.mark.parametrize("where", ["demo.py", "relu/numpy.py"])
 def test_any_changed_source_leads_to_other_code(program, where):
     path = program.demo.parent / where
