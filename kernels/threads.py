@@ -31,6 +31,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from minialex.checks import is_int
 from minialex.errors import KernelError
 
 # What a launch needs for the arguments of its loop.
@@ -79,7 +80,7 @@ def set_num_threads(number: int | None) -> None:
         If the number is not a positive int.
     """
     global _wanted
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+    if number is not None and (not is_int(number, 1)):
         raise KernelError(f"number of threads={number!r} should be a positive int")
     _wanted = number
 

@@ -6,6 +6,7 @@ A single unit of work (one row of output positions) is done even where it alone 
 
 from __future__ import annotations
 
+from minialex.checks import is_int
 from minialex.errors import KernelError
 
 # On the whole the fastest for AlexNet's layers among 4 to 128 MiB: larger matrices leave the cache before
@@ -24,6 +25,6 @@ def set_workspace_limit(limit: int | None) -> None:
     global _limit
     if limit is None:
         limit = _DEFAULT_BYTES
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+    if not is_int(limit, 1):
         raise KernelError(f"workspace limit={limit!r} should be a positive number of bytes")
     _limit = limit

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from minialex.checks import is_int
 from minialex.errors import CheckpointError, MiniAlexError
 
 
@@ -28,7 +29,7 @@ _state = _State()
 def manual_seed(seed: int) -> None:
     """Start all random numbers anew from a seed, 0 <= seed < 2**64."""
     global _state
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+    if not is_int(seed, 0, 2**64 - 1):
         raise MiniAlexError(f"seed={seed!r} should be an int, 0 to 2**64 - 1")
     _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
 
@@ -70,7 +71,7 @@ def set_state(state: dict) -> None:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the state of the random numbers is incomplete or wrong: {error!r}") from None
     for name, value in (("seed", seed), ("offset", offset)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
+        if not is_int(value, 0, 2**64 - 1):
             raise CheckpointError(f"the state of the random numbers has {name}={value!r}, no int below 2**64")
     _state = _State(seed, offset, np.random.Generator(bits))
 

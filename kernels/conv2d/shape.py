@@ -1,5 +1,6 @@
 """The output shape of convolution."""
 
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, require_rank, shape_rule
 from minialex.kernels.windows import output_positions, pair, resolve_padding, window_text
@@ -14,7 +15,7 @@ def conv2d_shape(
     require_rank(weight, 4, "conv2d weight", "(O, C/groups, KH, KW)")
     (n, channels, *size), (out, per_group, *kernel) = x, weight
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    if not is_int(groups, 1):
         raise ShapeError(f"groups={groups!r} should be a positive int")
     if min(kernel) < 1:
         raise ShapeError(f"conv2d weight {weight} has an empty window")

@@ -1,5 +1,6 @@
 """The output shape of local response normalisation, and the check of its window."""
 
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, require_rank, shape_rule
 
@@ -8,7 +9,7 @@ from minialex.kernels.shapes import Shape, require_rank, shape_rule
 def local_response_norm_shape(x: Shape, *, size=5, **_) -> Shape:
     """(N, C, H, W), unchanged. The window has an odd size; it may exceed the channels."""
     require_rank(x, 4, "local_response_norm input", "(N, C, H, W)")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or size % 2 == 0:
+    if not is_int(size, 1) or size % 2 == 0:
         raise ShapeError(
             f"local_response_norm: size={size!r} should be a positive odd int; libraries disagree "
             "on where the window of an even size lies"

@@ -89,8 +89,11 @@ def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
     from minialex.data.download import DATASETS
     from minialex.data.download import download as fetch
 
+    def say(line: str) -> None:
+        click.echo(_printable(line), err=True)
+
     with _progress(of_bytes=True) as progress:
-        folder = fetch(name, to, url=url, progress=progress)
+        folder = fetch(name, to, url=url, progress=progress, notice=say)
     if as_json:
         print_json({"data": name, "folder": str(folder)})
     else:

@@ -24,6 +24,8 @@ from minialex.files import write_json
 
 # Called with what is being done, how many bytes are done, and how many there are.
 Progress = Callable[[str, int, int], None]
+# Called with a line for the user, when a server has failed and what comes next.
+Notice = Callable[[str], None]
 
 _TIMEOUT_SECONDS = 30
 # So many tries in a row may bring nothing new before a server is given up; the waits between them.
@@ -143,6 +145,7 @@ def download(
     *,
     url: str | None = None,
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> Path:
     """Fetch a data set into a folder, and unpack it where it is an archive.
 
@@ -159,6 +162,8 @@ def download(
         The address of another folder that has the same files, instead of the data set's own servers.
     progress : callable, optional
         Called with what is being done, how many bytes are done, and how many there are.
+    notice : callable, optional
+        Called with a line of text when a server has failed: why, and what comes next.
 
     Returns
     -------
@@ -182,7 +187,7 @@ def download(
     servers = dataset.servers if url is None else (url,)
     for file in dataset.files:
         addresses = [f"{server.rstrip('/')}/{file.name}" for server in servers]
-        fetch(addresses, to / file.name, file, progress=report)
+        fetch(addresses, to / file.name, file, progress=report, notice=notice or (lambda line: None))
         if dataset.folder is not None:
             unpack(to / file.name, folder, progress=report)
     return folder
@@ -194,6 +199,7 @@ def fetch(
     file: RemoteFile,
     *,
     progress: Progress,
+    notice: Notice,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
     """Fetch one file from the first of several addresses that gives the right one.
@@ -216,6 +222,8 @@ def fetch(
         What it must be.
     progress : callable
         Called with the file's name, how many bytes are there, and how many there will be.
+    notice : callable
+        Called with a line of text when a server has failed: why, and what comes next.
     wait : callable
         Waits for a number of seconds.
 
@@ -230,12 +238,14 @@ def fetch(
             return
         raise DataError(f"{path} is there, but is not the published {file.name}; move it away")
     failures = []
-    for address in addresses:
+    for i, address in enumerate(addresses):
         try:
-            _fetch_from(address, path, file, progress, wait)
+            _fetch_from(address, path, file, progress, notice, wait)
             return
         except _GivenUp as error:
             failures.append(f"{address}: {error}")
+            if i + 1 < len(addresses):
+                notice(f"{failures[-1]}; trying {addresses[i + 1]}")
     raise DataError(f"cannot fetch {file.name}. {'; '.join(failures)}")
 
 
@@ -252,14 +262,19 @@ class _TryAgain(Exception):
 
 
 def _fetch_from(
-    address: str, path: Path, file: RemoteFile, progress: Progress, wait: Callable[[float], None]
+    address: str,
+    path: Path,
+    file: RemoteFile,
+    progress: Progress,
+    notice: Notice,
+    wait: Callable[[float], None],
 ) -> None:
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise _GivenUp("it is not an address that starts with http:// or https://")
     part = _Part(path, address)
     for last in (False, True):
         part.is_joined = part.length() > 0
-        _complete(part, file, progress, wait)
+        _complete(part, file, progress, notice, wait)
         found = _sha256(part.path)
         if found == file.sha256:
             part.finish()
@@ -271,7 +286,9 @@ def _fetch_from(
             raise _GivenUp(f"it sends something else: its SHA-256 is {found}, not {file.sha256}")
 
 
-def _complete(part: "_Part", file: RemoteFile, progress: Progress, wait: Callable[[float], None]) -> None:
+def _complete(
+    part: "_Part", file: RemoteFile, progress: Progress, notice: Notice, wait: Callable[[float], None]
+) -> None:
     """Try until as many bytes are there as the file has."""
     failed, furthest = 0, part.length()
     while part.length() < file.size:
@@ -283,7 +300,9 @@ def _complete(part: "_Part", file: RemoteFile, progress: Progress, wait: Callabl
             if failed == _TRIES:
                 raise _GivenUp(f"{error}, after {_TRIES} tries") from None
             seconds = _WAITS_SECONDS[failed - 1] if error.seconds is None else error.seconds
-            wait(min(seconds, _LONGEST_WAIT_SECONDS))
+            seconds = min(seconds, _LONGEST_WAIT_SECONDS)
+            notice(f"{part.address}: {error}; trying again in {seconds:g} s")
+            wait(seconds)
 
 
 class _Part:

@@ -21,6 +21,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from minialex import nn
+from minialex.checks import is_int
 from minialex.errors import ModelError
 from minialex.kernels.windows import Padding, Pair, pair, resolve_padding
 from minialex.models.architecture import Network, Shape
@@ -189,7 +190,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
     ModelError
         If the network has no two towers, the size does not fit, or the batch is not a positive int.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+    if not is_int(batch, 1):
         raise ModelError(f"batch={batch!r} should be a positive int")
     architecture = network.architecture
     if not has_towers(network):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from minialex import functional as F
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.windows import pair
 from minialex.nn import init
@@ -16,7 +17,7 @@ from minialex.tensor import Tensor
 
 def _require_positive(**lengths: int) -> None:
     for name, length in lengths.items():
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        if not is_int(length, 1):
             raise ShapeError(f"{name}={length!r} should be a positive int")
 
 

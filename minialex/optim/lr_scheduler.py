@@ -11,6 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from minialex.checks import is_int, is_number
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
@@ -202,7 +203,7 @@ class ReduceLROnPlateau:
         _require_entries(self, saved)
         _require_count(saved, "waited")
         best = saved["best"]
-        if best is not None and (isinstance(best, bool) or not isinstance(best, int | float)):
+        if best is not None and not is_number(best):
             raise CheckpointError(f"the saved schedule has best={best!r}, which should be a number or None")
 
     def load_state_dict(self, saved: dict) -> None:
@@ -218,7 +219,7 @@ class ReduceLROnPlateau:
 
 
 def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_int(value, 1):
         raise MiniAlexError(f"{name}={value!r} should be a positive int")
     return value
 
@@ -233,5 +234,5 @@ def _require_entries(schedule, saved: dict) -> None:
 
 def _require_count(saved: dict, name: str) -> None:
     value = saved[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not is_int(value, 0):
         raise CheckpointError(f"the saved schedule has {name}={value!r}, which should be an int, 0 or more")

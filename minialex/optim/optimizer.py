@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from numbers import Real
 
 import numpy as np
 
+from minialex.checks import is_number
 from minialex.devices import copy_to_device, is_array, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.tensor import Tensor
@@ -206,6 +206,6 @@ def _is_like(value, own) -> bool:
             and len(value) == len(own)
             and all(_is_like(each, one) for each, one in zip(value, own, strict=True))
         )
-    if isinstance(own, Real) and not isinstance(own, bool):
-        return isinstance(value, Real) and not isinstance(value, bool)
+    if is_number(own):
+        return is_number(value)
     return isinstance(value, type(own))

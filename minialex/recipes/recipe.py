@@ -12,6 +12,7 @@ import reprlib
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 
+from minialex.checks import is_int
 from minialex.data.pca import FROM_DATA, ColourStatistics, with_statistics
 from minialex.data.transforms import Pipeline, standard_pipeline
 from minialex.errors import DataError, RecipeError
@@ -589,7 +590,7 @@ def _flag(path: str, value: object) -> None:
 
 
 def _integer(path: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if not is_int(value, low, high):
         raise _error(path, value, f"an int, {low:,} to {high:,}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex.autograd import no_grad
+from minialex.checks import is_int
 from minialex.data.transforms import CenterCrop, Pipeline, TenCrop
 from minialex.errors import DataError
 from minialex.models import Network
@@ -54,7 +55,7 @@ class Evaluation:
             If k is not an int from 1 to the number of classes.
         """
         classes = self.probabilities.shape[1]
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= classes:
+        if not is_int(k, 1, classes):
             raise DataError(f"k={k!r} should be an int from 1 to {classes}, the number of classes")
         of_truth = np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)  # (N, 1)
         before = np.arange(classes) < self.labels[:, None]

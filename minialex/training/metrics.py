@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
+from minialex.checks import is_number
 from minialex.errors import RunError
 
 
@@ -76,7 +77,7 @@ _OPTIONAL = ("validation_loss", "validation_accuracy")
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

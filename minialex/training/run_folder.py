@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from minialex.checks import is_int
 from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_json, write_text
@@ -65,7 +66,7 @@ class RunSettings:
     device: str = "cpu"
 
     def __post_init__(self):
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
+        if not is_int(self.seed, 0, 2**64 - 1):
             raise RunError(f"seed={self.seed!r} should be an int, 0 to 2**64 - 1")
 
 

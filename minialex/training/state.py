@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checks import is_int, is_number
 from minialex.devices import is_array, to_numpy
 from minialex.errors import CheckpointError, RunError
 from minialex.training.checkpoint import read_arrays, write_arrays
@@ -249,12 +250,12 @@ def _require_table(name: str, value) -> dict:
 
 
 def _require_count(name: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not is_int(value, 0):
         raise CheckpointError(f"{name}={value!r} should be an int, 0 or more")
 
 
 def _require_number(name: str, value, least: float = -math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise CheckpointError(f"{name}={value!r} should be a finite number")
     if value < least:
         raise CheckpointError(f"{name}={value!r} should be {least:g} or more")

@@ -13,6 +13,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import random
+from minialex.checks import is_int
 from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.models import Network
@@ -130,7 +131,7 @@ class Trainer:
     ):
         if clip_norm is not None and not clip_norm > 0:
             raise MiniAlexError(f"clip_norm={clip_norm!r} should be above 0, or None")
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        if not is_int(accumulate, 1):
             raise MiniAlexError(f"accumulate={accumulate!r} should be a positive int")
         self.network, self.optimizer, self.schedule = network, optimizer, schedule
         self.train, self.validation = train, validation
@@ -161,7 +162,7 @@ class Trainer:
         TrainingError
             If the loss is not finite; the message names the layer where that began.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        if not is_int(epochs, 1):
             raise MiniAlexError(f"epochs={epochs!r} should be a positive int")
         self._started = time.perf_counter()
         with ExitStack() as open_callbacks:

@@ -108,7 +108,7 @@ def get(server, tmp_path):
     """Fetch the file from the server; give what was waited for. The progress must never go beyond the end."""
 
     def get(addresses=None, file=FILE):
-        waits, calls = [], []
+        waits, calls, notices = [], [], []
         addresses = [f"{server.url}/{file.name}"] if addresses is None else addresses
         try:
             fetch(
@@ -116,6 +116,7 @@ def get(server, tmp_path):
                 tmp_path / file.name,
                 file,
                 progress=lambda *call: calls.append(call),
+                notice=notices.append,
                 wait=waits.append,
             )
             assert calls[-1] == (file.name, file.size, file.size)
@@ -123,6 +124,12 @@ def get(server, tmp_path):
             assert all(what == file.name and done <= total == file.size for what, done, total in calls)
         assert (tmp_path / file.name).read_bytes() == CONTENT
         assert os.listdir(tmp_path) == [file.name]
+        others = [line.rpartition("; ")[2] for line in notices if "trying again" not in line]
+        assert others == [f"trying {address}" for address in addresses[1 : 1 + len(others)]]
+        again = [line for line in notices if "trying again" in line]
+        assert [line.rpartition("; ")[2] for line in again] == [
+            f"trying again in {each:g} s" for each in waits
+        ]
         return waits
 
     return get
@@ -377,7 +384,7 @@ def test_a_kill_while_it_is_fetched_leaves_no_file_of_that_name(server, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", FILE, progress=stop)
+        fetch([f"{server.url}/data.bin"], tmp_path / "data.bin", FILE, progress=stop, notice=print)
     assert sorted(os.listdir(tmp_path)) == ["data.bin.part", "data.bin.part.json"]
     assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[: (tmp_path / "data.bin.part").stat().st_size]
 
@@ -533,6 +540,13 @@ def test_what_can_be_fetched_is_written_down_right():
 def test_notes_survive_as_json(server, tmp_path):
     server.answers = [Answer(drop_after=10, etag='"a\\"b"'), Answer(status=404)]
     with pytest.raises(DataError):
-        fetch([f"{server.url}/x"], tmp_path / "x", FILE, progress=lambda *_: None, wait=lambda _: None)
+        fetch(
+            [f"{server.url}/x"],
+            tmp_path / "x",
+            FILE,
+            progress=lambda *_: None,
+            notice=lambda _: None,
+            wait=lambda _: None,
+        )
     notes = json.loads((tmp_path / "x.part.json").read_text())
     assert notes == {"address": f"{server.url}/x", "version": '"a\\"b"'}

@@ -2,8 +2,7 @@
 
 import reprlib
 
-import numpy as np
-
+from minialex.checks import is_number
 from minialex.data.checks import integer
 from minialex.errors import DataError
 
@@ -19,7 +18,7 @@ def number(name: str, value: object, low: float, high: float) -> float:
         If it is not; NaN is not.
     """
     # A comparison is false for NaN, and exact for an integer too large for a float.
-    if not _is_number(value) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         raise DataError(f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}")
     return float(value)
 
@@ -37,7 +36,7 @@ def numbers(
     if (
         not isinstance(values, tuple | list)
         or (not values if count is None else len(values) != count)
-        or not all(_is_number(each) and low <= each <= high for each in values)
+        or not all(is_number(each) and low <= each <= high for each in values)
     ):
         wanted = "numbers" if count is None else f"{count} numbers"
         raise DataError(
@@ -54,7 +53,7 @@ def per_channel(name: str, values: object, low: float, high: float) -> tuple[flo
     DataError
         If they are not numbers from `low` to `high`.
     """
-    return numbers(name, [values] if _is_number(values) else values, low, high)
+    return numbers(name, [values] if is_number(values) else values, low, high)
 
 
 def size(name: str, value: object) -> tuple[int, int]:
@@ -83,7 +82,3 @@ def text_of_numbers(values: tuple[float, ...]) -> str:
     if len(set(values)) == 1:
         return f"{values[0]:g}"
     return f"({', '.join(f'{each:g}' for each in values)})"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minialex.checks import is_int
 from minialex.errors import MiniAlexError
 from minialex.training.callbacks.best import Best
 from minialex.training.callbacks.callback import Callback
@@ -30,7 +31,7 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "validation_loss", patience: int = 10, mode: str = "min", min_delta: float = 0.0
     ):
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+        if not is_int(patience, 1):
             raise MiniAlexError(f"patience={patience!r} should be a positive int")
         self.best, self.patience = Best(monitor, mode, min_delta), patience
         self.key = f"early_stopping of {monitor}"

@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+from minialex.checks import is_int
 from minialex.errors import MiniAlexError
 from minialex.training.callbacks.callback import Callback
 
@@ -45,7 +46,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: Path, every_steps: int = 50):
-        if isinstance(every_steps, bool) or not isinstance(every_steps, int) or every_steps < 1:
+        if not is_int(every_steps, 1):
             raise MiniAlexError(f"every_steps={every_steps!r} should be a positive int")
         try:
             import tensorboardX  # noqa: F401 - whether it is there, before a long training begins

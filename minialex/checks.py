@@ -1,0 +1,20 @@
+"""What an argument is, for checks whose message each caller words for its reader.
+
+A bool is a number to Python, but ``batch_size=True`` is a slip and not a one: none of these takes it for
+a number.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+
+def is_int(value: object, low: int, high: float = math.inf) -> bool:
+    """Whether a value is a Python int from `low` to `high`."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, Python's or NumPy's; NaN and the infinities are."""
+    return isinstance(value, Real) and not isinstance(value, bool)
