@@ -12,6 +12,9 @@ Both are written in the part of Python that Numba compiles, on arrays and number
 compiled functions and `Intrinsic` operations by their plain names. Importing this module does not import
 Numba, which takes longer than the rest of the engine together.
 
+Numba compiles a function anew into each that calls it, so that it can be inlined. A loop's body is not:
+its launch, of which there is one for each combination of types, calls it by a symbol.
+
 What was compiled is kept on disk (`minialex.kernels.code_cache`) and loaded by the next process. A function
 of a plug-in, whose sources the cache does not watch, is compiled in each process that calls it.
 

@@ -15,6 +15,9 @@ from minialex.kernels.shapes import output_shape
 
 # Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
 _ITEM = 2**15
+# Between the scratch rows of two threads, in elements: at least two cache lines, which processors fetch in
+# pairs. Threads that write to one line wait for each other; with small images that took longer than the work.
+_APART = 32
 
 
 @compiled.parallel
@@ -76,7 +79,8 @@ def _run(body, source, result, size, positions, kernel_size, stride, padding, co
 
 def _rows_shape(size, positions, kernel_size, stride, left):
     """The shape of the scratch rows, one a thread, with the padding on both sides."""
-    return threads.num_threads(), max((positions[1] - 1) * stride[1] + kernel_size[1], left + size[1])
+    reach = max((positions[1] - 1) * stride[1] + kernel_size[1], left + size[1])
+    return threads.num_threads(), reach + _APART
 
 
 @kernel("avg_pool2d.forward", algo="numba", rank=20)
