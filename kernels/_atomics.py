@@ -133,10 +133,11 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
         builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
 
         # By a symbol, not by linking, which would optimise and translate the body a second time.
+        symbol = signature.args[0].dispatcher._cache.symbol(parameters)
+        if not llvmlite.binding.address_of_symbol(symbol):
+            raise NumbaTypeError(f"the body of a compiled loop is not published for {parameters}")
         function_type = context.call_conv.get_function_type(types.none, parameters)
-        callee = cgutils.get_or_insert_function(
-            builder.module, function_type, publish(signature.args[0].dispatcher, parameters)
-        )
+        callee = cgutils.get_or_insert_function(builder.module, function_type, symbol)
         name = builder.module.get_unique_name("task")
         task = ir.Function(builder.module, ir.FunctionType(WORD, [WORD, WORD]), name)
         task.linkage = "internal"
@@ -146,47 +147,24 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
     return types.int64(body, buffer, types.int64, types.int64, arguments), emit
 
 
-def publish(body, parameters) -> str:
-    """Give the machine code of a body a symbol, which launches refer to; it is the same in every process.
-
-    Parameters
-    ----------
-    body : Numba dispatcher
-        With a `minialex.kernels.code_cache.FunctionCache`.
-    parameters : tuple of Numba types
-        Its own, the item and the worker with them. It is compiled for them, or loaded, if it was not.
-
-    Returns
-    -------
-    str
-    """
-    body.compile(parameters)
-    compiled = body.overloads[parameters]
-    symbol = body._cache.symbol(parameters)
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    llvmlite.binding.add_symbol(symbol, address)
-    return symbol
-
-
 class LaunchCache(FunctionCache):
-    """The code of a loop's launches, which is of use only once the body has its symbol."""
+    """The code of a loop's launches, which refers to the body by a symbol, the same in every process.
+
+    Numba asks here first, whether the launch is then loaded or compiled, so here the body gets its symbol.
+    """
 
     def __init__(self, name: str, digest: str, persistent: bool, body):
         super().__init__(name, digest, persistent)
         self.body = body
 
     def load_overload(self, signature, target_context):
-        publish(self.body, self._parameters(signature))
+        # Those of the body, from those of launch(mailboxes, buffer, patience, items, *arguments).
+        parameters = (types.int64, types.int64, *signature[4].types)
+        self.body.compile(parameters)
+        compiled = self.body.overloads[parameters]
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        llvmlite.binding.add_symbol(self.body._cache.symbol(parameters), address)
         return super().load_overload(signature, target_context)
-
-    def save_overload(self, signature, result) -> None:
-        # What a later process will publish must be what this code refers to.
-        if llvmlite.binding.address_of_symbol(self.body._cache.symbol(self._parameters(signature))):
-            super().save_overload(signature, result)
-
-    def _parameters(self, signature) -> tuple:
-        """Those of the body, from those of ``launch(mailboxes, buffer, patience, items, *arguments)``."""
-        return (types.int64, types.int64, *signature[4].types)
 
 
 def _without_owners(context, builder, tuple_type, packed):
