@@ -38,7 +38,7 @@ def get_architecture(name: str) -> Architecture:
     return _BY_NAME[name]
 
 
-def create_model(name: str, num_classes: int | None = None) -> Network:
+def create_model(name: str, num_classes: int | None = None, initialiser: str | None = None) -> Network:
     """Build a named network and draw its weights; `minialex.manual_seed` makes them repeatable.
 
     Parameters
@@ -47,6 +47,8 @@ def create_model(name: str, num_classes: int | None = None) -> Network:
         One of `list_models`.
     num_classes : int, optional
         The outputs of the last layer; the model's own number if not given.
+    initialiser : str, optional
+        A name in `nn.init.RECIPES`; the model's own if not given.
 
     Returns
     -------
@@ -56,9 +58,9 @@ def create_model(name: str, num_classes: int | None = None) -> Network:
     Raises
     ------
     ModelError
-        If the name is unknown, or the number of classes is not a positive int.
+        If the name or the initialiser is unknown, or the number of classes is not a positive int.
     """
     architecture = get_architecture(name)
     network = architecture.build(num_classes)
-    initialise(network, architecture.initialiser)
+    initialise(network, initialiser or architecture.initialiser)
     return network

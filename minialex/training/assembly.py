@@ -10,7 +10,7 @@ from minialex import functional as F
 from minialex import nn, optim
 from minialex.data import DataLoader, Dataset
 from minialex.data.transforms import Pipeline
-from minialex.models import Network, get_architecture
+from minialex.models import Network, create_model
 from minialex.optim import Optimizer
 from minialex.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -37,11 +37,8 @@ _TEST_BATCH, _CROPS_BATCH = 250, 25
 
 
 def make_network(model: Model, classes: int) -> Network:
-    """Build a network and draw its weights, by the recipe's initialiser or else the model's own."""
-    architecture = get_architecture(model.name)
-    network = architecture.build(classes)
-    nn.init.initialise(network, model.initialiser or architecture.initialiser)
-    return network
+    """Build the network that a recipe names and draw its weights."""
+    return create_model(model.name, classes, model.initialiser)
 
 
 def make_optimizer(network: Network, table: Sgd | Adam) -> Optimizer:
