@@ -155,7 +155,7 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
 
 
 def _run_once(network, batch: int) -> None:
-    """Infer a batch of random images and train on them, with each optimiser."""
+    """Infer a batch of random images and train on them, with each optimiser, SGD without momentum too."""
     import numpy as np
 
     from minialex import functional as F
@@ -171,6 +171,7 @@ def _run_once(network, batch: int) -> None:
     F.cross_entropy(network(Tensor(images)), labels).backward()
     parameters = list(network.parameters())
     optim.clip_grad_norm_(parameters, 1.0)
+    optim.SGD(parameters, lr=0.0).step()
     optim.SGD(parameters, lr=0.0, momentum=0.9, weight_decay=5e-4).step()
     optim.Adam(parameters, lr=0.0).step()
     for parameter in parameters:

@@ -38,10 +38,12 @@ def test_what_was_compiled_ahead_is_not_compiled_in_training(cached, idx_folder,
     assert figures["folder"] in second.stdout
     assert second.stderr == ""
 
-    trained = run(
-        "train", "--data", "mnist", "--data-dir", idx_folder, "--epochs", 1, "--batch-size", 20,
-        "--out", tmp_path / "run",
-    )  # fmt: skip
+    settings = ("--data-dir", idx_folder, "--epochs", 1, "--batch-size", 20, "--out")
+    trained = run("train", "--data", "mnist", *settings, tmp_path / "adam")
+    assert "compiling" not in trained.stderr
+
+    without_momentum = ("--set", 'optimizer={name="sgd",lr=0.01}', "--set", "data.reserve=0")
+    trained = run("train", "--recipe", "002_mnist_bn_one_hot", *without_momentum, *settings, tmp_path / "sgd")
     assert "compiling" not in trained.stderr
 
 
