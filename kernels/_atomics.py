@@ -16,12 +16,12 @@ from numba.core.errors import NumbaTypeError
 from numba.extending import intrinsic
 
 from minialex.kernels.code_cache import FunctionCache
-from minialex.kernels.threads import BUFFER_BYTES
+from minialex.kernels.threads import BUFFER_BYTES, COUNTER_BYTES
 
 WORD = ir.IntType(64)
-# Where in the buffer stand the next item, which all threads write, and in lines of their own how many items
-# there are, how many are taken at a time, and the arguments.
-_ITEMS, _GRAIN, _PACKED = 128, 136, 192
+# Where in the buffer stand how many items there are, how many are taken at a time, how many threads share
+# them, and the arguments. Behind BUFFER_BYTES come the threads' counters: the next item of each one's range.
+_ITEMS, _GRAIN, _THREADS, _PACKED = 0, 8, 16, 64
 # What a processor is told that waits in a loop.
 _PAUSE = {
     **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
@@ -95,20 +95,23 @@ def yield_processor(typing_context):
 
 
 @intrinsic
-def pack_task(typing_context, body, buffer, items, grain, arguments):
+def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
     """Make the task of a launch: a machine function that takes items until none is left.
 
     It is ``int64 task(buffer, worker)``, which calls ``body(item, worker, *arguments)`` for each item, and
-    returns whether that failed.
+    returns whether that failed. It begins with the worker's own range of items, and goes on with what is left
+    of the others'.
 
     Parameters
     ----------
     body : compiled function
     buffer : int64 array
-        Filled with all that the task reads: the next item, how many there are, and the arguments.
+        Filled with all that the task reads.
     items : int64
     grain : int64
         How many items a thread takes at a time.
+    threads : int64
+        How many ranges of equal length there are; workers are below it.
     arguments : tuple
 
     Returns
@@ -121,15 +124,18 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
         raise NumbaTypeError("the body of a compiled loop should return nothing")
 
     def emit(context, builder, signature, values):
-        packed_type = context.get_value_type(signature.args[4])
-        if _PACKED + context.get_abi_sizeof(packed_type) > BUFFER_BYTES:
+        packed_type = context.get_value_type(signature.args[5])
+        if _PACKED + context.get_abi_sizeof(packed_type) > BUFFER_BYTES - COUNTER_BYTES:
             raise NumbaTypeError(f"the arguments of a compiled loop should fit {BUFFER_BYTES} bytes")
         array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
         start = builder.ptrtoint(array.data, WORD)
-        for offset, value in ((0, WORD(0)), (_ITEMS, values[2]), (_GRAIN, values[3])):
+        for offset, value in zip((_ITEMS, _GRAIN, _THREADS), values[2:5], strict=True):
             builder.store(value, _word_at(builder, builder.add(start, WORD(offset))))
+        with cgutils.for_range(builder, values[4]) as ranges:
+            first = _first_of_range(builder, ranges.index, values[2], values[4])
+            builder.store(first, _counter(builder, start, ranges.index))
         place = builder.add(start, WORD(_PACKED))
-        packed = _without_owners(context, builder, signature.args[4], values[4])
+        packed = _without_owners(context, builder, signature.args[5], values[5])
         builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
 
         # By a symbol, not by linking, which would optimise and translate the body a second time.
@@ -144,7 +150,7 @@ def pack_task(typing_context, body, buffer, items, grain, arguments):
         _emit_task(context, task, callee, parameters, packed_type)
         return builder.ptrtoint(task, WORD)
 
-    return types.int64(body, buffer, types.int64, types.int64, arguments), emit
+    return types.int64(body, buffer, types.int64, types.int64, types.int64, arguments), emit
 
 
 class LaunchCache(FunctionCache):
@@ -182,23 +188,44 @@ def _without_owners(context, builder, tuple_type, packed):
     return packed
 
 
+def _first_of_range(builder, index, items, threads):
+    return builder.sdiv(builder.mul(items, index), threads)
+
+
+def _counter(builder, start, index):
+    return _word_at(
+        builder, builder.add(start, builder.add(WORD(BUFFER_BYTES), builder.mul(index, WORD(COUNTER_BYTES))))
+    )
+
+
 def _emit_task(context, task, callee, parameters, packed_type):
     start, worker = task.args
-    entry, take, work, body, stop = (
-        task.append_basic_block(name) for name in ("entry", "take", "work", "body", "stop")
+    entry, choose, take, work, body, stop, leave, ended = (
+        task.append_basic_block(name)
+        for name in ("entry", "choose", "take", "work", "body", "stop", "leave", "ended")
     )
     builder = ir.IRBuilder(entry)
-    items = builder.load(_word_at(builder, builder.add(start, WORD(_ITEMS))))
-    grain = builder.load(_word_at(builder, builder.add(start, WORD(_GRAIN))))
+    items, grain, threads = (
+        builder.load(_word_at(builder, builder.add(start, WORD(offset))))
+        for offset in (_ITEMS, _GRAIN, _THREADS)
+    )
     place = builder.inttoptr(builder.add(start, WORD(_PACKED)), packed_type.as_pointer())
     arguments = cgutils.unpack_tuple(builder, builder.load(place, align=8), len(parameters) - 2)
-    counter = _word_at(builder, start)
+    builder.branch(choose)
+
+    # A range: the worker's own, then those of the others in turn.
+    builder.position_at_end(choose)
+    turn = builder.phi(WORD)
+    turn.add_incoming(WORD(0), entry)
+    index = builder.srem(builder.add(worker, turn), threads)
+    counter = _counter(builder, start, index)
+    end = _first_of_range(builder, builder.add(index, WORD(1)), items, threads)
     builder.branch(take)
 
     builder.position_at_end(take)
     first = builder.atomic_rmw("add", counter, grain, "monotonic")
-    end = builder.add(first, grain)
-    last = builder.select(builder.icmp_signed("<", end, items), end, items)
+    last = builder.add(first, grain)
+    last = builder.select(builder.icmp_signed("<", last, end), last, end)
     builder.branch(work)
 
     builder.position_at_end(work)
@@ -220,8 +247,13 @@ def _emit_task(context, task, callee, parameters, packed_type):
 
     # All of a grain are done, or none was left.
     builder.position_at_end(stop)
-    ended = builder.append_basic_block("ended")
-    builder.cbranch(builder.icmp_signed("<", last, items), take, ended)
+    builder.cbranch(builder.icmp_signed("<", last, end), take, leave)
+
+    builder.position_at_end(leave)
+    following = builder.add(turn, WORD(1))
+    turn.add_incoming(following, leave)
+    builder.cbranch(builder.icmp_signed("<", following, threads), choose, ended)
+
     builder.position_at_end(ended)
     builder.ret(WORD(0))
 

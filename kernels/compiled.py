@@ -143,8 +143,10 @@ def share(mailboxes, task, start, patience):
 
 def _launch(mailboxes, buffer, patience, items, *arguments):
     """Run a loop; whether this thread's part failed."""
-    grain = max(1, items // (64 * (mailboxes.size + 1)))
-    return share(mailboxes, pack_task(body, buffer, items, grain, arguments), address(buffer), patience)
+    number = mailboxes.size + 1
+    grain = max(1, items // (64 * number))
+    task = pack_task(body, buffer, items, grain, number, arguments)
+    return share(mailboxes, task, address(buffer), patience)
 
 
 def body(item, worker, *arguments):

@@ -1,8 +1,10 @@
 """The threads that share the work of one kernel call.
 
 A pool of threads runs compiled loops, which hold no lock of Python's while they compute. The caller is
-one of the threads. Items are taken from a common counter, a few at a time where there are many, so that a
-thread that the system has slowed down takes fewer.
+one of the threads. Each has a range of the items, which it takes a few at a time where there are many; one
+that has finished its range goes on with those of the others, so that a thread that the system has slowed down
+takes fewer. Neighbouring items read and write neighbouring memory, often the two halves of a cache line:
+where two threads took turns in them, the lines would go to and fro between their processors.
 
 How many: `set_num_threads`, or the environment variable ``MINIALEX_NUM_THREADS`` before the start, or
 else as many as the process may use. Results are the same bits for any number. The pool is the only
@@ -34,8 +36,10 @@ import numpy as np
 from minialex.checks import is_int
 from minialex.errors import KernelError
 
-# What a launch needs for the arguments of its loop.
+# What a launch needs for the arguments of its loop, and behind them for each thread's counter, which others
+# write, too: as much as processors take from memory at a time.
 BUFFER_BYTES = 4096
+COUNTER_BYTES = 128
 
 _VARIABLE = "MINIALEX_NUM_THREADS"
 _PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleeps,
@@ -119,7 +123,7 @@ class _Pool:
         self.busy = threading.Lock()
         self.workers: list[_Worker] = []
         self.mailboxes = _NOBODY  # their addresses
-        self.buffer = _new_buffer()
+        self.buffer = _new_buffer(1)
         self.helpers = 0  # of the launch under way
         self.serve: Callable | None = None
         self.patience = 0  # in looks at a mailbox
@@ -127,7 +131,7 @@ class _Pool:
     def run(self, launch: Callable, body: Callable, items: int, arguments: tuple) -> None:
         helpers = min(num_threads(), items) - 1
         if helpers < 1 or not self.busy.acquire(blocking=False):
-            failed = launch(_NOBODY, _new_buffer(), 0, items, *arguments)
+            failed = launch(_NOBODY, _new_buffer(1), 0, items, *arguments)
         else:
             try:
                 failed = self.share(helpers, launch, items, arguments)
@@ -167,6 +171,7 @@ class _Pool:
             except RuntimeError:  # the system, or an interpreter that ends, allows no more threads
                 break
         self.mailboxes = np.array([worker.mailbox.ctypes.data for worker in self.workers], np.int64)
+        self.buffer = _new_buffer(1 + len(self.workers))
 
 
 def _looks_within(seconds: float, serve: Callable) -> int:
@@ -193,8 +198,8 @@ def _wait_for(workers: list[_Worker]) -> None:
         raise interruption
 
 
-def _new_buffer() -> np.ndarray:
-    return np.empty(BUFFER_BYTES // 8, np.int64)
+def _new_buffer(threads: int) -> np.ndarray:
+    return np.empty((BUFFER_BYTES + threads * COUNTER_BYTES) // 8, np.int64)
 
 
 _pool = _Pool()

@@ -1,5 +1,6 @@
 """The pool: each item once, on any number of threads, from any caller, in any process."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -14,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.errors import KernelError
+from minialex.kernels import compiled as compiled_module
 from minialex.kernels import threads
-from minialex.kernels.compiled import compiled
+from minialex.kernels.compiled import address, call_task, compiled, pack_task
+from minialex.kernels.threads import BUFFER_BYTES, COUNTER_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,35 @@ def test_each_item_is_done_once(number, items, work):
     threads.set_num_threads(number)
     workers = counted(items, work)
     assert ((workers >= 0) & (workers < number)).all()
+
+
+@compiled.parallel
+def note_order(item, worker, order):
+    order[order[0]] = item
+    order[0] += 1
+
+
+def work_alone(worker, buffer, grain, items, *arguments):
+    number = (buffer.size * 8 - BUFFER_BYTES) // COUNTER_BYTES
+    call_task(pack_task(body, buffer, items, grain, number, arguments), address(buffer), worker)
+
+
+def body():
+    """Stands for `note_order`."""
+
+
+@functools.cache
+def one_thread():
+    return compiled_module._compile(work_alone, body=note_order)
+
+
+@given(st.data(), st.integers(1, 6), st.integers(0, 40), st.integers(1, 5))
+def test_a_thread_begins_with_its_own_items_and_goes_on_with_those_of_the_next(data, number, items, grain):
+    worker = data.draw(st.integers(0, number - 1))
+    order = np.ones(items + 1, np.int64)
+    one_thread()(worker, threads._new_buffer(number), grain, items, order)
+    ranges = [range(items * i // number, items * (i + 1) // number) for i in range(number)]
+    assert list(order[1:]) == [item for each in ranges[worker:] + ranges[:worker] for item in each]
 
 
 def test_other_threads_do_take_part():
