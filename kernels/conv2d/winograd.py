@@ -38,7 +38,7 @@ import numpy as np
 
 from minialex.kernels.compiled import Intrinsic, address, compiled
 from minialex.kernels.cost import Cost
-from minialex.kernels.memory import empty, zeros
+from minialex.kernels.memory import empty
 from minialex.kernels.micro_kernel import (
     lanes,
     multiply_panel,
@@ -339,7 +339,6 @@ class _Plan:
         self.m = m = tile_size(window, positions)
         self.n = n = m + window - 1
         self.down, self.right = (-(-size // m) for size in positions)
-        self.transforms = _transforms(m, window)
         lanes = processor().lanes
         self.input_vectors = -(-self.channels // lanes)
         self.output_vectors = -(-self.outputs // lanes)
@@ -348,12 +347,25 @@ class _Plan:
         if self.stride % 256 == 0:
             self.stride += lanes
         patch = ((self.down - 1) * m + n) * ((self.right - 1) * m + n)
-        self.scratch = empty((num_threads(), max(patch, n * n) * lanes), np.float32)
+        self.scratch_shape = num_threads(), max(patch, n * n) * lanes
         image_bytes = (
             4 * groups * n * n * self.down * self.right * (self.stride + self.output_vectors * lanes)
         )
         at_once = min(images, max(1, workspace_limit() // image_bytes))
         self.at_once = -(-images // -(-images // at_once)) if images else 1
+
+    @property
+    def transforms(self) -> SimpleNamespace:
+        return _transforms(self.m, self.window)
+
+    @functools.cached_property
+    def scratch(self) -> np.ndarray:
+        """For each thread, a copy of an image's channels, or of a window."""
+        return empty(self.scratch_shape, np.float32)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return 4 * math.prod(self.scratch_shape)
 
     def chunks(self):
         """Slices of images whose transformed tiles fit the workspace limit."""
@@ -426,7 +438,7 @@ def _workspace(plan: _Plan) -> int:
     columns = plan.output_vectors * lanes
     rows = -(-tiles // processor().rows) * processor().rows
     weights = plan.channels * columns
-    return 4 * elements * (tiles * plan.stride + rows * columns + weights) + plan.scratch.nbytes
+    return 4 * elements * (tiles * plan.stride + rows * columns + weights) + plan.scratch_bytes
 
 
 def forward_workspace(x, weight, bias, *, groups, **window) -> int:
@@ -443,7 +455,7 @@ def weight_grad_workspace(g, x, *, kernel_size, groups, **_) -> int:
     plan = _Plan(x.shape[1], g.shape[1], groups, kernel_size[0], g.shape[2:], len(x))
     columns, tiles = plan.output_vectors * processor().lanes, plan.tiles_of(plan.at_once)
     sums = -(-plan.channels // processor().rows) * processor().rows * columns
-    return 4 * groups * plan.n**2 * (tiles * (plan.stride + columns) + sums) + plan.scratch.nbytes
+    return 4 * groups * plan.n**2 * (tiles * (plan.stride + columns) + sums) + plan.scratch_bytes
 
 
 def _cost(images: int, channels: int, outputs: int, groups: int, window: int, positions, weights: int):
@@ -525,7 +537,7 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     columns = plan.output_vectors * processor().lanes
     rows = tiled(np.arange(plan.channels))
-    c = zeros((groups, plan.n**2, len(rows) * columns), np.float32)
+    c = empty((groups, plan.n**2, len(rows) * columns), np.float32)
     for chunk in plan.chunks():
         tiles = plan.tiles_of(chunk.stop - chunk.start)
         a = empty((groups, plan.n**2, tiles * plan.stride), np.float32)
@@ -536,7 +548,7 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
             g[chunk], plan.down, plan.right, groups, b, plan.scratch,
         )  # fmt: skip
         steps = (np.arange(tiles) * plan.stride).astype(np.int32)
-        plan.multiply(a, rows, steps, b, c, accumulate=1)
+        plan.multiply(a, rows, steps, b, c, accumulate=int(chunk.start > 0))
         del a, b
     plan.transforms.weight_taps.run(groups * plan.output_vectors, c, len(rows), gw, plan.scratch)
     return gw.reshape(outputs, plan.channels, window, window)
