@@ -24,6 +24,7 @@ from minialex.kernels.micro_kernel import (
     dot_rows,
     lanes,
     multiply_panel,
+    multiply_piece,
     pack_panels,
     panel_count,
     panel_start,
@@ -34,9 +35,11 @@ from minialex.kernels.micro_kernel import (
 from minialex.kernels.threads import num_threads
 
 # Rows of a that one item multiplies with all panels: the more, the more rarely these come from the L3 cache.
-_BLOCK = 128
-# The depth that a block of rows is taken in, so that it stays in the L2 cache from panel to panel.
-_DEPTH = 512
+_BLOCK = 192
+# Of a panel, what is multiplied with such a block at a time: it stays in the L1 cache from tile to tile, the
+# block, a copy, in the L2 cache from panel to panel. (The rows of a copy are read as streams, so a panel may
+# take more of the L1 cache than `multiply_panel` allows it.)
+_PIECE_BYTES = 24 * 1024
 # A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
 # at a power of two they would share a few sets of the cache.
 _APART = 16
@@ -53,7 +56,9 @@ def _multiply_block(
     item, worker, a, rows, steps, block_rows, block_steps, panels, columns, tiles, bias, c, transposed,
     pieces, scratch,
 ):  # fmt: skip
-    # a: flat, rows: the offsets of all, panels (depth * columns). An item is a block of rows.
+    # a: flat, rows: the offsets of all, panels (depth * columns). An item is a block of rows, which is taken
+    # in pieces of the depth as long as block_steps.
+    most = block_steps.size
     vectors = (columns + lanes() - 1) // lanes()
     first_row = item * tiles * tile_rows()
     valid_rows = min(tiles * tile_rows(), rows.size - first_row)
@@ -61,15 +66,15 @@ def _multiply_block(
     height = tiles * tile_rows()
     piece, sums = pieces[worker], scratch[worker]
     here = rows[first_row : first_row + valid_rows]
-    for k in range(0, steps.size, _DEPTH):
-        depth = min(_DEPTH, steps.size - k)
+    for k in range(0, steps.size, most):
+        depth = min(most, steps.size - k)
         _copy_block(a, here, steps[k : k + depth], block_rows, block_steps, piece)
         for panel in range(panel_count(vectors)):
             start = panel_start(vectors, panel) * lanes()
             wide = panel_start(vectors, panel + 1) - panel_start(vectors, panel)
             # Sums that are complete at once need not be kept until the last piece of the depth.
-            block = sums[height * start :] if steps.size > _DEPTH else sums
-            multiply_panel(
+            block = sums[height * start :] if steps.size > most else sums
+            multiply_piece(
                 address(piece),
                 address(block_rows),
                 tiles,
@@ -143,16 +148,18 @@ def multiply(a, rows, steps, b, column_stride: int, depth_offsets, c, bias=None)
     columns = c.shape[1] if bias is None else c.shape[0]
     panels = pack_panels(b.reshape(1, b.size), columns, column_stride, depth_offsets.astype(np.int64))[0]
     tiles = -(-len(rows) // processor().rows)
-    blocks = max(-(-tiles * processor().rows // _BLOCK), min(tiles, num_threads()))
+    # As many for each thread.
+    blocks = -(-tiles * processor().rows // (_BLOCK * num_threads())) * num_threads()
     tiles_a_block = -(-tiles // blocks)
     height = tiles_a_block * processor().rows
+    depth = _PIECE_BYTES // (4 * processor().widest * processor().lanes)
     if (np.diff(steps) == 1).all():
-        block_rows, block_steps = np.arange(height) * (_DEPTH + _APART), np.arange(_DEPTH)
+        block_rows, block_steps = np.arange(height) * (depth + _APART), np.arange(depth)
     else:
-        block_rows, block_steps = np.arange(height), np.arange(_DEPTH) * (height + _APART)
+        block_rows, block_steps = np.arange(height), np.arange(depth) * (height + _APART)
     vectors = -(-columns // processor().lanes)
-    kept = vectors if len(steps) > _DEPTH else min(vectors, processor().widest)
-    pieces = empty((num_threads(), (_DEPTH + _APART) * (height + _APART)), np.float32)
+    kept = vectors if len(steps) > depth else min(vectors, processor().widest)
+    pieces = empty((num_threads(), (depth + _APART) * (height + _APART)), np.float32)
     scratch = empty((num_threads(), height * kept * processor().lanes), np.float32)
     _multiply_block.run(
         -(-tiles // tiles_a_block), a, rows, steps, block_rows,

@@ -152,23 +152,29 @@ def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
     accumulate : int
         Whether to add to what c holds.
     """
-    width = vectors * lanes() * 4
-    most = _PANEL_BYTES // width
+    most = _PANEL_BYTES // (vectors * lanes() * 4)
     pieces = (depth + most - 1) // most
     chunk = (depth + pieces - 1) // pieces
     for k in range(0, depth, chunk):
         length = min(chunk, depth - k)
         part = b + k * b_stride
-        for tile in range(tiles):
-            rows = row_offsets + tile * tile_rows() * 8
-            out = c + tile * tile_rows() * width
-            if vectors == 3:
-                tile_wide(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
-            elif vectors == 2:
-                tile_medium(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
-            else:
-                tile_narrow(a, rows, steps + k * 4, length, part, b_stride, out, width, accumulate)
+        multiply_piece(a, row_offsets, tiles, steps + k * 4, length, part, b_stride, vectors, c, accumulate)
         accumulate = 1
+
+
+@compiled
+def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c, accumulate):
+    """The same in one pass over the rows: for a panel that stays in the L1 cache meanwhile."""
+    width = vectors * lanes() * 4
+    for tile in range(tiles):
+        rows = row_offsets + tile * tile_rows() * 8
+        out = c + tile * tile_rows() * width
+        if vectors == 3:
+            tile_wide(a, rows, steps, depth, b, b_stride, out, width, accumulate)
+        elif vectors == 2:
+            tile_medium(a, rows, steps, depth, b, b_stride, out, width, accumulate)
+        else:
+            tile_narrow(a, rows, steps, depth, b, b_stride, out, width, accumulate)
 
 
 @compiled.parallel
