@@ -1,4 +1,4 @@
-"""The compiled kernels of batch norm, softmax, sums and updates on arrays that several threads share.
+"""The compiled kernels of everything but products, on arrays that several threads share.
 
 The tests that draw tiny arrays never cut the work into several items; these do. The oracle is the NumPy
 kernel of the same operation in float64, which works on the array as a whole.
@@ -11,6 +11,12 @@ from minialex.kernels import find_kernel, threads
 from minialex.testing.compare import assert_close, largest, rounding
 from minialex.testing.strategies import MUTATED
 
+RESPONSE_NORM = {"size": 5, "alpha": 0.9, "beta": 0.75, "k": 2.0}
+WINDOW = {"kernel_size": (3, 3), "stride": (2, 2), "padding": ((1, 0), (0, 1)), "ceil_mode": True}
+MAXIMUM = {**WINDOW, "dilation": (1, 1)}
+MEAN = {**WINDOW, "count_include_pad": False}
+LARGE = (24, 7, 89, 101)  # 46.1 items of 2**15 elements, 56 of three planes each
+POOLED = (24, 7, 45, 51)
 NORM = {"axis": 1, "eps": 1e-3}
 ROWS = {"axis": 2, "eps": 1e-3}
 IMAGES = (7, 51, 21, 23)  # 51 features of 483 elements: 17 items of 3
@@ -22,6 +28,10 @@ PARAMETERS = (5, 2**15 + 11)  # 5.001 items of 2**15
 
 def _normal(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape)
+
+
+def _cells(shape, size):
+    return np.random.default_rng(1).integers(0, size[0] * size[1], shape, dtype=np.int32)
 
 
 def _of_batch(x, axis):
@@ -54,8 +64,19 @@ def _softmax(n, classes):
     ]
 
 
-# Operation, float64 arrays, parameters.
+# Operation, arrays of float64 or of int32 cells, parameters.
 CALLS = [
+    ("local_response_norm.forward", (_normal(*LARGE),), RESPONSE_NORM),
+    ("local_response_norm.backward", (_normal(*LARGE), _normal(*LARGE)[::-1]), RESPONSE_NORM),
+    ("channel_window_sum.forward", (_normal(*LARGE),), {"size": 7}),
+    ("max_pool2d.forward", (_normal(*LARGE),), MAXIMUM),
+    ("max_pool2d.scatter", (_normal(*POOLED), _cells(POOLED, LARGE[2:])), {"input_size": LARGE[2:]}),
+    ("max_pool2d.gather", (_normal(*LARGE), _cells(POOLED, LARGE[2:])), {}),
+    ("avg_pool2d.forward", (_normal(*LARGE),), MEAN),
+    ("avg_pool2d.input_grad", (_normal(*POOLED),), {"input_size": LARGE[2:], **MEAN}),
+    ("relu.forward", (_normal(*LARGE),), {}),
+    ("relu.backward", (_normal(*LARGE), np.maximum(_normal(*LARGE)[::-1], 0)), {}),
+    ("dropout.forward", (_normal(*LARGE),), {"p": 0.3, "seed": 2**40 + 3, "offset": 2**33 + 1}),
     *_batch_norm(IMAGES, NORM),
     *_batch_norm(PLANES, NORM),
     *_batch_norm(IMAGES, ROWS),
@@ -92,9 +113,14 @@ def _default_threads():
     threads.set_num_threads(None)
 
 
+def _typed(arrays, dtype):
+    """Copies in a dtype, but for cells."""
+    return [None if a is None else np.array(a, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
+
+
 def _outcome(operation, algorithm, arrays, parameters, dtype=np.float64):
     """The results of a call, and the arrays that it changes in place."""
-    arrays = [None if a is None else np.array(a, dtype) for a in arrays]
+    arrays = _typed(arrays, dtype)
     kernel = find_kernel(operation, algo=algorithm)
     assert kernel.refusal(*arrays, **parameters) is None
     results = kernel(*arrays, **parameters)
@@ -111,13 +137,16 @@ def test_many_items_give_what_the_numpy_kernel_gives(operation, arrays, paramete
     if kernel.dtypes is not None and np.dtype(dtype).name not in kernel.dtypes:
         pytest.skip(f"the kernel takes {' and '.join(kernel.dtypes)} only")
     threads.set_num_threads(2)
-    rounded = [None if a is None else a.astype(dtype) for a in arrays]
+    rounded = _typed(arrays, dtype)
     actual = _outcome(operation, "numba", rounded, parameters, dtype)
     expected = _outcome(operation, "numpy", rounded, parameters)
-    scale = largest(*arrays)
+    scale = largest(*(a for a in arrays if a is None or a.dtype.kind == "f"))
     for mine, right in zip(actual, expected, strict=True):
-        assert mine.dtype == dtype
-        assert_close(mine.astype(np.float64), right, rounding(dtype), scale=max(scale, largest(right)))
+        if right.dtype.kind == "f":
+            assert mine.dtype == dtype
+            assert_close(mine.astype(np.float64), right, rounding(dtype), scale=max(scale, largest(right)))
+        else:
+            np.testing.assert_array_equal(mine, right, strict=True)
 
 
 @every_call
