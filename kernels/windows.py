@@ -11,13 +11,18 @@ kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right))
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from numbers import Integral
+from collections.abc import Iterator
+
+import numpy as np
 
 from minialex.errors import ShapeError
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+
+# Concrete types: asking an abstract one takes as long as computing a shape.
+_INTEGERS = (int, np.integer)
+_SEQUENCES = (tuple, list)
 
 
 def pair(value, name: str, *, minimum: int = 1) -> Pair:
@@ -28,12 +33,11 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     ShapeError
         If `value` is neither, or below `minimum`. `name` is the argument's name in the message.
     """
-    items = (value, value) if isinstance(value, Integral) else value
+    items = (value, value) if isinstance(value, _INTEGERS) else value
     if (
-        not isinstance(items, Sequence)
-        or isinstance(items, str)
+        not isinstance(items, _SEQUENCES)
         or len(items) != 2
-        or not all(isinstance(item, Integral) and not isinstance(item, bool) for item in items)
+        or not all(isinstance(item, _INTEGERS) and not isinstance(item, bool) for item in items)
         or min(items) < minimum
     ):
         raise ShapeError(f"{name}={value!r} should be an int or a pair of ints, at least {minimum}")
@@ -56,9 +60,9 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
         return (0, 0), (0, 0)
     if padding == "same":
         return tuple(_same(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
-    if isinstance(padding, Sequence) and len(padding) == 2 and not isinstance(padding, str):
+    if isinstance(padding, _SEQUENCES) and len(padding) == 2:
         vertical, horizontal = padding
-        if isinstance(vertical, Sequence) and isinstance(horizontal, Sequence):
+        if isinstance(vertical, _SEQUENCES) and isinstance(horizontal, _SEQUENCES):
             return (
                 pair(vertical, "padding (top, bottom)", minimum=0),
                 pair(horizontal, "padding (left, right)", minimum=0),

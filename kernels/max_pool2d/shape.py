@@ -21,8 +21,9 @@ def max_pool2d_shape(x: Shape, *, kernel_size, stride=None, padding=0, dilation=
             f"pooling: the window does not fit into the padded input {x}: "
             f"{window_text(kernel, stride, padding, dilation)}"
         )
-    for count, (length, taps, step, (before, _), apart) in zip(positions, axes, strict=True):
-        for p in range(count):
+    for count, (length, taps, step, (before, after), apart) in zip(positions, axes, strict=True):
+        # Without padding every window begins on a cell of the image.
+        for p in range(count if before or after else 0):
             start = p * step - before
             if not any(0 <= start + i * apart < length for i in range(taps)):
                 raise ShapeError(
