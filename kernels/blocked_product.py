@@ -47,6 +47,8 @@ _APART = 16
 _COLUMNS = 192
 # The depth of a piece that is copied.
 _PIECE_DEPTH = 128
+# Rows of a result that are stored at a time: lines of the cache that two panels share are still in L1.
+_ROWS_AT_ONCE = 4
 # Rows of one item in a product with vectors, a multiple of four.
 _VECTOR_ROWS = 64
 
@@ -92,8 +94,10 @@ def _multiply_block(
             valid = min(width, columns - start)
             if transposed:
                 _store_columns(block, width, c, start, valid, bias, first_row, valid_rows)
-            else:
+            elif steps.size <= most:
                 _store_rows(block, width, c, start, valid, first_row, valid_rows)
+    if steps.size > most and not transposed:
+        _store_panels(sums, height, columns, c, 0, first_row, valid_rows)
 
 
 @compiled
@@ -120,6 +124,20 @@ def _store_rows(block, width, c, start, columns, first_row, rows):
         copy_vectors(address(block) + r * width * 4, address(line) + start * 4, full)
         for v in range(full * lanes(), columns):
             line[start + v] = block[r * width + v]
+
+
+@compiled
+def _store_panels(sums, height, columns, c, first_column, first_row, rows):
+    """Store sums, for each panel (height, width), at c[first_row:, first_column:], line after line."""
+    vectors = (columns + lanes() - 1) // lanes()
+    for row in range(0, rows, _ROWS_AT_ONCE):
+        count = min(_ROWS_AT_ONCE, rows - row)
+        for panel in range(panel_count(vectors)):
+            start = panel_start(vectors, panel) * lanes()
+            width = panel_start(vectors, panel + 1) * lanes() - start
+            block = sums[height * start + row * width :]
+            valid = min(width, columns - start)
+            _store_rows(block, width, c, first_column + start, valid, first_row + row, count)
 
 
 @compiled
@@ -198,11 +216,7 @@ def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
                 address(sums) + rows.size * start * 4,
                 k,
             )
-    for panel in range(panel_count(vectors)):
-        start = panel_start(vectors, panel) * lanes()
-        width = panel_start(vectors, panel + 1) * lanes() - start
-        valid = min(width, columns - start)
-        _store_rows(sums[rows.size * start :], width, c, first + start, valid, 0, c.shape[0])
+    _store_panels(sums, rows.size, columns, c, first, 0, c.shape[0])
 
 
 def multiply_packing(a, rows, steps, b, c) -> None:

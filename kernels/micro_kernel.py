@@ -75,6 +75,9 @@ widest = Intrinsic("widest", _MODULE)
 
 # Of a panel, what one pass over the rows uses: with the numbers of `a` that it meets it fits the L1 cache.
 _PANEL_BYTES = 16 * 1024
+# Panels, and rows of them, that are packed together where rows are runs of numbers: lines of the cache that
+# two panels share are still in L1.
+_PANELS_AT_ONCE, _ROWS_AT_ONCE = 4, 4
 # Rows of a panel that are packed together, so that the lines they are written to stay in the L1 cache.
 _PACKED_DEPTH = 64
 
@@ -178,21 +181,21 @@ def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
 
 
 @compiled.parallel
-def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_run, packed):
-    # source (B, size), packed (B, depth * vectors * lanes); an item is a panel of one of the B.
+def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_run, together, packed):
+    # source (B, size), packed (B, depth * vectors * lanes); an item is some panels of one of the B.
     depth = depth_offsets.size
     vectors = (columns + lanes() - 1) // lanes()
-    batch, panel = divmod(item, panel_count(vectors))
+    count = panel_count(vectors)
+    batch, panel = divmod(item, (count + together - 1) // together)
+    panel *= together
+    if column_stride == 1:
+        _pack_rows(source[batch], columns, depth_offsets, panel, min(panel + together, count), packed[batch])
+        return
     first = panel_start(vectors, panel) * lanes()
     width = panel_start(vectors, panel + 1) * lanes() - first
     numbers = source[batch][first * column_stride :]
     target = packed[batch][depth * first : depth * (first + width)]
     full = width // lanes() if first + width <= columns else width // lanes() - 1
-    if column_stride == 1:
-        for k in range(depth):
-            copy_vectors(address(numbers) + depth_offsets[k] * 4, address(target) + k * width * 4, full)
-        _pack_columns(numbers, full * lanes(), columns - first, 1, depth_offsets, 0, width, target)
-        return
     runs = depth // lanes() * lanes() if depth_is_run else 0
     for v in range(0, full * lanes(), lanes()):
         for k in range(0, runs, lanes()):
@@ -208,6 +211,23 @@ def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_
         _pack_columns(
             numbers, full * lanes(), columns - first, column_stride, depth_offsets[:runs], 0, width, target
         )
+
+
+@compiled
+def _pack_rows(numbers, columns, depth_offsets, first_panel, last_panel, packed):
+    """Pack panels whose rows are runs of numbers: a few rows of all of them at a time, line after line."""
+    vectors, depth = (columns + lanes() - 1) // lanes(), depth_offsets.size
+    for start in range(0, depth, _ROWS_AT_ONCE):
+        for panel in range(first_panel, last_panel):
+            first = panel_start(vectors, panel) * lanes()
+            width = panel_start(vectors, panel + 1) * lanes() - first
+            full = min(width, columns - first) // lanes()
+            for k in range(start, min(start + _ROWS_AT_ONCE, depth)):
+                source = depth_offsets[k] + first
+                target = depth * first + k * width
+                copy_vectors(address(numbers) + source * 4, address(packed) + target * 4, full)
+                for v in range(full * lanes(), width):
+                    packed[target + v] = numbers[source + v] if first + v < columns else 0
 
 
 @compiled
@@ -239,7 +259,11 @@ def pack_panels(source, columns: int, column_stride: int, depth_offsets) -> np.n
     packed = empty((len(source), len(depth_offsets) * vectors * processor().lanes), np.float32)
     panels = -(-vectors // processor().widest)
     is_run = bool((np.diff(depth_offsets) == 1).all())
-    _pack.run(len(source) * panels, source, columns, column_stride, depth_offsets, is_run, packed)
+    together = _PANELS_AT_ONCE if column_stride == 1 else 1
+    _pack.run(
+        len(source) * -(-panels // together), source, columns, column_stride, depth_offsets, is_run, together,
+        packed,
+    )  # fmt: skip
     return packed
 
 
