@@ -155,7 +155,7 @@ def test_products_with_few_vectors(images, depth, outputs, seed):
     assert_close(actual.astype(np.float64), expected, DIRECT, scale=np.sqrt(depth) * 4)
 
 
-@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 5), st.booleans())
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5), st.booleans())
 def test_panels_hold_each_column_once_and_zeros_beyond(columns, depth, stride, run):
     source = np.arange(1, columns * stride + depth * 3 + 1, dtype=np.float32)[None]
     offsets = np.arange(depth) * (1 if run else 3)
