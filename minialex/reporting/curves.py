@@ -202,10 +202,11 @@ def _draw(axes: Axes, lines: list[_Line], height: float) -> None:
     gap = _LINE_HEIGHT * _LABEL_POINTS / 72 / height
     for line, at in zip(labelled, spread(heights, gap, 0.0, 1.0), strict=True):
         end = (line.epochs[-1], line.values[-1])
-        # From the line's end to the mark beside its label; an annotation without text is just that.
+        # From the line's end to the mark beside its label; an annotation without text is just that. It is
+        # dotted: the line of a run that stopped early does not go on.
         axes.annotate(
             "", end, (_MARK_AT, at), textcoords="axes fraction", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": line.colour, "linewidth": 0.8, "alpha": 0.7},
+            arrowprops={"arrowstyle": "-", "color": line.colour, "linewidth": 0.8, "linestyle": ":"},
         )  # fmt: skip
         axes.plot(
             [_MARK_AT], [at], transform=axes.transAxes, clip_on=False, color=line.colour, marker=line.marker,
