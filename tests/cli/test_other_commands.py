@@ -61,7 +61,9 @@ def test_kernels_marks_the_default(minialex, refuses):
     refuses("kernels", "--op", "conv3d", says=("conv3d", "conv2d"))
 
 
-def test_kernels_for_a_model(minialex, refuses):
+def test_kernels_for_a_model(minialex, refuses, monkeypatch):
+    # The prediction is for a number of threads.
+    monkeypatch.setenv("MINIALEX_NUM_THREADS", "2")
     text = minialex("kernels", "--for", "alexnet", "--batch", "128").stdout
     rows = [line.split()[:3] for line in text.splitlines()]
     assert ["conv1", "conv2d.forward", "direct"] in rows
