@@ -1,12 +1,13 @@
 """Every kernel of an operation: validated against its definition, then timed beside the others.
 
-The same arrays are used again at every call: what fits into a cache is in it.
+The same arrays are used again at every call: what fits into a cache is in it. On the processor the limit
+takes its turn, too: a share of it compares what the machine gave both in the same minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +26,9 @@ what each kernel reaches is in its row."""
 
 _REFERENCE_STEPS = 200_000
 """Up to so many products or elements the reference, a Python loop, judges: some seconds."""
+
+_LIMIT = "the machine's limit"
+"""What takes its turn among the kernels."""
 
 _JUDGES = ("im2col", "blas", "numpy")
 """Beyond it one of these does, in float64, which the tests hold to the reference on small shapes."""
@@ -50,6 +54,9 @@ class KernelResult:
     moved : int
         The bytes of its arguments and results: what any kernel must move at least once.
     timing : Timing or None
+    limit : float or None
+        The seconds that the machine's limit took for so much work, in turns with the kernel: a median. None
+        where it was not timed.
     """
 
     workload: Workload
@@ -61,6 +68,7 @@ class KernelResult:
     workspace: int | None = None
     moved: int = 0
     timing: Timing | None = None
+    limit: float | None = None
 
     def to_dict(self, limits: Limits, dtype: str) -> dict:
         """Everything, and the rates that follow, in types that JSON has."""
@@ -83,7 +91,10 @@ class KernelResult:
             seconds = self.timing.median
             answer["gflops"] = self.workload.operations / seconds / 1e9
             answer["gb_per_s"] = self.moved / seconds / 1e9
-            answer["share_of_limit"] = limits.seconds(self.workload.operations, self.moved, dtype) / seconds
+            limit = self.limit
+            if limit is None:
+                limit = limits.seconds(self.workload.operations, self.moved, dtype)
+            answer["limit_seconds"], answer["share_of_limit"] = limit, limit / seconds
         return answer
 
 
@@ -111,7 +122,12 @@ def choose_kernels(
 
 
 def run_workload(
-    workload: Workload, kernels: Sequence[Kernel], dtype: str, rounds: int, **timing_options
+    workload: Workload,
+    kernels: Sequence[Kernel],
+    dtype: str,
+    rounds: int,
+    limits: Limits | None = None,
+    **timing_options,
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
 
@@ -123,6 +139,8 @@ def run_workload(
     kernels : sequence of Kernel
     dtype : "float32" or "float64"
     rounds : int
+    limits : Limits, optional
+        Those of the processor, where the one that binds is to take its turn.
     timing_options
         See `timing.interleave`.
     """
@@ -142,12 +160,13 @@ def run_workload(
             workload, entry.algorithm, status, reason, judge, error, workspace, moved
         )
     del expected
-    timing_options = {"shortest": 0.02} | timing_options
-    for name, timing in interleave(ready, rounds, **timing_options).items():
-        before = results[name]
-        results[name] = KernelResult(
-            workload, name, "timed", "", before.judge, before.error, before.workspace, moved, timing
-        )
+    roof = limits.roof(workload.operations, moved, dtype) if limits is not None and ready else None
+    if roof is not None:
+        ready[_LIMIT] = roof.run
+    timings = interleave(ready, rounds, **{"shortest": 0.02} | timing_options)
+    limit = timings.pop(_LIMIT).median * roof.calls if roof is not None else None
+    for name, timing in timings.items():
+        results[name] = replace(results[name], timing=timing, limit=limit)
     return list(results.values())
 
 

@@ -3,7 +3,8 @@
 The multiply-add peak is that of a loop that touches registers alone, in the fastest of three vector
 lengths (128, 256 and 512 bits; a length that the processor lacks is slow, and loses). The bandwidth is
 that of copying an array much larger than the caches; it counts the bytes read and the bytes written.
-Both are the best of several runs: a limit is what the machine can reach.
+Both are the best of several runs: a limit is what the machine can reach. What it reaches while others
+use it, too, a `Roof` says, which takes its turn among the contestants of a benchmark.
 
 A kernel that does F operations and must move B bytes takes at least max(F / peak, B / bandwidth)
 seconds: the roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual
@@ -14,7 +15,7 @@ second term, and an algorithm with fewer operations than the definition (Winogra
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -59,9 +60,33 @@ class Limits:
         """The least time for so many operations and bytes moved."""
         return max(operations / (self.peak[dtype] * 1e9), moved / (self.bandwidth * 1e9))
 
+    def roof(self, operations: float, moved: float, dtype: str = "float32") -> Roof:
+        """The limit that binds such a kernel, to be timed beside it on the processor."""
+        if operations / (self.peak[dtype] * 1e9) < moved / (self.bandwidth * 1e9):
+            copy, copied = _copy()
+            return Roof(copy, moved / copied)
+        multiply_add, done = _multiply_add(max(_LOOP_OF_LANES, key=_peak))
+        return Roof(multiply_add, operations / done * self.peak["float32"] / self.peak[dtype])
+
     def to_dict(self) -> dict:
         """Everything, in types that JSON has."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A loop that does nothing but what limits a kernel: multiply-adds in registers, or copying.
+
+    Attributes
+    ----------
+    run : callable
+        Some milliseconds of it, on the threads that are set.
+    calls : float
+        How many of such calls are as much work as the kernel has.
+    """
+
+    run: Callable[[], object]
+    calls: float
 
 
 def measure_limits(number_of_threads: int) -> Limits:
@@ -112,15 +137,20 @@ _LOOP_OF_LANES = {4: _loop_4, 8: _loop_8, 16: _loop_16}
 _OPERANDS = (np.float32(0.5), np.float32(1.0))
 
 
-def _peak(lanes: int) -> float:
-    """GFLOP/s of the loop with vectors of so many lanes, on the threads that are set."""
-    loop = _LOOP_OF_LANES[lanes]
+def _multiply_add(lanes: int) -> tuple[Callable[[], object], int]:
+    """The loop with vectors of so many lanes, for the threads that are set, and the operations of a call."""
     # Many more items than threads: one that is interrupted takes fewer.
     items, steps = 16 * threads.num_threads(), 20_000
     sink = np.zeros(items, np.float32)
+    loop = _LOOP_OF_LANES[lanes]
     loop.run(items, 10, *_OPERANDS, sink)
-    best = _fastest(lambda: loop.run(items, steps, *_OPERANDS, sink))
-    return 2 * _ACCUMULATORS * lanes * steps * items / best / 1e9
+    return lambda: loop.run(items, steps, *_OPERANDS, sink), 2 * _ACCUMULATORS * lanes * steps * items
+
+
+def _peak(lanes: int) -> float:
+    """GFLOP/s of the loop with vectors of so many lanes, on the threads that are set."""
+    run, operations = _multiply_add(lanes)
+    return operations / _fastest(run) / 1e9
 
 
 @compiled.parallel
@@ -130,15 +160,20 @@ def _copy_block(item, worker, source, target):
         target[i] = source[i]
 
 
-def _bandwidth() -> float:
-    """GB/s of a copy on the threads that are set."""
+def _copy() -> tuple[Callable[[], object], int]:
+    """The copy of a large array on the threads that are set, and the bytes that a call moves."""
     # Four times the cache, but no more than a machine with little memory bears.
     length = min(max(4 * largest_cache(), 2**26), 2**28) // 4
     source, target = np.ones(length, np.float32), np.zeros(length, np.float32)
     blocks = -(-length // 65536)
     _copy_block.run(blocks, source, target)
-    best = _fastest(lambda: _copy_block.run(blocks, source, target))
-    return 2 * source.nbytes / best / 1e9
+    return lambda: _copy_block.run(blocks, source, target), 2 * source.nbytes
+
+
+def _bandwidth() -> float:
+    """GB/s of a copy on the threads that are set."""
+    run, moved = _copy()
+    return moved / _fastest(run) / 1e9
 
 
 def _fastest(run) -> float:

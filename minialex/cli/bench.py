@@ -103,7 +103,8 @@ def kernels_command(
             run.say(f"{peer} takes no part: {reason}")
         for workload, kernels in chosen:
             run.say(f"{workload.operation}, {workload.name}")
-            results = run_workload(workload, kernels, dtype, steps, **run.timing_options)
+            in_turns = None if device == "cuda" else run.limits
+            results = run_workload(workload, kernels, dtype, steps, in_turns, **run.timing_options)
             run.results += [result.to_dict(run.limits, dtype) for result in results]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
-from minialex.benchmarking.limits import Limits
+from minialex.benchmarking.limits import Limits, Roof
 from minialex.benchmarking.workloads import Workload, awkward_workloads, normal
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, unregister
@@ -124,6 +124,29 @@ def test_the_rates_of_a_row():
     assert row["gb_per_s"] == pytest.approx(row["moved_bytes"] / seconds / 1e9)
     # At 10 GFLOP/s and 1 GB/s the memory is the lower roof.
     assert row["share_of_limit"] == pytest.approx(row["moved_bytes"] / 1e9 / seconds)
+
+
+def test_the_limit_takes_its_turn(monkeypatch):
+    """The clock says one second for the first call of the limit's loop, two for the second, and so on, and
+    half a second for the kernel's.
+    """
+    calls = []
+
+    def seconds(run, count):
+        known = len(calls)
+        run()
+        return float(len(calls)) if len(calls) > known else 0.5
+
+    monkeypatch.setattr(Limits, "roof", lambda *_: Roof(lambda: calls.append(1), 3.0))
+    kernels = choose_kernels("relu.forward", ["numpy"], False)
+    (result,) = run_workload(
+        RELU, kernels, "float32", 3, LIMITS, warmup=1, measure=seconds, sleep=lambda _: None
+    )
+    # The first call warms up; the median of calls 2, 3 and 4 is 3 seconds, for a third of the work.
+    assert result.timing.samples == (0.5, 0.5, 0.5)
+    assert result.limit == 9.0
+    assert result.to_dict(LIMITS, "float32")["share_of_limit"] == 18.0
+    assert run_workload(RELU, kernels, "float32", 1, sleep=lambda _: None)[0].limit is None
 
 
 def test_a_large_call_is_judged_by_a_fast_kernel():

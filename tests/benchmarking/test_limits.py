@@ -32,3 +32,13 @@ def test_limits_hang_together():
     assert found.peak["float32"] >= found.peak_one["float32"] > 0.5
     assert found.peak["float64"] == found.peak["float32"] / 2
     assert found.bandwidth >= found.bandwidth_one > 0.1
+
+
+def test_the_lower_roof_binds():
+    found = limits.Limits(1, {"float32": 8.0, "float64": 4.0}, {"float32": 8.0, "float64": 4.0}, 1.0, 1.0)
+    copied = limits._copy()[1]
+    assert found.roof(8 * copied, 2 * copied).calls == 2.0
+    by_lanes = [limits._multiply_add(lanes)[1] for lanes in (4, 8, 16)]
+    for dtype, factor in (("float32", 1.0), ("float64", 2.0)):
+        calls = found.roof(8e9, 0.5e9, dtype).calls
+        assert any(calls == pytest.approx(factor * 8e9 / done) for done in by_lanes)
