@@ -125,8 +125,9 @@ def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
 
     def emit(context, builder, signature, values):
         packed_type = context.get_value_type(signature.args[5])
-        if _PACKED + context.get_abi_sizeof(packed_type) > BUFFER_BYTES - COUNTER_BYTES:
-            raise NumbaTypeError(f"the arguments of a compiled loop should fit {BUFFER_BYTES} bytes")
+        size, most = context.get_abi_sizeof(packed_type), BUFFER_BYTES - COUNTER_BYTES - _PACKED
+        if size > most:
+            raise NumbaTypeError(f"the arguments of a compiled loop take {size} bytes, more than {most}")
         array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
         start = builder.ptrtoint(array.data, WORD)
         for offset, value in zip((_ITEMS, _GRAIN, _THREADS), values[2:5], strict=True):

@@ -117,6 +117,25 @@ def test_an_error_while_compiling_is_raised_and_the_next_call_works():
     np.testing.assert_array_equal(y, FACTOR)
 
 
+def test_a_loop_that_gives_something_or_takes_too_much_is_refused():
+    @compiled.parallel
+    def gives(item, worker, x):
+        return x[item]
+
+    @compiled.parallel
+    def takes(item, worker, arrays):
+        arrays[0][item] = 1.0
+
+    x = np.zeros(3)
+    with pytest.raises(Exception, match="the body of a compiled loop should return nothing"):
+        gives.run(3, x)
+    # An array is described in seven words of eight bytes.
+    with pytest.raises(Exception, match=r"arguments of a compiled loop take 5600 bytes, more than \d+"):
+        takes.run(3, (x,) * 100)
+    takes.run(3, (x,) * 60)
+    assert (x == 1.0).all()
+
+
 def test_compilations_are_told_with_their_own_time():
     @compiled
     def inner(x):
