@@ -13,9 +13,9 @@ help:            ## list these targets
 train: $(READY)  ## set up, then train AlexNet on 5,000 real handwritten digits
 	$(BIN)/minialex train
 
-# Two processes on two cores: with threads of their own they would wait for each other.
+# A process for each core: with threads of their own they would wait for each other.
 test: $(READY) lint  ## lint, then every test
-	MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
