@@ -22,7 +22,7 @@ from minialex.kernels._vectors import (
     multiply_add,
     store_vector,
 )
-from minialex.kernels.micro_kernel import processor
+from minialex.kernels.micro_kernel import STREAMED_ROWS, processor
 
 # Steps of k in one turn of the loop.
 UNROLLED = 4
@@ -121,52 +121,102 @@ tile_medium = _tile(processor().rows, 2)
 tile_wide = _tile(processor().rows, 3)
 
 
-DOT_ROWS = 4
-
-
-@intrinsic
-def dot_rows(typing_context, w, row_stride, x, depth, sums):
-    """Multiply four rows of a matrix by a vector: each number is used once, so memory sets the pace."""
+def _dot_tile(columns: int):
+    """The intrinsic for the products of four rows of a matrix with so many others, a vector at a time."""
 
     def emit(context, builder, signature, arguments):
-        w, row_stride, x, depth, sums = arguments
+        w, row_stride, x, column_stride, vectors, sums, accumulate = arguments
+        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(STREAMED_ROWS)]
+        others = [builder.add(x, builder.mul(column_stride, constant(n))) for n in range(columns)]
         zero = ir.Constant(VECTOR, [0.0] * LANES)
-        stop = builder.and_(depth, constant(-2 * LANES))
         before = builder.block
         body, after = builder.append_basic_block("depth"), builder.append_basic_block("after")
-        builder.cbranch(builder.icmp_signed("<", constant(0), stop), body, after)
+        builder.cbranch(builder.icmp_signed("<", constant(0), vectors), body, after)
         builder.position_at_end(body)
         k = builder.phi(I64)
-        totals = [[builder.phi(VECTOR) for _ in range(2)] for _ in range(DOT_ROWS)]
-        at = builder.mul(k, constant(4))
-        row_starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(DOT_ROWS)]
-        sums_now = [list(pair) for pair in totals]
-        for half in range(2):
-            offset = builder.add(at, constant(half * LANES * 4))
-            shared = load_vector(builder, x, offset)
-            for m in range(DOT_ROWS):
-                row = load_vector(builder, row_starts[m], offset)
-                sums_now[m][half] = multiply_add(builder, row, shared, totals[m][half])
-        following = builder.add(k, constant(2 * LANES))
-        builder.cbranch(builder.icmp_signed("<", following, stop), body, after)
+        totals = [[builder.phi(VECTOR) for _ in starts] for _ in others]
+        offset = builder.mul(k, constant(LANES * 4))
+        shared = [load_vector(builder, other, offset) for other in others]
+        now = [[] for _ in others]
+        for m, start in enumerate(starts):
+            row = load_vector(builder, start, offset)
+            for n in range(columns):
+                now[n].append(multiply_add(builder, row, shared[n], totals[n][m]))
+        following = builder.add(k, constant(1))
+        builder.cbranch(builder.icmp_signed("<", following, vectors), body, after)
         k.add_incoming(constant(0), before)
         k.add_incoming(following, body)
         builder.position_at_end(after)
-        for m in range(DOT_ROWS):
-            results = []
-            for half in range(2):
-                totals[m][half].add_incoming(zero, before)
-                totals[m][half].add_incoming(sums_now[m][half], body)
+        results = []
+        for n in range(columns):
+            for m in range(STREAMED_ROWS):
+                totals[n][m].add_incoming(zero, before)
+                totals[n][m].add_incoming(now[n][m], body)
                 result = builder.phi(VECTOR)
                 result.add_incoming(zero, before)
-                result.add_incoming(sums_now[m][half], body)
+                result.add_incoming(now[n][m], body)
                 results.append(result)
-            totals[m] = results
-        for m in range(DOT_ROWS):
-            store_vector(builder, builder.fadd(*totals[m]), sums, constant(m * LANES * 4))
+        with builder.if_else(builder.icmp_signed("!=", accumulate, constant(0))) as (add, keep):
+            for also_add, block in ((True, add), (False, keep)):
+                with block:
+                    for i, result in enumerate(results):
+                        place = constant(i * LANES * 4)
+                        total = (
+                            builder.fadd(load_vector(builder, sums, place), result) if also_add else result
+                        )
+                        store_vector(builder, total, sums, place)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), emit
+    def typed(typing_context, w, row_stride, x, column_stride, vectors, sums, accumulate):
+        return types.void(*[types.int64] * 7), emit
+
+    typed.__name__ = f"dot_tile_{columns}"
+    return intrinsic(typed)
+
+
+def _add_tile(columns: int):
+    """The intrinsic that adds four rows of a matrix, each times a factor, to so many sums."""
+
+    def emit(context, builder, signature, arguments):
+        w, row_stride, factors, vectors, sums, sum_stride, accumulate = arguments
+        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(STREAMED_ROWS)]
+        places = [builder.add(sums, builder.mul(sum_stride, constant(n))) for n in range(columns)]
+        numbers = builder.inttoptr(factors, F32.as_pointer())
+        factor = [
+            [
+                broadcast(builder, builder.load(builder.gep(numbers, [constant(n * STREAMED_ROWS + m)])))
+                for m in range(STREAMED_ROWS)
+            ]
+            for n in range(columns)
+        ]
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+
+        def loop(also_add):
+            with cgutils.for_range(builder, vectors) as each:
+                offset = builder.mul(each.index, constant(LANES * 4))
+                total = [load_vector(builder, place, offset) if also_add else zero for place in places]
+                for m, start in enumerate(starts):
+                    row = load_vector(builder, start, offset)
+                    total = [multiply_add(builder, row, factor[n][m], total[n]) for n in range(columns)]
+                for n in range(columns):
+                    store_vector(builder, total[n], places[n], offset)
+
+        with builder.if_else(builder.icmp_signed("!=", accumulate, constant(0))) as (add, keep):
+            with add:
+                loop(also_add=True)
+            with keep:
+                loop(also_add=False)
+        return context.get_dummy_value()
+
+    def typed(typing_context, w, row_stride, factors, vectors, sums, sum_stride, accumulate):
+        return types.void(*[types.int64] * 7), emit
+
+    typed.__name__ = f"add_tile_{columns}"
+    return intrinsic(typed)
+
+
+dot_tile_1, dot_tile_2, dot_tile_3 = (_dot_tile(columns) for columns in (1, 2, 3))
+add_tile_1, add_tile_2, add_tile_3 = (_add_tile(columns) for columns in (1, 2, 3))
 
 
 @intrinsic

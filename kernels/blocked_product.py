@@ -1,16 +1,13 @@
-"""Matrix products c = a @ b out of the micro-kernel's tiles, and of a matrix and a few vectors.
+"""Matrix products c = a @ b out of the micro-kernel's tiles.
 
-Three ways, by which operand is large and how often its numbers are used:
+Two ways, by which operand is large and how often its numbers are used:
 
 `multiply`          b is packed into panels first; an item is a block of rows of a. For an a that is large,
                     or for a b that is small.
 `multiply_packing`  b is copied in pieces by the item that uses them, so that a large b is read once, and
                     no second copy of it is made. An item is a range of columns.
-`multiply_vectors`  no packing: each row of a is multiplied with one column at a time. For up to four
-                    columns, where reading a is what takes the time.
 
-Each sum is taken in the order of the depth (`multiply_vectors`: in 2 * lanes interleaved sums, then these
-in order), so results do not depend on the number of threads. float32 only.
+Each sum is taken in the order of the depth, so results do not depend on the number of threads. float32 only.
 """
 
 from __future__ import annotations
@@ -21,7 +18,6 @@ from minialex.kernels.compiled import address, compiled
 from minialex.kernels.memory import empty
 from minialex.kernels.micro_kernel import (
     copy_vectors,
-    dot_rows,
     lanes,
     multiply_panel,
     multiply_piece,
@@ -49,8 +45,6 @@ _COLUMNS = 192
 _PIECE_DEPTH = 128
 # Rows of a result that are stored at a time: lines of the cache that two panels share are still in L1.
 _ROWS_AT_ONCE = 4
-# Rows of one item in a product with vectors, a multiple of four.
-_VECTOR_ROWS = 64
 
 
 @compiled.parallel
@@ -235,41 +229,3 @@ def multiply_packing(a, rows, steps, b, c) -> None:
     pieces = empty((num_threads(), _PIECE_DEPTH * wide), np.float32)
     scratch = empty((num_threads(), len(rows) * wide), np.float32)
     _multiply_columns.run(-(-b.shape[1] // _COLUMNS), a, rows, steps.astype(np.int32), b, c, pieces, scratch)
-
-
-@compiled.parallel
-def _multiply_rows(item, worker, w, x, bias, y, scratch):
-    # w (O, I), x (N, I), y (N, O). An item is a block of rows of w.
-    sums = scratch[worker]
-    depth = w.shape[1]
-    summed = depth // (2 * lanes()) * (2 * lanes())
-    for o in range(item * _VECTOR_ROWS, min((item + 1) * _VECTOR_ROWS, w.shape[0]), 4):
-        # The last four rows may overlap with those before, whose results they repeat.
-        first = max(0, min(o, w.shape[0] - 4))
-        for n in range(x.shape[0]):
-            column = x[n]
-            dot_rows(address(w) + first * depth * 4, depth * 4, address(column), depth, address(sums))
-            for m in range(4):
-                row = w[first + m]
-                total = sums[m * lanes()]
-                for lane in range(1, lanes()):
-                    total += sums[m * lanes() + lane]
-                for k in range(summed, depth):
-                    total += row[k] * column[k]
-                y[n, first + m] = total + bias[first + m]
-
-
-def multiply_vectors(w, x, bias, y) -> None:
-    """Compute y = x @ w.T + bias for few rows of x.
-
-    Parameters
-    ----------
-    w : float32 array (O, I)
-        With at least four rows.
-    x : float32 array (N, I)
-    bias : float32 array (O,)
-    y : float32 array (N, O)
-        What is written.
-    """
-    scratch = empty((num_threads(), 4 * processor().lanes), np.float32)
-    _multiply_rows.run(-(-len(w) // _VECTOR_ROWS), w, x, bias, y, scratch)

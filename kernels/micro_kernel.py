@@ -56,9 +56,13 @@ tile_narrow = Intrinsic("tile_narrow", _MODULE)  # one vector
 tile_medium = Intrinsic("tile_medium", _MODULE)  # two
 tile_wide = Intrinsic("tile_wide", _MODULE)  # three
 
-# (w, bytes per row of w, x, depth, sums): for four rows of w, the products with x summed in two vectors
-# each, and these added: sums (4, lanes). Only whole pairs of vectors of the depth are taken.
-dot_rows = Intrinsic("dot_rows", _MODULE)
+# For four rows of a matrix w that is read once, and one, two or three vectors x or sums, used again.
+# (w, bytes per row of w, x, bytes per row of x, vectors of the depth, sums, accumulate): the products of each
+# row with each x, still to be added over the lanes: sums (x's, four rows, lanes).
+dot_tile_1, dot_tile_2, dot_tile_3 = (Intrinsic(f"dot_tile_{columns}", _MODULE) for columns in (1, 2, 3))
+# (w, bytes per row of w, factors, vectors, sums, bytes per row of sums, accumulate): the rows, each times a
+# factor, added: factors (sums, four rows).
+add_tile_1, add_tile_2, add_tile_3 = (Intrinsic(f"add_tile_{columns}", _MODULE) for columns in (1, 2, 3))
 
 # (source, target, vectors): copies whole vectors.
 copy_vectors = Intrinsic("copy_vectors", _MODULE)
@@ -72,6 +76,9 @@ transpose_block_add = Intrinsic("transpose_block_add", _MODULE)
 lanes = Intrinsic("lanes", _MODULE)
 tile_rows = Intrinsic("tile_rows", _MODULE)
 widest = Intrinsic("widest", _MODULE)
+
+STREAMED_ROWS = 4
+"""Rows of a matrix that is read once which are read beside each other."""
 
 # Of a panel, what one pass over the rows uses: with the numbers of `a` that it meets it fits the L1 cache.
 _PANEL_BYTES = 16 * 1024
@@ -172,12 +179,18 @@ def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
     for tile in range(tiles):
         rows = row_offsets + tile * tile_rows() * 8
         out = c + tile * tile_rows() * width
-        if vectors == 3:
-            tile_wide(a, rows, steps, depth, b, b_stride, out, width, accumulate)
-        elif vectors == 2:
-            tile_medium(a, rows, steps, depth, b, b_stride, out, width, accumulate)
-        else:
-            tile_narrow(a, rows, steps, depth, b, b_stride, out, width, accumulate)
+        multiply_tile(a, rows, steps, depth, b, b_stride, vectors, out, width, accumulate)
+
+
+@compiled
+def multiply_tile(a, row_offsets, steps, depth, b, b_stride, vectors, c, c_stride, accumulate):
+    """One tile, stored in rows that are `c_stride` bytes apart."""
+    if vectors == 3:
+        tile_wide(a, row_offsets, steps, depth, b, b_stride, c, c_stride, accumulate)
+    elif vectors == 2:
+        tile_medium(a, row_offsets, steps, depth, b, b_stride, c, c_stride, accumulate)
+    else:
+        tile_narrow(a, row_offsets, steps, depth, b, b_stride, c, c_stride, accumulate)
 
 
 @compiled.parallel

@@ -1,4 +1,4 @@
-"""The fully connected layer on blocked matrix products, and on matrix-vector products for a few images.
+"""The fully connected layer on blocked matrix products.
 
 In forward, the rows of the weights are the rows of the product, and the batch its columns: the weights are
 read where they are, once, and only the batch is packed. The input gradient packs the weights in pieces
@@ -10,29 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.kernels.blocked_product import multiply, multiply_packing, multiply_vectors
+from minialex.kernels.blocked_product import multiply, multiply_packing
 from minialex.kernels.memory import empty
 from minialex.kernels.micro_kernel import not_empty
 from minialex.kernels.registry import kernel
-
-# Up to this many images, reading the weights takes longer than any arithmetic.
-_FEW = 4
-
-
-def _few_images(x, weight, *_) -> bool | str:
-    if len(x) > _FEW:
-        return f"for up to {_FEW} images, not {len(x)}"
-    if len(weight) < 4:
-        return f"for at least 4 outputs, not {len(weight)}"
-    return not_empty(x, weight)
-
-
-@kernel("linear.forward", algo="matrix-vector", rank=30, supports=_few_images, dtypes=("float32",))
-def linear_forward_vectors(x, weight, bias):
-    y = empty((len(x), len(weight)), np.float32)
-    bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
-    multiply_vectors(np.ascontiguousarray(weight), np.ascontiguousarray(x), bias, y)
-    return y
 
 
 @kernel("linear.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))

@@ -659,8 +659,14 @@ def _power(draw, generator, dtype):
 
 @_draws("sum.forward")
 def _sum(draw, generator, dtype):
-    x = normal_values(generator, draw(shapes()), dtype)
-    return (x,), _reduction(draw, range(x.ndim))
+    if draw(st.booleans()):
+        x = normal_values(generator, draw(shapes()), dtype)
+        return (x,), _reduction(draw, range(x.ndim))
+    # All axes but one, which bias gradients keep.
+    x = normal_values(generator, draw(shapes(min_dims=2, max_dims=4, min_side=2)), dtype)
+    kept = draw(st.integers(0, x.ndim - 2))
+    axis = tuple(i for i in range(x.ndim) if i != kept)
+    return (x,), {"axis": axis, "keepdims": draw(st.booleans())}
 
 
 @_draws("amax.forward")

@@ -44,7 +44,12 @@ for taps in map(int, sys.argv[2].split(",")):
             error("conv2d.weight_grad", "im2col", g, x, kernel_size=(taps, taps), **window)(algo),
         ]
 errors.append(error("matmul.forward", "blas", normal(101, 130), normal(130, 77))("blocked"))
-errors.append(error("linear.forward", "blas", normal(3, 130), normal(70, 130), normal(70))("matrix-vector"))
+for images in (1, 5, 9):
+    errors += [
+        error("linear.forward", "blas", normal(images, 130), normal(70, 130), normal(70))("streamed"),
+        error("linear.input_grad", "blas", normal(images, 70), normal(70, 130))("streamed"),
+        error("linear.weight_grad", "blas", normal(images, 70), normal(images, 130))("streamed"),
+    ]
 print(micro_kernel.processor().lanes, max(errors))
 """
 

@@ -12,7 +12,7 @@ from minialex.kernels import find_kernel, select, set_workspace_limit, use
 from minialex.kernels.conv2d import winograd_matrices
 from minialex.kernels.conv2d.winograd import tile_size
 from minialex.kernels.micro_kernel import pack_panels, processor
-from minialex.kernels.threads import set_num_threads
+from minialex.kernels.threads import num_threads, set_num_threads
 from minialex.testing.compare import assert_close
 from minialex.testing.strategies import normal_values
 
@@ -143,16 +143,60 @@ def test_products_of_any_size(rows, depth, columns, seed):
     assert_close(layer.astype(np.float64), expected + bias, DIRECT, scale=scale)
 
 
-@given(st.integers(1, 4), st.integers(1, 300), st.integers(4, 200), st.integers(0, 2**16))
-def test_products_with_few_vectors(images, depth, outputs, seed):
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(8, 600), st.integers(0, 2**16))
+def test_products_with_few_vectors(images, inputs, outputs, seed):
     generator = np.random.default_rng(seed)
-    x, weight, bias = (
-        normal_values(generator, shape, np.float32) for shape in ((images, depth), (outputs, depth), outputs)
+    x, weight, bias, g = (
+        normal_values(generator, shape, np.float32)
+        for shape in ((images, inputs), (outputs, inputs), outputs, (images, outputs))
     )
-    expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
-    assert select("linear.forward", "cpu", x, weight, bias).algorithm == "matrix-vector"
-    actual = find_kernel("linear.forward", algo="matrix-vector")(x, weight, bias)
-    assert_close(actual.astype(np.float64), expected, DIRECT, scale=np.sqrt(depth) * 4)
+    exact_x, exact_weight, exact_bias, exact_g = (a.astype(np.float64) for a in (x, weight, bias, g))
+    for operation, arrays, expected, depth in (
+        ("linear.forward", (x, weight, bias), exact_x @ exact_weight.T + exact_bias, inputs),
+        ("linear.input_grad", (g, weight), exact_g @ exact_weight, outputs),
+        ("linear.weight_grad", (g, x), exact_g.T @ exact_x, images),
+    ):
+        entry = select(operation, "cpu", *arrays)
+        assert entry.algorithm == "streamed"
+        assert_close(entry(*arrays).astype(np.float64), expected, DIRECT, scale=np.sqrt(depth) * 4)
+
+
+@pytest.mark.parametrize("outputs", [40, 1029, 1030, 1031])
+def test_products_with_few_vectors_do_not_depend_on_the_threads(outputs):
+    """Each thread takes columns or rows of its own; the last are no whole vector or four."""
+    generator = np.random.default_rng(0)
+    x, weight, bias, g = (
+        normal_values(generator, shape, np.float32)
+        for shape in ((5, 5003), (outputs, 5003), outputs, (5, outputs))
+    )
+    calls = (
+        ("linear.forward", (x, weight, bias)),
+        ("linear.input_grad", (g, weight)),
+        ("linear.weight_grad", (g, x)),
+    )
+    before = num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3):
+            set_num_threads(number)
+            found.append([find_kernel(operation, algo="streamed")(*arrays) for operation, arrays in calls])
+    finally:
+        set_num_threads(before)
+    for others in found[1:]:
+        for first, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(other, first)
+    expected = g.astype(np.float64) @ weight.astype(np.float64)
+    assert_close(found[0][1].astype(np.float64), expected, DIRECT, scale=np.sqrt(outputs) * 4)
+
+
+def test_an_infinite_weight_stays_in_its_column():
+    """With 39 outputs, whose last three have no whole four of rows."""
+    weight = np.ones((39, 21), np.float32)
+    weight[35, 2], weight[38, 20] = np.inf, -np.inf
+    found = find_kernel("linear.input_grad", algo="streamed")(np.ones((2, 39), np.float32), weight)
+    expected = np.full((2, 21), 39.0, np.float32)
+    expected[:, 2], expected[:, 20] = np.inf, -np.inf
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5), st.booleans())
