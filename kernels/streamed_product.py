@@ -39,7 +39,7 @@ from minialex.kernels.threads import num_threads
 # Vectors that a tile takes at a time.
 _WIDEST = 3
 # Numbers of four rows that all vectors are multiplied with before the next: they stay in the L2 cache.
-_DEPTH = 4096
+_DEPTH = 16384
 # Columns of w of one item in `add_rows`: the sums stay in the cache while all rows are added.
 _COLUMNS = 2304
 # Fours of rows that are added before their sum is added to others: short sums round less than a long one.
