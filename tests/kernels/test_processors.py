@@ -63,14 +63,14 @@ from minialex.kernels.compiled import compiled
 wanted = getattr(micro_kernel, sys.argv[1])
 for name in ("_AVX512", "_AVX2", "_NEON", "_PLAIN"):
     setattr(micro_kernel, name, wanted)
-from minialex.kernels.micro_kernel import tile_wide, tile_medium
+from minialex.kernels.micro_kernel import {tile}
 
 @compiled
-def product(a, rows, steps, depth, b, b_stride, c, c_stride, accumulate):
-    {tile}(a, rows, steps, depth, b, b_stride, c, c_stride, accumulate)
+def product({parameters}):
+    {tile}({parameters})
 
 dispatcher = product.dispatcher
-dispatcher.compile(numba.void(*[numba.int64] * 9))
+dispatcher.compile(numba.void(*[numba.int64] * {count}))
 (code,) = dispatcher.inspect_llvm().values()
 lines = [line for line in code.splitlines() if not line.startswith("target ")]
 llvm.initialize_all_targets()
@@ -112,12 +112,20 @@ def test_tiles_of_every_processor_compute_the_same(processor, lanes, windows, tm
         ("_AVX512", "tile_medium", "x86_64-linux-gnu", "skylake-avx512", "", "vfmadd", "%zmm", 16),
         ("_AVX2", "tile_wide", "x86_64-linux-gnu", "haswell", "", "vfmadd", "%ymm", 12),
         ("_NEON", "tile_wide", "aarch64-linux-gnu", "neoverse-n1", "", "fmla", ".4s", 24),
+        ("_AVX512", "dot_tile_3", "x86_64-linux-gnu", "skylake-avx512", "", "vfmadd", "%zmm", 12),
+        ("_AVX2", "dot_tile_3", "x86_64-linux-gnu", "haswell", "", "vfmadd", "%ymm", 12),
+        ("_AVX512", "add_tile_3", "x86_64-linux-gnu", "skylake-avx512", "", "vfmadd", "%zmm", 12),
+        ("_AVX2", "add_tile_3", "x86_64-linux-gnu", "haswell", "", "vfmadd", "%ymm", 12),
     ],
 )
 def test_the_loop_keeps_its_sums_in_registers(
     processor, tile, triple, cpu, features, multiply_add, register, sums, tmp_path
 ):
-    script = TRANSLATE.replace("{tile}", tile)
+    turns, count = (4, 9) if tile.startswith("tile") else (1, 7)
+    parameters = ", ".join("abcdefghi"[:count])
+    script = TRANSLATE
+    for name, text in (("{tile}", tile), ("{parameters}", parameters), ("{count}", str(count))):
+        script = script.replace(name, text)
     lines = run(script, processor, triple, cpu, features, folder=tmp_path).splitlines()
     products = [i for i, line in enumerate(lines) if multiply_add in line and register in line]
     assert products
@@ -126,10 +134,10 @@ def test_the_loop_keeps_its_sums_in_registers(
     loop = []
     for i in range(products[0], len(lines)):
         loop.append(lines[i])
-        if len([line for line in loop if multiply_add in line]) == 4 * sums:
+        if len([line for line in loop if multiply_add in line]) == turns * sums:
             break
-    assert len([line for line in loop if multiply_add in line]) == 4 * sums, (
-        "the loop is not unrolled by four"
+    assert len([line for line in loop if multiply_add in line]) == turns * sums, (
+        f"the loop has not {turns} turns in one"
     )
     spilled = [line for line in loop if "sp)" in line or "[sp" in line]
     assert not spilled, "\n".join(spilled)
