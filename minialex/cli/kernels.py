@@ -138,10 +138,11 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
         for name in models:
             network = create_model(name)
             for batch in batches:
-                # At another batch size, another of the convolutions may be chosen.
-                for algorithms in (("winograd", "direct"), "direct"):
-                    with use(conv2d=algorithms):
-                        _run_once(network, batch)
+                # At another batch size, others of the convolutions and dense layers may be chosen.
+                with use(conv2d=("winograd", "direct"), linear=("streamed", "blocked")):
+                    _run_once(network, batch)
+                with use(conv2d="direct", linear="blocked"):
+                    _run_once(network, batch)
     figures = {
         "functions": compilation.functions,
         "seconds": round(time.perf_counter() - start, 1),
