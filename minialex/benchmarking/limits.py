@@ -14,6 +14,7 @@ second term, and an algorithm with fewer operations than the definition (Winogra
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ class Limits:
         if operations / (self.peak[dtype] * 1e9) < moved / (self.bandwidth * 1e9):
             copy, copied = _copy()
             return Roof(copy, moved / copied)
-        multiply_add, done = _multiply_add(max(_LOOP_OF_LANES, key=_peak))
+        multiply_add, done = _multiply_add(_fastest_lanes())
         return Roof(multiply_add, operations / done * self.peak["float32"] / self.peak[dtype])
 
     def to_dict(self) -> dict:
@@ -151,6 +152,12 @@ def _peak(lanes: int) -> float:
     """GFLOP/s of the loop with vectors of so many lanes, on the threads that are set."""
     run, operations = _multiply_add(lanes)
     return operations / _fastest(run) / 1e9
+
+
+@functools.cache
+def _fastest_lanes() -> int:
+    """The lanes of the loop that reaches most."""
+    return max(_LOOP_OF_LANES, key=_peak)
 
 
 @compiled.parallel
