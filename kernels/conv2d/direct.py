@@ -46,9 +46,9 @@ from minialex.kernels.shapes import output_shape
 from minialex.kernels.threads import num_threads
 from minialex.kernels.workspace import workspace_limit
 
-# Positions (or taps) that one item multiplies with a panel: enough to use a panel's chunk many times
-# while it is in the L1 cache.
-_BLOCK = 64
+# What one item multiplies with a panel: enough to use a panel's chunk many times while it is in the L1 cache.
+# (AlexNet's layers: 256 positions are 1 to 7 % faster than 64, and as many taps up to 6 % slower.)
+_POSITIONS, _TAPS = 256, 64
 # With fewer blocks than this, panels are shared out, too: a single image should keep all threads busy.
 _LEAST_ITEMS = 16
 
@@ -207,10 +207,10 @@ def _store(sums, width, planes, bias, cells):
             plane[cells[r]] = sums[r * width + v] + shift
 
 
-def _blocks(positions: int) -> tuple[int, int]:
-    """Cut positions into equal blocks: (tiles a block, blocks)."""
-    tiles = -(-positions // processor().rows)
-    blocks = -(-tiles * processor().rows // _BLOCK)
+def _blocks(rows: int, most: int) -> tuple[int, int]:
+    """Cut rows into equal blocks of about `most`: (tiles a block, blocks)."""
+    tiles = -(-rows // processor().rows)
+    blocks = -(-tiles * processor().rows // most)
     tiles_a_block = -(-tiles // blocks)
     return tiles_a_block, -(-tiles // tiles_a_block)
 
@@ -223,7 +223,7 @@ def _scratch(tiles: int) -> np.ndarray:
 
 
 def _correlate_all(images, positions, steps, panels, bias, targets, y):
-    tiles, blocks = _blocks(len(targets))
+    tiles, blocks = _blocks(len(targets), _POSITIONS)
     items = len(images) * len(panels) * blocks
     shares = (
         min(-(-_LEAST_ITEMS // items), -(-y.shape[1] // len(panels) // processor().lanes)) if items else 1
@@ -282,7 +282,7 @@ def _workspace(image: _Image, images: int, groups: int, *, outputs: int, positio
         sums = groups * len(tiled(image.taps)) * columns
     else:
         panels = groups * len(image.taps) * columns
-        tiles, _ = _blocks(len(image.positions))
+        tiles, _ = _blocks(len(image.positions), _POSITIONS)
         sums = num_threads() * tiles * processor().rows * processor().widest * lanes
     return 4 * (at_once * groups * image.size + panels + sums)
 
@@ -421,7 +421,7 @@ def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     columns = outputs // groups
     vectors = -(-columns // processor().lanes)
     sums = zeros((groups, len(rows) * vectors * processor().lanes), np.float32)
-    tiles, blocks = _blocks(len(image.taps))
+    tiles, blocks = _blocks(len(image.taps), _TAPS)
     count = -(-vectors // processor().widest)
     for chunk in image.chunks(len(x), groups):
         panels = pack_panels(

@@ -57,7 +57,7 @@ def test_settings_are_those_asked_for(trained, idx_folder):
     assert recipe["model"] == {"name": "alexnet_mnist28_bn"}
     assert recipe["data"]["source"] == "mnist"
     assert (recipe["training"]["epochs"], recipe["training"]["batch_size"]) == (2, 20)
-    assert recipe["optimizer"]["lr"] == 0.001
+    assert recipe["optimizer"]["lr"] == 0.0005
     normalise = {"name": "normalize", "mean": [0.1307], "std": [0.3081]}
     assert recipe["transforms"]["train"][-1] == recipe["transforms"]["test"][-1] == normalise
 
@@ -134,9 +134,9 @@ def test_help_has_every_option_with_its_default(minialex):
         ("--model", "alexnet_mnist28_bn"),
         ("--data", "digits"),
         ("--data-dir", "none"),
-        ("--epochs", "5"),
+        ("--epochs", "3"),
         ("--batch-size", "64"),
-        ("--lr", "0.001"),
+        ("--lr", "0.0005"),
         ("--seed", "0"),
         ("--device", "cpu"),
         ("--out", "a new one in runs/"),

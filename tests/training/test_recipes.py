@@ -44,7 +44,7 @@ DOCUMENTS = {
     "004_slim_regular": ("alexnet_cifar_slim_regular", "sgd", 0.01, 300, 64),
     "004_thinner2": ("alexnet_cifar_thinner2", "sgd", 0.01, 300, 64),
     "004_thinner4": ("alexnet_cifar_thinner4", "sgd", 0.01, 300, 64),
-    "digits": ("alexnet_mnist28_bn", "adam", 0.001, 5, 64),
+    "digits": ("alexnet_mnist28_bn", "adam", 0.0005, 3, 64),
     "paper": ("alexnet", "sgd", 0.01, 90, 128),
 }
 CIFAR = ("004_alexnet", "004_slim", "004_slim_regular", "004_thinner2", "004_thinner4")
@@ -180,7 +180,7 @@ def test_the_paper():
     assert 255 * recipe.transforms.train[-1]["divisor"] == pytest.approx(1, rel=1e-14)
 
 
-def test_the_default_is_what_it_was_before_there_were_recipes():
+def test_the_default_warms_up_and_falls_along_a_cosine():
     recipe = load_recipe("digits")
     assert recipe.data.source == "digits"
     assert of(recipe, "schedule") == {"name": "warmup_cosine", "warmup": 0.1}
@@ -190,8 +190,8 @@ def test_the_default_is_what_it_was_before_there_were_recipes():
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
         schedule.step()
-    assert rates[:10] == pytest.approx([1e-3 * (i + 1) / 11 for i in range(10)])
-    falling = [1e-3 * (1 + math.cos(math.pi * i / 90)) / 2 for i in range(90)]
+    assert rates[:10] == pytest.approx([5e-4 * (i + 1) / 11 for i in range(10)])
+    falling = [5e-4 * (1 + math.cos(math.pi * i / 90)) / 2 for i in range(90)]
     assert rates[10:] == pytest.approx(falling)
 
 
