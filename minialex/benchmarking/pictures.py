@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from minialex.benchmarking.report import where
 from minialex.files import write_atomically
@@ -148,6 +148,7 @@ def roofline(result: dict) -> Figure | None:
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(LogFormatter())
     figure.legend(frameon=False, loc="outside right upper", fontsize=9)
     figure.suptitle(f"{result['settings']['title']}, {where(result)}", fontsize=11)
     return figure
