@@ -96,7 +96,7 @@ def test_settings_hold_everything_that_was_asked_for(make):
 
 
 def test_a_run_is_unfinished_until_it_has_a_result(make, metrics):
-    run = make("digits")
+    run = make("digits", training__epochs=5)
     assert (run.history, run.result, run.state) == ([], None, "unfinished, 0 of 5 epochs done")
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(metrics(n, 0.5)) + "\n" for n in (1, 2)))
     assert RecordedRun.open(run.path).state == "unfinished, 2 of 5 epochs done"
