@@ -1,29 +1,17 @@
-"""What all tests share: Hypothesis profiles, a guard against leaked global state, real data."""
+"""What all tests share: what they need of the machine, a guard against leaked global state, real data."""
 
 import functools
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import minialex as ma
 from minialex import autograd, devices, kernels
 from minialex.kernels import registry
 
-# No deadline: the first example of a test pays for what is imported or allocated once.
-settings.register_profile(
-    "ci",
-    deadline=None,
-    derandomize=True,
-    max_examples=60,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.register_profile("thorough", settings.get_profile("ci"), derandomize=False, max_examples=2000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+pytest_plugins = ("tiers", "skips")
 
 
 @functools.cache

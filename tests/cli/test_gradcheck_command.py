@@ -128,12 +128,12 @@ def test_the_default_goes_through_everything(monkeypatch):
     assert len(models) == 17
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_kernel_of_the_processor_is_right(minialex):
     assert_right(minialex("gradcheck", "--device", "cpu", "--json"), "jacobian")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.needs_gxx
 def test_every_kernel_of_cuda_host_is_right(minialex):
     """Along random directions: each of these kernels is held to the reference by tests of its own."""
@@ -151,7 +151,7 @@ def assert_right(done, mode):
     assert all(row["refused"] for row in rows if row not in checked)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_is_right(name):
     rows = list(suite.check_model(name))

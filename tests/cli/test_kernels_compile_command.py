@@ -24,7 +24,7 @@ def cached(tmp_path_factory):
     return run, folder
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_was_compiled_ahead_is_not_compiled_in_training(cached, idx_folder, tmp_path):
     run, folder = cached
     first = run("kernels", "compile", "--for", "alexnet_mnist28_bn", "--json")

@@ -317,7 +317,7 @@ def test_options_and_settings_change_the_recipe(minialex, idx_folder, tmp_path):
     assert "mine: AlexNet with batch normalisation" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_256_images_of_document_000_stay_at_chance_and_it_says_why(minialex, mnist_folder, tmp_path):
     done = minialex(
         "train", "--recipe", "000_mnist227_sample", "--data-dir", mnist_folder, "--out", tmp_path / "run"
@@ -413,7 +413,7 @@ def test_a_run_without_a_state_cannot_go_on(refuses, whole, tmp_path):
     refuses("train", "--resume", tmp_path, says="has no state.safetensors")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_default_run_reaches_97_percent(minialex, tmp_path):
     """The README's first command: 5,000 digits, of which 1,000 are never trained on."""
     done = minialex("train", "--out", tmp_path / "run", "--json")

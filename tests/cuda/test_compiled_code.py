@@ -30,7 +30,7 @@ SLOW = {(each, real) for each in ARCHITECTURES for real in ("float32", "float64"
 def targets(quick, slow):
     """Parameters (architecture, real)."""
     return [pytest.param(*each, id="-".join(each)) for each in sorted(quick)] + [
-        pytest.param(*each, id="-".join(each), marks=pytest.mark.slow) for each in sorted(slow)
+        pytest.param(*each, id="-".join(each), marks=pytest.mark.full) for each in sorted(slow)
     ]
 
 
@@ -73,7 +73,7 @@ def test_with_nvrtc(name, architecture, real):
     assert excesses(source.path.name, architecture, real, cubin, density, read_budgets()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(("architecture", "real"), targets(QUICK, ()))
 @pytest.mark.parametrize("name", SOURCES)
 def test_with_nvcc(name, architecture, real):

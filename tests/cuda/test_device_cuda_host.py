@@ -51,7 +51,7 @@ def test_a_network_that_was_moved_is_trained_in_place():
     assert frozen(ma.tensor([[1.0, 2.0]], device="cuda-host")).numpy().tolist() == [[0.0]]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_alexnet_agrees_with_the_cpu_forward_and_backward():
     x = np.random.default_rng(0).standard_normal((1, 3, 227, 227)).astype(np.float32)
 

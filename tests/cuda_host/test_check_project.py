@@ -47,7 +47,7 @@ def test_every_kernel_passes_at_awkward_sizes(entry):
 _PRODUCTS = [entry for entry in KERNELS if entry.operation.split(".")[0] in ("matmul", "linear")]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("entry", _PRODUCTS, ids=lambda entry: entry.name)
 def test_large_tiles_pass(entry, monkeypatch):
     """Products that are large enough for these would take too long."""
@@ -56,7 +56,7 @@ def test_large_tiles_pass(entry, monkeypatch):
     assert kernel_check.check_kernel(entry).findings == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("entry", KERNELS, ids=lambda entry: entry.name)
 def test_every_kernel_passes_in_float64(entry):
     if entry.dtypes is not None and "float64" not in entry.dtypes:
@@ -66,7 +66,7 @@ def test_every_kernel_passes_in_float64(entry):
 
 def _sources():
     for source in FAULTS:
-        marks = () if source.path.name in QUICK else (pytest.mark.slow,)
+        marks = () if source.path.name in QUICK else (pytest.mark.full,)
         yield pytest.param(source, id=source.path.name, marks=marks)
 
 

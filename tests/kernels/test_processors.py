@@ -92,7 +92,7 @@ def run(script, *arguments, folder):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("processor", "lanes", "windows"),
     [("_AVX512", 16, "3,5"), ("_AVX2", 8, "3"), ("_NEON", 4, "3"), ("_PLAIN", 4, "3")],

@@ -44,7 +44,7 @@ def test_a_small_network(batch):
     assert predict_step_memory(network, batch, optimizer_arrays=2) == pytest.approx(peak, rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("batch", [4, 24])
 def test_alexnet(batch):
     network, peak = measured_peak("alexnet", batch, ma.optim.SGD, momentum=0.9)

@@ -120,8 +120,8 @@ def test_cuda_kernels_go_on_to_the_bit(tmp_path):
     [
         (1e9, 12),
         (0, 40),
-        pytest.param(1e9, 1, marks=pytest.mark.slow),
-        pytest.param(0, 1, marks=pytest.mark.slow),
+        pytest.param(1e9, 1, marks=pytest.mark.full),
+        pytest.param(0, 1, marks=pytest.mark.full),
     ],
 )
 def test_a_killed_training_goes_on_to_the_bit(tmp_path, every_seconds, stride):

@@ -196,7 +196,7 @@ SMALL = {
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_recipes()],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in list_recipes()],
 )
 def test_every_recipe_runs(name, data_dir, tmp_path):
     recipe = recipe_of(name, **SMALL)
@@ -234,7 +234,7 @@ def test_the_classes_are_written_as_document_003_does(folders, tmp_path):
     assert result.part == "validation"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_both_forms_of_document_002_train_to_the_same_bits(mnist, tmp_path):
     runs = []
     for name in ("002_mnist_bn", "002_mnist_bn_one_hot"):
@@ -286,7 +286,7 @@ def uninterrupted(cifar10, tmp_path_factory):
         {},
         pytest.param(
             {"schedule": {"name": "warmup_cosine"}, "optimizer": {"name": "adam", "lr": 1e-3}},
-            marks=pytest.mark.slow,
+            marks=pytest.mark.full,
         ),
     ],
 )
@@ -402,7 +402,7 @@ def test_a_damaged_file_ends_the_run_or_is_counted(damaged, tmp_path):
     assert result.run.history()[0]["train_skipped"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_paper_is_tested_on_ten_crops_and_five_guesses(tmp_path):
     folder = make_image_folders(tmp_path / "images", "abcdef", train=2, val=1)
     recipe = recipe_of("paper", **SMALL)

@@ -1,0 +1,46 @@
+"""What was skipped and why, as a table at the end. With `--full`, a reason that nobody foresaw is a failure."""
+
+import re
+from collections import Counter
+
+import pytest
+
+# Reasons for which a test may be skipped where everything that can be installed is: patterns, each with what
+# would run the test.
+FORESEEN = {
+    "no GPU|CuPy has no GPU|a CUDA device": "a machine with a GPU",
+}
+
+
+def foreseen(reason: str) -> str | None:
+    """What would run a test that was skipped for this reason; None where nobody foresaw it."""
+    return next((cure for pattern, cure in FORESEEN.items() if re.search(pattern, reason)), None)
+
+
+def reasons(reports) -> Counter:
+    """How often each reason was given."""
+    given = Counter()
+    for report in reports:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        given[reason.removeprefix("Skipped: ")] += 1
+    return given
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    given = reasons(terminalreporter.stats.get("skipped", ()))
+    if not given:
+        return
+    terminalreporter.section("skipped")
+    for reason, count in given.most_common():
+        cure = foreseen(reason)
+        note = f"needs {cure}" if cure else "NOT FORESEEN in tests/skips.py" if config.option.full else ""
+        terminalreporter.line(f"{count:5d}  {reason}" + (f"  [{note}]" if note else ""))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.option.full or hasattr(session.config, "workerinput"):
+        return
+    if not all(map(foreseen, reasons(reporter.stats.get("skipped", ())))):
+        session.exitstatus = max(session.exitstatus, pytest.ExitCode.TESTS_FAILED)
