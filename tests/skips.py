@@ -1,4 +1,4 @@
-"""What was skipped and why, as a table at the end. With `--full`, a reason that nobody foresaw is a failure."""
+"""What was skipped and why, as a table at the end; with `--full` an unforeseen reason is a failure."""
 
 import re
 from collections import Counter
