@@ -1,21 +1,31 @@
-# The two commands of the README: `make train` and `make test`. Everything lives in .venv.
+# The commands of the README: `make train` and `make test`; and `make test-all`. Everything lives in .venv.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+ALL    := $(VENV)/.ready-all
 
-.PHONY: train test lint format clean help
+# The peer that most tests of peers compare with, pinned: its wheel is large. A machine without an NVIDIA GPU
+# wants the CPU build, which PyTorch's own index has: make test-all TORCH='torch==2.13.0 --index-url ...'
+TORCH  ?= torch==2.13.0
+
+# A process for each core: with threads of their own they would wait for each other.
+PYTEST := MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+.PHONY: train test test-all lint format clean help
 
 help:            ## list these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 train: $(READY)  ## set up, then train AlexNet on 5,000 real handwritten digits
 	$(BIN)/minialex train
 
-# A process for each core: with threads of their own they would wait for each other.
-test: $(READY) lint  ## lint, then every test
-	MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+test: $(READY) lint  ## lint, then every kernel, gradient, command and contract on small draws: minutes
+	$(PYTEST)
+
+test-all: $(ALL) lint  ## everything, with peers, all GPU architectures and more draws: three quarters of an hour
+	$(PYTEST) --full
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,4 +42,9 @@ $(READY): setup.cfg setup.py pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "MiniAlex needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[digits,test]'
-	touch $(READY)
+	touch $@
+
+$(ALL): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[digits,test,bench,cuda-compile]'
+	touch $@
