@@ -8,6 +8,8 @@ import numpy as np
 
 from minialex.data.checks import optional_module
 from minialex.data.files import open_file
+from minialex.data.image_excerpts import Metadata, excerpt
+from minialex.data.orientation import ORIENTATION_TAG, orientation
 from minialex.errors import DamagedSample, DataError
 
 if TYPE_CHECKING:
@@ -38,10 +40,13 @@ _WHITE = 255
 def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     """Read a PNG, JPEG, BMP, WebP, PPM (or PGM) or TIFF file as a viewer shows it on a white page.
 
-    The EXIF orientation is applied; transparent pixels are laid over white; palettes and CMYK
-    become RGB; 16-bit grey values v become round(v / 257), so 65535 becomes 255. Colour becomes
-    grey by the ITU-R 601 luma, as everywhere in Pillow. Of an animation or a multi-picture file
-    the first picture is read.
+    The orientation that EXIF, or else XMP, states is applied; transparent pixels are laid over white;
+    palettes and CMYK become RGB; 16-bit grey values v become round(v / 257), so 65535 becomes 255.
+    Colour becomes grey by the ITU-R 601 luma, as everywhere in Pillow. Of an animation or a
+    multi-picture file the first picture is read; of APNG that is the default image.
+
+    Other metadata change nothing: colour profiles are not applied, and of PNG and JPEG they may be
+    of any size, or malformed. An orientation that cannot be understood is none.
 
     The number of pixels is taken from the header and checked before any is decoded. No setting of
     Pillow and no warning filter is touched, so threads may call this function at the same time.
@@ -75,11 +80,11 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     if mode not in IMAGE_MODES:
         raise DataError(f"mode must be one of {', '.join(map(repr, IMAGE_MODES))}, got {mode!r}")
     with open_file(path) as file:
-        image = _open_image(file, path)
+        image, metadata = _open_image(file, path)
         # A decoder that meets damaged bytes raises whatever it stumbled over: OSError,
         # SyntaxError, ValueError, struct.error, zlib.error and others. None of them is a bug.
         try:
-            image = _convert(_upright(image), mode)
+            image = _convert(_upright(image, metadata), mode)
         except Exception as error:
             raise DamagedSample(
                 path, f"cannot decode it: it is damaged or truncated ({_one_line(error)})"
@@ -88,8 +93,8 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     return np.array(pixels.transpose(2, 0, 1), order="C")
 
 
-def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> "Image.Image":
-    """Read the header with Pillow's class for the format.
+def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> tuple["Image.Image", Metadata]:
+    """Read the header with Pillow's class for the format, and what else a PNG or JPEG says of itself.
 
     `PIL.Image.open` would do the same, but it warns of a large image by the warnings module, and
     turning that warning into an error would change the filters of the whole process.
@@ -103,7 +108,10 @@ def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> "Image.Image":
         raise DamagedSample(path, f"not an image of a known format ({known}): {found}")
     name, module, reader = _FORMATS[magic]
     plugin = optional_module(module, "read_image", "pip install pillow")
+    metadata = Metadata()
     try:
+        if name in ("PNG", "JPEG"):
+            file, metadata = excerpt(file, name)
         image = getattr(plugin, reader)(file)
     except Exception as error:
         raise DamagedSample(
@@ -119,13 +127,29 @@ def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> "Image.Image":
         raise DamagedSample(
             path, f"a TIFF with pixels of Pillow's mode {image.mode!r}; convert it to 8 bits first"
         )
-    return image
+    return image, metadata
 
 
-def _upright(image: "Image.Image") -> "Image.Image":
-    from PIL import ImageOps
+def _upright(image: "Image.Image", metadata: Metadata) -> "Image.Image":
+    from PIL.Image import Transpose
 
-    return ImageOps.exif_transpose(image)
+    image.load()
+    if image.format == "TIFF":
+        # It stands among the entries that describe the pixels. Pillow 11 has applied and removed it by now.
+        way_up = image.getexif().get(ORIENTATION_TAG)
+    else:
+        exif, xmp = (image.info.get(name) for name in ("exif", "xmp"))
+        way_up = orientation(metadata.exif or exif, metadata.xmp or xmp)
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(way_up)
+    return image if turn is None else image.transpose(turn)
 
 
 def _convert(image: "Image.Image", mode: str) -> "Image.Image":
