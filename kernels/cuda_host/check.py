@@ -22,7 +22,7 @@ What is found
 ``misaligned``
     An access at an address that is not a multiple of its size. The thread ends there.
 ``const-write``
-    A write to an array that is passed for a pointer to const.
+    A write to an array that is passed for a pointer to const, or to constant memory.
 ``warp-mask``
     A shuffle, vote or ``__syncwarp`` whose mask names a lane that does not take part, or leaves out one that
     calls it.
@@ -216,12 +216,21 @@ def check(
     symbols = _symbols(checked.file)
     groups = _group_arrays(parameters, args, _positions(uninitialised, parameters, args))
     arrays = (_CheckedArray * len(groups))(*(group.described() for group in groups))
-    variables = symbols.shared_variables()
     begin = ctypes.cast(library.checker_begin, ctypes.c_void_p).value - symbols.offset("checker_begin")
-    described = (_CheckedVariable * len(variables))(
-        *((begin + each.offset, each.bytes, begin + each.limit) for each in variables)
-    )
-    if library.checker_begin(arrays, len(groups), described, len(variables)):
+    shared = symbols.shared_variables()
+    globals_ = [checked.global_variable(name) for name in checked.global_names]
+    described = [
+        _CheckedVariable(begin + each.offset, each.bytes, begin + each.limit, _SHARED, 0, number)
+        for number, each in enumerate(shared)
+    ]
+    for number, each in enumerate(globals_):
+        limit = begin + symbols.variable(each.name, each.address - begin, each.bytes).limit
+        constant = each.constant or each.read_only
+        described.append(
+            _CheckedVariable(each.address, each.bytes, limit, _GLOBAL, constant, len(groups) + number)
+        )
+    described = (_CheckedVariable * len(described))(*described)
+    if library.checker_begin(arrays, len(groups), described, len(described)):
         raise KernelError(
             "the arrays cannot be copied for the check: each may have 4 GiB, and needs 16 GiB of addresses"
         )
@@ -229,20 +238,23 @@ def check(
         copies = list(args)
         for group, array in zip(groups, arrays, strict=True):
             group.copy_to(array.data, copies)
+        _copy_globals(kernel.module, checked)
         checked[kernel.name](grid, block, tuple(copies), shared_mem=shared_mem)
         for group in groups:
             group.copy_back(copies)
+        _copy_globals(checked, kernel.module)
         findings, traffic = _read(library, begin)
     finally:
         library.checker_end()
     names = [_names(group, parameters) for group in groups]
+    names += [(each.name, each.element_bytes, "is constant") for each in globals_]
     places = symbols.places(
         {each.place for each in traffic}
         | {place for each in findings for place in (each.place, each.other_place) if place}
     )
     return Report(
         kernel.name,
-        _findings(findings, places, names, [each.name for each in variables], block),
+        _findings(findings, places, names, [each.name for each in shared], block),
         _accesses(traffic, places),
     )
 
@@ -262,7 +274,15 @@ class _CheckedArray(ctypes.Structure):
 
 
 class _CheckedVariable(ctypes.Structure):
-    _fields_ = (("address", ctypes.c_uint64), ("bytes", ctypes.c_uint64), ("limit", ctypes.c_uint64))
+    _fields_ = (
+        ("address", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("limit", ctypes.c_uint64),
+        ("space", ctypes.c_uint32),
+        ("constant", ctypes.c_uint32),
+        ("array", ctypes.c_int32),
+        ("reserved", ctypes.c_uint32),
+    )
 
 
 class _Finding(ctypes.Structure):
@@ -316,7 +336,7 @@ class _Traffic(ctypes.Structure):
     _ACCESS_FAULT,
 ) = range(11)
 
-_SHARED = 1  # a space
+_GLOBAL, _SHARED = 0, 1  # spaces
 
 _KIND = {
     _RACE: "race",
@@ -367,6 +387,13 @@ class _Group:
             for position, array in zip(self.positions, self.arrays, strict=True):
                 if array.flags.writeable:
                     array[...] = copies[position]
+
+
+def _copy_globals(source: Module, destination: Module) -> None:
+    """Let the variables of one module be as those of the other."""
+    for name in source.global_names:
+        if not source.global_variable(name).read_only:
+            destination.get_global(name)[...] = source.get_global(name)
 
 
 def _address(array: np.ndarray) -> int:
@@ -423,10 +450,10 @@ def _group_arrays(parameters, args: tuple, uninitialised: set[int]) -> list[_Gro
     return groups
 
 
-def _names(group: _Group, parameters) -> tuple[str, int]:
-    """What to call the arrays in a message, and their item size."""
+def _names(group: _Group, parameters) -> tuple[str, int, str]:
+    """What to call the arrays in a message, their item size, and why they may not be written."""
     named = [parameters[position].name or f"argument {position}" for position in group.positions]
-    return " and ".join(named), group.arrays[0].itemsize
+    return " and ".join(named), group.arrays[0].itemsize, "is passed for a pointer to const"
 
 
 @functools.cache
@@ -474,7 +501,7 @@ def _accesses(traffic: list[_Traffic], places: dict[int, Place]) -> list[Access]
 def _findings(
     findings: list[_Finding],
     places: dict[int, Place],
-    arrays: list[tuple[str, int]],
+    arrays: list[tuple[str, int, str]],
     variables: list[str],
     block,
 ) -> list[Finding]:
@@ -572,7 +599,8 @@ class _Message:
             size = f"{finding.bytes} bytes" if finding.bytes else "a vector"
             return f"{thread} accesses {size} at {self.element()}, which is not aligned to that size"
         if finding.kind == _CONST_WRITE:
-            return f"{thread} {does} {self.element()}, which is passed for a pointer to const"
+            why = self.arrays[finding.array][2]
+            return f"{thread} {does} {self.element()}, which {why}"
         if finding.kind == _MASK_WITHOUT_CALLER:
             return (
                 f"{thread} is lane {finding.thread % 32}, which its mask {finding.mask:#010x} does not name"

@@ -28,6 +28,12 @@ from minialex.kernels.cuda_host import instrumentation, source
 RUNTIME = Path(__file__).parent / "runtime"
 HEADERS = Path(__file__).parents[1] / "cuda" / "include"
 
+ARCHITECTURES = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110, 120, 121)
+"""Those that NVRTC has known since CUDA 12."""
+
+DEFAULT_ARCHITECTURE = "sm_75"
+"""What NVRTC 13 compiles for if it is not told."""
+
 _LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5")
 # As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
 _FAST = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-plt", "-fwhole-program")
@@ -188,12 +194,14 @@ def find_compiler() -> tuple[tuple[str, ...], str]:
 
 
 def _options(options: tuple[str, ...]) -> _Options:
-    flags, folders, flush = [], [], True
+    flags, folders, flush, architecture = [], [], True, DEFAULT_ARCHITECTURE
     for option in options:
         if option in ("-ftz=true", "--ftz=true", "-ftz=false", "--ftz=false"):
             flush = option.endswith("true")
         elif option in ("-fmad=true", "--fmad=true", "-fmad=false", "--fmad=false"):
             flags.append(f"-ffp-contract={'fast' if option.endswith('true') else 'off'}")
+        elif re.match("(--gpu-architecture|-arch)=", option):
+            architecture = option.partition("=")[2]
         elif option.startswith("-I") and len(option) > 2:
             folders.append(Path(option[2:]).absolute())
         elif option.startswith(("-D", "-U", "-O", "-std=", "-g")):
@@ -201,11 +209,27 @@ def _options(options: tuple[str, ...]) -> _Options:
         else:
             raise KernelError(
                 f"option {option!r}: cuda-host knows -Dname[=value], -Uname, -Ifolder, -std=, -O, -g, "
-                "-ftz=true or false, -fmad=true or false"
+                "-arch=sm_75, -ftz=true or false, -fmad=true or false"
             )
     if not any(flag.startswith("-ffp-contract") for flag in flags):
         flags.append("-ffp-contract=fast")
+    flags += [*_architecture(architecture), f"-DMINIALEX_FTZ={int(flush)}"]
     return _Options(tuple(flags), tuple(folders), flush)
+
+
+def _architecture(name: str) -> list[str]:
+    """The definitions from which cuda_language.h makes those of the GPU that is compiled for."""
+    match = re.fullmatch(r"(?:sm|compute)_(\d+)([af]?)", name)
+    if match is None or int(match[1]) not in ARCHITECTURES or (match[2] and int(match[1]) < 90):
+        known = ", ".join(f"sm_{number}" for number in ARCHITECTURES)
+        raise KernelError(f"-arch={name}: it should be one of {known}, or compute_ with such a number")
+    number = f"{match[1]}0"
+    flags = [f"-DMINIALEX_ARCH={number}"]
+    if match[2] == "a":
+        flags += [f"-D__CUDA_ARCH_FEAT_SM{match[1]}_ALL=1", f"-D__CUDA_ARCH_SPECIFIC__={number}"]
+    if match[2]:
+        flags.append(f"-D__CUDA_ARCH_FAMILY_SPECIFIC__={number}")
+    return flags
 
 
 @functools.cache

@@ -67,7 +67,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Variable:
-    """A shared variable.
+    """A variable in shared, global or constant memory.
 
     Attributes
     ----------
@@ -114,6 +114,7 @@ class Symbols:
             for first, second in zip(mangled, readable, strict=True)
             if first and second
         ]
+        self._begins = sorted(symbol.offset for symbol in self._table if symbol.bytes)
 
     def offset(self, name: str) -> int:
         """Where a symbol is, from the library's begin."""
@@ -122,20 +123,26 @@ class Symbols:
     def shared_variables(self) -> list[Variable]:
         """The static shared variables of all kernels.
 
-        They are the variables in functions that begin at a multiple of 64 KiB, as cuda_language.h demands it
-        of them. (The section that it wants for them g++ leaves out in templates.)
+        They begin at a multiple of 64 KiB, as cuda_language.h demands it of them, and are in its section, or
+        in functions: in templates g++ leaves the section out.
         """
-        begins = sorted(symbol.offset for symbol in self._table if symbol.bytes)
+        bounds = {
+            symbol.mangled: symbol.offset for symbol in self._table if "minialex_shared" in symbol.mangled
+        }
+        section = range(bounds.get("__start_minialex_shared", 0), bounds.get("__stop_minialex_shared", 0))
         found = []
         for symbol in self._table:
-            if symbol.bytes and symbol.mangled.startswith("_ZZ") and symbol.offset % _VARIABLE_SPACE == 0:
-                end = symbol.offset + symbol.bytes
-                following = begins[bisect.bisect_left(begins, end) :][:1]
-                limit = min([symbol.offset + _VARIABLE_SPACE, *following])
-                found.append(
-                    Variable(symbol.readable.rpartition("::")[2], symbol.offset, symbol.bytes, limit)
-                )
+            is_shared = symbol.mangled.startswith("_ZZ") or symbol.offset in section
+            if symbol.bytes and is_shared and symbol.offset % _VARIABLE_SPACE == 0:
+                name = symbol.readable.rpartition("::")[2]
+                found.append(self.variable(name, symbol.offset, symbol.bytes))
         return found
+
+    def variable(self, name: str, offset: int, size: int) -> Variable:
+        """A variable that begins at a multiple of 64 KiB."""
+        end = offset + size
+        following = self._begins[bisect.bisect_left(self._begins, end) :][:1]
+        return Variable(name, offset, size, min([-(-end // _VARIABLE_SPACE) * _VARIABLE_SPACE, *following]))
 
     def places(self, offsets: Iterable[int]) -> dict[int, Place]:
         """The source line of each instruction that returns to one of these offsets into the library."""

@@ -56,6 +56,7 @@ def _dtypes() -> dict[str, np.dtype | None]:
 
 
 _DTYPES = _dtypes()
+_GLOBAL_DTYPES = {**_DTYPES, "pointer": np.dtype(np.uintp), "::dim3": np.dtype(np.uintc)}
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,48 @@ class _CKernel(ctypes.Structure):
     )
 
 
+@dataclass(frozen=True)
+class GlobalVariable:
+    """A ``__device__`` or ``__constant__`` variable, as the compiler laid it out.
+
+    Attributes
+    ----------
+    name : str
+    address : int
+    dtype : numpy.dtype
+        Of the elements; uint8 where they are structures.
+    shape : tuple of int
+        As declared, with an axis for the elements of a vector or the bytes of a structure.
+    bytes, element_bytes : int
+        Of the whole, and of what the source has as an element.
+    constant, read_only : bool
+        Whether it is in constant memory, and whether it is declared const.
+    """
+
+    name: str
+    address: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    bytes: int
+    element_bytes: int
+    constant: bool
+    read_only: bool
+
+
+class _CGlobal(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("element", ctypes.c_char_p),
+        ("constant", ctypes.c_int),
+        ("read_only", ctypes.c_int),
+        ("bytes", ctypes.c_uint64),
+        ("element_bytes", ctypes.c_uint64),
+        ("rank", ctypes.c_int),
+        ("extents", ctypes.c_uint64 * 8),
+    )
+
+
 class Module:
     """The kernels of a CUDA source: ``module["name"]``. Made by `load`.
 
@@ -110,6 +153,8 @@ class Module:
     ----------
     names : tuple of str
         Of the kernels, in the order of the source; those of a namespace as ``"space::name"``.
+    global_names : tuple of str
+        Of the ``__device__`` and ``__constant__`` variables, for `get_global`.
     build : compiler.Build
         What was compiled, and how.
     file : Path
@@ -137,19 +182,22 @@ class Module:
         )
         self._flush_to_zero = compiler.flushes_to_zero(build.options)
         self._kernels = {}
-        for entry in self._entries():
+        for entry in self._entries(source.KERNELS_SYMBOL, _CKernel):
             kernel = Kernel(self, entry)
             self._kernels[kernel.name] = kernel
         self.names = tuple(self._kernels)
+        variables = map(_global_variable, self._entries(source.GLOBALS_SYMBOL, _CGlobal))
+        self._globals = {variable.name: variable for variable in variables}
+        self.global_names = tuple(self._globals)
 
-    def _entries(self):
-        address = ctypes.addressof(ctypes.c_char.in_dll(self.library, source.KERNELS_SYMBOL))
+    def _entries(self, table: str, structure):
+        address = ctypes.addressof(ctypes.c_char.in_dll(self.library, table))
         while True:
-            entry = _CKernel.from_address(address)
+            entry = structure.from_address(address)
             if not entry.name:
                 return
             yield entry
-            address += ctypes.sizeof(_CKernel)
+            address += ctypes.sizeof(structure)
 
     def __getitem__(self, name: str) -> Kernel:
         """A kernel.
@@ -162,6 +210,50 @@ class Module:
         if name not in self._kernels:
             raise KernelError(f"{self.build.where} has no kernel {name!r}; it has {', '.join(self.names)}")
         return self._kernels[name]
+
+    def get_global(self, name: str) -> np.ndarray:
+        """A ``__device__`` or ``__constant__`` variable, as an array that shares its memory.
+
+        What is written to it is what kernels read from then on, and the reverse. Modules of the same source
+        and options share their variables; `check` works on copies, as it does with arrays.
+
+        Parameters
+        ----------
+        name : str
+            As in the source, with its namespaces: ``"space::name"``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape that the source declares, ``()`` for a single number. Vectors such as float4 add an
+            axis of their elements. Pointers are np.uintp; structures are an axis of their bytes, np.uint8.
+            Read-only if the variable is declared ``const``.
+
+        Raises
+        ------
+        KernelError
+            If there is none of that name.
+        """
+        variable = self.global_variable(name)
+        buffer = (ctypes.c_char * variable.bytes).from_address(variable.address)
+        array = np.frombuffer(buffer, variable.dtype).reshape(variable.shape)
+        array.flags.writeable = not variable.read_only
+        return array
+
+    def global_variable(self, name: str) -> GlobalVariable:
+        """What is known of a ``__device__`` or ``__constant__`` variable.
+
+        Raises
+        ------
+        KernelError
+            If there is none of that name.
+        """
+        if name not in self._globals:
+            there = ", ".join(self._globals) or "none"
+            raise KernelError(
+                f"{self.build.where} has no __device__ or __constant__ variable {name!r}; it has {there}"
+            )
+        return self._globals[name]
 
     def __repr__(self) -> str:
         return f"<cuda-host module {self.build.where}: {', '.join(self.names)}>"
@@ -305,7 +397,8 @@ def load(
         The source itself, instead of a file.
     options : tuple of str
         As of NVRTC: ``-DNAME=VALUE``, ``-Ifolder``, ``-std=c++17``, ``-ftz=false`` to keep subnormal numbers,
-        ``-fmad=false`` to keep products and sums apart.
+        ``-fmad=false`` to keep products and sums apart, ``-arch=sm_90`` (or ``--gpu-architecture=sm_90``) for
+        the GPU that ``__CUDA_ARCH__`` tells of; without it that is sm_75, as it is with NVRTC 13.
     instances : tuple of str
         Kernels that are instances of templates, by the expressions that name them: ``"scale<float>"``.
     checked : bool
@@ -363,6 +456,23 @@ def _parameter(name: str | None, entry: _CParameter) -> Parameter:
     element = entry.type.decode()
     declared = f"{'const ' if entry.constant else ''}{element}{'*' if entry.pointer else ''}"
     return Parameter(name, declared, _DTYPES[element], bool(entry.pointer), bool(entry.constant), entry.bytes)
+
+
+def _global_variable(entry: _CGlobal) -> GlobalVariable:
+    dtype = _GLOBAL_DTYPES[entry.element.decode()] if entry.element else np.dtype(np.uint8)
+    shape = tuple(entry.extents[: entry.rank])
+    if entry.element_bytes != dtype.itemsize:
+        shape += (entry.element_bytes // dtype.itemsize,)
+    return GlobalVariable(
+        entry.name.decode(),
+        entry.address,
+        dtype,
+        shape,
+        entry.bytes,
+        entry.element_bytes,
+        bool(entry.constant),
+        bool(entry.read_only),
+    )
 
 
 def _declaration(parameter: Parameter) -> str:

@@ -12,29 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minialex.errors import KernelError
+from minialex.kernels.cuda_host import declarations, tokens
 
-KERNELS_SYMBOL = "minialex_kernels"
+KERNELS_SYMBOL, GLOBALS_SYMBOL = "minialex_kernels", "minialex_globals"
 
 _INCLUDE = re.compile(
     r'^[ \t]*#[ \t]*include(?:_next)?\b[ \t]*(?P<name>"[^"\n]+"|<[^>\n]+>|[^\s"<].*)', re.MULTILINE
 )
 _COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LINE_MARKER = re.compile(r'^# (\d+) "((?:[^"\\]|\\.)*)"[^\n]*$', re.MULTILINE)
-_DYNAMIC_SHARED = re.compile(
-    r"\bextern\s+(?P<before>(?:__attribute__\(\(aligned\([^()]*\)\)\)\s*)?)"
-    r"static\s+(?:__thread\s+)?__attribute__\(\([^;{}]*?__minialex_shared__\)\)\s*"
-    r"(?P<after>(?:__attribute__\(\(aligned\([^()]*\)\)\)\s*)?)"
-    r"(?P<type>[\w:<>,\s]+?)\s*\b(?P<name>\w+)\s*\[\s*\]\s*;"
-)
-_TOKEN = re.compile(
-    r'\bextern\s*"C(?:\+\+)?"\s*(?P<linkage>\{)'
-    r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
-    r"|\bnamespace\b(?P<namespace>[\w:\s]*)\{"
-    r"|(?P<kernel>__attribute__\(\(__minialex_kernel__\)\))"
-    r"|(?P<template>\btemplate\s*<)"
-    r"|(?P<dynamic>\bminialex::dynamic_shared<)"
-    r"|[{};]"
-)
 _BOUNDS = re.compile(r"__attribute__\(\(__minialex_launch_bounds__\(")
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\(")
 
@@ -84,7 +69,7 @@ class _Definition:
 
 
 def unit(preprocessed: str, where: str, instances: tuple[str, ...]) -> str:
-    """What is compiled: the preprocessed text and the table of its kernels.
+    """What is compiled: the rewritten text, and the tables of its kernels and variables.
 
     Parameters
     ----------
@@ -97,12 +82,15 @@ def unit(preprocessed: str, where: str, instances: tuple[str, ...]) -> str:
     Raises
     ------
     KernelError
-        If there is no kernel, or ``extern __shared__`` stands outside of functions.
+        If there is no kernel, or a declaration is wrong.
     """
-    text = _DYNAMIC_SHARED.sub(_dynamic_shared, preprocessed)
+    rewritten = declarations.rewrite(preprocessed)
+    text = rewritten.text
     definitions: dict[str, _Definition] = {}
-    for definition in _definitions(text):
-        definitions.setdefault(definition.qualified, definition)
+    for marker in tokens.markers(text):
+        if marker.text == tokens.KERNEL and marker.namespaces is not None and not marker.template:
+            definition = _definition(text, marker)
+            definitions.setdefault(definition.qualified, definition)
     if not definitions and not instances:
         raise KernelError(
             f"{where} defines no kernel: there should be a __global__ void function that is not a template"
@@ -128,51 +116,22 @@ def unit(preprocessed: str, where: str, instances: tuple[str, ...]) -> str:
         'extern "C" __attribute__((visibility("default"), externally_visible, used)) '
         f"const minialex::Kernel {KERNELS_SYMBOL}[] = {{{', '.join(entries)}, {{}}}};"
     )
+    variables = "".join(
+        f'minialex::describe_global({variable.name}, "{variable.name}", {int(variable.constant)}), '
+        for variable in rewritten.variables
+    )
+    lines.append(
+        'extern "C" __attribute__((visibility("default"), externally_visible, used)) '
+        f"const minialex::Global {GLOBALS_SYMBOL}[] = {{{variables}{{}}}};"
+    )
+    lines.append(rewritten.epilogue)
     return "\n".join(lines) + "\n"
 
 
-def _dynamic_shared(match: re.Match) -> str:
-    element = match["type"]
-    # On one line, so that those after it keep their numbers.
-    rewritten = f"{element}* const {match['name']} = minialex::dynamic_shared<{element}>();"
-    return " ".join(rewritten.split()) + "\n" * match[0].count("\n")
-
-
-def _definitions(text: str):
-    """The kernels of a preprocessed text that are not templates."""
-    # Of each open brace: the names, if it is of a namespace; () if it is of extern "C"; or else None.
-    scopes: list[tuple[str, ...] | None] = []
-    template = False
-    for match in _TOKEN.finditer(text):
-        token = match[0]
-        if match["namespace"] is not None:
-            name = match["namespace"].strip()
-            scopes.append(tuple(part.strip() for part in name.split("::")))
-        elif match["linkage"]:
-            scopes.append(())
-            template = False
-        elif match["dynamic"] and None not in scopes:
-            file, line = _place(text, match.start())
-            raise KernelError(f"{file}:{line}: declare extern __shared__ in the function that uses it")
-        elif token == "{":
-            scopes.append(None)
-            template = False
-        elif token == "}":
-            if scopes:
-                scopes.pop()
-            template = False
-        elif token == ";":
-            template = False
-        elif match["template"]:
-            template = True
-        elif match["kernel"] and not template:
-            yield _definition(text, match, tuple(name for scope in scopes if scope for name in scope))
-
-
-def _definition(text: str, marker: re.Match, namespaces: tuple[str, ...]) -> _Definition:
-    begin = max(text.rfind(mark, 0, marker.start()) for mark in ";{}\n") + 1
-    position, head = marker.end(), ""
-    bounds = _BOUNDS.search(text, begin, marker.start())
+def _definition(text: str, marker: tokens.Marker) -> _Definition:
+    begin = max(text.rfind(mark, 0, marker.begin) for mark in ";{}\n") + 1
+    position, head = marker.end, ""
+    bounds = _BOUNDS.search(text, begin, marker.begin)
     while True:
         opening = text.index("(", position)
         attribute = _ATTRIBUTE.search(text, position, opening + 2)
@@ -181,25 +140,20 @@ def _definition(text: str, marker: re.Match, namespaces: tuple[str, ...]) -> _De
         if _BOUNDS.match(text, attribute.start()):
             bounds = _BOUNDS.match(text, attribute.start())
         head += text[position : attribute.start()]
-        position = _closing(text, opening)
+        position = tokens.closing(text, opening)
     head += text[position:opening]
     name = re.findall(r"\w+", head)[-1]
-    end = _closing(text, opening)
-    file, line = _place(text, marker.start())
-    bound = text[bounds.end() : _closing(text, bounds.end() - 1) - 1] if bounds else "0"
+    end = tokens.closing(text, opening)
+    file, line = tokens.place(text, marker.begin)
+    bound = text[bounds.end() : tokens.closing(text, bounds.end() - 1) - 1] if bounds else "0"
     return _Definition(
-        name, namespaces, _parameter_names(text[opening + 1 : end - 1]), " ".join(bound.split()), line, file
+        name,
+        marker.namespaces,
+        _parameter_names(text[opening + 1 : end - 1]),
+        " ".join(bound.split()),
+        line,
+        file,
     )
-
-
-def _closing(text: str, opening: int) -> int:
-    """The position after the bracket that closes the one at `opening`."""
-    depth = 0
-    for position in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[position], 0)
-        if depth == 0:
-            return position + 1
-    return len(text)
 
 
 def _parameter_names(declarations: str) -> tuple[str, ...]:
@@ -235,15 +189,6 @@ _TYPE_WORDS = {
     "bool",
     "__restrict__",
 }
-
-
-def _place(text: str, position: int) -> tuple[str, int]:
-    """The file and the line of a position, by the preprocessor's last marker before it."""
-    start = text.rfind("\n# ", 0, position) + 1
-    while start > 0 and not _LINE_MARKER.match(text, start):
-        start = text.rfind("\n# ", 0, start - 1) + 1
-    marker = _LINE_MARKER.match(text, start)
-    return marker[2], int(marker[1]) + text.count("\n", marker.end() + 1, position)
 
 
 def _quoted(name: str) -> str:

@@ -46,6 +46,10 @@ extern "C" {
 // Set by the linker: the begin and the end of this library in memory.
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char _end[] __attribute__((visibility("hidden")));
+// The same of the section with the shared variables that are in no template; instrumentation.py asks for them.
+extern const char __start_minialex_shared[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_minialex_shared[] __attribute__((weak, visibility("hidden")));
+__attribute__((used)) static const char* const shared_section[] = {__start_minialex_shared, __stop_minialex_shared};
 }
 
 namespace minialex {
@@ -61,7 +65,7 @@ constexpr uintptr_t BANKS = 32, BANK_BYTES = 4;
 // index of floats that has overflowed, or is negative, still points into the range.
 constexpr unsigned SLOT_SHIFT = 34;
 constexpr uintptr_t SLOT = uintptr_t(1) << SLOT_SHIFT;
-constexpr unsigned VARIABLE_SHIFT = 16;  // each shared variable begins at a multiple of this power of two
+constexpr unsigned VARIABLE_SHIFT = 16;  // each variable begins at a multiple of this power of two
 constexpr uintptr_t NEAR = 128 << 10;  // the size of a stack, and more than shared memory has
 
 struct Record {
@@ -79,6 +83,7 @@ struct Region {
     Space space = NEITHER;
     int32_t array = -1;
     bool constant = false, initialised = false;
+    bool is_counted = true;  // constant memory has a cache of its own, and is not
     unsigned granule_shift = 2;
     std::vector<Cell> cells;
 
@@ -134,8 +139,8 @@ struct Checker {
     uintptr_t arena = 0, arena_bytes = 0;
 
     std::vector<Region> variables;
-    uintptr_t shared_begin = 0, shared_bytes = 0;
-    std::vector<int32_t> variable_of;  // for each 64 KiB from shared_begin: 1 + the variable there; 0 none
+    uintptr_t variables_begin = 0, variables_bytes = 0;
+    std::vector<int32_t> variable_of;  // for each 64 KiB from variables_begin: 1 + the variable there; 0 none
     Region dynamic_shared;
 
     unsigned block_index[3], block_size[3];
@@ -412,7 +417,7 @@ void check_region(Region& region, uintptr_t address, uint32_t bytes, uint32_t ac
 
     uint32_t site = site_index(place, region.space, access);
     // CUDA has no atomic load. This one starts the loop around a compare-and-swap, which is counted.
-    if (access != (ATOMIC | READ)) note_traffic(checker.sites[site], address, bytes);
+    if (access != (ATOMIC | READ) && region.is_counted) note_traffic(checker.sites[site], address, bytes);
 
     uintptr_t offset = address - region.begin;
     uintptr_t granule = uintptr_t(1) << region.granule_shift;
@@ -424,10 +429,10 @@ void check_region(Region& region, uintptr_t address, uint32_t bytes, uint32_t ac
         check_cell(region.cells[cell], region, address, bytes, access, site, place);
 }
 
-// The shared variable that an address is in, or beyond the end of.
+// The variable that an address is in, or beyond the end of.
 Region* variable_at(uintptr_t address) {
-    if (address - checker.shared_begin >= checker.shared_bytes) return nullptr;
-    int32_t number = checker.variable_of[(address - checker.shared_begin) >> VARIABLE_SHIFT];
+    if (address - checker.variables_begin >= checker.variables_bytes) return nullptr;
+    int32_t number = checker.variable_of[(address - checker.variables_begin) >> VARIABLE_SHIFT];
     if (!number) return nullptr;
     Region& variable = checker.variables[number - 1];
     return address < variable.limit ? &variable : nullptr;
@@ -687,19 +692,23 @@ MINIALEX_EXPORT int checker_begin(CheckedArray* arrays, int count, const Checked
         variable.begin = variables[i].address;
         variable.end = variable.begin + variables[i].bytes;
         variable.limit = variables[i].limit;
-        variable.space = SHARED;
-        variable.array = i;
+        variable.space = Space(variables[i].space);
+        variable.constant = variables[i].constant;
+        variable.initialised = variable.space == GLOBAL;
+        variable.is_counted = !variable.constant;
+        variable.array = variables[i].array;
         variable.make_cells();
         checker.variables.push_back(std::move(variable));
         lowest = std::min<uintptr_t>(lowest, variables[i].address);
-        highest = std::max<uintptr_t>(highest, variables[i].address);
+        highest = std::max<uintptr_t>(highest, variables[i].address + std::max<uint64_t>(variables[i].bytes, 1) - 1);
     }
     if (variable_count) {
-        checker.shared_begin = lowest;
+        checker.variables_begin = lowest;
         checker.variable_of.assign(((highest - lowest) >> VARIABLE_SHIFT) + 1, 0);
-        checker.shared_bytes = checker.variable_of.size() << VARIABLE_SHIFT;
+        checker.variables_bytes = checker.variable_of.size() << VARIABLE_SHIFT;
         for (int i = 0; i < variable_count; ++i)
-            checker.variable_of[(variables[i].address - lowest) >> VARIABLE_SHIFT] = i + 1;
+            for (uint64_t offset = 0; offset < std::max<uint64_t>(variables[i].bytes, 1); offset += 1 << VARIABLE_SHIFT)
+                checker.variable_of[(variables[i].address + offset - lowest) >> VARIABLE_SHIFT] = i + 1;
     }
 
     struct sigaction action {};

@@ -65,12 +65,16 @@ struct CheckedArray {
     void* data;
 };
 
-// A shared variable of the module. In a checked module each begins at a multiple of 64 KiB, which no block's
-// static shared memory exceeds: so what is beyond its end is no other shared variable.
+// A variable of the module in shared, global or constant memory. In a checked module each begins at a multiple of
+// 64 KiB, so that what is beyond its end is no other one.
 struct CheckedVariable {
     uint64_t address;
     uint64_t bytes;
-    uint64_t limit;  // where the next symbol of the library begins, at most 64 KiB from the address
+    uint64_t limit;     // where the next symbol of the library begins, at most 64 KiB from the variable's last byte
+    uint32_t space;     // 0 global memory, 1 shared memory
+    uint32_t constant;  // 1: no thread may write it
+    int32_t array;      // its number in findings
+    uint32_t reserved;
 };
 
 enum CheckedKind : uint32_t {

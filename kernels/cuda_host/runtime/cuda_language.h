@@ -14,28 +14,51 @@
 
 #include "kernel.h"
 
+// ---- What a compiler for GPUs defines --------------------------------------------------------------------
+
+// As NVRTC of CUDA 13.0 does, with the flags that CuPy gives it.
+#define __CUDACC__ 1
+#define __CUDACC_RTC__ 1
+#define __CUDACC_VER_MAJOR__ 13
+#define __CUDACC_VER_MINOR__ 0
+#define __CUDACC_VER_BUILD__ 0
+#define __CUDA_API_VER_MAJOR__ 13
+#define __CUDA_API_VER_MINOR__ 0
+#define CUDART_VERSION 13000
+#define __CUDA_ARCH__ MINIALEX_ARCH
+#define __CUDA_ARCH_LIST__ MINIALEX_ARCH
+#if MINIALEX_FTZ
+#define __CUDA_FTZ 1
+#endif
+#define __CUDA_PREC_DIV 1
+#define __CUDA_PREC_SQRT 1
+#define __NVCC_DIAG_PRAGMA_SUPPORT__ 1
+
 #define MINIALEX_CUDA_HOST 1
 #define MINIALEX_API static inline __attribute__((always_inline))
 
 // ---- Qualifiers -----------------------------------------------------------------------------------------
 
-// Attributes with these names mean nothing to the compiler: source.py finds kernels and shared arrays by them.
+// Marks for source.py, which finds kernels by them, and for declarations.py, which takes the others away.
 #define __global__ __attribute__((__minialex_kernel__))
 #define __launch_bounds__(...) __attribute__((__minialex_launch_bounds__(__VA_ARGS__)))
 #define __host__
-#define __device__
-#define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __grid_constant__
 #define __managed__
 
-// Each OS thread runs one block at a time: what is local to it is shared by the block's threads.
+// In brackets: what g++ should read in front of a variable. Each OS thread runs one block at a time: what is
+// local to it is shared by the block's threads.
 #ifdef MINIALEX_CHECKED
-#define __shared__ static __attribute__((section("minialex_shared"), aligned(65536), __minialex_shared__))
+#define __device__ minialex_device(__attribute__((aligned(65536))))
+#define __constant__ minialex_constant(__attribute__((aligned(65536))))
+#define __shared__ minialex_shared(static __attribute__((section("minialex_shared"), aligned(65536))))
 #else
-#define __shared__ static __thread __attribute__((aligned(16), __minialex_shared__))
+#define __device__ minialex_device()
+#define __constant__ minialex_constant()
+#define __shared__ minialex_shared(static __thread __attribute__((aligned(16))))
 #endif
 
 // ---- Vector types ---------------------------------------------------------------------------------------
@@ -77,8 +100,15 @@ MINIALEX_MAKE_VECTORS(double, double)
 
 namespace minialex {
 MINIALEX_NAME_TYPE(::dim3)
-#define MINIALEX_NAME_VECTORS(name) \
-    MINIALEX_NAME_TYPE(name##1) MINIALEX_NAME_TYPE(name##2) MINIALEX_NAME_TYPE(name##3) MINIALEX_NAME_TYPE(name##4)
+template <>
+constexpr bool is_vector<::dim3> = true;
+#define MINIALEX_NAME_VECTOR(name) \
+    MINIALEX_NAME_TYPE(name)      \
+    template <>                   \
+    constexpr bool is_vector<name> = true;
+#define MINIALEX_NAME_VECTORS(name)                              \
+    MINIALEX_NAME_VECTOR(name##1) MINIALEX_NAME_VECTOR(name##2)  \
+    MINIALEX_NAME_VECTOR(name##3) MINIALEX_NAME_VECTOR(name##4)
 MINIALEX_NAME_VECTORS(char)
 MINIALEX_NAME_VECTORS(uchar)
 MINIALEX_NAME_VECTORS(short)

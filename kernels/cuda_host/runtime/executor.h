@@ -58,6 +58,18 @@ struct Kernel {
     void (*run)(const uint64_t* arguments);
 };
 
+// A variable in global or constant memory, outside of functions.
+struct Global {
+    const char* name;
+    void* address;
+    const char* element;  // the type of its elements, without const; null for a structure
+    int constant;         // it lies in constant memory
+    int read_only;        // it is declared const
+    uint64_t bytes, element_bytes;
+    int rank;  // of an array: the extents of its dimensions
+    uint64_t extents[8];
+};
+
 enum class Barrier : uint8_t { PLAIN, COUNT, AND, OR };
 enum class WarpOperation : uint8_t { SYNC, INDEX, UP, DOWN, XOR, BALLOT, ANY, ALL, MATCH };
 

@@ -31,6 +31,9 @@ template <class T>
 struct TypeName {
     static_assert(!sizeof(T), "a kernel's parameter should be a number, or a pointer to numbers or vectors of them");
 };
+// Specialised for float4 and its kin.
+template <class T>
+constexpr bool is_vector = false;
 #define MINIALEX_NAME_TYPE(type)                     \
     template <>                                      \
     struct TypeName<type> {                          \
@@ -57,6 +60,30 @@ constexpr Parameter describe() {
     using Element = std::remove_pointer_t<T>;
     return {TypeName<std::remove_cv_t<Element>>::value, std::is_pointer_v<T>, std::is_const_v<Element>, sizeof(T)};
 }
+
+template <class T>
+constexpr const char* element_name() {
+    if constexpr (std::is_pointer_v<T>) return "pointer";
+    else if constexpr (std::is_enum_v<T>) return TypeName<std::underlying_type_t<T>>::value;
+    else if constexpr (std::is_arithmetic_v<T> || is_vector<T>) return TypeName<T>::value;
+    else return nullptr;
+}
+
+template <class T, size_t... I>
+constexpr Global describe_global(T& variable, const char* name, int constant, std::index_sequence<I...>) {
+    using Element = std::remove_all_extents_t<T>;
+    static_assert(sizeof...(I) <= 8, "an array in global or constant memory has eight dimensions at most");
+    return {name, const_cast<void*>(static_cast<const volatile void*>(&variable)),
+            element_name<std::remove_cv_t<Element>>(), constant, std::is_const_v<Element>, sizeof(T), sizeof(Element),
+            int(sizeof...(I)), {std::extent_v<T, I>...}};
+}
+template <class T>
+constexpr Global describe_global(T& variable, const char* name, int constant) {
+    return describe_global(variable, name, constant, std::make_index_sequence<std::rank_v<T>>());
+}
+
+// Let the source's pointers to dynamic shared memory that are no function's point there (declarations.py).
+static void find_dynamic_shared();
 
 // Not instrumented: the slots are memory of Python's, which is none that a kernel may access.
 template <class T>
@@ -90,6 +117,7 @@ struct Invocation<Function> {
     }
 
     MINIALEX_INLINE_ALL static void run(P... arguments) {
+        find_dynamic_shared();
         do {
             const unsigned width = here.block_size.x;
             thread = here.thread;
