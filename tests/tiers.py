@@ -23,6 +23,11 @@ settings.register_profile("full", settings.get_profile("quick"), max_examples=10
 settings.register_profile("thorough", settings.get_profile("quick"), derandomize=False, max_examples=2000)
 
 
+def examples(full: int) -> int:
+    """How many examples a test draws in this tier that draws `full` of them with ``--full``."""
+    return max(3, full * settings.default.max_examples // settings.get_profile("full").max_examples)
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="run the tests marked `full`, too, and draw more examples"

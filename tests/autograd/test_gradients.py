@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 import minialex as ma
 import minialex.functional as F
@@ -303,8 +304,10 @@ def draw_case(data, name):
 
 every_case = pytest.mark.parametrize("name", sorted(CASES))
 # An example differentiates every element of every input: fewer examples than elsewhere do.
-some = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-few = settings(some, max_examples=15)
+some = settings(
+    max_examples=examples(50), suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
+few = settings(some, max_examples=examples(30))
 
 
 def test_every_public_function_has_a_case():
@@ -330,7 +333,7 @@ def test_second_derivative(name, data):
     "name",
     ["batch_norm", "conv2d", "cross_entropy", "exp", "getitem", "local_response_norm", "multiply", "softmax"],
 )
-@settings(few, max_examples=6)
+@settings(few, max_examples=examples(15))
 @given(st.data())
 def test_third_derivative(name, data):
     check_gradients(*draw_case(data, name), order=3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 from minialex.kernels import list_kernels, output_shape
 from minialex.testing import strategies
@@ -21,7 +22,7 @@ def test_an_unknown_operation_is_refused():
 
 @pytest.mark.parametrize("operation", strategies.operations())
 @given(st.data(), st.sampled_from((np.float32, np.float64)))
-@settings(max_examples=15)
+@settings(max_examples=examples(30))
 def test_arrays_have_the_dtype_that_was_asked_for(operation, data, dtype):
     drawn = data.draw(call(operation, dtype))
     assert isinstance(drawn, Call)
