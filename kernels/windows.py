@@ -100,6 +100,45 @@ def output_positions(
     return positions - 1 if (positions - 1) * stride >= size + before else positions
 
 
+def has_empty_window(
+    positions: int, size: int, kernel: int, stride: int, padding: Pair, dilation: int
+) -> bool:
+    """Whether, along one axis, a window at one of the positions reads no cell of the input.
+
+    It takes a time that does not grow with any of the numbers.
+    """
+    before, _ = padding
+    if (positions - 1) * stride - before >= size:
+        return True  # the last window starts behind the input
+    if dilation * (kernel - 1) < before:
+        return True  # the first one ends before it
+    if dilation <= size:
+        return False  # too narrow a gap to step over the input
+    # A window that starts before the input, at p * stride - before < 0, first reads behind that edge the cell
+    # (p * stride - before) modulo dilation; all cells of the input that it reads lie behind that one.
+    starts = min(positions, -(-before // stride))
+    offset = -before % dilation
+    inside = _sum_of_floors(starts, dilation, stride, offset + dilation) - _sum_of_floors(
+        starts, dilation, stride, offset + dilation - size
+    )
+    return inside < starts
+
+
+def _sum_of_floors(n: int, m: int, a: int, b: int) -> int:
+    """The sum of (a * i + b) // m for i = 0 .. n - 1, by Euclid's algorithm; none may be negative.
+
+    It counts the points of the integer lattice below a line, which are the same seen from either axis
+    (Graham, Knuth and Patashnik, Concrete Mathematics, section 3.5).
+    """
+    total = 0
+    while n:
+        total += n * (n - 1) // 2 * (a // m) + n * (b // m)
+        a, b = a % m, b % m
+        top = a * n + b
+        n, b, m, a = top // m, top % m, a, m
+    return total
+
+
 def window_text(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)) -> str:
     """Describe a window for an error message."""
     (top, bottom), (left, right) = padding

@@ -2,7 +2,13 @@
 
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, require_rank, shape_rule
-from minialex.kernels.windows import output_positions, pair, resolve_padding, window_text
+from minialex.kernels.windows import (
+    has_empty_window,
+    output_positions,
+    pair,
+    resolve_padding,
+    window_text,
+)
 
 
 @shape_rule("max_pool2d")
@@ -21,13 +27,9 @@ def max_pool2d_shape(x: Shape, *, kernel_size, stride=None, padding=0, dilation=
             f"pooling: the window does not fit into the padded input {x}: "
             f"{window_text(kernel, stride, padding, dilation)}"
         )
-    for count, (length, taps, step, (before, after), apart) in zip(positions, axes, strict=True):
-        # Without padding every window begins on a cell of the image.
-        for p in range(count if before or after else 0):
-            start = p * step - before
-            if not any(0 <= start + i * apart < length for i in range(taps)):
-                raise ShapeError(
-                    f"pooling: a window of the input {x} would hold nothing but padding: "
-                    f"{window_text(kernel, stride, padding, dilation)}; use less padding"
-                )
+    if any(has_empty_window(count, *axis) for count, axis in zip(positions, axes, strict=True)):
+        raise ShapeError(
+            f"pooling: a window of the input {x} would hold nothing but padding: "
+            f"{window_text(kernel, stride, padding, dilation)}; use less padding"
+        )
     return (*x[:2], *positions)

@@ -1,12 +1,20 @@
 """Output shapes: published ones, TensorFlow's SAME padding, and what each bad argument is told."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.errors import ShapeError
 from minialex.kernels import operations_with_shapes, output_shape
-from minialex.kernels.windows import output_positions, pair, resolve_padding, tap_slices
+from minialex.kernels.windows import (
+    has_empty_window,
+    output_positions,
+    pair,
+    resolve_padding,
+    tap_slices,
+)
 
 ALEXNET = [
     ("conv2d", ((1, 3, 227, 227), (96, 3, 11, 11)), {"stride": 4}, (1, 96, 55, 55)),
@@ -209,6 +217,63 @@ def test_pairs():
 def test_positions_with_and_without_ceil_mode(size, kernel, stride, padding, floor, ceil):
     assert output_positions(size, kernel, stride, padding, 1) == floor
     assert output_positions(size, kernel, stride, padding, 1, ceil_mode=True) == ceil
+
+
+def test_a_window_is_empty_where_none_of_its_cells_lies_in_the_input():
+    """Against a look at every cell of every window, for all small windows that fit, in both modes."""
+    seen = {True: 0, False: 0}
+    for size, kernel, stride, before, after, dilation, ceil_mode in itertools.product(
+        (1, 2, 5), (1, 2, 3, 4), (1, 2, 3, 4), range(8), (0, 2), (1, 2, 3, 5, 6, 8), (False, True)
+    ):
+        padding = (before, after)
+        positions = output_positions(size, kernel, stride, padding, dilation, ceil_mode=ceil_mode)
+        starts = range(-before, positions * stride - before, stride)
+        empty = any(not any(0 <= s + i * dilation < size for i in range(kernel)) for s in starts)
+        if positions >= 1:
+            assert has_empty_window(positions, size, kernel, stride, padding, dilation) == empty
+            seen[empty] += 1
+    assert min(seen.values()) > 1000
+
+
+LONG = 10**15
+
+
+@pytest.mark.parametrize(
+    ("operation", "shapes", "parameters", "positions"),
+    [
+        ("max_pool2d", [(1, 1, LONG, LONG)], {"kernel_size": 3, "padding": 1, "stride": 1}, LONG),
+        ("avg_pool2d", [(1, 1, LONG, LONG)], {"kernel_size": 3, "padding": 1, "stride": 1}, LONG),
+        (
+            "max_pool2d", [(1, 1, LONG, LONG)],
+            {"kernel_size": LONG, "padding": LONG - 1, "stride": 1}, 2 * LONG - 1,
+        ),
+        # The gap between the two cells of a window is one cell less than the input.
+        (
+            "max_pool2d", [(1, 1, LONG, LONG)],
+            {"kernel_size": 2, "dilation": LONG, "padding": LONG, "stride": 1}, 2 * LONG,
+        ),
+        # The one window that starts before the input has its second cell at the input's first.
+        (
+            "max_pool2d", [(1, 1, LONG - 1, LONG - 1)],
+            {"kernel_size": 2, "dilation": LONG, "padding": ((LONG, 0), (LONG, 0)), "stride": LONG}, 1,
+        ),
+        (
+            "max_pool2d", [(1, 1, LONG, LONG)],
+            {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}, LONG // 2 + 1,
+        ),
+        ("conv2d", [(1, 1, LONG, LONG), (1, 1, 3, 3)], {"padding": "same"}, LONG),
+        ("conv2d", [(1, 1, LONG, LONG), (1, 1, 3, 3)], {"padding": LONG, "dilation": LONG}, LONG),
+    ],
+)  # fmt: skip
+def test_a_shape_takes_no_longer_for_more_cells(operation, shapes, parameters, positions):
+    assert output_shape(operation, *shapes, **parameters) == (1, 1, positions, positions)
+
+
+def test_one_empty_window_among_many_is_found():
+    # Cell 10**15 - 1 of the gap lies behind the input, and one start of 10**15 reads from there.
+    parameters = {"kernel_size": 2, "dilation": LONG, "padding": LONG, "stride": 1}
+    with pytest.raises(ShapeError, match="nothing but padding"):
+        output_shape("max_pool2d", (1, 1, LONG - 1, LONG - 1), **parameters)
 
 
 sides = st.tuples(st.integers(1, 4), st.integers(1, 4))
