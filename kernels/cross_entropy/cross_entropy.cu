@@ -5,6 +5,8 @@ each.
     loss[n] = sum over c of target[n, c] * (log_sum - (x[n, c] - top))
     gx[n, c] = g[n] * (exp(x[n, c] - top) / sum * total - target[n, c])
 
+A product is 0 where the target or its total is, whatever stands beside it.
+
     top = max(x[n]), sum = sum of exp(x[n] - top), log_sum = log(sum), total = sum of target[n]
 
 The threads of a row of the block share a row of x (reduce.cuh): 256 of them where a row has 1000 classes.
@@ -27,7 +29,8 @@ cross_entropy_forward(
     real sum = line_sum<RowThreads>(classes, [=](int c) { return exp(logits[c] - top); });
     real log_sum = log(sum);
     real result = line_sum<RowThreads>(
-        classes, [=](int c) { return weights[c] * (log_sum - (logits[c] - top)); });
+        classes,
+        [=](int c) { return weights[c] != 0 ? weights[c] * (log_sum - (logits[c] - top)) : (real)0; });
     if (RowThreads::first() == 0 && RowThreads::line() < rows)
         loss[RowThreads::line()] = result;
 }
@@ -45,5 +48,6 @@ cross_entropy_backward(
     real total = line_sum<RowThreads>(classes, [=](int c) { return weights[c]; });
     if (RowThreads::line() < rows)
         for (int c = RowThreads::first(); c < classes; c += RowThreads::count())
-            gx[row * classes + c] = g[row] * (exp(logits[c] - top) / sum * total - weights[c]);
+            gx[row * classes + c] =
+                g[row] * ((total != 0 ? exp(logits[c] - top) / sum * total : (real)0) - weights[c]);
 }

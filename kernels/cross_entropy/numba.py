@@ -1,6 +1,8 @@
 """Cross-entropy row by row: a row stays in the cache for all its steps, and is written once.
 
 loss[n] = T log(sum(exp(x - top))) - sum(target (x - top)),    T = sum(target), top = max(x)
+
+Both products are 0 where the target is, whatever stands beside it.
 """
 
 import math
@@ -8,10 +10,11 @@ import math
 import numpy as np
 
 from minialex.kernels.compiled import compiled
+from minialex.kernels.features import LANES, total
 from minialex.kernels.memory import empty
 from minialex.kernels.registry import kernel
 from minialex.kernels.softmax import numba as softmax
-from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out, sum_and_product
+from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out
 from minialex.kernels.threads import num_threads
 
 
@@ -23,13 +26,27 @@ def _backward_supports(g, x, target):
     return softmax.supports(x, axis=1)
 
 
+@compiled
+def _sums_of_target(target, row, top, sums):
+    """Return sum(target) and sum(target (row - top)) over the elements where the target is not 0."""
+    of_target, of_product = sums[0], sums[1]
+    sums[:] = 0
+    for start in range(0, len(target), LANES):
+        weights, logits = target[start : start + LANES], row[start : start + LANES]
+        for lane in range(len(weights)):
+            weight = np.float64(weights[lane])
+            of_target[lane] += weight
+            of_product[lane] += weight * (logits[lane] - top) if weight != 0 else 0.0
+    return total(of_target), total(of_product)
+
+
 @compiled.parallel
 def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
     for n in range(item * chunk, min((item + 1) * chunk, len(x))):
         top = maximum(x[n], tops[worker])
         log_sum = math.log(exponentials(x[n], top, sums[worker, 0], powers[worker]))
-        whole, product = sum_and_product(target[n], x[n], top, sums[worker])
-        loss[n] = whole * log_sum - product
+        whole, product = _sums_of_target(target[n], x[n], top, sums[worker])
+        loss[n] = (whole * log_sum if whole != 0 else 0.0) - product
 
 
 @kernel("cross_entropy.forward", algo="numba", rank=20, supports=_forward_supports, dtypes=("float32",))
@@ -48,8 +65,11 @@ def _gradients(item, worker, chunk, g, x, target, gx, sums, tops):
         row, weights, result = x[n], target[n], gx[n]
         top, upstream = maximum(row, tops[worker]), g[n]
         of_powers = exponentials(row, top, sums[worker, 0], result)
-        whole = sum_and_product(weights, row, top, sums[worker])[0]
+        whole = _sums_of_target(weights, row, top, sums[worker])[0]
         share = np.float32(whole / of_powers)
+        if whole == 0:
+            result[:] = 0
+            share = np.float32(0)
         for i in range(len(row)):
             result[i] = upstream * (result[i] * share - weights[i])
 

@@ -8,13 +8,17 @@ from minialex.kernels.softmax.numpy import log_softmax_forward
 
 @kernel("cross_entropy.forward", algo="numpy", rank=10)
 def cross_entropy_forward(x, target):
-    return -(target * log_softmax_forward(x, axis=1)).sum(axis=1)
+    terms = np.zeros_like(x)
+    np.multiply(target, log_softmax_forward(x, axis=1), out=terms, where=target != 0)
+    return 0 - terms.sum(axis=1)  # not -0 where there are none
 
 
 @kernel("cross_entropy.backward", algo="numpy", rank=10)
 def cross_entropy_backward(g, x, target):
     gx = np.exp(log_softmax_forward(x, axis=1))
-    gx *= target.sum(axis=1, keepdims=True)
+    total = target.sum(axis=1, keepdims=True)
+    np.multiply(gx, total, out=gx, where=total != 0)
+    np.copyto(gx, 0, where=total == 0)
     gx -= target
     gx *= g[:, None]
     return gx

@@ -5,9 +5,15 @@ import numpy as np
 from minialex.kernels.registry import kernel
 
 
+def _below_top(x, axis):
+    """The line less its maximum: -inf where that is too far apart for the dtype, NaN for two infinities."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x - x.max(axis=axis, keepdims=True)
+
+
 @kernel("softmax.forward", algo="numpy", rank=10)
 def softmax_forward(x, *, axis):
-    y = np.exp(x - x.max(axis=axis, keepdims=True))
+    y = np.exp(_below_top(x, axis))
     y /= y.sum(axis=axis, keepdims=True)
     return y
 
@@ -19,7 +25,7 @@ def softmax_backward(g, y, *, axis):
 
 @kernel("log_softmax.forward", algo="numpy", rank=10)
 def log_softmax_forward(x, *, axis):
-    y = x - x.max(axis=axis, keepdims=True)
+    y = _below_top(x, axis)
     y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
     return y
 

@@ -14,11 +14,20 @@ def _lines(shape, axis):
         yield (*at[:axis], slice(None), *at[axis:])
 
 
+def log_softmax_of(line):
+    """The logarithm of softmax of a line, in Python's numbers: inf - inf is NaN there, without a warning."""
+    values = line.tolist()
+    top = max(values)
+    total = math.log(math.fsum(math.exp(value - top) for value in values))
+    return [value - top - total for value in values]
+
+
 @kernel("softmax.forward", algo="reference")
 def softmax_forward(x, *, axis):
     y = np.zeros_like(x)
     for at in _lines(x.shape, axis):
-        powers = [math.exp(value - max(x[at])) for value in x[at]]
+        values = x[at].tolist()
+        powers = [math.exp(value - max(values)) for value in values]
         y[at] = [power / math.fsum(powers) for power in powers]
     return y
 
@@ -39,9 +48,8 @@ def softmax_backward(g, y, *, axis):
 def log_softmax_forward(x, *, axis):
     y = np.zeros_like(x)
     for at in _lines(x.shape, axis):
-        top = max(x[at])
-        total = math.log(math.fsum(math.exp(value - top) for value in x[at]))
-        y[at] = [value - top - total for value in x[at]]
+        with np.errstate(over="ignore"):
+            y[at] = log_softmax_of(x[at])
     return y
 
 

@@ -204,10 +204,20 @@ def _cross_entropy(random):
     labels = np.array([1, 0, 4])
     yield Case("labels", lambda x: F.cross_entropy(x, labels), _normal(random, (3, 5)))
     yield Case(
-        "smoothing", lambda x: F.cross_entropy(x, labels, "sum", label_smoothing=0.2), _normal(random, (3, 5))
+        "smoothing",
+        lambda x: F.cross_entropy(x, labels, reduction="sum", label_smoothing=0.2),
+        _normal(random, (3, 5)),
+    )
+    weight = random.random(5)
+    yield Case(
+        "class weights, smoothing and a label to ignore",
+        lambda x: F.cross_entropy(x, labels, weight, ignore_index=0, label_smoothing=0.2),
+        _normal(random, (3, 5)),
     )
     target = random.random((3, 5))
-    yield Case("a distribution", lambda x: F.cross_entropy(x, target, "none"), _normal(random, (3, 5)))
+    yield Case(
+        "a distribution", lambda x: F.cross_entropy(x, target, reduction="none"), _normal(random, (3, 5))
+    )
 
 
 @cases_of("sum")

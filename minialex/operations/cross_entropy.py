@@ -2,55 +2,78 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minialex.autograd import Operation
+from minialex.checks import is_number
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
 from minialex.operations.softmax import log_softmax, softmax
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, as_tensor
+
+IGNORED = -100
+"""The label that does not count unless another one is named (PyTorch's default)."""
 
 
 class CrossEntropy(Operation):
-    """The loss of each row; the target is a constant."""
+    """The loss of each row of x against the same row of target, both (N, C)."""
 
-    saved_inputs = (0,)
+    saved_inputs = (0, 1)
 
-    def __init__(self, target):
-        self.target = target
-
-    def forward(self, x):
-        return self.kernel("cross_entropy.forward", x, self.target)
+    def forward(self, x, target):
+        return self.kernel("cross_entropy.forward", x, target)
 
     def backward(self, g):
-        (x,) = self.saved
-        return (CrossEntropyBackward(self.target)(g, x),)
+        x, target = self.saved
+        of_x = CrossEntropyBackward()(g, x, target) if self.needs(0) else None
+        of_target = -g.reshape(-1, 1) * log_softmax(x, 1) if self.needs(1) else None
+        return of_x, of_target
 
 
 class CrossEntropyBackward(Operation):
     """z = g (softmax(x) T - target), where T is the sum of a target's row."""
 
-    saved_inputs = (0, 1)
+    saved_inputs = (0, 1, 2)
 
-    def __init__(self, target):
-        self.target = target
-
-    def forward(self, g, x):
-        return self.kernel("cross_entropy.backward", g, x, self.target)
+    def forward(self, g, x, target):
+        return self.kernel("cross_entropy.backward", g, x, target)
 
     def backward(self, u):
-        g, x = self.saved
-        totals = self.target.sum(axis=1, keepdims=True)
+        g, x, target = self.saved
+        totals = target.sum(1, keepdims=True)
         y = softmax(x, 1)
-        of_g = (u * (y * totals - self.target)).sum(1)
-        weighted = u * g.reshape(-1, 1) * totals
-        of_x = y * (weighted - (weighted * y).sum(1, keepdims=True))
-        return of_g, of_x
+        upstream = g.reshape(-1, 1)
+        of_g = (u * (y * totals - target)).sum(1) if self.needs(0) else None
+        of_x = of_target = None
+        if self.needs(1):
+            weighted = u * upstream * totals
+            of_x = y * (weighted - (weighted * y).sum(1, keepdims=True))
+        if self.needs(2):
+            of_target = upstream * ((u * y).sum(1, keepdims=True) - u)
+        return of_g, of_x, of_target
 
 
-def cross_entropy(x: Tensor, target, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
-    """The cross-entropy between softmax(x) and the target.
+def cross_entropy(
+    x: Tensor,
+    target,
+    weight=None,
+    *,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross-entropy between softmax(x) and the target; values and gradients are PyTorch's.
+
+    With labels y, class weights w and smoothing s, the target distribution of row n is ::
+
+        t[n, c] = (1 - s) w[y[n]] [c == y[n]] + s / C w[c]      0 where y[n] is ignore_index
+        loss[n] = - sum over c of t[n, c] log softmax(x[n])[c]
+
+    and the mean is ``sum(loss) / sum(w[y])`` over the rows that are not ignored. A distribution p instead of
+    labels gives ``t = w ((1 - s) p + s / C)``, and the mean is over all N rows.
 
     Parameters
     ----------
@@ -58,59 +81,114 @@ def cross_entropy(x: Tensor, target, reduction: str = "mean", label_smoothing: f
         Logits: what the last layer gives, before any softmax.
     target : integers (N,) or floats (N, C)
         Class labels, or a distribution a row (one-hot or any other); an array or a tensor. A gradient
-        flows to a distribution that is a tensor and requires one, as in PyTorch.
+        flows to a distribution that is a tensor and requires one.
+    weight : floats (C,), optional
+        How much each class counts, a constant: an array, a list or a tensor; it is taken in the dtype of x.
+    ignore_index : int
+        A label whose rows have neither loss nor gradient: a class or any other number. For labels only.
     reduction : "mean", "sum" or "none"
-        The mean is over the N rows, as in PyTorch.
     label_smoothing : float
         Mix the target with this share of the uniform distribution (Szegedy et al. 2016, section 7).
 
     Returns
     -------
     Tensor (), or (N,) for "none"
+        The mean of no rows, or of rows without weight, is NaN; its gradient is 0.
 
     Raises
     ------
     ShapeError
         If the shapes do not fit, or an option is out of range.
     DataError
-        If a label is not one of the C classes.
+        If a label is not one of the C classes, or `target` or `weight` hold something else than they should.
+
+    Notes
+    -----
+    What has no weight counts for nothing, whatever its logit. So a class may be ruled out by a logit of -inf:
+    its share is 0, and the loss is infinite only where the target, smoothed, gives it a weight. PyTorch has
+    NaN in place of that 0 where `target` is a distribution or the weight of a label's class is 0.
     """
-    if reduction not in ("mean", "sum", "none"):
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
-    if not 0 <= label_smoothing <= 1:
-        raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be 0 to 1")
-    if isinstance(target, Tensor) and target.requires_grad:
-        output_shape("cross_entropy", x.shape, target.shape)
-        losses = -(_smoothed(target, label_smoothing, x) * log_softmax(x, 1)).sum(1)
+    if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
+        raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be a number from 0 to 1")
+    if not isinstance(ignore_index, int | np.integer) or isinstance(ignore_index, bool):
+        raise ShapeError(f"cross_entropy: ignore_index={ignore_index!r} should be an int")
+    weights = None if weight is None else _class_weights(weight, x)
+    values = target.data if isinstance(target, Tensor) else target
+    values = to_numpy(values)
+    output_shape("cross_entropy", x.shape, values.shape)
+    if values.ndim == 1:
+        distribution, total = _of_labels(values, weights, ignore_index, label_smoothing, x)
     else:
-        given = target.data if isinstance(target, Tensor) else target
-        distribution = _smoothed(_distribution(to_numpy(given), x), label_smoothing, x)
-        losses = CrossEntropy(to_device_array(distribution, x.device))(x)
+        if ignore_index != IGNORED:
+            raise ShapeError(
+                f"cross_entropy: ignore_index={ignore_index} is for labels (N,); rows of a distribution are "
+                "left out by zeros"
+            )
+        distribution, total = _of_distribution(target, values, weights, label_smoothing, x), len(values)
+    losses = CrossEntropy()(x, distribution)
     if reduction == "none":
         return losses
-    return losses.mean() if reduction == "mean" else losses.sum()
+    if reduction == "sum":
+        return losses.sum()
+    return losses.sum() / total if total else losses.sum() + math.nan
 
 
-def _smoothed(distribution, label_smoothing: float, x: Tensor):
-    """Mix rows, an array or a tensor, with a share of the uniform distribution over the classes."""
-    if not label_smoothing:
-        return distribution
-    return distribution * (1 - label_smoothing) + label_smoothing / x.shape[1]
-
-
-def _distribution(target: np.ndarray, x: Tensor) -> np.ndarray:
-    """Write labels (N,) as one-hot rows (N, C); take a distribution as it is."""
-    output_shape("cross_entropy", x.shape, target.shape)
-    if target.ndim == 2:
-        return target.astype(x.dtype)
-    if target.dtype.kind not in "iu":
-        raise DataError(f"cross_entropy: labels should be integers; these are {target.dtype}")
+def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float, x: Tensor):
+    """The target distribution of labels (N,), a tensor (N, C), and the weight of all of them."""
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"cross_entropy: labels should be integers; these are {labels.dtype}")
     classes = x.shape[1]
-    wrong = (target < 0) | (target >= classes)
+    counted = labels != ignore_index
+    wrong = counted & ((labels < 0) | (labels >= classes))
     if wrong.any():
         raise DataError(
-            f"cross_entropy: label {target[wrong][0]} is not one of the {classes} classes 0 to {classes - 1}"
+            f"cross_entropy: label {labels[wrong][0]} is not one of the {classes} classes 0 to {classes - 1}"
         )
-    one_hot = np.zeros(x.shape, x.dtype)
-    one_hot[np.arange(len(target)), target] = 1
-    return one_hot
+    rows, labels = np.flatnonzero(counted), labels[counted]
+    weights = np.ones(classes, x.dtype) if weights is None else weights
+    distribution = np.zeros(x.shape, x.dtype)
+    distribution[rows, labels] = weights[labels]
+    if smoothing:
+        distribution *= 1 - smoothing
+        distribution[rows] += weights * (smoothing / classes)
+    total = float(weights[labels].sum(dtype=np.float64))
+    return Tensor(to_device_array(distribution, x.device), device=x.device), total
+
+
+def _of_distribution(target, values: np.ndarray, weights, smoothing: float, x: Tensor) -> Tensor:
+    """The target distribution of rows (N, C), a part of the graph if they are."""
+    if values.dtype.kind not in "biuf":
+        raise DataError(
+            f"cross_entropy: a distribution should be of real numbers; this one is {values.dtype}"
+        )
+    if isinstance(target, Tensor) and target.requires_grad:
+        distribution = as_tensor(target, x)
+    else:
+        distribution = Tensor(to_device_array(values.astype(x.dtype, copy=False), x.device), device=x.device)
+    if smoothing:
+        distribution = distribution * (1 - smoothing) + smoothing / x.shape[1]
+    if weights is not None:
+        distribution = distribution * to_device_array(weights, x.device)
+    return distribution
+
+
+def _class_weights(weight, x: Tensor) -> np.ndarray:
+    """Class weights (C,) in the dtype of x."""
+    if isinstance(weight, Tensor):
+        if weight.requires_grad:
+            raise DataError("cross_entropy: weight is a constant and gets no gradient; pass weight.detach()")
+        weight = weight.data
+    if isinstance(weight, str):
+        raise DataError(
+            f"cross_entropy: weight={weight!r} should be {x.shape[-1]} numbers; write reduction={weight!r}"
+        )
+    weights = to_numpy(weight)
+    if weights.dtype.kind not in "biuf":
+        raise DataError(f"cross_entropy: weight should be {x.shape[-1]} numbers; it is of {weights.dtype}")
+    if weights.shape != x.shape[1:]:
+        raise ShapeError(
+            f"cross_entropy: weight {weights.shape} should have shape {x.shape[1:]}, a number for each class"
+        )
+    return weights.astype(x.dtype)

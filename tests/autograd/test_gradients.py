@@ -192,9 +192,14 @@ def _softmax(draw, generator):
 def _cross_entropy(draw, generator):
     n, classes = shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
     target = generator.integers(0, classes, n) if draw(st.booleans()) else distributions(generator, shape)
-    reduction = draw(st.sampled_from(("none", "mean", "sum")))
-    smoothing = draw(st.sampled_from((0.0, 0.3, 1.0)))
-    return lambda x: F.cross_entropy(x, target, reduction, smoothing), [normal_values(generator, shape)]
+    if target.ndim == 1 and n > 1 and draw(st.booleans()):
+        target[0] = -100
+    options = {
+        "weight": generator.uniform(0.5, 2, classes) if draw(st.booleans()) else None,
+        "reduction": draw(st.sampled_from(("none", "mean", "sum"))),
+        "label_smoothing": draw(st.sampled_from((0.0, 0.3, 1.0))),
+    }
+    return lambda x: F.cross_entropy(x, target, **options), [normal_values(generator, shape)]
 
 
 # Arithmetic

@@ -45,7 +45,7 @@ def _dropout(x, *, p, seed, offset):
 # Functions whose arguments are not those of the kernel.
 ADAPTED = {
     "batch_norm": _batch_norm,
-    "cross_entropy": lambda x, target: F.cross_entropy(x, target.detach(), "none"),
+    "cross_entropy": lambda x, target: F.cross_entropy(x, target.detach(), reduction="none"),
     "dropout": _dropout,
     # The gradient of indexing: elements that are named several times are added up.
     "index_add": lambda x, *, index, shape: x[index],

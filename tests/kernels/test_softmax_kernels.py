@@ -10,6 +10,7 @@ from minialex.testing.algorithms import every_algorithm
 from minialex.testing.compare import assert_close, rounding
 
 every_kernel = every_algorithm("softmax", only=("numpy", "numba", "cuda"))
+every_kernel_and_the_reference = every_algorithm("softmax")
 FLOAT32 = rounding(np.float32)
 
 
@@ -82,3 +83,55 @@ def test_the_largest_logit_is_found_wherever_it_stands(algorithm, place):
     x[0, place] = 200
     y = find_kernel("softmax.forward", **algorithm)(x, axis=1)
     np.testing.assert_array_equal(y, np.eye(1, 71, place, dtype=np.float32))
+
+
+INF, NAN = np.inf, np.nan
+# Rows of logits, a target, and by hand: the loss, and softmax(x) T - target.
+ENDS = [
+    ([0, -INF, 1], [0, 0, 1], np.log(1 + np.exp(-1)), [1 / (1 + np.e), 0, -1 / (1 + np.e)]),
+    ([2e38, -2e38, 0], [1, 0, 0], 0, [0, 0, 0]),
+    ([2e38, -2e38, 0], [0, 1, 0], INF, [1, -1, 0]),  # 4e38 is beyond float32
+    ([-INF, 3, -INF], [0, 1, 0], 0, [0, 0, 0]),
+    ([-INF, 3, -INF], [0.5, 0.5, 0], INF, [-0.5, 0.5, 0]),
+    ([-INF, 3, 3], [0, 0.5, 0.5], np.log(2), [0, 0, 0]),
+    ([-INF, 3, 3], [0, 1, 2], 3 * np.log(2), [0, 0.5, -0.5]),
+    ([-1e38, -1e38, -INF], [0.25, 0.75, 0], np.log(2), [0.25, -0.25, 0]),
+    ([-INF, -INF, -INF], [0, 1, 0], NAN, [NAN, NAN, NAN]),
+    ([INF, 0, 0], [0, 1, 0], NAN, [NAN, NAN, NAN]),
+    ([1, NAN, 2], [1, 0, 0], NAN, [NAN, NAN, NAN]),
+    # What has no weight does not count.
+    ([1, 2, 3], [0, 0, 0], 0, [0, 0, 0]),
+    ([1, NAN, 2], [0, 0, 0], 0, [0, 0, 0]),
+    ([INF, -INF, 2], [0, 0, 0], 0, [0, 0, 0]),
+]
+
+
+@every_kernel_and_the_reference
+def test_cross_entropy_at_the_ends_of_the_range(algorithm):
+    x, target = (np.array([row[i] for row in ENDS], np.float32) for i in (0, 1))
+    losses = np.array([row[2] for row in ENDS])
+    g = np.linspace(-1, 2, len(ENDS)).astype(np.float32)
+    gx = np.array([row[3] for row in ENDS]) * g[:, None]
+    found = find_kernel("cross_entropy.forward", **algorithm)(x, target)
+    np.testing.assert_allclose(found, losses, rtol=1e-6, atol=1e-7)
+    assert not np.signbit(found[found == 0]).any()
+    found = find_kernel("cross_entropy.backward", **algorithm)(g, x, target)
+    np.testing.assert_allclose(found, gx, rtol=1e-6, atol=1e-7)
+
+
+@every_kernel_and_the_reference
+def test_softmax_at_the_ends_of_the_range(algorithm):
+    x = np.array([[0, -INF, 1], [2e38, 2e38, -1e38], [-INF, 3, -INF], [-INF] * 3, [INF, 0, 0], [1, NAN, 2]])
+    far = 1 + np.e
+    softmax = np.array([[1 / far, 0, np.e / far], [0.5, 0.5, 0], [0, 1, 0], [NAN] * 3, [NAN] * 3, [NAN] * 3])
+    log_softmax = np.array(
+        [[-np.log(far), -INF, 1 - np.log(far)], [-np.log(2), -np.log(2), -3e38], [-INF, 0, -INF]]
+        + [[NAN] * 3] * 3
+    )
+    for operation, right in (("softmax.forward", softmax), ("log_softmax.forward", log_softmax)):
+        function = find_kernel(operation, **algorithm)
+        found = function(x.astype(np.float32), axis=1)
+        np.testing.assert_allclose(found, right, rtol=1e-6, atol=1e-7, err_msg=operation)
+        if algorithm["algo"] != "numba":  # which takes the last axis only
+            found = function(x.T.astype(np.float32), axis=0)
+            np.testing.assert_allclose(found, right.T, rtol=1e-6, atol=1e-7, err_msg=operation)

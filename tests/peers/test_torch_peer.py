@@ -24,6 +24,7 @@ def drawn(*shape, seed=0):
 
 
 LABELS = np.array([2, 0, 3, 3, 1, 4])
+WEIGHT = np.random.default_rng(2).uniform(0.2, 3, 5)
 DISTRIBUTION = np.random.default_rng(1).dirichlet(np.ones(5), size=6)
 
 
@@ -110,16 +111,36 @@ OPERATIONS = {
         [(6, 5)],
     ),
     "cross_entropy, distribution and smoothing": (
-        lambda x: F.cross_entropy(x, DISTRIBUTION, "none", label_smoothing=0.1),
+        lambda x: F.cross_entropy(x, DISTRIBUTION, reduction="none", label_smoothing=0.1),
         lambda x: TF.cross_entropy(
             x, torch.tensor(DISTRIBUTION), reduction="none", label_smoothing=0.1
         ),
         [(6, 5)],
     ),
     "cross_entropy, sum": (
-        lambda x: F.cross_entropy(x, LABELS, "sum"),
+        lambda x: F.cross_entropy(x, LABELS, reduction="sum"),
         lambda x: TF.cross_entropy(x, torch.tensor(LABELS), reduction="sum"),
         [(6, 5)],
+    ),
+    **{
+        f"cross_entropy, {reduction}, smoothing {smoothing}, ignore_index {ignored}": (
+            lambda x, options=options: F.cross_entropy(x, LABELS, WEIGHT, **options),
+            lambda x, options=options: TF.cross_entropy(
+                x, torch.tensor(LABELS), torch.tensor(WEIGHT), **options
+            ),
+            [(6, 5)],
+        )
+        for reduction in ("mean", "sum", "none")
+        for smoothing in (0.0, 0.3)
+        for ignored in (3, -100)
+        for options in [
+            {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}
+        ]
+    },
+    "cross_entropy, distribution with a gradient, weights and smoothing": (
+        lambda x, t: F.cross_entropy(x, t, WEIGHT, label_smoothing=0.2),
+        lambda x, t: TF.cross_entropy(x, t, torch.tensor(WEIGHT), label_smoothing=0.2),
+        [(6, 5), (6, 5)],
     ),
 }  # fmt: skip
 
@@ -159,6 +180,68 @@ def test_values_first_and_second_gradients(name):
     for order, found, expected in (("first", first, expected_first), ("second", second, expected_second)):
         for i, (a, b) in enumerate(zip(found, expected, strict=True)):
             assert_close(a, b, TOLERANCE, scale=max(1.0, np.abs(b).max()), name=f"{order} gradient {i}")
+
+
+LOGITS_AT_THE_ENDS = np.array(
+    [
+        [0, -np.inf, 1],
+        [2e38, -2e38, 0],
+        [-np.inf, 3, -np.inf],
+        [-2e38, 2e38, 2e38],
+        [-np.inf] * 3,
+        [np.inf, 0, 0],
+    ],
+    np.float32,
+)
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1, 2, 1, 2], [1, 1, 0, 0, 1, 0], [-100, 0, -100, 1, -100, -100]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_cross_entropy_of_infinite_and_huge_logits(labels, smoothing):
+    upstream = np.array([0.5, -1, 2, 1.5, 3, 0.25], np.float32)
+    options = {"reduction": "none", "label_smoothing": smoothing}
+    x = ma.Tensor(LOGITS_AT_THE_ENDS, requires_grad=True)
+    losses = F.cross_entropy(x, np.array(labels), **options)
+    losses.backward(upstream)
+    theirs = torch.tensor(LOGITS_AT_THE_ENDS, requires_grad=True)
+    their_losses = TF.cross_entropy(theirs, torch.tensor(labels), **options)
+    their_losses.backward(torch.tensor(upstream))
+    # A row without weight has no gradient here, whatever its logits; PyTorch's is 0 * NaN.
+    counted = np.array(labels) >= 0
+    np.testing.assert_allclose(losses.numpy(), their_losses.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.numpy()[counted], theirs.grad.numpy()[counted], rtol=1e-6)
+    assert not x.grad.numpy()[~counted].any()
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax"])
+def test_softmax_of_infinite_and_huge_logits(function):
+    x, theirs = (
+        ma.Tensor(LOGITS_AT_THE_ENDS, requires_grad=True),
+        torch.tensor(LOGITS_AT_THE_ENDS, requires_grad=True),
+    )
+    y, right = getattr(F, function)(x, 1), getattr(TF, function)(theirs, 1)
+    upstream = drawn(6, 3).astype(np.float32)
+    y.backward(upstream)
+    right.backward(torch.tensor(upstream))
+    np.testing.assert_allclose(y.numpy(), right.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.numpy(), theirs.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0]])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_cross_entropy_of_no_rows_or_of_ignored_ones(rows, reduction, weight, smoothing):
+    values, labels = drawn(rows, 3), np.full(rows, -100)
+    options = {"reduction": reduction, "label_smoothing": smoothing}
+    x, theirs = ma.Tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    loss = F.cross_entropy(x, labels, weight, **options)
+    their_weight = None if weight is None else torch.tensor(weight, dtype=torch.float64)
+    right = TF.cross_entropy(theirs, torch.tensor(labels), their_weight, **options)
+    np.testing.assert_array_equal(loss.numpy(), right.detach().numpy())
+    loss.backward(np.full(loss.shape, 0.7))
+    right.backward(torch.full_like(right, 0.7))
+    np.testing.assert_array_equal(x.grad.numpy(), theirs.grad.numpy())
 
 
 def test_batch_norm_moves_the_running_statistics_as_pytorch_does():
