@@ -109,7 +109,7 @@ def test_the_loss_of_confident_predictions_passes(seed, reduction, mode):
     # It is some 1e-5, the difference of numbers near 12: rounding is relative to those.
     x = np.random.default_rng(seed).standard_normal((3, 4)) + 12 * (np.arange(4) == 0)
     labels = np.zeros(3, int)
-    check("loss", lambda x: F.cross_entropy(x, labels, reduction), [x], mode=mode)
+    check("loss", lambda x: F.cross_entropy(x, labels, reduction=reduction), [x], mode=mode)
 
 
 def test_every_operation_is_drawn():
