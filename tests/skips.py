@@ -5,10 +5,17 @@ from collections import Counter
 
 import pytest
 
-# Reasons for which a test may be skipped where everything that can be installed is: patterns, each with what
-# would run the test.
+# Reasons for which a test may be skipped where everything that pip can install is installed: patterns, each
+# with what would run the test.
 FORESEEN = {
-    "no GPU|CuPy has no GPU|a CUDA device": "a machine with a GPU",
+    "no NVIDIA driver|finds no GPU": "an NVIDIA GPU",
+    "no browser": "Chromium",
+    "CUDA toolkit|nvcc": "NVIDIA's CUDA toolkit",
+    "MNIST files are not": "the MNIST files",
+    r"g\+\+ has no|no g\+\+": "GCC with its sanitizers",
+    "only root can": "root",
+    "the program `script`": "util-linux",
+    "system has no|no fork|reads /proc|limits the address space|an ELF|POSIX|Windows": "another system",
 }
 
 

@@ -105,6 +105,14 @@ CALLS = [
     ),
 ]
 every_call = pytest.mark.parametrize(("operation", "arrays", "parameters"), CALLS)
+every_call_and_dtype = pytest.mark.parametrize(
+    ("operation", "arrays", "parameters", "dtype"),
+    [
+        (*call, np.dtype(dtype))
+        for call in CALLS
+        for dtype in find_kernel(call[0], algo="numba").dtypes or ("float64", "float32")
+    ],
+)
 
 
 @pytest.fixture
@@ -129,13 +137,9 @@ def _outcome(operation, algorithm, arrays, parameters, dtype=np.float64):
     return [each for each in (*results, *changed) if each is not None]
 
 
-@every_call
-@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@every_call_and_dtype
 @pytest.mark.usefixtures("_default_threads")
 def test_many_items_give_what_the_numpy_kernel_gives(operation, arrays, parameters, dtype):
-    kernel = find_kernel(operation, algo="numba")
-    if kernel.dtypes is not None and np.dtype(dtype).name not in kernel.dtypes:
-        pytest.skip(f"the kernel takes {' and '.join(kernel.dtypes)} only")
     threads.set_num_threads(2)
     rounded = _typed(arrays, dtype)
     actual = _outcome(operation, "numba", rounded, parameters, dtype)

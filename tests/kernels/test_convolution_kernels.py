@@ -165,11 +165,10 @@ def test_none_restores_the_default_workspace_limit():
 def test_the_kernel_is_not_flipped_and_the_bias_is_added_once(algorithm):
     entry = find_kernel("conv2d.forward", algo=algorithm)
     dtype = (entry.dtypes or ("float64",))[0]
-    x = np.arange(9, dtype=dtype).reshape(1, 1, 3, 3)
-    weight = np.array([[[[1, 10], [100, 1000]]]], dtype)
+    x = np.arange(16, dtype=dtype).reshape(1, 1, 4, 4)
+    weight = np.arange(1, 10, dtype=dtype).reshape(1, 1, 3, 3)
     bias = np.array([0.5], dtype)
     window = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
-    if refusal := entry.refusal(x, weight, bias, **window):
-        pytest.skip(refusal)
     y = entry(x, weight, bias, **window)
-    np.testing.assert_array_equal(y, [[[[4310.5, 5421.5], [7643.5, 8754.5]]]])
+    # The first: 1*0 + 2*1 + 3*2 + 4*4 + 5*5 + 6*6 + 7*8 + 8*9 + 9*10 + 0.5; flipped it would be 147.5.
+    np.testing.assert_allclose(y, [[[[303.5, 348.5], [483.5, 528.5]]]], rtol=1e-5)
