@@ -26,6 +26,13 @@ What is found
 ``warp-mask``
     A shuffle, vote or ``__syncwarp`` whose mask names a lane that does not take part, or leaves out one that
     calls it.
+``division``
+    An integer division by zero, for which CUDA defines no result. The thread ends there.
+``stack``
+    More local variables and calls than a stack has room for, such as a recursion without an end. The thread
+    ends there.
+``trap``
+    An assertion that does not hold, or ``__trap()``. The launch ends there, as on a GPU.
 
 The figures per line count each access that the source has, for one warp instruction at a time, as the memory
 of a GPU serves it: for global memory the 32-byte sectors that are moved, against the fewest that could hold
@@ -53,7 +60,18 @@ from minialex.kernels.cuda_host.compiler import Build
 from minialex.kernels.cuda_host.instrumentation import Place, Symbols
 from minialex.kernels.cuda_host.module import Kernel, Module
 
-KINDS = ("race", "barrier", "uninitialised", "out-of-bounds", "misaligned", "const-write", "warp-mask")
+KINDS = (
+    "race",
+    "barrier",
+    "uninitialised",
+    "out-of-bounds",
+    "misaligned",
+    "const-write",
+    "warp-mask",
+    "division",
+    "stack",
+    "trap",
+)
 
 SECTOR_BYTES = 32
 _SPACES = ("global", "shared", "unknown")
@@ -303,6 +321,7 @@ class _Finding(ctypes.Structure):
         ("other_write", ctypes.c_uint32),
         ("mask", ctypes.c_uint32),
         ("lanes", ctypes.c_uint32),
+        ("reason", ctypes.c_char * 256),
         ("times", ctypes.c_uint64),
     )
 
@@ -334,7 +353,11 @@ class _Traffic(ctypes.Structure):
     _MASK_WITHOUT_CALLER,
     _MASK_NAMES_ABSENT,
     _ACCESS_FAULT,
-) = range(11)
+    _DIVISION,
+    _STACK_FULL,
+    _TRAP,
+    _UNREACHABLE,
+) = range(15)
 
 _GLOBAL, _SHARED = 0, 1  # spaces
 
@@ -350,6 +373,10 @@ _KIND = {
     _MASK_WITHOUT_CALLER: "warp-mask",
     _MASK_NAMES_ABSENT: "warp-mask",
     _ACCESS_FAULT: "out-of-bounds",
+    _DIVISION: "division",
+    _STACK_FULL: "stack",
+    _TRAP: "trap",
+    _UNREACHABLE: "trap",
 }
 
 
@@ -592,8 +619,17 @@ class _Message:
         if finding.kind == _OUT_OF_DIMENSION:
             return f"{thread} uses the index {finding.offset}, which the array is not declared to have"
         if finding.kind == _ACCESS_FAULT:
+            return f"{thread} accesses the address {finding.address:#x}, in no array"
+        if finding.kind == _DIVISION:
+            return f"{thread} divides an integer by zero, or the least integer by -1: CUDA defines no result"
+        if finding.kind == _STACK_FULL:
+            return f"{thread} has no room on its stack: is there a recursion that does not end?"
+        if finding.kind == _TRAP:
+            return f"{thread}: {finding.reason.decode(errors='replace')}"
+        if finding.kind == _UNREACHABLE:
             return (
-                f"{thread} accesses the address {finding.address:#x}, in no array, in this line or after it"
+                f"{thread} comes to a place that the compiler took to be out of reach, such as the end of a "
+                "function that returns no value, or a vector that is not aligned"
             )
         if finding.kind == _MISALIGNED:
             size = f"{finding.bytes} bytes" if finding.bytes else "a vector"

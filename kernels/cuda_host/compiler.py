@@ -35,12 +35,25 @@ DEFAULT_ARCHITECTURE = "sm_75"
 """What NVRTC 13 compiles for if it is not told."""
 
 _LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5")
+# A fault is one where it stands in the source, and a stack that is full does not go over into the next one.
+_FAULTS = ("-fno-isolate-erroneous-paths-dereference", "-fstack-clash-protection")
 # As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
-_FAST = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-plt", "-fwhole-program")
+# -g1 has the lines, for messages, and changes no instruction.
+_FAST = (
+    "-O3",
+    "-g1",
+    "-gdwarf-4",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-plt",
+    "-fwhole-program",
+)
 _SANITIZERS = {
     "address": ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address"),
     "undefined": ("-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
 }
+_EXECUTOR = ("executor.h", "executor.cpp", "faults.h", "faults.cpp")
 _BEGIN = "#pragma minialex source"
 _SEAL = b"minialex library 1\n"
 _KEPT_SECONDS = 30 * 24 * 3600
@@ -95,14 +108,14 @@ def flushes_to_zero(options: tuple[str, ...]) -> bool:
 
 def runtime_library() -> Path:
     """The library with the executor, which the libraries of kernels need to be loaded."""
-    files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in ("executor.h", "executor.cpp")}
+    files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in _EXECUTOR}
     flags = (*_LANGUAGE, "-O2", "-shared", "-pthread")
     key = _key("executor", flags, files)
 
     def build(target: Path) -> None:
         # It is known by this name to the libraries that need it, wherever the cache is.
         _compile(
-            [*flags, f"-Wl,-soname,{_file_name('executor', key)}", str(RUNTIME / "executor.cpp")],
+            [*flags, f"-Wl,-soname,{_file_name('executor', key)}", *_cpp_files(_EXECUTOR)],
             target,
             "the executor",
         )
@@ -112,13 +125,13 @@ def runtime_library() -> Path:
 
 def _checked_runtime() -> Path:
     """The executor and the checker as one object file, which is linked into each checked library."""
-    names = ("executor.h", "executor.cpp", "checker.h", "checker.cpp")
+    names = (*_EXECUTOR, "checker.h", "checker.cpp")
     files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in names}
     flags = (*_LANGUAGE, "-O2", "-DMINIALEX_CHECKED", "-r")
     key = _key("checker", flags, files)
 
     def build(target: Path) -> None:
-        _compile([*flags, str(RUNTIME / "executor.cpp"), str(RUNTIME / "checker.cpp")], target, "the checker")
+        _compile([*flags, *_cpp_files(names)], target, "the checker")
 
     return _cached("checker", key, build)
 
@@ -138,14 +151,20 @@ def kernel_library(build: Build) -> Path:
     included = source.included_files(build.text, folder, [*options.folders, HEADERS])
     runtime = {
         RUNTIME / name: (RUNTIME / name).read_bytes()
-        for name in ("cuda_language.h", "executor.h", "kernel.h")
+        for name in ("cuda_language.h", "executor.h", "kernel.h", "assert.h")
     }
     if build.checked:
-        flags = (*_LANGUAGE, *instrumentation.COMPILER_FLAGS, "-DMINIALEX_INSTRUMENTED", *options.flags)
+        flags = (
+            *_LANGUAGE,
+            *_FAULTS,
+            *instrumentation.COMPILER_FLAGS,
+            "-DMINIALEX_INSTRUMENTED",
+            *options.flags,
+        )
         executor = _checked_runtime()
     else:
         mode = (*_SANITIZERS[build.sanitize], "-DMINIALEX_INSTRUMENTED") if build.sanitize else _FAST
-        flags = (*_LANGUAGE, *mode, *options.flags)
+        flags = (*_LANGUAGE, *_FAULTS, *mode, *options.flags)
         executor = runtime_library()
     name = build.path.stem if build.path else "source"
     key = _key(
@@ -307,6 +326,10 @@ def _remove_old(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _cpp_files(names: tuple[str, ...]) -> list[str]:
+    return [str(RUNTIME / name) for name in names if name.endswith(".cpp")]
 
 
 def _compile(arguments: list[str], target: Path, where: str) -> None:

@@ -25,7 +25,7 @@ COMPILER_FLAGS = (
     "-g",
     "-gdwarf-4",
     "-fno-exceptions",
-    "-fsanitize=thread,alignment,bounds",
+    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero",
     "--param=tsan-instrument-func-entry-exit=0",
     "-fno-tree-sra",
     "-fno-tree-fre",
@@ -63,6 +63,11 @@ class Place:
     file: str
     line: int
     callers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_in_runtime(self) -> bool:
+        """Whether no line of the source belongs to it, but one of the executor's headers."""
+        return Path(self.file).parent == _RUNTIME
 
 
 @dataclass(frozen=True)
@@ -146,15 +151,21 @@ class Symbols:
 
     def places(self, offsets: Iterable[int]) -> dict[int, Place]:
         """The source line of each instruction that returns to one of these offsets into the library."""
-        unknown = sorted(set(offsets) - self._places.keys())
-        if unknown:
-            # A call's return address belongs to the next instruction.
-            addresses = [f"{offset - 1:#x}" for offset in unknown]
-            output = _run("addr2line", "-a", "-i", "-e", str(self.library), *addresses)
-            found = re.split(r"^0x[0-9a-f]+\n", output, flags=re.MULTILINE)[1:]
-            for offset, lines in zip(unknown, found, strict=True):
-                self._places[offset] = _place(lines.splitlines())
+        unknown = set(offsets) - self._places.keys()
+        self._places.update(places(self.library, unknown))
         return {offset: self._places[offset] for offset in offsets}
+
+
+def places(library: Path, offsets: Iterable[int]) -> dict[int, Place]:
+    """The source line of each instruction that returns to one of these offsets into a library."""
+    known = sorted(set(offsets))
+    if not known:
+        return {}
+    # A call's return address belongs to the next instruction.
+    addresses = [f"{offset - 1:#x}" for offset in known]
+    output = _run("addr2line", "-a", "-i", "-e", str(library), *addresses)
+    found = re.split(r"^0x[0-9a-f]+\n", output, flags=re.MULTILINE)[1:]
+    return {offset: _place(lines.splitlines()) for offset, lines in zip(known, found, strict=True)}
 
 
 def _place(lines: list[str]) -> Place:
@@ -171,9 +182,7 @@ def _place(lines: list[str]) -> Place:
 
 def _run(*command: str) -> str:
     if shutil.which(command[0]) is None:
-        raise DeviceError(
-            f"the checker needs {command[0]}, of the binutils, which come with g++; it is not installed"
-        )
+        raise DeviceError(f"{command[0]}, of the binutils, which come with g++, is not installed")
     import subprocess
 
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

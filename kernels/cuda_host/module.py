@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.errors import KernelError
-from minialex.kernels.cuda_host import compiler, source
+from minialex.errors import DeviceError, KernelError
+from minialex.kernels.cuda_host import compiler, instrumentation, source
 from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
 from minialex.kernels.threads import num_threads
 
 MAX_SHARED_BYTES = 227 * 1024
 """The most dynamic shared memory that a block may have on any GPU so far (sm_90, sm_100)."""
-
-_MESSAGE_BYTES = 4096
 
 
 def _dtypes() -> dict[str, np.dtype | None]:
@@ -101,6 +99,11 @@ class _CKernel(ctypes.Structure):
         ("parameter_count", ctypes.c_int),
         ("launch_bound", ctypes.c_int),
         ("run", ctypes.c_void_p),
+        ("library", ctypes.c_void_p),
+        ("code_begin", ctypes.c_void_p),
+        ("code_end", ctypes.c_void_p),
+        ("file", ctypes.c_char_p),
+        ("line", ctypes.c_int),
     )
 
 
@@ -146,6 +149,10 @@ class _CGlobal(ctypes.Structure):
     )
 
 
+class _CFailure(ctypes.Structure):
+    _fields_ = (("place", ctypes.c_uint64), ("message", ctypes.c_char * 4096))
+
+
 class Module:
     """The kernels of a CUDA source: ``module["name"]``. Made by `load`.
 
@@ -177,8 +184,8 @@ class Module:
             ctypes.c_uint64,
             ctypes.c_uint32,
             ctypes.c_int,
-            ctypes.c_char_p,
-            ctypes.c_size_t,
+            ctypes.c_int,
+            ctypes.c_void_p,
         )
         self._flush_to_zero = compiler.flushes_to_zero(build.options)
         self._kernels = {}
@@ -305,7 +312,8 @@ class Kernel:
         KernelError
             If the grid, the block or an argument is not what CUDA or the kernel allows; nothing has run then.
             Or if the kernel fails: threads wait for each other for ever, a warp operation is wrong, an
-            assertion does not hold. Its arrays may be written in part then.
+            assertion does not hold, the processor refuses an access or a division. What its arrays hold is
+            not defined then.
         """
         grid = self._extent("grid", grid, MAX_GRID)
         block = self._extent("block", block, MAX_BLOCK)
@@ -315,7 +323,7 @@ class Kernel:
                 f"{self.name}: shared_mem={shared_mem!r} should be an int from 0 to {MAX_SHARED_BYTES}"
             )
         slots = self._slots(args)
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        failure = _CFailure()
         failed = self.module._launch(
             ctypes.addressof(self._entry),
             slots,
@@ -324,11 +332,22 @@ class Kernel:
             shared_mem,
             num_threads(),
             self.module._flush_to_zero,
-            message,
-            _MESSAGE_BYTES,
+            self.module.build.sanitize is None,  # a sanitizer says more about a fault
+            ctypes.byref(failure),
         )
         if failed:
-            raise KernelError(f"{self.name}: {message.value.decode(errors='replace')}")
+            where = self._where(failure.place) if failure.place else ""
+            raise KernelError(f"{self.name}: {failure.message.decode(errors='replace')}{where}")
+
+    def _where(self, place: int) -> str:
+        """The end of a message: the line of a return address, which is an offset into the library."""
+        try:
+            found = instrumentation.places(self.module.file, [place])[place]
+        except DeviceError as error:
+            return f" (in no known line: {error})"
+        if found.line == 0 or found.is_in_runtime:  # what the compiler has put before the first line
+            return f", in the kernel at {self._entry.file.decode()}:{self._entry.line}"
+        return f", at {found.file}:{found.line}"
 
     def _extent(self, name: str, given, most: tuple[int, int, int]) -> tuple[int, int, int]:
         values = given if isinstance(given, tuple | list) else (given,)

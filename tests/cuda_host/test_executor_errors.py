@@ -76,6 +76,10 @@ def module():
     return cuda_host.load(source_text=SOURCE)
 
 
+def _line(text: str) -> int:
+    return next(i for i, line in enumerate(SOURCE.splitlines(), start=1) if text in line)
+
+
 # ---- Launches that are refused ------------------------------------------------------------------
 
 
@@ -242,10 +246,14 @@ def test_a_width_that_is_not_a_power_of_two(module):
 def test_an_assertion_and_a_trap(module):
     message = _failure(module, "asserts", 1, 64, (np.arange(64, dtype=np.int32),))
     assert message == (
-        "asserts: in block (0, 0, 0): thread (40, 0, 0): the assertion x[threadIdx.x] != 40 failed"
+        "asserts: in block (0, 0, 0): thread (40, 0, 0): the assertion x[threadIdx.x] != 40 failed, "
+        f"at <source_text>:{_line('assert(')}"
     )
     message = _failure(module, "traps", (2, 3), (2, 2, 3), (np.int32(1),))
-    assert message == "traps: in block (0, 1, 0): thread (0, 0, 2): __trap() was called"
+    assert message == (
+        "traps: in block (0, 1, 0): thread (0, 0, 2): __trap() was called, "
+        f"at <source_text>:{_line('__trap()')}"
+    )
 
 
 def test_failures_leave_no_stacks_behind(module):

@@ -32,7 +32,7 @@
 
 #include "checker.h"
 
-#include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -66,7 +66,7 @@ constexpr uintptr_t BANKS = 32, BANK_BYTES = 4;
 constexpr unsigned SLOT_SHIFT = 34;
 constexpr uintptr_t SLOT = uintptr_t(1) << SLOT_SHIFT;
 constexpr unsigned VARIABLE_SHIFT = 16;  // each variable begins at a multiple of this power of two
-constexpr uintptr_t NEAR = 128 << 10;  // the size of a stack, and more than shared memory has
+constexpr uintptr_t NEAR = 128 << 10;  // what lies so near behind dynamic shared memory was to be in it
 
 struct Record {
     uint32_t segment;  // 0: no access
@@ -156,7 +156,6 @@ struct Checker {
 
     unsigned thread = 0;
     uint32_t segment = 0;
-    const void* last_place = nullptr;
 
     std::vector<uint32_t> site_of[2];  // for each byte of code: 1 + its site
     std::vector<Site> sites;
@@ -164,8 +163,6 @@ struct Checker {
 
     std::map<std::tuple<uint32_t, uint64_t, uint64_t, int32_t>, size_t> found;
     std::vector<CheckedFinding> findings;
-
-    struct sigaction previous[2];
 };
 
 Checker checker;
@@ -441,9 +438,7 @@ Region* variable_at(uintptr_t address) {
 // Whether an address is that of a constant, of the runtime, or of a variable on the thread's own stack. There is
 // nothing else that a kernel may access beside the arrays and shared memory.
 bool is_own_memory(uintptr_t address) {
-    uintptr_t stack = uintptr_t(__builtin_frame_address(0));
-    return address - uintptr_t(__ehdr_start) < uintptr_t(_end) - uintptr_t(__ehdr_start) ||
-           address - (stack - NEAR) < 2 * NEAR;
+    return address - uintptr_t(__ehdr_start) < uintptr_t(_end) - uintptr_t(__ehdr_start) || is_on_stack(address);
 }
 
 [[noreturn]] void out_of_bounds(const Region* region, uintptr_t address, uint32_t bytes, uint32_t access,
@@ -455,7 +450,6 @@ bool is_own_memory(uintptr_t address) {
 void check_access(const volatile void* pointer, uint32_t bytes, uint32_t access, const void* place) {
     if (!checker.active) return;
     uintptr_t address = uintptr_t(pointer);
-    checker.last_place = place;
     if (address - checker.arena < checker.arena_bytes) {
         Region& region = checker.arrays[(address - checker.arena) >> SLOT_SHIFT];
         if (address < region.begin || address + bytes > region.end)
@@ -473,17 +467,6 @@ void check_access(const volatile void* pointer, uint32_t bytes, uint32_t access,
         bool is_behind = dynamic.end > dynamic.begin && address - dynamic.end < NEAR;
         out_of_bounds(is_behind ? &dynamic : nullptr, address, bytes, access, place);
     }
-}
-
-// An address that is in none of the arrays' ranges, nor in anything else that is mapped.
-void on_fault(int signal_number, siginfo_t* information, void*) {
-    if (!checker.active || checker.threads.empty()) {
-        sigaction(signal_number, &checker.previous[signal_number == SIGBUS], nullptr);
-        return;
-    }
-    CheckedFinding& finding = add_finding(ACCESS_FAULT, checker.last_place);
-    finding.address = uint64_t(information->si_addr);
-    stop();
 }
 
 void map_arena(CheckedArray* arrays, int count) {
@@ -655,6 +638,25 @@ void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory) {
     checker.segment = checker.threads[checker.thread].segment;
 }
 
+bool check_fault(bool is_division, bool stack_is_full, bool has_address, uintptr_t address, const void* place) {
+    if (!checker.active) return false;
+    const CheckedKind kind = is_division     ? DIVISION
+                             : stack_is_full ? STACK_FULL
+                             : has_address   ? ACCESS_FAULT
+                                             : UNREACHABLE;
+    CheckedFinding& finding = add_finding(kind, place);
+    if (finding.times == 1) finding.address = address;
+    checker.threads[checker.thread].stopped = true;
+    return true;
+}
+
+bool check_trap(const char* reason, const void* place) {
+    if (!checker.active) return false;
+    CheckedFinding& finding = add_finding(TRAP, place);
+    snprintf(finding.reason, sizeof finding.reason, "%s", reason);
+    return true;
+}
+
 void check_block_end() {
     if (!checker.active) return;
     for (Site& site : checker.sites) {
@@ -711,11 +713,6 @@ MINIALEX_EXPORT int checker_begin(CheckedArray* arrays, int count, const Checked
                 checker.variable_of[(variables[i].address + offset - lowest) >> VARIABLE_SHIFT] = i + 1;
     }
 
-    struct sigaction action {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigaction(SIGSEGV, &action, &checker.previous[0]);
-    sigaction(SIGBUS, &action, &checker.previous[1]);
     checker.active = true;
     return 0;
 }
@@ -735,8 +732,6 @@ MINIALEX_EXPORT int checker_traffic(const CheckedTraffic** traffic) {
 MINIALEX_EXPORT void checker_end() {
     if (!checker.active) return;
     checker.active = false;
-    sigaction(SIGSEGV, &checker.previous[0], nullptr);
-    sigaction(SIGBUS, &checker.previous[1], nullptr);
     if (checker.arena_bytes) munmap((void*)checker.arena, checker.arena_bytes);
     checker = Checker{};
 }
@@ -819,6 +814,12 @@ void __ubsan_handle_type_mismatch_v1(void*, uintptr_t address) {
     else
         region = variable_at(address);
     add_access_finding(MISALIGNED, PLACE, region, address, 0, READ);
+    stop();
+}
+
+void __ubsan_handle_divrem_overflow(void*, uintptr_t, uintptr_t) {
+    if (!checker.active) return;
+    add_finding(DIVISION, PLACE);
     stop();
 }
 

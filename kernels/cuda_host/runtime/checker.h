@@ -42,12 +42,20 @@ void check_warp_operation(unsigned thread, uint32_t mask, const void* place);
 // thread of the block can go on, those that have. __syncwarp alone orders accesses to memory.
 void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory);
 
+// The processor has refused something (faults.h), or the thread has had to end the launch. Returns whether the
+// checker has noted it.
+bool check_fault(bool is_division, bool stack_is_full, bool has_address, uintptr_t address, const void* place);
+bool check_trap(const char* reason, const void* place);
+
 void check_block_end();
 
 // ---- Told to the executor -------------------------------------------------------------------------------
 
 // Ends the current thread as if it had returned from the kernel; implemented by the executor.
 [[noreturn]] void stop_thread();
+
+// Whether an address is on the stack of the thread that runs.
+bool is_on_stack(uintptr_t address);
 
 }  // namespace minialex
 
@@ -89,6 +97,10 @@ enum CheckedKind : uint32_t {
     MASK_WITHOUT_CALLER,
     MASK_NAMES_ABSENT,
     ACCESS_FAULT,  // the processor refused the access
+    DIVISION,
+    STACK_FULL,
+    TRAP,          // an assertion has failed, or the kernel has called __trap(): `reason` says it
+    UNREACHABLE,   // the thread came to where the compiler took it not to come
 };
 
 struct CheckedFinding {
@@ -104,6 +116,7 @@ struct CheckedFinding {
     uint32_t block[3], other_block[3];
     uint32_t write, other_write;  // 0 read, 1 write, 2 atomic
     uint32_t mask, lanes;         // of a warp operation; BARRIER_MISSED: threads missing, threads waiting
+    char reason[256];
     uint64_t times;
 };
 

@@ -487,15 +487,26 @@ MINIALEX_API auto number_max(A x, B y) {
 // ---- Errors and time ------------------------------------------------------------------------------------
 
 namespace minialex {
-[[noreturn]] MINIALEX_API void stop(const char* reason) {
+[[noreturn]] MINIALEX_API void stop(const char* reason, const char* file, int line) {
     here.thread = thread;
-    stop_launch(reason);
+    stop_launch(reason, file, line);
 }
 }  // namespace minialex
 
-MINIALEX_API void __trap() { minialex::stop("__trap() was called"); }
-#undef assert
-#define assert(condition) ((condition) ? (void)0 : minialex::stop("the assertion " #condition " failed"))
+MINIALEX_API void __trap(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    minialex::stop("__trap() was called", file, line);
+}
+
+#include "assert.h"
+
+// They would end the process. nvcc refuses them as well: they are functions of the host.
+#define MINIALEX_ENDS_THE_PROCESS __attribute__((error("a function of the host: in a kernel call __trap()")))
+extern "C" {
+void abort() noexcept MINIALEX_ENDS_THE_PROCESS;
+void exit(int) noexcept MINIALEX_ENDS_THE_PROCESS;
+void _Exit(int) noexcept MINIALEX_ENDS_THE_PROCESS;
+void quick_exit(int) noexcept MINIALEX_ENDS_THE_PROCESS;
+}
 
 MINIALEX_API long long clock64() {
 #if defined(__x86_64__)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fenv.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "faults.h"
 
 #ifdef MINIALEX_CHECKED
 #include "checker.h"
@@ -44,7 +47,10 @@ namespace {
 constexpr unsigned MAX_THREADS = 1024;  // of a block
 constexpr unsigned WARP = 32;
 constexpr unsigned MAX_WARPS = MAX_THREADS / WARP;
-constexpr size_t STACK_BYTES = 128 << 10;  // address space: memory is used as far as a stack is
+// A thread's stack holds what CUDA calls local memory, of which a thread has 512 KiB at most. It is address space:
+// memory is used as far as a stack is. Its end is out of bounds, and so is at first all but its beginning, which is
+// enough for most kernels.
+constexpr size_t STACK_BYTES = 1 << 20, STACK_BEGINNING = 128 << 10, STACK_GUARD = 64 << 10;
 constexpr unsigned MAX_STACKS = 24 * MAX_THREADS;  // two mappings each, of the 65530 that Linux allows
 constexpr uint64_t NO_VALUE = 0xffffffffffffffff;  // from a lane that takes no part: NaN, or -1
 
@@ -171,26 +177,77 @@ public:
     // Take back all, whoever has them.
     void take_back() { free_.assign(all_.rbegin(), all_.rend()); }
 
+    enum class Place { ELSEWHERE, OPENED, GUARD };
+
+    // Lets a stack have all of its bytes if an address is in the part that is closed.
+    Place open(uintptr_t address) {
+        for (Slab& slab : slabs_) {
+            const uintptr_t offset = address - uintptr_t(slab.memory);
+            if (offset >= SLAB * STACK_BYTES) continue;
+            const unsigned number = offset / STACK_BYTES;
+            const size_t depth = STACK_BYTES - offset % STACK_BYTES;
+            if (depth > STACK_BYTES - STACK_GUARD) return Place::GUARD;
+            if (depth <= STACK_BEGINNING || slab.opened >> number & 1) return Place::ELSEWHERE;
+            char* lowest = slab.memory + number * STACK_BYTES + STACK_GUARD;
+            if (mprotect(lowest, CLOSED, PROT_READ | PROT_WRITE) != 0) return Place::GUARD;
+            slab.opened |= 1u << number;
+            any_opened_ = true;
+            return Place::OPENED;
+        }
+        return Place::ELSEWHERE;
+    }
+
+    // Gives the memory back that only few kernels need.
+    void close() {
+        if (!any_opened_) return;
+        any_opened_ = false;
+        for (Slab& slab : slabs_) {
+            for (; slab.opened; slab.opened &= slab.opened - 1) {
+                char* lowest = slab.memory + __builtin_ctz(slab.opened) * STACK_BYTES + STACK_GUARD;
+                madvise(lowest, CLOSED, MADV_DONTNEED);
+                mprotect(lowest, CLOSED, PROT_NONE);
+            }
+        }
+    }
+
+    // What may be read of the stack that holds an address: from the first address to the second, not included.
+    std::pair<uintptr_t, uintptr_t> readable(uintptr_t address) const {
+        for (const Slab& slab : slabs_) {
+            const uintptr_t offset = address - uintptr_t(slab.memory);
+            if (offset >= SLAB * STACK_BYTES) continue;
+            const unsigned number = offset / STACK_BYTES;
+            const uintptr_t end = uintptr_t(slab.memory) + (number + 1) * STACK_BYTES;
+            return {end - STACK_BEGINNING - (slab.opened >> number & 1 ? CLOSED : 0), end};
+        }
+        return {0, 0};
+    }
+
     ~Stacks() {
-        for (char* slab : slabs_) munmap(slab, SLAB * STACK_BYTES);
+        for (const Slab& slab : slabs_) munmap(slab.memory, SLAB * STACK_BYTES);
     }
 
 private:
     static constexpr unsigned SLAB = WARP;
+    static constexpr size_t CLOSED = STACK_BYTES - STACK_GUARD - STACK_BEGINNING;
+
+    struct Slab {
+        char* memory;
+        uint32_t opened;  // a bit for each stack
+    };
 
     bool grow() {
-        void* memory = mmap(nullptr, SLAB * STACK_BYTES, PROT_READ | PROT_WRITE,
+        void* memory = mmap(nullptr, SLAB * STACK_BYTES, PROT_NONE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
         if (memory == MAP_FAILED) return false;
         char* slab = static_cast<char*>(memory);
-        const size_t page = sysconf(_SC_PAGESIZE);
         for (unsigned i = 0; i < SLAB; ++i) {
-            if (mprotect(slab + i * STACK_BYTES, page, PROT_NONE) != 0) {
+            char* beginning = slab + (i + 1) * STACK_BYTES - STACK_BEGINNING;
+            if (mprotect(beginning, STACK_BEGINNING, PROT_READ | PROT_WRITE) != 0) {
                 munmap(slab, SLAB * STACK_BYTES);
                 return false;
             }
         }
-        slabs_.push_back(slab);
+        slabs_.push_back({slab, 0});
         for (unsigned i = SLAB; i-- > 0;) {
             // Tops at the same offset in their pages would all compete for the same lines of the cache.
             const size_t offset = (all_.size() * 11 % 64) * 64;
@@ -200,7 +257,9 @@ private:
         return true;
     }
 
-    std::vector<char*> slabs_, all_, free_;
+    std::vector<Slab> slabs_;
+    std::vector<char*> all_, free_;
+    bool any_opened_ = false;
 };
 
 // ---- One OS thread --------------------------------------------------------------------------------------
@@ -212,19 +271,30 @@ struct Launch {
     size_t shared_bytes;
     unsigned workers;
     bool flush_to_zero;
+    bool catches_faults;
     uint64_t blocks;
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> stopped{false};
 };
 
+// Why a launch has ended early.
+struct Failure {
+    std::string message;  // empty: it has not
+    uint64_t block = ~uint64_t(0);
+    uintptr_t place = 0;  // a return address in the kernel's code; 0 if it is not known
+};
+
 // What an OS thread needs to run a block.
 struct Worker {
-    const Launch* launch = nullptr;
+    Launch* launch = nullptr;
     Stacks stacks;
     std::unique_ptr<char, decltype(&free)> dynamic_shared{nullptr, free};
     size_t dynamic_bytes = 0;
-    std::string error;
-    uint64_t error_block = 0;
+    Failure failure;
+    Fault fault;         // what ended the block; no signal if nothing did
+    bool stack_is_full;  // the fault is that
+    bool in_block = false;  // on one of its stacks, and not on the OS thread's own
+    bool left_early;     // a thread has ended the block: stacks are in use still
 
     Context outside;     // the OS thread's own stack
     char* stack;         // the one in use
@@ -304,7 +374,7 @@ uint3 coordinates(const Worker& w, unsigned thread) {
     return {thread % size.x, thread / size.x % size.y, thread / size.x / size.y};
 }
 
-void leave_block(Worker& w) {
+[[noreturn]] void leave_block(Worker& w) {
     Context never;
     change_stack(&never, w.outside);
     __builtin_unreachable();
@@ -312,9 +382,9 @@ void leave_block(Worker& w) {
 
 // Ends the block, and with it the launch. Its stacks are left as they are: kernels have nothing to destroy.
 [[noreturn]] SELDOM void fail(Worker& w, const std::string& message) {
-    w.error = text("in block (%u, %u, %u): ", here.block.x, here.block.y, here.block.z) + message;
+    w.failure.message = text("in block (%u, %u, %u): ", here.block.x, here.block.y, here.block.z) + message;
+    w.left_early = true;
     leave_block(w);
-    __builtin_unreachable();
 }
 
 // "threads 0 to 31 and 64", of those for which a condition holds; empty if there are none.
@@ -598,36 +668,6 @@ void first_function_on_a_stack() {
     leave_block(w);
 }
 
-void run_block(Worker& w, uint64_t number) {
-    const Launch& launch = *w.launch;
-    here.block = {unsigned(number % launch.grid.x), unsigned(number / launch.grid.x % launch.grid.y),
-                  unsigned(number / launch.grid.x / launch.grid.y)};
-    here.thread = {0, 0, 0};
-    here.scheduled = false;
-    w.stack = w.stacks.take();
-    if (!w.stack) {
-        w.error = "there is no memory for a stack";
-    } else {
-#ifdef MINIALEX_CHECKED
-        const unsigned index[3] = {here.block.x, here.block.y, here.block.z};
-        const unsigned size[3] = {launch.block.x, launch.block.y, launch.block.z};
-        check_block_begin(index, size, here.dynamic_shared, launch.shared_bytes);
-        begin_scheduling(w, 0);
-        check_thread_switch(0);
-#endif
-        change_stack(&w.outside, new_context(w.stack));
-#ifdef MINIALEX_CHECKED
-        check_block_end();
-#endif
-    }
-    if (w.error.empty()) {
-        w.stacks.give(w.stack);
-    } else {
-        w.error_block = number;
-        w.stacks.take_back();
-    }
-}
-
 // ---- Floating-point mode --------------------------------------------------------------------------------
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -657,6 +697,112 @@ void set_float_mode(FloatMode) {}
 FloatMode with_flush_to_zero(FloatMode mode, bool) { return mode; }
 #endif
 
+// ---- A block --------------------------------------------------------------------------------------------
+
+// Runs the kernel, from here.thread on, until the block has ended or somebody leaves it.
+void run_threads(Worker& w) {
+    w.in_block = true;
+    change_stack(&w.outside, new_context(w.stack));
+    w.in_block = false;
+}
+
+// Where a fault was, as a return address in the kernel's code. In a function of another library, such as
+// memcpy, it is where that was called: the address on the stack that is nearest.
+uintptr_t place_of(const Worker& w, const Fault& fault) {
+    const Kernel& kernel = *w.launch->kernel;
+    const uintptr_t begin = uintptr_t(kernel.code_begin), end = uintptr_t(kernel.code_end);
+    if (fault.instruction - begin < end - begin) return fault.instruction + 1;
+    const auto [lowest, top] = w.stacks.readable(fault.stack);
+    for (uintptr_t at = std::max(fault.stack, lowest); at + sizeof at <= top; at += sizeof at) {
+        const uintptr_t word = *reinterpret_cast<const uintptr_t*>(at);
+        if (word - begin < end - begin) return word;
+    }
+    return 0;
+}
+
+std::string describe(const Fault& fault, bool stack_is_full) {
+    switch (fault.signal) {
+        case SIGFPE:
+            return "an integer division by zero, or of the least integer by -1: CUDA defines no result";
+        case SIGSEGV:
+        case SIGBUS:
+            if (stack_is_full)
+                return text("its stack is full: it has %zu KiB for local variables and calls (is there a recursion "
+                            "without an end?)", (STACK_BYTES - STACK_GUARD) >> 10);
+            if (!fault.has_address) return "an access to a vector that is not aligned, or to an impossible address";
+            return text("an access to the address 0x%zx, which is in no array%s", size_t(fault.address),
+                        fault.address < 4096 ? " (a null pointer)" : "");
+    }
+    return "it came to a place that the compiler took to be out of reach, such as the end of a function that "
+           "returns no value";
+}
+
+// Finds the thread that has had a fault. The loop over a row of threads does not tell, as the compiler may make
+// vector instructions of it. So the threads of the row run again, one by one: what the arrays of a launch hold
+// that fails is not defined. Whether the fault has come again.
+bool find_thread(Worker& w) {
+    const Fault first = w.fault;
+    w.fault = Fault();
+    w.stacks.take_back();
+    w.stack = w.stacks.take();
+    here.thread.x = 0;
+    here.quiet = true;
+    set_float_mode(with_flush_to_zero(float_mode(), w.launch->flush_to_zero));  // the handler had another one
+    begin_scheduling(w);
+    run_threads(w);
+    here.quiet = false;
+    return w.fault.signal == first.signal;
+}
+
+SELDOM void report_fault(Worker& w) {
+    const uint3 row = here.thread;
+    std::string what = describe(w.fault, w.stack_is_full);
+    uintptr_t place = place_of(w, w.fault);
+    std::string x = "?";
+    if (here.scheduled || find_thread(w)) {
+        what = describe(w.fault, w.stack_is_full);
+        place = place_of(w, w.fault);
+        x = text("%u", coordinates(w, w.current).x);
+    }
+    const uint3 thread = here.scheduled && x != "?" ? coordinates(w, w.current) : row;
+    w.failure.message = text("in block (%u, %u, %u): thread (%s, %u, %u): ", here.block.x, here.block.y, here.block.z,
+                             x.c_str(), thread.y, thread.z) + what;
+    w.failure.place = place;
+    w.left_early = true;
+}
+
+void run_block(Worker& w, uint64_t number) {
+    const Launch& launch = *w.launch;
+    here.block = {unsigned(number % launch.grid.x), unsigned(number / launch.grid.x % launch.grid.y),
+                  unsigned(number / launch.grid.x / launch.grid.y)};
+    here.thread = {0, 0, 0};
+    here.scheduled = false;
+    w.left_early = false;
+    w.stack = w.stacks.take();
+    if (!w.stack) {
+        w.failure.message = "there is no memory for a stack";
+    } else {
+#ifdef MINIALEX_CHECKED
+        const unsigned index[3] = {here.block.x, here.block.y, here.block.z};
+        const unsigned size[3] = {launch.block.x, launch.block.y, launch.block.z};
+        check_block_begin(index, size, here.dynamic_shared, launch.shared_bytes);
+        begin_scheduling(w, 0);
+        check_thread_switch(0);
+#endif
+        run_threads(w);
+#ifdef MINIALEX_CHECKED
+        check_block_end();
+#endif
+        if (w.fault.signal) report_fault(w);
+    }
+    if (!w.left_early) {
+        w.stacks.give(w.stack);
+    } else {
+        w.failure.block = number;
+        w.stacks.take_back();
+    }
+}
+
 // ---- A launch -------------------------------------------------------------------------------------------
 
 // Workers that no launch uses. The slots need no lock, which a fork could leave locked in the child.
@@ -685,7 +831,8 @@ public:
     explicit Share(Launch& launch) : launch_(launch), worker_(*take_worker()), caller_mode_(float_mode()) {
         Worker& w = worker_;
         w.launch = &launch;
-        w.error.clear();
+        w.failure = Failure();
+        w.fault = Fault();
         w.threads = launch.block.x * launch.block.y * launch.block.z;
         w.warps = (w.threads + WARP - 1) / WARP;
         if (launch.shared_bytes > w.dynamic_bytes) {
@@ -696,7 +843,9 @@ public:
                 stop("there is no memory for its dynamic shared memory");
             }
         }
+        watch_faults();
         worker = &w;
+        here.quiet = false;
         here.block_size = launch.block;
         here.grid_size = launch.grid;
         here.dynamic_shared = w.dynamic_shared.get();
@@ -704,7 +853,12 @@ public:
     }
 
     ~Share() {
+        worker = nullptr;
         set_float_mode(caller_mode_);
+        worker_.stacks.close();
+#ifdef MINIALEX_CHECKED
+        unwatch_faults();
+#endif
         give_worker(&worker_);
     }
 
@@ -713,18 +867,17 @@ public:
             const uint64_t begin = launch_.next_block.fetch_add(chunk);
             if (begin >= launch_.blocks) return;
             const uint64_t end = std::min(begin + chunk, launch_.blocks);
-            for (uint64_t block = begin; block < end && worker_.error.empty(); ++block) run_block(worker_, block);
-            if (!worker_.error.empty()) launch_.stopped = true;
+            for (uint64_t block = begin; block < end && worker_.failure.message.empty(); ++block) run_block(worker_, block);
+            if (!worker_.failure.message.empty()) launch_.stopped = true;
             if (until != Clock::time_point::max() && Clock::now() >= until) return;
         }
     }
 
-    const std::string& error() const { return worker_.error; }
-    uint64_t error_block() const { return worker_.error_block; }
+    const Failure& failure() const { return worker_.failure; }
 
 private:
     void stop(const char* reason) {
-        worker_.error = reason;
+        worker_.failure.message = reason;
         launch_.stopped = true;
     }
 
@@ -733,39 +886,27 @@ private:
     const FloatMode caller_mode_;
 };
 
-// The error of the first of the blocks that had one.
-struct FirstError {
-    std::string message;
-    uint64_t block = ~uint64_t(0);
-
-    void take(const Share& share) {
-        if (!share.error().empty() && share.error_block() <= block) {
-            message = share.error();
-            block = share.error_block();
-        }
-    }
-};
-
 // What an OS thread costs to make: shorter launches run on the caller alone.
 constexpr auto WORTH_A_THREAD = std::chrono::microseconds(40);
 
-FirstError run_all_blocks(Launch& launch) {
+// The failure of the first of the blocks that had one.
+Failure run_all_blocks(Launch& launch) {
     Share share(launch);
-    FirstError error;
     if (launch.workers > 1) share.run(1, Clock::now() + WORTH_A_THREAD);
+    Failure first = share.failure();
     const uint64_t begun = std::min(launch.next_block.load(), launch.blocks);
     const uint64_t left = launch.stopped ? 0 : launch.blocks - begun;
     const unsigned workers = unsigned(std::min<uint64_t>(launch.workers, left));
     if (left > 0) {
         const uint64_t chunk = std::clamp<uint64_t>(left / (16 * workers), 1, 256);
-        std::vector<FirstError> errors(workers);
+        std::vector<Failure> failures(workers);
         std::vector<std::thread> helpers;
         for (unsigned i = 1; i < workers; ++i) {
             try {
-                helpers.emplace_back([&launch, &errors, chunk, i] {
+                helpers.emplace_back([&launch, &failures, chunk, i] {
                     Share helper(launch);
                     helper.run(chunk, Clock::time_point::max());
-                    errors[i].take(helper);
+                    failures[i] = helper.failure();
                 });
             } catch (const std::system_error&) {
                 break;  // the system allows no more threads: there are fewer then
@@ -773,11 +914,11 @@ FirstError run_all_blocks(Launch& launch) {
         }
         share.run(chunk, Clock::time_point::max());
         for (std::thread& helper : helpers) helper.join();
-        for (const FirstError& other : errors)
-            if (other.block < error.block) error = other;
+        first = share.failure();
+        for (const Failure& other : failures)
+            if (!other.message.empty() && (first.message.empty() || other.block < first.block)) first = other;
     }
-    error.take(share);
-    return error;
+    return first;
 }
 
 }  // namespace
@@ -856,10 +997,39 @@ uint32_t converged_lanes() {
     return w.result[thread];
 }
 
-void stop_launch(const char* reason) {
+void stop_launch(const char* reason, const char* file, int line) {
     Worker& w = *worker;
+#ifdef MINIALEX_CHECKED
+    if (check_trap(reason, __builtin_return_address(0))) {
+        w.launch->stopped = true;
+        w.left_early = true;
+        leave_block(w);
+    }
+#endif
     const uint3 thread = here.thread;
-    fail(w, text("thread (%u, %u, %u): %s", thread.x, thread.y, thread.z, reason));
+    fail(w, text("thread (%u, %u, %u): %s, at %s:%d", thread.x, thread.y, thread.z, reason, file, line));
+}
+
+// On the signal stack.
+bool on_fault(const Fault& fault) {
+    Worker* const w = worker;
+    if (!w || !w->in_block) return false;
+    auto place = Stacks::Place::ELSEWHERE;
+    if (fault.has_address) place = w->stacks.open(fault.address);
+    if (place == Stacks::Place::OPENED) return true;
+    if (!w->launch->catches_faults) return false;
+    w->fault = fault;
+    w->stack_is_full = place == Stacks::Place::GUARD;
+#ifdef MINIALEX_CHECKED
+    const void* const at = reinterpret_cast<const void*>(place_of(*w, fault));
+    if (check_fault(fault.signal == SIGFPE, w->stack_is_full, fault.has_address, fault.address, at)) {
+        w->fault = Fault();
+        set_float_mode(with_flush_to_zero(float_mode(), w->launch->flush_to_zero));
+        stop_thread();
+    }
+#endif
+    w->left_early = true;
+    leave_block(*w);
 }
 
 #ifdef MINIALEX_CHECKED
@@ -871,7 +1041,10 @@ void stop_thread() {
         change_stack(&never, new_context(w.stack));
     }
     leave_block(w);
-    __builtin_unreachable();
+}
+
+bool is_on_stack(uintptr_t address) {
+    return address - (uintptr_t(worker->stack) - STACK_BYTES) < STACK_BYTES;
 }
 #endif
 
@@ -879,10 +1052,15 @@ void stop_thread() {
 
 // ---- Called by Python -----------------------------------------------------------------------------------
 
-// Runs a grid; returns 0, or 1 with a message.
+struct minialex_failure {
+    uint64_t place;  // the offset of a return address in the kernel's library; 0 if there is no line to be told
+    char message[4096];
+};
+
+// Runs a grid; returns 0, or 1 with the reason why it has ended early.
 extern "C" __attribute__((visibility("default"))) int minialex_launch(
     const minialex::Kernel* kernel, const uint64_t* arguments, const uint32_t* grid, const uint32_t* block,
-    uint64_t shared_bytes, uint32_t workers, int flush_to_zero, char* message, size_t message_bytes) {
+    uint64_t shared_bytes, uint32_t workers, int flush_to_zero, int catches_faults, minialex_failure* reason) {
     using namespace minialex;
     Launch launch;
     launch.kernel = kernel;
@@ -891,12 +1069,14 @@ extern "C" __attribute__((visibility("default"))) int minialex_launch(
     launch.block = {block[0], block[1], block[2]};
     launch.shared_bytes = shared_bytes;
     launch.flush_to_zero = flush_to_zero;
+    launch.catches_faults = catches_faults;
     launch.blocks = uint64_t(grid[0]) * grid[1] * grid[2];
     const unsigned stacks = block[0] * block[1] * block[2];
     launch.workers = CHECKED ? 1 : std::clamp(MAX_STACKS / stacks, 1u, workers);
-    const FirstError error = run_all_blocks(launch);
+    const Failure failure = run_all_blocks(launch);
     fflush(stdout);
-    if (error.message.empty()) return 0;
-    snprintf(message, message_bytes, "%s", error.message.c_str());
+    if (failure.message.empty()) return 0;
+    snprintf(reason->message, sizeof reason->message, "%s", failure.message.c_str());
+    reason->place = failure.place ? failure.place - uintptr_t(kernel->library) : 0;
     return 1;
 }

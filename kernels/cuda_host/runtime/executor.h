@@ -40,6 +40,7 @@ struct Here {
     uint3 block;
     dim3 block_size, grid_size;
     void* dynamic_shared;
+    bool quiet;  // the kernel runs again to find out something, and prints nothing
 };
 
 extern MINIALEX_PER_OS_THREAD Here here;
@@ -56,6 +57,10 @@ struct Kernel {
     int parameter_count;
     int launch_bound;  // the most threads of a block that the kernel declares; 0 if it does not
     void (*run)(const uint64_t* arguments);
+    const char* library;                // where the library begins that it is in
+    const char *code_begin, *code_end;  // of the source, in that library
+    const char* file;  // where the kernel is defined
+    int line;
 };
 
 // A variable in global or constant memory, outside of functions.
@@ -87,7 +92,7 @@ uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, 
 uint32_t converged_lanes();
 
 // End the launch with an error: an assertion has failed, or the kernel has called __trap().
-[[noreturn]] void stop_launch(const char* reason);
+[[noreturn]] void stop_launch(const char* reason, const char* file, int line);
 
 }  // namespace minialex
 

@@ -6,7 +6,21 @@
 
 #include "executor.h"
 
+extern "C" {
+// Set by the linker: where the library begins in memory, and where its code ends.
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
+}
+
 namespace minialex {
+
+#ifdef MINIALEX_CHECKED
+// The executor and the checker lie before the source in a checked library.
+extern const char code_begin[] asm("minialex_code_begin") __attribute__((visibility("hidden")));
+asm(".text\n.globl minialex_code_begin\n.hidden minialex_code_begin\nminialex_code_begin:");
+#else
+static constexpr const char* code_begin = __ehdr_start;
+#endif
 
 // The index of the thread that runs. Nothing outside the source being compiled can point to it, so that the
 // compiler may keep it in a register, and make vector instructions of the loop over threads. Whoever runs
@@ -129,8 +143,9 @@ struct Invocation<Function> {
         } while (next_threads());
     }
 
-    static constexpr Kernel kernel(const char* name, const char* parameter_names, int launch_bound) {
-        return {name, parameter_names, parameters, int(sizeof...(P)), launch_bound, run};
+    static constexpr Kernel kernel(const char* name, const char* parameter_names, int launch_bound,
+                                   const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return {name, parameter_names, parameters, int(sizeof...(P)), launch_bound, run, __ehdr_start, code_begin, etext, file, line};
     }
 };
 

@@ -244,3 +244,15 @@ extern "C" __global__ void clamped_neighbours(const float* x, float* y, int n) {
     const float* left = x + i - 1;
     y[i] = x[i] + (i > 0 ? *left : 0) + (i + 1 < n ? x[i + 1] : 0);
 }
+
+// 200 KB for each thread, of the 512 KiB that CUDA allows, while the others have theirs.
+// grid 2, block 3, n 6
+extern "C" __global__ void large_local_array(const float* x, float* y, int n) {
+    float values[50000];
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    for (int k = 0; k < 50000; k += 500) values[k] = k + x[i];
+    __syncthreads();
+    float sum = 0;
+    for (int k = 0; k < 50000; k += 500) sum += values[(k + 12500) % 50000];
+    y[i] = sum;
+}

@@ -351,3 +351,38 @@ extern "C" __global__ void mask_of_syncwarp(const float* x, float* y, int n) {
         __syncwarp();  // <- warp-mask
     y[threadIdx.x] = x[threadIdx.x];
 }
+
+// ---- division, stack, trap ------------------------------------------------------------------------------
+
+extern "C" __global__ void division_by_zero(const float* x, float* y, int n) {
+    int i = threadIdx.x;
+    y[i] = 100 / (i % 16);  // <- division
+}
+
+extern "C" __global__ void division_rest(const float* x, float* y, int n) {
+    unsigned count = n - 64;
+    y[threadIdx.x] = threadIdx.x % count;  // <- division
+}
+
+extern "C" __global__ void division_of_the_least(const float* x, float* y, int n) {
+    int least = 0x80000000 + (n - 64);
+    y[threadIdx.x] = least / ((int)threadIdx.x - 9);  // <- division
+}
+
+__device__ __noinline__ float sum_to_the_end(const float* x, int i) { float v[9]; v[i & 7] = x[i & 63]; return sum_to_the_end(x, i + 1) + v[i & 3]; }  // <- stack
+
+extern "C" __global__ void stack_recursion(const float* x, float* y, int n) {
+    y[threadIdx.x] = sum_to_the_end(x, 0);
+}
+
+// The launch ends there: no other thread comes to the line with the race.
+extern "C" __global__ void trap_assertion(const float* x, float* y, int n) {
+    assert(x[threadIdx.x] > 2);  // <- trap
+    y[0] = x[threadIdx.x];
+}
+
+extern "C" __global__ void trap_called(const float* x, float* y, int n) {
+    if (threadIdx.x == 40)
+        __trap();  // <- trap
+    y[threadIdx.x] = 0;
+}

@@ -1,0 +1,31 @@
+// Faults: what the processor refuses a kernel, such as an address without memory or a division by zero.
+//
+// They arrive as signals, of which a process has one handler each. While an OS thread runs a block, the handler asks
+// the executor; a fault of anything else goes to whoever had the signal before, as if there were no executor.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace minialex {
+
+struct Fault {
+    int signal = 0;
+    uintptr_t address = 0;      // of SIGSEGV and SIGBUS: what could not be accessed
+    bool has_address = false;   // a vector that is not aligned has none on x86-64
+    uintptr_t instruction = 0;  // the program counter
+    uintptr_t stack = 0;        // the stack pointer
+};
+
+// Called on the signal stack. Returns true if the access is possible now, false if the fault is no kernel's. For
+// a kernel's fault it does not return: it changes to another stack. Implemented by the executor.
+bool on_fault(const Fault& fault);
+
+// Before a launch: from now on the handlers are those of this file, and this OS thread has a signal stack, as
+// a full stack has no room for a handler.
+void watch_faults();
+
+// The handlers are again those from before watch_faults(). For executors that are many, those of checked modules.
+void unwatch_faults();
+
+}  // namespace minialex
