@@ -8,6 +8,8 @@
 
 #include <iterator>
 
+#include "executor.h"
+
 namespace minialex {
 namespace {
 
@@ -15,7 +17,7 @@ constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
 
 struct sigaction before[std::size(SIGNALS)];
 
-__thread bool passing_on __attribute__((tls_model("initial-exec")));
+MINIALEX_PER_OS_THREAD bool passing_on;
 
 // The frame of a handler holds all registers, whose size the kernel tells where it is unusual.
 size_t signal_stack_bytes() {
