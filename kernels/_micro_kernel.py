@@ -18,6 +18,7 @@ from minialex.kernels._vectors import (
     VECTOR,
     broadcast,
     constant,
+    fence,
     load_vector,
     multiply_add,
     store_vector,
@@ -43,13 +44,14 @@ def _tile(rows: int, vectors: int):
         zero = ir.Constant(VECTOR, [0.0] * LANES)
         zeros = [[zero] * vectors for _ in range(rows)]
 
-        def step(k, b_address, acc):
+        def step(k, b_address, acc, apart):
             offset = builder.sext(builder.load(builder.gep(step_table, [k])), I64)
             panel = [load_vector(builder, b_address, constant(v * LANES * 4)) for v in range(vectors)]
             result = []
             for m in range(rows):
                 scalar = broadcast(builder, builder.load(builder.gep(row_pointer[m], [offset])))
-                result.append([multiply_add(builder, scalar, panel[v], acc[m][v]) for v in range(vectors)])
+                row = [multiply_add(builder, scalar, panel[v], acc[m][v]) for v in range(vectors)]
+                result.append(fence(builder, row) if apart else row)
             return result
 
         def loop(first_k, last_k, by, b_address, acc):
@@ -63,7 +65,7 @@ def _tile(rows: int, vectors: int):
             phis = [[builder.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
             now, at_now, k_now = phis, at, k
             for _ in range(by):
-                now = step(k_now, at_now, now)
+                now = step(k_now, at_now, now, apart=by > 1)
                 k_now = builder.add(k_now, constant(1))
                 at_now = builder.add(at_now, b_stride)
             builder.cbranch(builder.icmp_signed("<", k_now, last_k), body, after)

@@ -44,3 +44,19 @@ def multiply_add(builder, a, b, c):
     name = f"llvm.{'fma' if processor().fused else 'fmuladd'}.v{LANES}f32"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
     return builder.call(function, [a, b, c])
+
+
+def fence(builder, vectors):
+    """Have the vectors computed, and in registers, before anything that follows is loaded.
+
+    An assembly without instructions, which costs nothing. LLVM is otherwise free to begin unrolled steps with
+    the loads of all of them, and stores on the stack what there are no registers for.
+    """
+    place = processor().register
+    if not place:
+        return vectors
+    outputs = VECTOR if len(vectors) == 1 else ir.LiteralStructType([VECTOR] * len(vectors))
+    constraints = [f"={place}"] * len(vectors) + [str(i) for i in range(len(vectors))] + ["~{memory}"]
+    function_type = ir.FunctionType(outputs, [VECTOR] * len(vectors))
+    held = builder.asm(function_type, "", ",".join(constraints), vectors, side_effect=True)
+    return [held] if len(vectors) == 1 else [builder.extract_value(held, i) for i in range(len(vectors))]

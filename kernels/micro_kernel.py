@@ -40,6 +40,7 @@ the same bits for any number of threads, and less rounding than one long sum.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,8 @@ class Processor:
         Vectors in the widest tile's row.
     fused : bool
         Whether there is a fused multiply-add.
+    register : str
+        A vector register, as LLVM's inline assembly names its kind; empty if that depends on the processor.
     """
 
     name: str
@@ -112,29 +115,35 @@ class Processor:
     rows: int
     widest: int
     fused: bool
+    register: str
 
 
-_AVX512 = Processor("AVX-512", 16, 8, 3, True)
-_AVX2 = Processor("AVX2", 8, 4, 3, True)
-_NEON = Processor("NEON", 4, 8, 3, True)
-_PLAIN = Processor("plain", 4, 4, 2, False)
+_AVX512 = Processor("AVX-512", 16, 8, 3, True, "v")
+_AVX2 = Processor("AVX2", 8, 4, 3, True, "x")
+_NEON = Processor("NEON", 4, 8, 3, True, "w")
+_PLAIN = Processor("plain", 4, 4, 2, False, "")
+
+# Sixteen multiply-adds. What LLVM makes of them tells the processor: the features that a name stands for
+# (``NUMBA_CPU_NAME``) are known to LLVM alone.
+_PROBE = """
+define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+  %sum = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+  ret <16 x float> %sum
+}
+declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+"""
+_FUSED = ((r"\tvfmadd.*%zmm", _AVX512), (r"\tvfmadd.*%ymm", _AVX2), (r"\tfmla", _NEON))
 
 
 @functools.cache
 def processor() -> Processor:
     """The processor that Numba compiles for."""
+    import llvmlite.binding
     from numba.core.registry import cpu_target
 
-    codegen = cpu_target.target_context.codegen()
-    triple, _, features = codegen.magic_tuple()
-    enabled = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
-    if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= enabled:
-        return _AVX512
-    if {"avx2", "fma"} <= enabled:
-        return _AVX2
-    if triple.startswith(("aarch64", "arm64")):
-        return _NEON
-    return _PLAIN
+    machine = cpu_target.target_context.codegen()._tm
+    code = machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
+    return next((each for pattern, each in _FUSED if re.search(pattern, code)), _PLAIN)
 
 
 @compiled
@@ -185,7 +194,7 @@ def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
 @compiled
 def multiply_tile(a, row_offsets, steps, depth, b, b_stride, vectors, c, c_stride, accumulate):
     """One tile, stored in rows that are `c_stride` bytes apart."""
-    if vectors == 3:
+    if vectors == 3 and widest() == 3:
         tile_wide(a, row_offsets, steps, depth, b, b_stride, c, c_stride, accumulate)
     elif vectors == 2:
         tile_medium(a, row_offsets, steps, depth, b, b_stride, c, c_stride, accumulate)

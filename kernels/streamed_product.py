@@ -33,11 +33,10 @@ from minialex.kernels.micro_kernel import (
     panel_start,
     processor,
     tile_rows,
+    widest,
 )
 from minialex.kernels.threads import num_threads
 
-# Vectors that a tile takes at a time.
-_WIDEST = 3
 # Numbers of four rows that all vectors are multiplied with before the next: they stay in the L2 cache.
 _DEPTH = 16384
 # Columns of w of one item in `add_rows`: the sums stay in the cache while all rows are added.
@@ -53,7 +52,7 @@ _TILES = 4
 
 @compiled
 def _dot(w, row_stride, x, x_stride, vectors, count, sums, accumulate):
-    if count == 3:
+    if count == 3 and widest() == 3:
         dot_tile_3(w, row_stride, x, x_stride, vectors, sums, accumulate)
     elif count == 2:
         dot_tile_2(w, row_stride, x, x_stride, vectors, sums, accumulate)
@@ -63,7 +62,7 @@ def _dot(w, row_stride, x, x_stride, vectors, count, sums, accumulate):
 
 @compiled
 def _add(w, row_stride, factors, vectors, count, sums, sum_stride, accumulate):
-    if count == 3:
+    if count == 3 and widest() == 3:
         add_tile_3(w, row_stride, factors, vectors, sums, sum_stride, accumulate)
     elif count == 2:
         add_tile_2(w, row_stride, factors, vectors, sums, sum_stride, accumulate)
@@ -77,7 +76,7 @@ def _multiply_rows(item, worker, w, x, bias, y, scratch):
     sums = scratch[worker]
     images, depth = x.shape
     whole = depth // lanes() * lanes()
-    groups = (images + _WIDEST - 1) // _WIDEST
+    groups = (images + widest() - 1) // widest()
     block = STREAMED_ROWS * lanes()
     # The last four rows may overlap with those before, whose results they repeat.
     row = min(item * STREAMED_ROWS, w.shape[0] - STREAMED_ROWS)
@@ -126,7 +125,7 @@ def _add_rows(item, worker, w, rest, factors, y, wide, stride, scratch):
     # An item is a range of columns.
     sums = scratch[worker]
     images, columns = y.shape
-    groups = (images + _WIDEST - 1) // _WIDEST
+    groups = (images + widest() - 1) // widest()
     first = item * wide
     valid = min(wide, columns - first)
     vectors = valid // lanes()
