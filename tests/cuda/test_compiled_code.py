@@ -1,6 +1,6 @@
 """Every kernel of the project, compiled as on a GPU machine: it compiles, spills nothing, keeps its budget.
 
-The default run covers two architectures with NVRTC, as CuPy calls it; the others, and nvcc, are slow.
+By NVRTC, as CuPy calls it, for every architecture; by nvcc for two targets.
 """
 
 import functools
@@ -23,15 +23,8 @@ from minialex.kernels.cuda.inspection.loops import hottest_loop
 from minialex.kernels.cuda.source import Source, project_sources
 
 SOURCES = {f"{source.path.parent.name}/{source.path.name}": source for source in project_sources()}
-QUICK = {("sm_90", "float32"), ("sm_80", "float64")}
-SLOW = {(each, real) for each in ARCHITECTURES for real in ("float32", "float64")} - QUICK
-
-
-def targets(quick, slow):
-    """Parameters (architecture, real)."""
-    return [pytest.param(*each, id="-".join(each)) for each in sorted(quick)] + [
-        pytest.param(*each, id="-".join(each), marks=pytest.mark.full) for each in sorted(slow)
-    ]
+TARGETS = [(each, real) for each in ARCHITECTURES for real in ("float32", "float64")]
+FEW_TARGETS = [("sm_90", "float32"), ("sm_80", "float64")]
 
 
 def require(compiler):
@@ -53,7 +46,8 @@ def test_there_are_kernels():
     assert {"conv2d", "matmul", "relu", "sgd"} <= {name.partition("/")[0] for name in SOURCES}
 
 
-@pytest.mark.parametrize(("architecture", "real"), targets(QUICK, SLOW))
+@pytest.mark.full
+@pytest.mark.parametrize(("architecture", "real"), TARGETS, ids=map("-".join, TARGETS))
 @pytest.mark.parametrize("name", SOURCES)
 def test_with_nvrtc(name, architecture, real):
     """Each kernel that launch code knows is in the compiled file, without spills and within its budget."""
@@ -74,7 +68,7 @@ def test_with_nvrtc(name, architecture, real):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("architecture", "real"), targets(QUICK, ()))
+@pytest.mark.parametrize(("architecture", "real"), FEW_TARGETS, ids=map("-".join, FEW_TARGETS))
 @pytest.mark.parametrize("name", SOURCES)
 def test_with_nvcc(name, architecture, real):
     """The toolkit's compiler takes the same sources; here too nothing may spill."""
@@ -146,6 +140,7 @@ def product(tmp_path):
     return Source(tmp_path / "here.py", "product.cu")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("compiler", ["nvrtc", "nvcc"])
 def test_a_kernel_is_inspected(product, compiler, tmp_path):
     """16 loads of 8 multiply-adds, as the source says."""
@@ -166,6 +161,7 @@ def test_a_kernel_is_inspected(product, compiler, tmp_path):
     assert double.loop.mix.loads == {("global", 8): 16}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("compiler", ["nvrtc", "nvcc"])
 def test_a_source_that_does_not_compile(tmp_path, compiler):
     require(compiler)
