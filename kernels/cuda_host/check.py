@@ -444,10 +444,15 @@ def _positions(uninitialised: Iterable[int | str], parameters, args: tuple) -> s
                 f"uninitialised={given!r} is none of the kernel's parameters: 0 to {len(args) - 1}, "
                 f"{', '.join(filter(None, names)) or 'which have no names'}"
             )
-        if not isinstance(args[position], np.ndarray):
+        if not isinstance(args[position], np.ndarray) or not _takes_array(parameters, position):
             raise KernelError(f"uninitialised={given!r} is not an array: {args[position]!r}")
         found.add(position)
     return found
+
+
+def _takes_array(parameters, position: int) -> bool:
+    """Whether an argument is memory that the kernel accesses, and no value such as that of a float3."""
+    return position < len(parameters) and parameters[position].pointer
 
 
 def _group_arrays(parameters, args: tuple, uninitialised: set[int]) -> list[_Group]:
@@ -457,11 +462,11 @@ def _group_arrays(parameters, args: tuple, uninitialised: set[int]) -> list[_Gro
             [array],
             _address(array),
             _address(array) + array.nbytes,
-            position < len(parameters) and parameters[position].constant,
+            parameters[position].constant,
             position not in uninitialised,
         )
         for position, array in enumerate(args)
-        if isinstance(array, np.ndarray) and array.flags.c_contiguous
+        if isinstance(array, np.ndarray) and array.flags.c_contiguous and _takes_array(parameters, position)
     ]
     groups: list[_Group] = []
     for each in sorted(given, key=lambda group: group.start):

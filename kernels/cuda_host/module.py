@@ -11,6 +11,7 @@ import numpy as np
 
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda_host import compiler, instrumentation, source
+from minialex.kernels.cuda_host.arguments import DTYPES, CParameter, Parameter
 from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
 from minialex.kernels.threads import num_threads
 
@@ -18,84 +19,14 @@ MAX_SHARED_BYTES = 227 * 1024
 """The most dynamic shared memory that a block may have on any GPU so far (sm_90, sm_100)."""
 
 
-def _dtypes() -> dict[str, np.dtype | None]:
-    scalars = {
-        "bool": np.bool_,
-        "char": np.byte,
-        "signed char": np.byte,
-        "unsigned char": np.ubyte,
-        "short": np.short,
-        "unsigned short": np.ushort,
-        "int": np.intc,
-        "unsigned int": np.uintc,
-        "long": np.int_,
-        "unsigned long": np.uint,
-        "long long": np.longlong,
-        "unsigned long long": np.ulonglong,
-        "float": np.single,
-        "double": np.double,
-    }
-    types = {name: np.dtype(scalar) for name, scalar in scalars.items()}
-    vectors = {
-        "char": "signed char",
-        "uchar": "unsigned char",
-        "short": "short",
-        "ushort": "unsigned short",
-        "int": "int",
-        "uint": "unsigned int",
-        "longlong": "long long",
-        "ulonglong": "unsigned long long",
-        "float": "float",
-        "double": "double",
-    }
-    for name, element in vectors.items():
-        types.update({f"{name}{width}": types[element] for width in (1, 2, 3, 4)})
-    return {**types, "void": None}
-
-
-_DTYPES = _dtypes()
-_GLOBAL_DTYPES = {**_DTYPES, "pointer": np.dtype(np.uintp), "::dim3": np.dtype(np.uintc)}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a kernel, as the compiler deduced it.
-
-    Attributes
-    ----------
-    name : str or None
-    type : str
-        Such as ``"const float*"``, ``"int"``.
-    dtype : numpy.dtype or None
-        Of the scalar, or of the array's elements; those of ``float4*`` are float32. None for ``void*``.
-    pointer, constant : bool
-        Whether it takes an array, and whether the kernel may not write it.
-    bytes : int
-        Of the scalar, or of what the pointer points to.
-    """
-
-    name: str | None
-    type: str
-    dtype: np.dtype | None
-    pointer: bool
-    constant: bool
-    bytes: int
-
-
-class _CParameter(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_char_p),
-        ("pointer", ctypes.c_int),
-        ("constant", ctypes.c_int),
-        ("bytes", ctypes.c_int),
-    )
+_GLOBAL_DTYPES = {**DTYPES, "pointer": np.dtype(np.uintp)}
 
 
 class _CKernel(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("parameter_names", ctypes.c_char_p),
-        ("parameters", ctypes.POINTER(_CParameter)),
+        ("parameters", ctypes.POINTER(CParameter)),
         ("parameter_count", ctypes.c_int),
         ("launch_bound", ctypes.c_int),
         ("run", ctypes.c_void_p),
@@ -289,8 +220,10 @@ class Kernel:
         if len(names) != count:
             names = [None] * count
         self.signature = tuple(
-            _parameter(name or None, entry.parameters[i]) for i, name in zip(range(count), names, strict=True)
+            Parameter.read(name or None, entry.parameters[i])
+            for i, name in zip(range(count), names, strict=True)
         )
+        self._slot_count = sum(parameter.slots for parameter in self.signature)
         self.parameters = [(parameter.name, parameter.type) for parameter in self.signature]
         self.launch_bound = entry.launch_bound or None
 
@@ -303,7 +236,9 @@ class Kernel:
             Blocks of the grid, threads of a block.
         args : tuple
             One for each parameter. For a pointer a C-contiguous NumPy array of its exact type, or None for a
-            null pointer; for a scalar a NumPy scalar of its exact type, such as ``np.float32(2)``.
+            null pointer; for a scalar a NumPy scalar of its exact type, such as ``np.float32(2)``; for a
+            vector such as float3 an array of shape (3,), or a structured scalar; for another structure a
+            structured scalar of its size.
         shared_mem : int
             Bytes of dynamic shared memory (``extern __shared__``).
 
@@ -372,29 +307,31 @@ class Kernel:
             )
 
     def _slots(self, args):
-        """The arguments as the executor takes them: eight bytes each."""
+        """The arguments as the executor takes them: each in as many times eight bytes as it needs."""
         if not isinstance(args, tuple | list):
             raise KernelError(f"{self.name}: args should be a tuple, not {type(args).__name__}")
         if len(args) != len(self.signature):
             raise KernelError(
                 f"{self.name}: {len(args)} arguments were given, and it takes {len(self.signature)}: "
-                f"({', '.join(_declaration(parameter) for parameter in self.signature)})"
+                f"({', '.join(map(str, self.signature))})"
             )
-        slots = (ctypes.c_uint64 * len(args))()
+        slots = (ctypes.c_uint64 * self._slot_count)()
+        at = 0
         for number, (value, parameter) in enumerate(zip(args, self.signature, strict=True)):
-            problem = (
-                _array_problem(value, parameter) if parameter.pointer else _scalar_problem(value, parameter)
-            )
+            problem = parameter.problem(value)
             if problem:
-                raise KernelError(f"{self.name}: argument {number} ({_declaration(parameter)}): {problem}")
-            if not parameter.pointer:
-                slots[number] = int.from_bytes(value.tobytes().ljust(8, b"\0"), "little")
+                raise KernelError(f"{self.name}: argument {number} ({parameter}): {problem}")
+            if parameter.slots > 1:
+                ctypes.memmove(ctypes.byref(slots, 8 * at), value.tobytes(), parameter.bytes)
+            elif not parameter.pointer:
+                slots[at] = int.from_bytes(value.tobytes().ljust(8, b"\0"), "little")
             elif value is not None:
-                slots[number] = value.__array_interface__["data"][0]
+                slots[at] = value.__array_interface__["data"][0]
+            at += parameter.slots
         return slots
 
     def __repr__(self) -> str:
-        return f"<cuda-host kernel {self.name}({', '.join(map(_declaration, self.signature))})>"
+        return f"<cuda-host kernel {self.name}({', '.join(map(str, self.signature))})>"
 
 
 def load(
@@ -471,12 +408,6 @@ def _is_int(value) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _parameter(name: str | None, entry: _CParameter) -> Parameter:
-    element = entry.type.decode()
-    declared = f"{'const ' if entry.constant else ''}{element}{'*' if entry.pointer else ''}"
-    return Parameter(name, declared, _DTYPES[element], bool(entry.pointer), bool(entry.constant), entry.bytes)
-
-
 def _global_variable(entry: _CGlobal) -> GlobalVariable:
     dtype = _GLOBAL_DTYPES[entry.element.decode()] if entry.element else np.dtype(np.uint8)
     shape = tuple(entry.extents[: entry.rank])
@@ -492,31 +423,3 @@ def _global_variable(entry: _CGlobal) -> GlobalVariable:
         bool(entry.constant),
         bool(entry.read_only),
     )
-
-
-def _declaration(parameter: Parameter) -> str:
-    return f"{parameter.type} {parameter.name}" if parameter.name else parameter.type
-
-
-def _array_problem(value, parameter: Parameter) -> str | None:
-    """Why a value cannot be what a pointer points to; None if it can."""
-    if value is None:
-        return None
-    if not isinstance(value, np.ndarray):
-        return f"it is a {type(value).__name__}; give a NumPy array"
-    if parameter.dtype is not None and value.dtype != parameter.dtype:
-        return f"the array's dtype is {value.dtype}, and it should be {parameter.dtype}"
-    if not value.flags.c_contiguous:
-        return f"the array of shape {value.shape} and strides {value.strides} is not C-contiguous; copy it"
-    if not parameter.constant and not value.flags.writeable:
-        return "the array is read-only, and the kernel may write to it"
-    return None
-
-
-def _scalar_problem(value, parameter: Parameter) -> str | None:
-    """Why a value cannot be a scalar; None if it can."""
-    if isinstance(value, np.generic) and value.dtype == parameter.dtype:
-        return None
-    if isinstance(value, np.generic):
-        return f"its type is {value.dtype}; give np.{parameter.dtype.name}(...)"
-    return f"it is a {type(value).__name__}; give np.{parameter.dtype.name}(...)"

@@ -312,10 +312,6 @@ def test_an_error_in_a_source_text_names_its_line():
         ("template <class T> __global__ void t(T* y) {}", "<source_text> defines no kernel"),
         ('#include "not_there.cuh"\n', r"<source_text>:1:.*not_there\.cuh: No such file"),
         ("#define H <math.h>\n#include H\n", "#include H: name the file itself"),
-        (
-            "\nstruct S { int i; };\n__global__ void k(S s) {}",
-            r"parameter should be a number(.|\n)*<source_text>:3:",
-        ),
         ("__device__ int f(); __global__ void k(int* y) { *y = f(); }", r"undefined reference to `f\(\)'"),
         ("__global__ void k(float* y) { __shfl_sync(~0u, make_float2(0, 0), 0); }", "of 4 or 8 bytes"),
     ],

@@ -46,8 +46,11 @@ struct Here {
 extern MINIALEX_PER_OS_THREAD Here here;
 
 struct Parameter {
+    enum Kind { SCALAR, VECTOR, STRUCTURE };
     const char* type;  // without const and *
-    int pointer, constant, bytes;
+    int kind;          // of that type
+    int pointer, constant;
+    int bytes;  // of the value, or of what it points to
 };
 
 struct Kernel {
@@ -56,7 +59,7 @@ struct Kernel {
     const Parameter* parameters;
     int parameter_count;
     int launch_bound;  // the most threads of a block that the kernel declares; 0 if it does not
-    void (*run)(const uint64_t* arguments);
+    void (*run)(const uint64_t* arguments);  // each in as many of them as it needs
     const char* library;                // where the library begins that it is in
     const char *code_begin, *code_end;  // of the source, in that library
     const char* file;  // where the kernel is defined

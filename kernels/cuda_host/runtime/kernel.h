@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) auto while_others_run(Function func
 
 template <class T>
 struct TypeName {
-    static_assert(!sizeof(T), "a kernel's parameter should be a number, or a pointer to numbers or vectors of them");
+    static_assert(!sizeof(T), "a kernel's parameter should be a number, a vector or a structure, or a pointer to one");
 };
 // Specialised for float4 and its kin.
 template <class T>
@@ -69,10 +69,48 @@ MINIALEX_NAME_TYPE(unsigned long long)
 MINIALEX_NAME_TYPE(float)
 MINIALEX_NAME_TYPE(double)
 
+template <size_t LENGTH>
+struct Characters {
+    char value[LENGTH];
+};
+
+// The name of a structure, of which the compiler says: "constexpr auto minialex::spell() [with T = Particle]".
+template <class T>
+constexpr auto spell() {
+    Characters<sizeof __PRETTY_FUNCTION__> name{};
+    size_t begin = 0, end = sizeof __PRETTY_FUNCTION__ - 2;
+    while (__PRETTY_FUNCTION__[begin] != '=') ++begin;
+    begin += 2;
+    for (size_t i = begin; i < end; ++i) name.value[i - begin] = __PRETTY_FUNCTION__[i];
+    return name;
+}
+template <class T>
+constexpr auto spelled = spell<T>();
+
+template <class T>
+constexpr bool is_structure = std::is_class_v<T> || std::is_union_v<T>;
+
+template <class T>
+constexpr const char* type_name() {
+    if constexpr (std::is_enum_v<T>) return TypeName<std::underlying_type_t<T>>::value;
+    else if constexpr (is_structure<T> && !is_vector<T>) return spelled<T>.value;
+    else return TypeName<T>::value;
+}
+
+template <class T>
+constexpr int bytes_of() {
+    if constexpr (std::is_void_v<T>) return 1;
+    else return sizeof(T);
+}
+
 template <class T>
 constexpr Parameter describe() {
+    static_assert(!std::is_reference_v<T>, "a kernel's parameter cannot be a reference");
+    static_assert(std::is_trivially_copyable_v<T>, "a kernel's parameter should be one whose bytes can be copied");
     using Element = std::remove_pointer_t<T>;
-    return {TypeName<std::remove_cv_t<Element>>::value, std::is_pointer_v<T>, std::is_const_v<Element>, sizeof(T)};
+    using Type = std::remove_cv_t<Element>;
+    const auto kind = is_vector<Type> ? Parameter::VECTOR : is_structure<Type> ? Parameter::STRUCTURE : Parameter::SCALAR;
+    return {type_name<Type>(), kind, std::is_pointer_v<T>, std::is_const_v<Element>, bytes_of<Element>()};
 }
 
 template <class T>
@@ -99,12 +137,28 @@ constexpr Global describe_global(T& variable, const char* name, int constant) {
 // Let the source's pointers to dynamic shared memory that are no function's point there (declarations.py).
 static void find_dynamic_shared();
 
+// A value whose bytes are copied there, as those of a structure without a constructor.
+template <class T>
+union Copied {
+    char none;
+    T value;
+    Copied() : none() {}
+};
+
 // Not instrumented: the slots are memory of Python's, which is none that a kernel may access.
 template <class T>
 __attribute__((no_sanitize("thread"))) T argument(const uint64_t* slot) {
-    T value;
-    __builtin_memcpy(&value, slot, sizeof value);
-    return value;
+    Copied<T> copied;
+    __builtin_memcpy(&copied, slot, sizeof(T));
+    return copied.value;
+}
+
+template <class... P>
+constexpr size_t first_slot(size_t parameter) {
+    const size_t slots[] = {(sizeof(P) + 7) / 8 ..., 0};
+    size_t first = 0;
+    for (size_t i = 0; i < parameter; ++i) first += slots[i];
+    return first;
 }
 
 constexpr int first(int threads, int = 0, int = 0) { return threads; }
@@ -121,13 +175,13 @@ struct Invocation;
 
 template <class... P, void (*Function)(P...)>
 struct Invocation<Function> {
-    static constexpr Parameter parameters[] = {describe<P>()..., {nullptr, 0, 0, 0}};
+    static constexpr Parameter parameters[] = {describe<P>()..., {}};
 
     static void run(const uint64_t* arguments) { run(arguments, std::index_sequence_for<P...>()); }
 
     template <size_t... I>
     MINIALEX_INLINE_ALL static void run(const uint64_t* arguments, std::index_sequence<I...>) {
-        run(argument<P>(arguments + I)...);
+        run(argument<P>(arguments + first_slot<P...>(I))...);
     }
 
     MINIALEX_INLINE_ALL static void run(P... arguments) {
