@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from minialex.errors import MiniAlexError
@@ -50,8 +51,12 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_) -> None:
-        self.process.stdin.close()
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # Its request may take minutes still.
+            self.process.terminate()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
 

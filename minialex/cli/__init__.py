@@ -1,17 +1,20 @@
 """The command line: `minialex`, one module a command.
 
 Results go to standard output, progress and errors to standard error. Whatever a user can get wrong ends
-in one line that says what was wrong and what to do, and exit code 1 (2 for a misused option); only
-a bug of ours shows a traceback.
+in one line that says what was wrong and what to do, and exit code 1 (2 for a misused option); Ctrl-C ends
+in one line and exit code 130. Only a bug of ours shows a traceback.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
 
+from minialex.cli.interruption import Interrupted, heed_every_signal, interrupted
+from minialex.cli.output import make_streams_safe, print_line
 from minialex.errors import MiniAlexError
 from minialex.version import __version__
 
@@ -34,6 +37,12 @@ _COMMANDS = (
 class _Commands(click.Group):
     """Imports the module of a command when it is called."""
 
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            raise interrupted(error) from None
+
     def list_commands(self, context) -> list[str]:
         return list(_COMMANDS)
 
@@ -53,12 +62,16 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and turn errors into one line and an exit code."""
+    make_streams_safe()
+    heed_every_signal()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+    except Interrupted as error:
+        _stop(str(error), error.code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", 130)
+        _stop("interrupted", 128 + signal.SIGINT)
     except MiniAlexError as error:
         _fail(str(error))
     except BrokenPipeError:
@@ -73,5 +86,15 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
-    click.echo(f"minialex: error: {' '.join(message.split())}", err=True)
+    print_line(f"minialex: error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _stop(message: str, code: int) -> None:
+    # From here on another Ctrl-C ends the process as the system does, with nothing printed.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.stderr.isatty():
+        # Behind the ^C that the terminal has shown.
+        print_line(err=True)
+    print_line(f"minialex: {message}", err=True)
     sys.exit(code)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, device_option, print_json
+from minialex.cli.options import as_json, device_option
+from minialex.cli.output import print_json, print_line
 
 # Fewer rounds than this are no basis for a conclusion.
 _ENOUGH = 7
@@ -220,7 +221,7 @@ def _choose_device(name: str) -> str:
 
     device, note = choose_device(name)
     if name == "auto":
-        click.echo(note, err=True)
+        print_line(note, err=True)
     return device
 
 
@@ -336,7 +337,7 @@ def _measurement(kind, name, settings, threads, output, as_json):
         raise MiniAlexError(f"steps={settings['steps']} should be 1 or more")
     threads = _use_threads(threads)
     folder = report.open_folder(output, name)
-    run = _Run(threads, lambda line: click.echo(line, err=True))
+    run = _Run(threads, lambda line: print_line(line, err=True))
     run.say("measuring the machine's limits")
     on_gpu = settings.get("device") == "cuda"
     run.limits = gpu.measure_limits() if on_gpu else limits.measure_limits(threads)
@@ -362,7 +363,7 @@ def _measurement(kind, name, settings, threads, output, as_json):
 
 
 def _warn(text: str) -> None:
-    click.echo(f"minialex: warning: {text}", err=True)
+    print_line(f"minialex: warning: {text}", err=True)
 
 
 def _use_threads(threads: int | None) -> int:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line, print_text
 
 _COLUMNS = "{:46} {:>8} {:>8} {:>10} {:>14} {:>7}"
 
@@ -71,14 +72,14 @@ def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
 
     start, results = time.perf_counter(), []
     if not as_json:
-        click.echo(_COLUMNS.format("kernel", "launches", "findings", "coalescing", "bank conflicts", "time"))
+        print_line(_COLUMNS.format("kernel", "launches", "findings", "coalescing", "bank conflicts", "time"))
     for kernel in kernels:
         begun = time.perf_counter()
         result = check_kernel(kernel, dtype)
         results.append(result)
         if as_json:
             continue
-        click.echo(
+        print_line(
             _COLUMNS.format(
                 result.kernel,
                 result.launches,
@@ -89,14 +90,14 @@ def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
             )
         )
         for call, finding in result.findings:
-            click.echo(f"    {finding}\n        in {call}")
+            print_text(f"    {finding}\n        in {call}")
         if lines:
             _print_lines(result)
     found = sum(len(result.findings) for result in results)
     if as_json:
         print_json([_as_json(result) for result in results])
     else:
-        click.echo(
+        print_line(
             f"{len(results)} kernels, {sum(result.launches for result in results)} launches, {found or 'no'} "
             f"finding{'' if found == 1 else 's'} in {time.perf_counter() - start:.0f} s"
         )
@@ -120,7 +121,7 @@ def _print_lines(result) -> None:
         figures = (
             f"{ideal / sectors:>4.0%} of {sectors} sectors" if sectors else f"{conflicts} bank conflicts"
         )
-        click.echo(
+        print_line(
             f"    {Path(file).name}:{line:<5} {space:6} {operation:6} {count:8} warp instructions, {figures}"
         )
 
@@ -163,9 +164,9 @@ def _sanitize(kernels: list, sanitizer: str, dtype: str, as_json: bool) -> bool:
         report = sanitizer_report(sanitizer, kernel, dtype)
         reports[kernel.name] = report
         if not as_json:
-            click.echo(f"{kernel.name:46} {'nothing found' if report is None else 'FAULT'}")
+            print_line(f"{kernel.name:46} {'nothing found' if report is None else 'FAULT'}")
             if report is not None:
-                click.echo(report)
+                print_text(report)
     if as_json:
         print_json([{"kernel": name, "report": report} for name, report in reports.items()])
     return any(report is not None for report in reports.values())

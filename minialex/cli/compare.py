@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, print_json
-
-_WIDEST = 10_000
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line, print_table
 
 
 @click.command("compare", short_help="Put runs side by side: a table, and curves in one picture.")
@@ -46,29 +45,20 @@ def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None
             }
         )
         return
-    _print_table(comparison.rows)
+    _print_runs(comparison.rows)
     for note in comparison.notes:
-        click.echo(note)
+        print_line(note)
     if picture is not None:
-        click.echo(f"curves: {picture}")
+        print_line(f"curves: {picture}")
 
 
-def _print_table(rows) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_runs(rows) -> None:
     from minialex.reporting.page import duration
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("run", "recipe", "model"):
-        table.add_column(title, overflow="fold")
     columns = ["parameters", "size", "epochs", "measured on", "best (epoch)", "last", "loss"]
     if any(row.test_accuracy is not None for row in rows):
         columns.append("test")
-    for title in (*columns, "time", "images/s"):
-        table.add_column(title, justify="right", no_wrap=True)
+    lines = []
     for row in rows:
         best = "-" if row.best_accuracy is None else f"{_percent(row.best_accuracy)} ({row.best_epoch})"
         cells = {
@@ -81,17 +71,17 @@ def _print_table(rows) -> None:
             "loss": "-" if row.last_loss is None else f"{row.last_loss:.4f}",
             "test": _percent(row.test_accuracy),
         }
-        table.add_row(
-            # The names of runs, recipes and models are not markup.
-            *(Text(value) for value in (row.name, row.recipe, row.model)),
-            *(cells[title] for title in columns),
-            "-" if row.seconds is None else duration(row.seconds),
-            "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
+        lines.append(
+            (
+                row.name,
+                row.recipe,
+                row.model,
+                *(cells[title] for title in columns),
+                "-" if row.seconds is None else duration(row.seconds),
+                "-" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
+            )
         )
-    # As wide as the table: its columns are read by programs too, and must not be cut on a narrow screen.
-    console = Console(highlight=False, width=_WIDEST)
-    console.width = max(80, console.measure(table).maximum)
-    console.print(table)
+    print_table(("run", "recipe", "model"), (*columns, "time", "images/s"), lines, line=True)
 
 
 def _percent(share: float | None) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line
 
 
 @click.group("data", short_help="Fetch, check and divide data sets.")
@@ -62,13 +63,11 @@ def split(
         )
         return
     for path, reason in done.skipped:
-        click.echo(_printable(f"left out {path}: {reason}"))
+        print_line(f"left out {path}: {reason}")
     width = max(map(len, done.train))
     for name, count in done.train.items():
-        click.echo(
-            _printable(f"class {name:{width}}  {count:,} to train, {done.validation[name]:,} to validate")
-        )
-    click.echo(
+        print_line(f"class {name:{width}}  {count:,} to train, {done.validation[name]:,} to validate")
+    print_line(
         f"{sum(done.train.values()):,} images in {target / 'train'}, {sum(done.validation.values()):,} in "
         f"{target / 'val'}, {len(done.skipped):,} files left out"
     )
@@ -90,14 +89,15 @@ def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
     from minialex.data.download import download as fetch
 
     def say(line: str) -> None:
-        click.echo(_printable(line), err=True)
+        print_line(line, err=True)
 
     with _progress(of_bytes=True) as progress:
         folder = fetch(name, to, url=url, progress=progress, notice=say)
     if as_json:
         print_json({"data": name, "folder": str(folder)})
     else:
-        click.echo(f"{DATASETS[name].title}\nin {folder}")
+        print_line(DATASETS[name].title)
+        print_line(f"in {folder}")
 
 
 @command.command("check", short_help="Decode every image of a folder.")
@@ -133,12 +133,12 @@ def check(folder: Path, as_json: bool) -> None:
         )
     else:
         for part in parts:
-            click.echo(_printable(f"{part.root}: {len(part):,} images in {len(part.classes):,} classes"))
+            print_line(f"{part.root}: {len(part):,} images in {len(part.classes):,} classes")
             width = max(map(len, part.classes))
             for name, count in part.counts().items():
-                click.echo(_printable(f"  class {name:{width}}  {count:,}"))
+                print_line(f"  class {name:{width}}  {count:,}")
         for path, reason in damaged:
-            click.echo(_printable(f"damaged {path}: {reason}"))
+            print_line(f"damaged {path}: {reason}")
     if damaged:
         raise DataError(f"{len(damaged):,} of {len(paths):,} images in {folder} are damaged")
 
@@ -190,8 +190,3 @@ def _progress(of_bytes: bool = False) -> Iterator[Callable[[str, int, int], None
 
 def _as_objects(files: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
     return [{"path": path, "reason": reason} for path, reason in files]
-
-
-def _printable(text: str) -> str:
-    """Return a line that any terminal can show: a file's name may hold line ends, or no valid text."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

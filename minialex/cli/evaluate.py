@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option, print_json
+from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.output import print_json, print_line
 
 # Where there are more classes than this, the accuracy among so many guesses is shown, too: the paper's top-5.
 _TOP = 5
@@ -88,15 +89,15 @@ def command(
         return
     for name, share, total in zip(folder.classes, shares, totals, strict=True):
         text = "no images" if share is None else f"{share * 100:6.2f} %"
-        click.echo(f"class {name:>10}  {text}  of {total:,}")
+        print_line(f"class {name:>10}  {text}  of {total:,}")
     if loader.skipped:
         count = len(loader.skipped)
         images = "image is" if count == 1 else "images are"
-        click.echo(f"{count:,} damaged {images} left out; the first is {loader.skipped[0]}")
-    click.echo(
+        print_line(f"{count:,} damaged {images} left out; the first is {loader.skipped[0]}")
+    print_line(
         f"{folder.recipe.model.name}, {checkpoint} checkpoint, {len(result.labels):,} {part} images"
         f"{', ten crops of each' * ten_crop}, {part} loss {result.loss:.4f}"
     )
     if top is not None:
-        click.echo(f"{part} top-{top} accuracy {result.top_k(top) * 100:.2f} %")
-    click.echo(f"{part} accuracy {result.accuracy * 100:.2f} %")
+        print_line(f"{part} top-{top} accuracy {result.top_k(top) * 100:.2f} %")
+    print_line(f"{part} accuracy {result.accuracy * 100:.2f} %")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line, print_text
 
 _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 
@@ -58,7 +59,7 @@ def command(
         return
     rows = []
     if not as_json:
-        click.echo(
+        print_line(
             _COLUMNS.format(
                 "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time", ""
             )
@@ -79,10 +80,10 @@ def command(
         )
     else:
         for row in failed:
-            click.echo(f"\n{row.error}")
+            print_text(f"\n{row.error}")
         elements, skipped = (sum(getattr(row, name) for row in rows) for name in ("elements", "skipped"))
-        click.echo(f"\n{elements:,} derivatives compared, {skipped:,} at kinks skipped, {seconds:.0f} s")
-        click.echo(f"{len(rows) - len(failed)} passed, {len(failed)} failed")
+        print_text(f"\n{elements:,} derivatives compared, {skipped:,} at kinks skipped, {seconds:.0f} s")
+        print_line(f"{len(rows) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -104,7 +105,7 @@ def _print_row(row) -> None:
     verdict = "ok" if row.error is None else f"WRONG: {row.error.summary}"
     if row.error is None and row.mode == "directions":
         verdict = "ok along random directions"
-    click.echo(
+    print_line(
         _COLUMNS.format(
             row.operation, row.kernel, row.order, row.cases, f"{row.elements:,}", f"{row.worst_error:.1e}",
             f"{row.tolerance:.1e}", row.skipped, f"{row.seconds:.1f} s", verdict + refused,
@@ -116,6 +117,6 @@ def _explain(operation: str, seed: int, out: Path) -> None:
     from minialex.checking.explain import draw_explanation, explain
 
     explanation = explain(operation, seed=seed)
-    click.echo(str(explanation))
+    print_text(str(explanation))
     draw_explanation(out, explanation)
-    click.echo(f"the Jacobian is drawn in {out}")
+    print_line(f"the Jacobian is drawn in {out}")

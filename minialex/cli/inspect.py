@@ -6,7 +6,8 @@ import math
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line
 
 _COLUMNS = "{:34} {:>7} {:>4} {:>6} {:>6} {:>7} {:>10} {:>6} {:>5} {:>7} {:>15} {:>9} {:>9}"
 _STEP_COLUMNS = "{:10} {:28} {:34} {:>8} {:>9} {:>9} {:>8}"
@@ -75,14 +76,14 @@ def _print_figures(names, architectures, real, compiler, as_json) -> None:
 
     chosen = sources_with(names)
     if not as_json:
-        click.echo(f"compiled by {compiler_version(compiler)}, {real}; of the hottest loop:")
-        click.echo("  instr  instructions    FMA, TC  share of multiply-adds, of tensor-core instructions")
-        click.echo("  loads  instructions by memory (G global, S shared) and bytes a thread")
-        click.echo("  F/B    operations per byte asked of global and of shared memory")
+        print_line(f"compiled by {compiler_version(compiler)}, {real}; of the hottest loop:")
+        print_line("  instr  instructions    FMA, TC  share of multiply-adds, of tensor-core instructions")
+        print_line("  loads  instructions by memory (G global, S shared) and bytes a thread")
+        print_line("  F/B    operations per byte asked of global and of shared memory")
     found = []
     for architecture in architectures:
         if not as_json:
-            click.echo(
+            print_line(
                 "\n" + _COLUMNS.format(
                     architecture, "regs", "spil", "stack", "shared", "threads", "occupancy", "instr", "FMA",
                     "TC", "loads", "F/B glob", "F/B shar",
@@ -93,12 +94,13 @@ def _print_figures(names, architectures, real, compiler, as_json) -> None:
                 if each.name in kernels:
                     found.append(each)
                     if not as_json:
-                        click.echo(_line(each))
+                        print_line(_line(each))
     if as_json:
         print_json([each.to_dict() for each in found])
         return
     spilling = [f"{each.name} ({each.architecture})" for each in found if each.resources.spills]
-    click.echo(f"\n{len(found)} compiled kernels; spilling: {', '.join(spilling) or 'none'}")
+    print_line()
+    print_line(f"{len(found)} compiled kernels; spilling: {', '.join(spilling) or 'none'}")
 
 
 def _line(each) -> str:
@@ -140,24 +142,24 @@ def _predict(gpu_name, model, batch, as_json) -> None:
             }
         )  # fmt: skip
         return
-    click.echo(f"PREDICTION for {gpu.name}, from compiled code and a datasheet: nothing was run or measured.")
-    click.echo(f"{model}, training step, batch {batch}, float32; lower bounds by the roofline model")
-    click.echo(f"{gpu.source}: {gpu.float32 / 1e12:.1f} TFLOP/s float32, {gpu.bandwidth / 1e9:.0f} GB/s")
-    click.echo(_STEP_COLUMNS.format("layer", "operation", "kernel", "blocks", "ms", "no cache", "bound by"))
+    print_line(f"PREDICTION for {gpu.name}, from compiled code and a datasheet: nothing was run or measured.")
+    print_line(f"{model}, training step, batch {batch}, float32; lower bounds by the roofline model")
+    print_line(f"{gpu.source}: {gpu.float32 / 1e12:.1f} TFLOP/s float32, {gpu.bandwidth / 1e9:.0f} GB/s")
+    print_line(_STEP_COLUMNS.format("layer", "operation", "kernel", "blocks", "ms", "no cache", "bound by"))
     for each in found:
         times = (f"{1e3 * seconds:.3f}" for seconds in (each.seconds, each.uncached))
         launches = "" if each.launches == 1 else f" x {each.launches}"
-        click.echo(
+        print_line(
             _STEP_COLUMNS.format(
                 each.layer, each.operation, f"{each.kernel}{launches}", each.blocks, *times, each.bound
             )
         )
-    click.echo(f"in all {1e3 * total:.2f} ms, {batch / total:,.0f} images/s: at best, by this model")
-    click.echo("no cache: if all that the blocks ask for came from memory. bound by: memory; peak of the")
-    click.echo(
+    print_line(f"in all {1e3 * total:.2f} ms, {batch / total:,.0f} images/s: at best, by this model")
+    print_line("no cache: if all that the blocks ask for came from memory. bound by: memory; peak of the")
+    print_line(
         "arithmetic units; issue, the instructions beside multiply-adds in the hottest loop; or blocks,"
     )
-    click.echo("too few to use half of the multiprocessors")
+    print_line("too few to use half of the multiprocessors")
 
 
 def _write_budgets(compiler) -> None:
@@ -180,7 +182,7 @@ def _write_budgets(compiler) -> None:
     with ThreadPoolExecutor(num_threads()) as pool:
         for call, inspected in zip(calls, pool.map(inspect_source, *zip(*calls, strict=True)), strict=True):
             source, architecture, real, _ = call
-            click.echo(f"{source.path.name}, {real}, {architecture}", err=True)
+            print_line(f"{source.path.name}, {real}, {architecture}", err=True)
             found += inspected
     budgets.write_budgets(found)
-    click.echo(f"{len(found)} budgets in {budgets.PATH}")
+    print_line(f"{len(found)} budgets in {budgets.PATH}")

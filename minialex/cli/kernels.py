@@ -12,7 +12,8 @@ import click
 
 from minialex.cli.check import check
 from minialex.cli.inspect import inspect
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line
 
 
 @click.group("kernels", invoke_without_command=True, short_help="List the kernels; compile them ahead.")
@@ -76,7 +77,7 @@ def command(
         return
     for entry in entries:
         mark = "*" if is_default(entry) else " "
-        click.echo(f"{mark} {entry.operation:28} {entry.device:10} {entry.algorithm}")
+        print_line(f"{mark} {entry.operation:28} {entry.device:10} {entry.algorithm}")
 
 
 def _print_choices(model: str, batch: int, operation: str | None, as_json: bool) -> None:
@@ -87,14 +88,14 @@ def _print_choices(model: str, batch: int, operation: str | None, as_json: bool)
     if as_json:
         print_json([vars(each) for each in found])
         return
-    click.echo(f"{model}, batch {batch}, {num_threads()} threads; predicted on nominal rates")
-    click.echo(f"{'layer':24} {'operation':28} {'algorithm':14} {'workspace MiB':>13} {'predicted ms':>12}")
+    print_line(f"{model}, batch {batch}, {num_threads()} threads; predicted on nominal rates")
+    print_line(f"{'layer':24} {'operation':28} {'algorithm':14} {'workspace MiB':>13} {'predicted ms':>12}")
     for each in found:
         workspace = "" if each.workspace is None else f"{each.workspace / 2**20:.1f}"
         predicted = "" if each.predicted_ms is None else f"{each.predicted_ms:.2f}"
-        click.echo(f"{each.layer:24} {each.operation:28} {each.algorithm:14} {workspace:>13} {predicted:>12}")
+        print_line(f"{each.layer:24} {each.operation:28} {each.algorithm:14} {workspace:>13} {predicted:>12}")
     rule = "the fastest when measured" if is_tuning() else "the least predicted time"
-    click.echo(f"the rule: the highest rank that supports the call; of equals, {rule}")
+    print_line(f"the rule: the highest rank that supports the call; of equals, {rule}")
 
 
 command.add_command(check)
@@ -152,7 +153,7 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
         print_json(figures)
     else:
         kept = f"they are in {figures['folder']}" if figures["folder"] else "they could not be kept"
-        click.echo(f"{figures['functions']} functions compiled in {figures['seconds']} s; {kept}")
+        print_line(f"{figures['functions']} functions compiled in {figures['seconds']} s; {kept}")
 
 
 def _run_once(network, batch: int) -> None:

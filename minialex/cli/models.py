@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line
 
 
 @click.command("models", short_help="List the models.")
@@ -31,8 +32,8 @@ def command(as_json: bool) -> None:
         return
     for entry in entries:
         size = " x ".join(str(n) for n in entry.input_shape)
-        click.echo(
+        print_line(
             f"{entry.name}: {size}, {entry.num_classes} classes, {entry.trainable_parameters:,} parameters "
             f"({entry.source})"
         )
-        click.echo(f"    {entry.differs}")
+        print_line(f"    {entry.differs}")

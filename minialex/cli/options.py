@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -25,8 +23,3 @@ def device_option(default: str | None = None):
         show_default=default or "as in training",
         help="Where to compute: cpu, cuda, cuda-host, or auto to choose the best one there is.",
     )
-
-
-def print_json(value) -> None:
-    """Print a value as one line of JSON."""
-    click.echo(json.dumps(value, allow_nan=False))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option, print_json
+from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.output import print_json, print_line
 
 
 def _png_file(_context, _parameter, path: Path | None) -> Path | None:
@@ -96,4 +97,4 @@ def command(
         )
         return
     for path, answer in zip(images, answers, strict=True):
-        click.echo(f"{path}: " + ", ".join(f"{name} ({p * 100:.1f} %)" for name, p in answer))
+        print_line(f"{path}: " + ", ".join(f"{name} ({p * 100:.1f} %)" for name, p in answer))

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from minialex.cli.output import print_line
 from minialex.kernels.compiled import on_compile
 from minialex.training.trainer import Callback
 
@@ -46,7 +46,7 @@ class CompilationProgress(AbstractContextManager):
     def _follow(self, name: str, seconds: float | None) -> None:
         if not self._said:
             self._said = True
-            click.echo("compiling kernels for this machine; later runs find them compiled", err=True)
+            print_line("compiling kernels for this machine; later runs find them compiled", err=True)
         if seconds is not None:
             self.functions += 1
             self.seconds += seconds

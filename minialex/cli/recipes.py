@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line, print_text
 
 
 @click.command("recipes", short_help="List the training recipes, or show one.")
@@ -20,14 +21,14 @@ def command(name: str | None, as_json: bool) -> None:
         if as_json:
             print_json(load_recipe(name).to_dict())
         else:
-            click.echo(recipe_text(name), nl=False)
+            print_text(recipe_text(name).removesuffix("\n"))
         return
     recipes = [load_recipe(each) for each in list_recipes()]
     if as_json:
         print_json([recipe.to_dict() for recipe in recipes])
         return
     for recipe in recipes:
-        click.echo(f"{recipe.name}: {recipe.title}")
-        click.echo(f"    follows   {recipe.document}")
-        click.echo(f"    reported  {recipe.report.document}")
-        click.echo(f"    measured  {recipe.report.measured}")
+        print_line(f"{recipe.name}: {recipe.title}")
+        print_line(f"    follows   {recipe.document}")
+        print_line(f"    reported  {recipe.report.document}")
+        print_line(f"    measured  {recipe.report.measured}")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option, print_json
+from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.output import print_json, print_line
 
 
 @click.command("report", short_help="Write a page about a run: curves, errors, feature maps, times.")
@@ -45,7 +46,7 @@ def command(
     out = run / "report.html" if out is None else out
     evaluation = write_report(
         recorded, out, images=images, checkpoint=checkpoint, data_dir=data_dir, device=device,
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: print_line(line, err=True),
     )  # fmt: skip
     if as_json:
         print_json(
@@ -60,4 +61,4 @@ def command(
             }
         )
         return
-    click.echo(f"{recorded.tested_part} accuracy {evaluation.accuracy * 100:.2f} %; the report is {out}")
+    print_line(f"{recorded.tested_part} accuracy {evaluation.accuracy * 100:.2f} %; the report is {out}")

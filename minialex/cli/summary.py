@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from minialex.cli.options import as_json, print_json
+from minialex.cli.options import as_json
+from minialex.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from minialex.models import Network
@@ -61,16 +61,17 @@ def _show_layers(network: Network, batch: int, size: tuple[int, int] | None, as_
         "total", "", "",
         f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes),
     )  # fmt: skip
-    _print_table(("layer", "kind"), ("output shape", "parameters", "MACs", "memory"), rows, totals)
+    print_table(("layer", "kind"), ("output shape", "parameters", "MACs", "memory"), rows, totals)
     architecture = network.architecture
-    click.echo(
-        f"\n{architecture.name} ({architecture.source}): {summary.trainable_parameters:,} trainable "
+    print_line()
+    print_line(
+        f"{architecture.name} ({architecture.source}): {summary.trainable_parameters:,} trainable "
         f"parameters, {_memory(4 * summary.parameters)} in float32"
     )
     if summary.parameters != summary.trainable_parameters:
         rest = summary.parameters - summary.trainable_parameters
-        click.echo(f"{rest:,} more are the running statistics of batch normalisation")
-    click.echo(f"Differs from the paper: {architecture.differs}")
+        print_line(f"{rest:,} more are the running statistics of batch normalisation")
+    print_line(f"Differs from the paper: {architecture.differs}")
 
 
 def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_json: bool) -> None:
@@ -80,7 +81,7 @@ def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_
         if as_json:
             print_json({"model": network.name, "towers": 1})
         else:
-            click.echo(f"{network.name} has one tower: none of its convolutions is in two groups")
+            print_line(f"{network.name} has one tower: none of its convolutions is in two groups")
         return
     walk = walk_towers(network, batch, size)
     if as_json:
@@ -102,22 +103,23 @@ def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_
         "total", "", "", "", "",
         _both(f"{count:,}" for count in walk.parameters), _both(f"{count:,} B" for count in walk.sent_bytes),
     )  # fmt: skip
-    _print_table(
+    print_table(
         ("stage", "each tower reads", "its kernels", "positions", "it gives"),
         ("weights + biases", "it sends"),
         rows,
         totals,
     )
     one, other = walk.parameters
-    click.echo(
-        f"\n{network.name} on two towers: {_both((f'{one:,}', f'{other:,}'))} parameters each, "
+    print_line()
+    print_line(
+        f"{network.name} on two towers: {_both((f'{one:,}', f'{other:,}'))} parameters each, "
         f"{one + other:,} in all"
     )
-    click.echo("A tower reads, at")
+    print_line("A tower reads, at")
     for line in _exchanges(walk):
-        click.echo(line)
+        print_line(line)
     images = "an image" if batch == 1 else f"{batch:,} images"
-    click.echo(f"Sent: bytes of float32 for {images}, forward; backward, as many of gradients return")
+    print_line(f"Sent: bytes of float32 for {images}, forward; backward, as many of gradients return")
 
 
 def _exchanges(walk: Towers) -> list[str]:
@@ -158,24 +160,6 @@ def _both(cells) -> str:
     """One cell for both towers; both where they differ."""
     one, other = cells
     return one if one == other else f"{one} and {other}"
-
-
-def _print_table(left: Sequence[str], right: Sequence[str], rows: Sequence[tuple], totals: tuple) -> None:
-    """Print a table whose first columns are aligned to the left and whose others to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for title in left:
-        table.add_column(title, no_wrap=True)
-    for title in right:
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    table.add_section()
-    table.add_row(*totals)
-    # As wide as the table: its columns are read by programs too, and must not be cut on a narrow screen.
-    Console(width=250, highlight=False).print(table)
 
 
 def _shape(shape: tuple) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, device_option, print_json
+from minialex.cli.interruption import resumable
+from minialex.cli.options import as_json, device_option
+from minialex.cli.output import print_json, print_line
 from minialex.recipes import DEFAULT, Recipe, load_recipe, parse_setting, recipe_values, with_setting
 from minialex.training.sources import SOURCES
 
@@ -79,13 +81,13 @@ def command(context: click.Context, resume: Path | None, as_json: bool, **option
         _refuse_other_options(context)
         result = _resume(resume, options["data_dir"], as_json)
     if result.guessing and not result.failed:
-        click.echo(f"minialex: warning: {result.guessing}", err=True)
+        print_line(f"minialex: warning: {result.guessing}", err=True)
     if result.stopped:
-        click.echo(f"training ended early: {result.stopped}", err=as_json)
+        print_line(f"training ended early: {result.stopped}", err=as_json)
     if as_json:
         print_json(result.figures)
     else:
-        click.echo(
+        print_line(
             f"{result.part} accuracy {result.accuracy * 100:.2f} %; everything is in {result.run.path}"
         )
     if result.failed:
@@ -97,16 +99,18 @@ def _train(options: dict, as_json: bool):
     from minialex.cli.progress import TrainingProgress
     from minialex.devices import choose_device
     from minialex.training.run import prepare, train
-    from minialex.training.run_folder import RunSettings
+    from minialex.training.run_folder import RunSettings, default_folder
 
     recipe = _chosen_recipe(options)
     settings = RunSettings(recipe, options["data_dir"], options["seed"], options["device"])
-    device, device_note = choose_device(settings.device)
-    settings, parts = prepare(settings)
-    say = _speaker(as_json)
-    _introduce(settings, parts, device, device_note, say)
-    with TrainingProgress(recipe.training.epochs, say, parts.name) as progress:
-        return train(settings, parts, options["out"], (progress,))
+    out = options["out"] or default_folder(recipe)
+    with resumable(out):
+        device, device_note = choose_device(settings.device)
+        settings, parts = prepare(settings)
+        say = _speaker(as_json)
+        _introduce(settings, parts, device, device_note, say)
+        with TrainingProgress(recipe.training.epochs, say, parts.name) as progress:
+            return train(settings, parts, out, (progress,))
 
 
 def _resume(path: Path, data_dir: str | None, as_json: bool):
@@ -120,18 +124,19 @@ def _resume(path: Path, data_dir: str | None, as_json: bool):
     run = RunFolder.open(path)
     if run.result() is not None:
         raise RunError(f"the run {str(path)!r} is finished; there is nothing to go on with")
-    device, device_note = choose_device(run.device)
-    state, problem = load_latest_state(path)
-    if problem:
-        click.echo(f"minialex: warning: {problem}", err=True)
-    parts = open_data(run, data_dir)
-    say = _speaker(as_json)
-    _introduce(run.settings, parts, device, device_note, say)
-    epochs = run.recipe.training.epochs
-    begun = f", {state.batch:,} of {state.batches:,} batches of the next" if state.batch else ""
-    say(f"goes on after {state.epoch} of {epochs} epochs{begun}")
-    with TrainingProgress(epochs, say, parts.name) as progress:
-        return resume(run, parts, state, (progress,))
+    with resumable(path, resumed=True):
+        device, device_note = choose_device(run.device)
+        state, problem = load_latest_state(path)
+        if problem:
+            print_line(f"minialex: warning: {problem}", err=True)
+        parts = open_data(run, data_dir)
+        say = _speaker(as_json)
+        _introduce(run.settings, parts, device, device_note, say)
+        epochs = run.recipe.training.epochs
+        begun = f", {state.batch:,} of {state.batches:,} batches of the next" if state.batch else ""
+        say(f"goes on after {state.epoch} of {epochs} epochs{begun}")
+        with TrainingProgress(epochs, say, parts.name) as progress:
+            return resume(run, parts, state, (progress,))
 
 
 def _chosen_recipe(options: dict) -> Recipe:
@@ -159,7 +164,7 @@ def _speaker(as_json: bool):
     """What prints a line for people: to standard error where standard output is for a program."""
 
     def say(line: str) -> None:
-        click.echo(line, err=as_json)
+        print_line(line, err=as_json)
 
     return say
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from minialex.errors import RunError
 from minialex.reporting.labels import shortened, spread
+from minialex.training.lettering import drawable, fonts
 
 # Okabe and Ito 2008, which people of every kind of colour vision tell apart, with violet in place of its
 # yellow, which is hardly seen on white. Each has a marker of its own as well.
@@ -141,12 +142,13 @@ def _line(run: RunCurves, key: str, metric: str, colour: str, marker: str, dashe
     known = [epoch for epoch in run.history if epoch[key] is not None]
     values = [factor * epoch[key] for epoch in known]
     if label:
-        label = f"{number.format(values[-1])}  {shortened(label, _LABEL_LENGTH)}"
+        label = f"{number.format(values[-1])}  {shortened(drawable(label), _LABEL_LENGTH)}"
     return _Line([epoch["epoch"] for epoch in known], values, colour, marker, dashed, label)
 
 
 def _style(theme: Theme) -> dict:
     return {
+        "font.family": fonts(),
         "font.size": _FONT_POINTS,
         # Users name their runs: a $ in a name begins no formula.
         "text.parse_math": False,

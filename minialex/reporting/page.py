@@ -7,10 +7,14 @@ anything pass the escaping, a browser neither runs nor fetches it.
 
 from __future__ import annotations
 
+import re
+
 from minialex.errors import RunError
+from minialex.text import escaped
 
 # Above this a browser takes long to open a page, and people cannot mail it.
 _MAX_BYTES = 50 * 2**20
+_NO_TEXT = re.compile("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
 
 def render(template: str, **values) -> str:
@@ -27,6 +31,7 @@ def render(template: str, **values) -> str:
         loader=jinja2.PackageLoader("minialex.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_showable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -38,6 +43,11 @@ def render(template: str, **values) -> str:
     if size > _MAX_BYTES:
         raise RunError(f"the page would have {size / 2**20:.0f} MiB; name fewer images with --image")
     return page
+
+
+def _showable(value):
+    """What HTML cannot hold, control characters and halves of surrogate pairs, escaped as in Python."""
+    return _NO_TEXT.sub(lambda found: escaped(found[0]), value) if type(value) is str else value
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import MaxNLocator
 
 from minialex import nn
@@ -19,6 +18,7 @@ from minialex.errors import DamagedSample, DataError
 from minialex.files import write_atomically
 from minialex.models import Network
 from minialex.training.evaluation import Evaluation
+from minialex.training.lettering import drawable, fonts
 from minialex.training.metrics import EpochMetrics
 
 # More would not fit into a PNG file that viewers open.
@@ -28,17 +28,12 @@ _BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#b8b8b8"
 _DPI = 120
 # Images are drawn at a few hundred pixels; larger ones are reduced first, to keep hundreds in memory.
 _SHOWN_PIXELS = 400
-# Matplotlib's own font has no Chinese, Japanese or Korean; these are what systems bring for them.
-_FURTHER_FONTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-    "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Malgun Gothic", "Arial Unicode MS",
-)  # fmt: skip
 
 
 def _style(**changes):
     return matplotlib.rc_context(
         {
-            "font.family": ["DejaVu Sans", *sorted(set(_FURTHER_FONTS) & set(get_font_names()))],
+            "font.family": fonts(),
             "font.size": 10,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -360,6 +355,6 @@ def _show_bars(axes: Axes, names: Sequence[str], shares: np.ndarray) -> None:
 
 
 def _shortened(text: str, length: int) -> str:
-    """The text on one line, cut to so many characters."""
-    text = " ".join(text.split())
+    """The text on one line, as the fonts can draw it, cut to so many characters."""
+    text = drawable(" ".join(text.split()))
     return text if len(text) <= length else f"{text[: length - 1]}…"

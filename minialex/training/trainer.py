@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -23,6 +23,7 @@ from minialex.tensor import Tensor
 from minialex.training.callbacks.callback import Callback
 from minialex.training.diagnosis import first_non_finite_layer
 from minialex.training.evaluation import Evaluation, evaluate
+from minialex.training.interruption import uninterrupted
 from minialex.training.metrics import EpochMetrics, EpochSums, Step
 from minialex.training.state import TrainingState
 
@@ -62,6 +63,15 @@ class _ListedBatches(Iterator):
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What a step changes before its update, as it was when the state was whole: the rest is as it was."""
+
+    sums: EpochSums
+    random: dict
+    buffers: dict
 
 
 class Trainer:
@@ -142,6 +152,7 @@ class Trainer:
         self.history: list[EpochMetrics] = []
         self.stopped: str | None = None
         self._sums = EpochSums()
+        self._moment: _Moment | None = None
         self._seconds_before, self._started = 0.0, None
         if isinstance(schedule, ReduceLROnPlateau):
             self.require_metric(schedule.monitor)
@@ -151,6 +162,10 @@ class Trainer:
 
     def fit(self, epochs: int) -> EpochMetrics:
         """Train until so many epochs are complete, those before a resume included, or a callback stops it.
+
+        A KeyboardInterrupt ends it at once, but lets the update of the parameters and what follows an epoch
+        end first. The trainer goes back to its state after the last complete step and tells the callbacks
+        (`Callback.interrupted`), which may write it, before the interruption reaches the caller.
 
         Returns
         -------
@@ -169,9 +184,15 @@ class Trainer:
             for callback in self.callbacks:
                 callback.before_training(self)
                 open_callbacks.callback(callback.after_training)
-            while self.epoch < epochs and self.stopped is None:
-                self._train_epoch()
-                self._finish_epoch()
+            self._moment = self._now()
+            try:
+                while self.epoch < epochs and self.stopped is None:
+                    self._train_epoch()
+                    self._finish_epoch()
+            except KeyboardInterrupt:
+                self._seconds_before, self._started = self.seconds, None
+                self._go_back()
+                raise
         self._seconds_before, self._started = self.seconds, None
         return self.history[-1]
 
@@ -212,11 +233,12 @@ class Trainer:
         with closing(self._batches()) as batches:
 
             def step() -> None:
-                norm = self._step(window)
-                self.batch = batches.position
-                self._sums.skipped = skipped + len(batches.skipped)
-                self._sums.seconds = seconds + time.perf_counter() - start
-                self._report(window, norm)
+                with self._update():
+                    norm = self._step(window)
+                    self.batch = batches.position
+                    self._sums.skipped = skipped + len(batches.skipped)
+                    self._sums.seconds = seconds + time.perf_counter() - start
+                    self._report(window, norm)
 
             for x, y in batches:
                 self._add(window, batches.position, x, y)
@@ -325,16 +347,45 @@ class Trainer:
             images_per_second=sums.images / sums.seconds,
             extra=extra,
         )
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(metrics.to_dict()[self.schedule.monitor])
-        elif self.schedule is not None and self.schedule.per == "epoch":
-            self.schedule.step()
-        self.epoch, self.batch, self._sums = self.epoch + 1, 0, EpochSums()
-        self.history.append(metrics)
+        with self._update():
+            if isinstance(self.schedule, ReduceLROnPlateau):
+                self.schedule.step(metrics.to_dict()[self.schedule.monitor])
+            elif self.schedule is not None and self.schedule.per == "epoch":
+                self.schedule.step()
+            self.epoch, self.batch, self._sums = self.epoch + 1, 0, EpochSums()
+            self.history.append(metrics)
+            for callback in self.callbacks:
+                callback.after_epoch(metrics, self.network, validation)
+            for callback in self.callbacks:
+                callback.save(self)
+
+    # Interruptions
+
+    def _now(self) -> _Moment:
+        buffers = {name: array.copy() for name, array in self.network.named_buffers()}
+        return _Moment(replace(self._sums), random.get_state(), buffers)
+
+    @contextmanager
+    def _update(self) -> Iterator[None]:
+        """Go from one whole state to the next; an interruption waits for that."""
+        with uninterrupted():
+            self._moment = None
+            yield
+            self._moment = self._now()
+
+    def _go_back(self) -> None:
+        """Return to the last whole state; say to the callbacks that it is what the interruption leaves.
+
+        There is none if an update was broken off.
+        """
+        if (moment := self._moment) is None:
+            return
+        random.set_state(moment.random)
+        self._sums = moment.sums
+        for name, array in self.network.named_buffers():
+            array[...] = moment.buffers[name]
         for callback in self.callbacks:
-            callback.after_epoch(metrics, self.network, validation)
-        for callback in self.callbacks:
-            callback.save(self)
+            callback.interrupted(self)
 
     def _failure(self, where: str, x: np.ndarray) -> str:
         lr = max(group["lr"] for group in self.optimizer.param_groups)
@@ -348,8 +399,9 @@ class Trainer:
     # The exact state
 
     def state(self) -> TrainingState:
-        """Everything that decides how training goes on; whole in `Callback.save` and outside of `fit`.
+        """Everything that decides how training goes on.
 
+        It is whole in `Callback.save` and `Callback.interrupted`, and outside of `fit`.
         It shares the arrays of the network and the optimiser: write it, or copy them, before the next step.
         """
         return TrainingState(

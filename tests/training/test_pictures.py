@@ -12,6 +12,7 @@ from minialex.data import ArrayDataset
 from minialex.errors import DamagedSample, DataError
 from minialex.training import pictures
 from minialex.training.evaluation import Evaluation
+from minialex.training.lettering import drawable
 from minialex.training.metrics import EpochMetrics
 
 FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
@@ -335,3 +336,12 @@ def test_drawing_in_a_thread_leaves_the_style_alone(drawn):
     thread.join()
     assert path.read_bytes().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_names_that_no_font_can_draw_are_escaped(tmp_path):
+    """Matplotlib fails at half of a surrogate pair, and warns, here an error, of what a font has not."""
+    assert drawable("a\x1b[2J\udcff\U000f0000") == "a\\x1b[2J\\udcff\\U000f0000"
+    assert drawable("\u00e9t\u00e9 $x$") == "\u00e9t\u00e9 $x$"
+    classes = ("r\udcffn", "\x1b[31m", "\U000f0000")
+    pictures.draw_confusion(tmp_path / "odd.png", np.eye(3, dtype=np.int64), classes)
+    assert np.asarray(Image.open(tmp_path / "odd.png")).std() > 5

@@ -16,8 +16,9 @@ class Callback:
     """What may follow a training. Subclasses define what they need.
 
     The trainer calls, in this order: `before_training`; after each step of the optimiser `after_step`, then
-    `save`; after each epoch and its validation `after_epoch`, then `save`; in the end `after_training`. Each
-    is called for all callbacks, in their order, before the next.
+    `save`; after each epoch and its validation `after_epoch`, then `save`; at a KeyboardInterrupt
+    `interrupted`; in the end `after_training`. Each is called for all callbacks, in their order, before the
+    next.
 
     A callback whose state decides the further run returns it from `state`, and is given it by `restore`.
 
@@ -39,9 +40,15 @@ class Callback:
         """Follow an epoch and its validation, if there is one."""
 
     def save(self, trainer: Trainer) -> None:
-        """Follow a step or an epoch that all callbacks have seen: here alone `Trainer.state` is whole.
+        """Follow a step or an epoch that all callbacks have seen: here `Trainer.state` is whole.
 
         After an epoch, `trainer.batch` is 0.
+        """
+
+    def interrupted(self, trainer: Trainer) -> None:
+        """Follow a KeyboardInterrupt: `Trainer.state` is whole, and that after the last complete step.
+
+        It is not called if the update of a step was broken off, by a second interruption.
         """
 
     def after_training(self) -> None:

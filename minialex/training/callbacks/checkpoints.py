@@ -22,9 +22,9 @@ class Checkpoints(Callback):
         state.safetensors           everything that decides the further run
         state-previous.safetensors  the one before
 
-    The state is written after every epoch, and within one whenever `every_seconds` have passed since it was
-    written last. With `minialex.training.state.load_latest_state` and `Trainer.restore` a run goes on from
-    it.
+    The state is written after every epoch, within one whenever `every_seconds` have passed since it was
+    written last, and at a KeyboardInterrupt. With `minialex.training.state.load_latest_state` and
+    `Trainer.restore` a run goes on from it.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Checkpoints(Callback):
         trainer.require_metric(self.best.monitor)
         for name in ("last.safetensors", "best.safetensors", STATE_FILE):
             remove_leftovers(self.folder / name)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved = time.monotonic(), None
 
     def after_epoch(self, metrics, network, validation) -> None:
         notes = {"epoch": metrics.epoch, self.best.monitor: metrics.to_dict()[self.best.monitor]}
@@ -81,7 +81,11 @@ class Checkpoints(Callback):
         epoch_ended = trainer.batch == 0
         if epoch_ended or time.monotonic() - self._saved_at >= self.every_seconds:
             save_state(self.folder, trainer.state())
-            self._saved_at = time.monotonic()
+            self._saved_at, self._saved = time.monotonic(), (trainer.epoch, trainer.batch)
+
+    def interrupted(self, trainer) -> None:
+        if self._saved != (trainer.epoch, trainer.batch):
+            save_state(self.folder, trainer.state())
 
     def state(self) -> dict:
         return self.best.state()

@@ -1,0 +1,187 @@
+"""Ctrl-C and SIGTERM: one line, the exit code of the signal, and a training that can go on."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import PROGRAM
+from safetensors.numpy import load_file
+
+from minialex import cli
+from minialex.training.state import load_state
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def train(idx_folder, out, *options):
+    """Start a training; give the process once it has said what it is going to do."""
+    arguments = (
+        "train", "--model", "alexnet_cifar_thinner4", "--data", "mnist", "--data-dir", idx_folder,
+        "--epochs", 2, "--batch-size", 20, "--out", out, "--set", "data.train_samples=60",
+        "--set", "data.test_samples=20", *options,
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    said = []
+    stream = process.stderr if "--json" in options else process.stdout
+    while not said or not said[-1].startswith("a step takes about"):
+        said.append(stream.readline())
+        assert said[-1], process.communicate()
+    return process
+
+
+def end(process, code, out):
+    """Wait for the end of an interrupted training; give the command that it says goes on with it."""
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == code, stderr
+    lines = [line for line in stderr.splitlines() if not line.startswith("compiling kernels")]
+    go_on = f"minialex train --resume {shlex.quote(str(out))}"
+    assert lines == [f"minialex: interrupted; the state is saved, go on with: {go_on}"]
+    assert "Traceback" not in stdout
+    assert (out / "state.safetensors").is_file()
+    assert not (out / "result.json").exists()
+    return shlex.split(go_on)[1:]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.full)]
+)
+def test_an_interrupted_training_says_how_it_goes_on(idx_folder, minialex, tmp_path, number, code):
+    out = tmp_path / "a run"
+    process = train(idx_folder, out)
+    # Before or in one of the first steps; on a machine that has compiled nothing, while it compiles.
+    threading.Event().wait(0.5)
+    process.send_signal(number)
+    command = end(process, code, out)
+    if number == signal.SIGINT:
+        done = minialex(*command)
+        assert done.returncode == 0, done.stderr
+        whole = train(idx_folder, tmp_path / "whole")
+        assert whole.wait() == 0
+        first, second = (load_file(run / "last.safetensors") for run in (tmp_path / "whole", out))
+        assert first.keys() == second.keys()
+        assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+@pytest.mark.full
+def test_interrupted_again_and_again_it_ends_with_the_same_bits(idx_folder, minialex, tmp_path):
+    out = tmp_path / "run"
+    process, steps = train(idx_folder, out, "--json"), []
+    for delay in (0.05, 0.4, 0.9):
+        threading.Event().wait(delay)
+        process.send_signal(signal.SIGINT)
+        command = end(process, 130, out)
+        steps.append(load_state(out / "state.safetensors").steps)
+        process = subprocess.Popen(
+            [PROGRAM, *command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while not process.stderr.readline().startswith("goes on after"):
+            assert process.poll() is None
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["epochs"] == 2
+    assert steps == sorted(steps)
+    whole = train(idx_folder, tmp_path / "whole")
+    assert whole.wait() == 0
+    first, second = (load_file(run / "last.safetensors") for run in (tmp_path / "whole", out))
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+# The others, in this process
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line with some arguments; give its exit code, what it printed, and what it said."""
+
+    def run(*arguments):
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        monkeypatch.setattr(sys, "argv", ["minialex", *map(str, arguments)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def interrupt(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function"),
+    [
+        (("gradcheck", "--op", "relu"), "minialex.checking.suite.check_kernels"),
+        (("report", "run"), "minialex.reporting.recorded_run.RecordedRun.open"),
+        (("evaluate", "run"), "minialex.training.run_folder.RunFolder.open"),
+        (("predict", "run", "digit.png"), "minialex.training.run_folder.RunFolder.open"),
+        (("compare", "run", "--json"), "minialex.reporting.recorded_run.RecordedRun.open"),
+        (("data", "download", "mnist", "--to", "x"), "minialex.data.download.download"),
+        (("data", "split", "a", "b"), "minialex.data.split_folder"),
+        (("kernels", "check", "relu"), "minialex.checking.kernel_check.kernels_to_check"),
+        (("summary", "alexnet"), "minialex.models.summarise"),
+        (("bench", "kernels"), "minialex.cli.bench._Run"),
+        (("train", "--out", "x"), "minialex.training.run.prepare"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_ctrl_c_in_any_command_is_one_line(run, monkeypatch, tmp_path, arguments, function):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(function, interrupt)
+    code, stdout, stderr = run(*arguments)
+    assert code == 130
+    assert stdout == "" or arguments[0] == "gradcheck"  # which prints its rows one by one
+    assert stderr.startswith("minialex: interrupted")
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_interrupted_start_in_the_folder_of_another_run_does_not_offer_to_go_on_with_that(
+    run, monkeypatch, tmp_path
+):
+    (tmp_path / "state.safetensors").write_bytes(b"another's")
+    monkeypatch.setattr("minialex.training.run.prepare", interrupt)
+    code, _, stderr = run("train", "--out", tmp_path)
+    assert code == 130
+    assert "nothing is left of it" in stderr
+    assert (tmp_path / "state.safetensors").read_bytes() == b"another's"
+
+
+def test_sigterm_is_taken_only_while_a_command_trains(run, monkeypatch, tmp_path):
+    def terminate(*_):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("minialex.training.run.prepare", terminate)
+    assert run("train", "--out", tmp_path / "run")[0] == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_that_a_library_swallows_comes_again(run, monkeypatch, tmp_path):
+    """Python prints and forgets what is raised in a function that C calls, such as LLVM's callbacks."""
+
+    class Swallows:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+            for _ in range(10):
+                pass
+
+    def prepare(*_):
+        thing = Swallows()
+        del thing
+        threading.Event().wait(20)
+
+    monkeypatch.setattr("minialex.training.run.prepare", prepare)
+    code, _, stderr = run("train", "--out", tmp_path / "run")
+    assert code == 130
+    assert stderr == "minialex: interrupted before the training began; nothing is left of it\n"
