@@ -37,6 +37,8 @@ def _dtypes() -> dict[str, np.dtype | None]:
         "ushort": "unsigned short",
         "int": "int",
         "uint": "unsigned int",
+        "long": "long",
+        "ulong": "unsigned long",
         "longlong": "long long",
         "ulonglong": "unsigned long long",
         "float": "float",

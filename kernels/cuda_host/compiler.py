@@ -23,10 +23,12 @@ from pathlib import Path
 
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels import code_cache
-from minialex.kernels.cuda_host import instrumentation, source
+from minialex.kernels.cuda_host import instrumentation, source, unsupported
 
 RUNTIME = Path(__file__).parent / "runtime"
 HEADERS = Path(__file__).parents[1] / "cuda" / "include"
+TOOLKIT = RUNTIME / "toolkit"
+"""Headers of the CUDA Toolkit that sources include for what they need not."""
 
 ARCHITECTURES = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110, 120, 121)
 """Those that NVRTC has known since CUDA 12."""
@@ -99,6 +101,7 @@ class _Options:
     flags: tuple[str, ...]
     folders: tuple[Path, ...]
     flush_to_zero: bool
+    architecture: int
 
 
 def flushes_to_zero(options: tuple[str, ...]) -> bool:
@@ -148,10 +151,10 @@ def kernel_library(build: Build) -> Path:
     """
     options = _options(build.options)
     folder = build.path.parent if build.path else None
-    included = source.included_files(build.text, folder, [*options.folders, HEADERS])
+    included = source.included_files(build.text, folder, [*options.folders, HEADERS, TOOLKIT])
     runtime = {
         RUNTIME / name: (RUNTIME / name).read_bytes()
-        for name in ("cuda_language.h", "executor.h", "kernel.h", "assert.h")
+        for name in ("assert.h", "cuda_language.h", "cuda_math.h", "cuda_simd.h", "executor.h", "kernel.h")
     }
     if build.checked:
         flags = (
@@ -172,12 +175,13 @@ def kernel_library(build: Build) -> Path:
     )
 
     def compile_(target: Path) -> None:
-        search = [f"-I{path}" for path in (RUNTIME, *options.folders, HEADERS)]
+        search = [f"-I{path}" for path in (RUNTIME, *options.folders, HEADERS, TOOLKIT)]
         if folder:
             search.append(f"-iquote{folder}")
         text = f'#include "cuda_language.h"\n{_BEGIN}\n#line 1 "{build.where}"\n{build.text}\n'
         preprocessed = _run([*flags, *search, "-E", "-x", "c++", "-"], build.where, text)
         preamble, begin, own = preprocessed.partition(_BEGIN)
+        unsupported.refuse(own, options.architecture)
         unit = source.unit(own, build.where, build.instances)
         file = target.with_suffix(".ii")
         file.write_text(preamble + begin + unit)
@@ -232,12 +236,13 @@ def _options(options: tuple[str, ...]) -> _Options:
             )
     if not any(flag.startswith("-ffp-contract") for flag in flags):
         flags.append("-ffp-contract=fast")
-    flags += [*_architecture(architecture), f"-DMINIALEX_FTZ={int(flush)}"]
-    return _Options(tuple(flags), tuple(folders), flush)
+    number, definitions = _architecture(architecture)
+    flags += [*definitions, f"-DMINIALEX_FTZ={int(flush)}"]
+    return _Options(tuple(flags), tuple(folders), flush, number)
 
 
-def _architecture(name: str) -> list[str]:
-    """The definitions from which cuda_language.h makes those of the GPU that is compiled for."""
+def _architecture(name: str) -> tuple[int, list[str]]:
+    """A GPU's number, such as 75, and the definitions from which cuda_language.h makes those of CUDA."""
     match = re.fullmatch(r"(?:sm|compute)_(\d+)([af]?)", name)
     if match is None or int(match[1]) not in ARCHITECTURES or (match[2] and int(match[1]) < 90):
         known = ", ".join(f"sm_{number}" for number in ARCHITECTURES)
@@ -248,7 +253,7 @@ def _architecture(name: str) -> list[str]:
         flags += [f"-D__CUDA_ARCH_FEAT_SM{match[1]}_ALL=1", f"-D__CUDA_ARCH_SPECIFIC__={number}"]
     if match[2]:
         flags.append(f"-D__CUDA_ARCH_FAMILY_SPECIFIC__={number}")
-    return flags
+    return int(match[1]), flags
 
 
 @functools.cache
@@ -349,5 +354,7 @@ def _run(arguments: list[str], where: str, text: str = "") -> str:
         env={**os.environ, "LC_ALL": "C"},
     )
     if answer.returncode != 0:
+        if text and (problem := unsupported.missing_header(answer.stderr)):
+            raise KernelError(problem)
         raise KernelError(f"{where} does not compile:\n{answer.stderr.strip()}")
     return answer.stdout

@@ -98,6 +98,45 @@ extern "C" __global__ void warp_votes(const int* x, unsigned int* y)
     y[5 * PLACE + 4] = __activemask();
 }
 
+// Small numbers come back as int, as from CUDA's overloaded functions.
+#define SMALL_SHUFFLES(name, T)                                                                 \
+    extern "C" __global__ void name(const T* x, T* y)                                           \
+    {                                                                                           \
+        static_assert(sizeof(__shfl_sync(0xffffffff, x[0], 0)) == 4, "an int");                 \
+        y[4 * PLACE] = __shfl_sync(0xffffffff, x[PLACE], 3);                                    \
+        y[4 * PLACE + 1] = __shfl_up_sync(0xffffffff, x[PLACE], 2);                             \
+        y[4 * PLACE + 2] = __shfl_down_sync(0xffffffff, x[PLACE], 5);                           \
+        y[4 * PLACE + 3] = __shfl_xor_sync(0xffffffff, x[PLACE], 1) +                           \
+                           (__match_any_sync(0xffffffff, x[PLACE]) >> threadIdx.x % 32 & 1) - 1; \
+    }
+SMALL_SHUFFLES(shuffle_signed_char, signed char)
+SMALL_SHUFFLES(shuffle_unsigned_char, unsigned char)
+SMALL_SHUFFLES(shuffle_short, short)
+SMALL_SHUFFLES(shuffle_unsigned_short, unsigned short)
+SMALL_SHUFFLES(shuffle_bool, bool)
+
+#if __CUDA_ARCH__ >= 800
+extern "C" __global__ void reductions(const int* x, int* y, unsigned int mask)
+{
+    if (!(mask >> threadIdx.x % 32 & 1)) return;
+    int* mine = y + 12 * PLACE;
+    const unsigned int u = x[PLACE];
+    mine[0] = __reduce_add_sync(mask, x[PLACE]);
+    mine[1] = __reduce_min_sync(mask, x[PLACE]);
+    mine[2] = __reduce_max_sync(mask, x[PLACE]);
+    mine[3] = __reduce_add_sync(mask, u);
+    mine[4] = __reduce_min_sync(mask, u);
+    mine[5] = __reduce_max_sync(mask, u);
+    mine[6] = __reduce_and_sync(mask, u);
+    mine[7] = __reduce_or_sync(mask, u);
+    mine[8] = __reduce_xor_sync(mask, u);
+    int all;
+    mine[9] = __match_all_sync(mask, x[PLACE] / 1000, &all);
+    mine[10] = all;
+    mine[11] = __uni_sync(mask, x[PLACE] > 0);
+}
+#endif
+
 // Lanes above the 20th have left, or take another way with a mask of their own.
 extern "C" __global__ void partial_warps(const int* x, int* y)
 {
@@ -222,6 +261,12 @@ extern "C" __global__ void contractions(const float* x, const float* w, float* y
     y[3 * PLACE] = x[PLACE] * x[PLACE] - w[PLACE];
     y[3 * PLACE + 1] = __fsub_rn(__fmul_rn(x[PLACE], x[PLACE]), w[PLACE]);
     y[3 * PLACE + 2] = __fmaf_rn(x[PLACE], x[PLACE], -w[PLACE]);
+}
+
+extern "C" __global__ void lengths_of_vectors(const double* x, const float* w, double* y, float* z, int count)
+{
+    y[0] = norm(count, x), y[1] = rnorm(count, x);
+    z[0] = normf(count, w), z[1] = rnormf(count, w), z[2] = nanf(""), z[3] = nan("");
 }
 
 extern "C" __global__ void halve(const float* x, float* y) { y[PLACE] = x[PLACE] * 0.5f; }

@@ -313,12 +313,97 @@ def test_an_error_in_a_source_text_names_its_line():
         ('#include "not_there.cuh"\n', r"<source_text>:1:.*not_there\.cuh: No such file"),
         ("#define H <math.h>\n#include H\n", "#include H: name the file itself"),
         ("__device__ int f(); __global__ void k(int* y) { *y = f(); }", r"undefined reference to `f\(\)'"),
-        ("__global__ void k(float* y) { __shfl_sync(~0u, make_float2(0, 0), 0); }", "of 4 or 8 bytes"),
+        ("__global__ void k(float* y) { __shfl_sync(~0u, make_float2(0, 0), 0); }", "of 8 bytes at most"),
     ],
 )
 def test_sources_that_are_refused(text, message):
     with pytest.raises(KernelError, match=message):
         cuda_host.load(source_text=text)
+
+
+UNSUPPORTED = [
+    ('asm volatile("mov.u32 %0, %%laneid;" : "=r"(y[0]));', "asm: cuda-host has no inline PTX"),
+    ("cooperative_groups::this_thread_block().sync();", "cooperative_groups: cuda-host does not have it"),
+    ("half x = y[0];", "half: cuda-host does not have it, there are no numbers of half precision"),
+    ("y[0] = __half2float(y[1]);", "__half2float: cuda-host does not have it"),
+    ("__nv_bfloat16* z;", "__nv_bfloat16: cuda-host does not have it, there are no bfloat16 numbers"),
+    ("y[0] = tex2D<float>(t, 0, 0);", "tex2D: cuda-host does not have it, there are no textures"),
+    ("cuda::atomic_ref<int> a(y[0]);", "cuda::: cuda-host has no libcu++"),
+    ("cub::WarpReduce<int> r;", "cub::: cuda-host has no CUB"),
+    (
+        "nvcuda::wmma::fragment<int> f;",
+        "nvcuda: cuda-host does not have it, there are no matrix instructions",
+    ),
+    ("other<<<1, 32>>>(y);", "<<<: cuda-host has no host code"),
+    ("cudaMalloc(&y, 4);", "cudaMalloc: cuda-host does not have it, there is no host code"),
+    (
+        "y[0] = __shfl_down(y[0], 1);",
+        "__shfl_down: cuda-host does not have it, it is gone since sm_70: use __shfl_down_sync",
+    ),
+    (
+        "y[0] = __reduce_add_sync(~0u, y[0]);",
+        "__reduce_add_sync: sm_75 does not have it: load with -arch=sm_80",
+    ),
+    ("y[0] = __isShared(y);", "__isShared: cuda-host does not have it, there are no address spaces"),
+]
+
+
+@pytest.mark.parametrize(("statement", "message"), UNSUPPORTED)
+def test_what_is_not_there_is_refused_by_name(statement, message, monkeypatch):
+    def compile_(*_):
+        raise AssertionError("the compiler saw it")
+
+    monkeypatch.setattr(compiler, "_compile", compile_)
+    text = f"#include <stdint.h>\n__global__ void k(int* y)\n{{\n    y[0] = 1;\n    {statement}\n}}\n"
+    with pytest.raises(KernelError) as failure:
+        cuda_host.load(source_text=text)
+    assert re.match(rf"<source_text>:5: {message}", str(failure.value))
+    assert "\n" not in str(failure.value)
+
+
+HARMLESS = """
+#include <assert.h>
+#include <cuda_runtime.h>
+#include <math_constants.h>
+#if __CUDA_ARCH__ >= 800
+__device__ void copy(half* y) { asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" :: "r"(0), "l"(0)); }
+#include <cuda_fp16.h>
+#endif
+// half precision: __half2float, asm("mov"), tex2D(t, 0, 0), kernel<<<1, 1>>>()
+namespace cub { __device__ int cudaLike(int i) { return i; } }
+struct Table { int half; int tex1D(int i) const { return i + half; } };
+__device__ float __hmul(float a, float b) { return a * b; }
+__global__ void k(float* y, int n)
+{
+    const int half = n / 2, half2 = half * 2;
+    Table texture{half};
+    asm volatile("" ::: "memory");
+    if (y[half - half] > 1) printf("half <<< __half asm(");
+    y[0] = __hmul(texture.tex1D(half2), 1.0f) + CUDART_PI_F + cub::cudaLike(1);
+}
+"""
+
+
+def test_words_of_its_own_are_the_sources():
+    y = np.zeros(1, np.float32)
+
+    cuda_host.load(source_text=HARMLESS)["k"](1, 1, (y, np.int32(8)))
+
+    np.testing.assert_allclose(y, [8 + 4 + np.pi + 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["cuda_fp16.h", "mma.h", "cuda/std/array", "cub/cub.cuh", "cooperative_groups.h", "curand_kernel.h"],
+)
+def test_a_header_of_the_toolkit_is_said_in_one_line(header):
+    text = f"// A comment.\n#include <{header}>\n__global__ void k() {{}}\n"
+    with pytest.raises(KernelError) as failure:
+        cuda_host.load(source_text=text)
+    assert str(failure.value).startswith(
+        f"<source_text>:2: #include <{header}>: cuda-host has no headers of the CUDA Toolkit."
+    )
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The executor's CUDA C++, one kernel of language.cu for each part, against NumPy."""
 
+import functools
 import math
+import operator
 import os
 import subprocess
 import sys
@@ -23,6 +25,12 @@ ABSENT = 0xFFFFFFFF  # what a lane that takes no part gives
 @pytest.fixture(scope="module")
 def module():
     return cuda_host.load(SOURCE, instances=("outer::add<short, 3>", "outer::add<double, -2>"))
+
+
+@pytest.fixture(scope="module")
+def newer():
+    """For a GPU that has __reduce_add_sync."""
+    return cuda_host.load(SOURCE, options=("-arch=sm_80", "-O1"))
 
 
 @pytest.fixture(params=[1, 3])
@@ -145,6 +153,54 @@ def test_shuffles_read_the_lane_that_is_asked_for(module, name, argument, width)
         for kind in range(4)
     ]
     np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.bool_])
+def test_shuffles_of_small_numbers(module, dtype):
+    name = {"int8": "signed_char", "uint8": "unsigned_char", "int16": "short", "uint16": "unsigned_short"}
+    x = np.random.default_rng(12).integers(-(2**15), 2**16, 32).astype(dtype)
+    y = np.zeros((32, 4), dtype)
+
+    module[f"shuffle_{name.get(np.dtype(dtype).name, 'bool')}"](1, 32, (x, y))
+
+    lanes = np.arange(32)
+    sources = [
+        lanes * 0 + 3,
+        np.where(lanes < 2, lanes, lanes - 2),
+        np.where(lanes > 26, lanes, lanes + 5),
+        lanes ^ 1,
+    ]
+    np.testing.assert_array_equal(y, np.stack([x[source] for source in sources], axis=1))
+
+
+@pytest.mark.parametrize("mask", [0xFFFFFFFF, 0x00FF00F0, 1 << 31])
+@pytest.mark.parametrize("alike", [False, True])
+def test_reductions_in_a_warp(newer, mask, alike):
+    x = np.random.default_rng(13).integers(2001, 2999, 32, np.int32) if alike else _random_ints(32)
+    y = np.full((32, 12), 7, np.int32)
+
+    newer["reductions"](1, 32, (x, y, np.uint32(mask)))
+
+    lanes = [lane for lane in range(32) if mask >> lane & 1]
+    signed = [int(x[lane]) for lane in lanes]
+    unsigned = [value % 2**32 for value in signed]
+    all_alike = alike or len(lanes) == 1
+    expected = [
+        sum(signed),
+        min(signed),
+        max(signed),
+        sum(unsigned),
+        min(unsigned),
+        max(unsigned),
+        functools.reduce(operator.and_, unsigned),
+        functools.reduce(operator.or_, unsigned),
+        functools.reduce(operator.xor, unsigned),
+        mask if all_alike else 0,
+        int(all_alike),
+        int(len({value > 0 for value in signed}) == 1),
+    ]
+    np.testing.assert_array_equal(y[lanes], [[_signed(value) for value in expected]] * len(lanes))
+    assert (np.delete(y, lanes, axis=0) == 7).all()
 
 
 @pytest.mark.parametrize("size", [32, 64, 45])
@@ -328,6 +384,19 @@ def test_fast_functions(module):
         1 / np.sqrt(positive),
     ]
     np.testing.assert_allclose(y, np.stack(expected, axis=1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_lengths_of_vectors(module, count):
+    x = np.array([3, -4, 12, 84, 0.5])  # with Pythagorean triples among them
+    y, z = np.zeros(2), np.zeros(4, np.float32)
+
+    module["lengths_of_vectors"](1, 1, (x, x.astype(np.float32), y, z, np.int32(count)))
+
+    expected = math.hypot(*x[:count])
+    np.testing.assert_allclose(y, [expected, 1 / expected if count else np.inf], rtol=1e-15)
+    np.testing.assert_allclose(z[:2], [expected, 1 / expected if count else np.inf], rtol=1e-7)
+    assert np.isnan(z[2:]).all()
 
 
 def test_products_and_sums_are_fused_but_where_they_are_kept_apart(module):

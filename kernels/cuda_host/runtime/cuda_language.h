@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kernel.h"
 
@@ -83,6 +84,8 @@ MINIALEX_VECTORS(unsigned char, uchar, 2, 4)
 MINIALEX_VECTORS(short, short, 4, 8)
 MINIALEX_VECTORS(unsigned short, ushort, 4, 8)
 MINIALEX_VECTORS(int, int, 8, 16)
+MINIALEX_VECTORS(long, long, 16, 16)
+MINIALEX_VECTORS(unsigned long, ulong, 16, 16)
 MINIALEX_VECTORS(long long, longlong, 16, 16)
 MINIALEX_VECTORS(unsigned long long, ulonglong, 16, 16)
 MINIALEX_VECTORS(float, float, 8, 16)
@@ -93,6 +96,8 @@ MINIALEX_MAKE_VECTORS(short, short)
 MINIALEX_MAKE_VECTORS(unsigned short, ushort)
 MINIALEX_MAKE_VECTORS(int, int)
 MINIALEX_MAKE_VECTORS(unsigned int, uint)
+MINIALEX_MAKE_VECTORS(long, long)
+MINIALEX_MAKE_VECTORS(unsigned long, ulong)
 MINIALEX_MAKE_VECTORS(long long, longlong)
 MINIALEX_MAKE_VECTORS(unsigned long long, ulonglong)
 MINIALEX_MAKE_VECTORS(float, float)
@@ -115,6 +120,8 @@ MINIALEX_NAME_VECTORS(short)
 MINIALEX_NAME_VECTORS(ushort)
 MINIALEX_NAME_VECTORS(int)
 MINIALEX_NAME_VECTORS(uint)
+MINIALEX_NAME_VECTORS(long)
+MINIALEX_NAME_VECTORS(ulong)
 MINIALEX_NAME_VECTORS(longlong)
 MINIALEX_NAME_VECTORS(ulonglong)
 MINIALEX_NAME_VECTORS(float)
@@ -151,6 +158,9 @@ MINIALEX_API int __syncthreads_and(int predicate) {
 MINIALEX_API int __syncthreads_or(int predicate) {
     return minialex::wait(minialex::Barrier::OR, predicate != 0) != 0;
 }
+MINIALEX_API int syncthreads_count(bool predicate) { return __syncthreads_count(predicate); }
+MINIALEX_API bool syncthreads_and(bool predicate) { return __syncthreads_and(predicate); }
+MINIALEX_API bool syncthreads_or(bool predicate) { return __syncthreads_or(predicate); }
 MINIALEX_API void __syncwarp(unsigned int mask = 0xffffffff) {
     minialex::in_warp(minialex::WarpOperation::SYNC, mask, 0);
 }
@@ -163,6 +173,9 @@ MINIALEX_API int __any_sync(unsigned int mask, int predicate) {
 MINIALEX_API int __all_sync(unsigned int mask, int predicate) {
     return int(minialex::in_warp(minialex::WarpOperation::ALL, mask, predicate != 0));
 }
+MINIALEX_API int __uni_sync(unsigned int mask, int predicate) {
+    return int(minialex::in_warp(minialex::WarpOperation::UNIFORM, mask, predicate != 0));
+}
 MINIALEX_API unsigned int __activemask() {
     return minialex::while_others_run([] { return minialex::converged_lanes(); });
 }
@@ -170,11 +183,18 @@ MINIALEX_API unsigned int __activemask() {
 namespace minialex {
 template <class T>
 MINIALEX_API uint64_t to_bits(T value) {
-    static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8),
-                  "warp operations take integers and floating-point numbers of 4 or 8 bytes");
+    static_assert((std::is_arithmetic_v<T> || std::is_enum_v<T>) && sizeof(T) <= 8,
+                  "warp operations take integers and floating-point numbers of 8 bytes at most");
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof value);
     return bits;
+}
+// As an overloaded function takes it: short, char and bool as int.
+template <class T>
+MINIALEX_API auto promoted(T value) {
+    if constexpr (std::is_floating_point_v<T>) return value;
+    else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) return +value;
+    else return value;
 }
 template <class T>
 MINIALEX_API T exchange(WarpOperation operation, unsigned int mask, T value, int argument, int width) {
@@ -185,25 +205,50 @@ MINIALEX_API T exchange(WarpOperation operation, unsigned int mask, T value, int
 }  // namespace minialex
 
 template <class T>
-MINIALEX_API T __shfl_sync(unsigned int mask, T value, int lane, int width = 32) {
-    return minialex::exchange(minialex::WarpOperation::INDEX, mask, value, lane, width);
+MINIALEX_API auto __shfl_sync(unsigned int mask, T value, int lane, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::INDEX, mask, minialex::promoted(value), lane, width);
 }
 template <class T>
-MINIALEX_API T __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
-    return minialex::exchange(minialex::WarpOperation::UP, mask, value, int(delta), width);
+MINIALEX_API auto __shfl_up_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::UP, mask, minialex::promoted(value), int(delta), width);
 }
 template <class T>
-MINIALEX_API T __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
-    return minialex::exchange(minialex::WarpOperation::DOWN, mask, value, int(delta), width);
+MINIALEX_API auto __shfl_down_sync(unsigned int mask, T value, unsigned int delta, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::DOWN, mask, minialex::promoted(value), int(delta), width);
 }
 template <class T>
-MINIALEX_API T __shfl_xor_sync(unsigned int mask, T value, int lane_mask, int width = 32) {
-    return minialex::exchange(minialex::WarpOperation::XOR, mask, value, lane_mask, width);
+MINIALEX_API auto __shfl_xor_sync(unsigned int mask, T value, int lane_mask, int width = 32) {
+    return minialex::exchange(minialex::WarpOperation::XOR, mask, minialex::promoted(value), lane_mask, width);
 }
 template <class T>
 MINIALEX_API unsigned int __match_any_sync(unsigned int mask, T value) {
-    return (unsigned int)minialex::in_warp(minialex::WarpOperation::MATCH, mask, minialex::to_bits(value));
+    const uint64_t bits = minialex::to_bits(minialex::promoted(value));
+    return (unsigned int)minialex::in_warp(minialex::WarpOperation::MATCH, mask, bits);
 }
+template <class T>
+MINIALEX_API unsigned int __match_all_sync(unsigned int mask, T value, int* all) {
+    const uint64_t bits = minialex::to_bits(minialex::promoted(value));
+    const auto lanes = (unsigned int)minialex::in_warp(minialex::WarpOperation::MATCH_ALL, mask, bits);
+    *all = lanes != 0;
+    return lanes;
+}
+
+#if __CUDA_ARCH__ >= 800
+#define MINIALEX_REDUCE(name, type, operation)                                                        \
+    MINIALEX_API type __reduce_##name##_sync(unsigned int mask, type value) {                         \
+        return (type)minialex::in_warp(minialex::WarpOperation::REDUCE_##operation, mask, uint64_t(value)); \
+    }
+// Signed numbers come as 64 bits, in which they are compared.
+MINIALEX_REDUCE(add, int, ADD)
+MINIALEX_REDUCE(add, unsigned int, ADD)
+MINIALEX_REDUCE(min, int, MIN)
+MINIALEX_REDUCE(min, unsigned int, MIN)
+MINIALEX_REDUCE(max, int, MAX)
+MINIALEX_REDUCE(max, unsigned int, MAX)
+MINIALEX_REDUCE(and, unsigned int, AND)
+MINIALEX_REDUCE(or, unsigned int, OR)
+MINIALEX_REDUCE(xor, unsigned int, XOR)
+#endif
 
 // ---- Atomic operations ----------------------------------------------------------------------------------
 
@@ -220,12 +265,23 @@ MINIALEX_API T atomic_update(T* address, Update update) {
 }
 }  // namespace minialex
 
+// Those of a scope (of the block, of the system) are no different here.
+#define MINIALEX_SCOPES(name, type)                                              \
+    MINIALEX_API type name##_block(type* address, type value) { return name(address, value); } \
+    MINIALEX_API type name##_system(type* address, type value) { return name(address, value); }
 #define MINIALEX_ATOMIC(name, type, result)                                      \
     MINIALEX_API type name(type* address, type value) {                          \
         return minialex::atomic_update(address, [=](type old) -> type { return result; }); \
-    }
+    }                                                                            \
+    MINIALEX_SCOPES(name, type)
 #define MINIALEX_ATOMIC_BUILTIN(name, type, builtin)                             \
-    MINIALEX_API type name(type* address, type value) { return builtin(address, value, __ATOMIC_RELAXED); }
+    MINIALEX_API type name(type* address, type value) { return builtin(address, value, __ATOMIC_RELAXED); } \
+    MINIALEX_SCOPES(name, type)
+#define MINIALEX_ATOMIC_COMPARE(name, type)                                      \
+    MINIALEX_API type name(type* address, type compare, type value) {            \
+        __atomic_compare_exchange_n(address, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
+        return compare;                                                          \
+    }
 #define MINIALEX_ATOMIC_INTEGERS(type)                                           \
     MINIALEX_ATOMIC_BUILTIN(atomicAdd, type, __atomic_fetch_add)                 \
     MINIALEX_ATOMIC_BUILTIN(atomicAnd, type, __atomic_fetch_and)                 \
@@ -234,15 +290,18 @@ MINIALEX_API T atomic_update(T* address, Update update) {
     MINIALEX_ATOMIC_BUILTIN(atomicExch, type, __atomic_exchange_n)               \
     MINIALEX_ATOMIC(atomicMin, type, old < value ? old : value)                  \
     MINIALEX_ATOMIC(atomicMax, type, old < value ? value : old)                  \
-    MINIALEX_API type atomicCAS(type* address, type compare, type value) {       \
-        __atomic_compare_exchange_n(address, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
-        return compare;                                                          \
-    }
+    MINIALEX_ATOMIC_COMPARE(atomicCAS, type)                                     \
+    MINIALEX_ATOMIC_COMPARE(atomicCAS_block, type)                               \
+    MINIALEX_ATOMIC_COMPARE(atomicCAS_system, type)
 MINIALEX_ATOMIC_INTEGERS(int)
 MINIALEX_ATOMIC_INTEGERS(unsigned int)
 MINIALEX_ATOMIC_INTEGERS(unsigned long long)
 MINIALEX_ATOMIC(atomicMin, long long, old < value ? old : value)
 MINIALEX_ATOMIC(atomicMax, long long, old < value ? value : old)
+MINIALEX_ATOMIC_BUILTIN(atomicAnd, long long, __atomic_fetch_and)
+MINIALEX_ATOMIC_BUILTIN(atomicOr, long long, __atomic_fetch_or)
+MINIALEX_ATOMIC_BUILTIN(atomicXor, long long, __atomic_fetch_xor)
+MINIALEX_ATOMIC_COMPARE(atomicCAS, unsigned short)
 MINIALEX_ATOMIC_BUILTIN(atomicSub, int, __atomic_fetch_sub)
 MINIALEX_ATOMIC_BUILTIN(atomicSub, unsigned int, __atomic_fetch_sub)
 MINIALEX_ATOMIC(atomicInc, unsigned int, old >= value ? 0 : old + 1)
@@ -250,12 +309,27 @@ MINIALEX_ATOMIC(atomicDec, unsigned int, old == 0 || old > value ? value : old -
 MINIALEX_ATOMIC(atomicAdd, float, old + value)
 MINIALEX_ATOMIC(atomicAdd, double, old + value)
 MINIALEX_ATOMIC(atomicExch, float, ((void)old, value))
+#if __CUDA_ARCH__ >= 900
+// Each of the numbers by itself, as on a GPU.
+MINIALEX_API float2 atomicAdd(float2* address, float2 value) {
+    return {atomicAdd(&address->x, value.x), atomicAdd(&address->y, value.y)};
+}
+MINIALEX_API float4 atomicAdd(float4* address, float4 value) {
+    return {atomicAdd(&address->x, value.x), atomicAdd(&address->y, value.y), atomicAdd(&address->z, value.z),
+            atomicAdd(&address->w, value.w)};
+}
+MINIALEX_SCOPES(atomicAdd, float2)
+MINIALEX_SCOPES(atomicAdd, float4)
+#endif
 
 // ---- Memory ---------------------------------------------------------------------------------------------
 
 MINIALEX_API void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 MINIALEX_API void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 MINIALEX_API void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+#if __CUDA_ARCH__ >= 900
+MINIALEX_API void __threadfence_cluster() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+#endif
 
 #define MINIALEX_LOAD(name) \
     template <class T>      \
@@ -309,6 +383,13 @@ MINIALEX_FLOAT_MIN_MAX(double, double, double)
 MINIALEX_FLOAT_MIN_MAX(double, float, double)
 MINIALEX_FLOAT_MIN_MAX(double, double, float)
 
+MINIALEX_API unsigned int umin(unsigned int x, unsigned int y) { return min(x, y); }
+MINIALEX_API unsigned int umax(unsigned int x, unsigned int y) { return max(x, y); }
+MINIALEX_API long long llmin(long long x, long long y) { return min(x, y); }
+MINIALEX_API long long llmax(long long x, long long y) { return max(x, y); }
+MINIALEX_API unsigned long long ullmin(unsigned long long x, unsigned long long y) { return min(x, y); }
+MINIALEX_API unsigned long long ullmax(unsigned long long x, unsigned long long y) { return max(x, y); }
+
 MINIALEX_API int __popc(unsigned int x) { return __builtin_popcount(x); }
 MINIALEX_API int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 MINIALEX_API int __clz(int x) { return x ? __builtin_clz(x) : 32; }
@@ -340,6 +421,33 @@ MINIALEX_API unsigned int __funnelshift_l(unsigned int low, unsigned int high, u
 }
 MINIALEX_API unsigned int __funnelshift_r(unsigned int low, unsigned int high, unsigned int shift) {
     return ((unsigned long long)high << 32 | low) >> (shift & 31);
+}
+// The shift is 32 at most, instead of modulo 32.
+MINIALEX_API unsigned int __funnelshift_lc(unsigned int low, unsigned int high, unsigned int shift) {
+    return shift < 32 ? __funnelshift_l(low, high, shift) : low;
+}
+MINIALEX_API unsigned int __funnelshift_rc(unsigned int low, unsigned int high, unsigned int shift) {
+    return shift < 32 ? __funnelshift_r(low, high, shift) : high;
+}
+// Averages: (x + y) / 2 rounded down, and rounded up, without an overflow.
+MINIALEX_API int __hadd(int x, int y) { return int(((long long)x + y) >> 1); }
+MINIALEX_API int __rhadd(int x, int y) { return int(((long long)x + y + 1) >> 1); }
+MINIALEX_API unsigned int __uhadd(unsigned int x, unsigned int y) { return ((unsigned long long)x + y) >> 1; }
+MINIALEX_API unsigned int __urhadd(unsigned int x, unsigned int y) { return ((unsigned long long)x + y + 1) >> 1; }
+// |x - y| + z
+MINIALEX_API unsigned int __sad(int x, int y, unsigned int z) {
+    return (x < y ? (unsigned int)y - (unsigned int)x : (unsigned int)x - (unsigned int)y) + z;
+}
+MINIALEX_API unsigned int __usad(unsigned int x, unsigned int y, unsigned int z) { return (x < y ? y - x : x - y) + z; }
+// Where the |offset|-th bit that is set in `mask` is, counted from the bit `base` upwards, or downwards if `offset` is
+// negative; all ones if there is none. PTX ISA, "fns".
+MINIALEX_API unsigned int __fns(unsigned int mask, unsigned int base, int offset) {
+    if (offset == 0) return base < 32 && mask >> base & 1 ? base : 0xffffffff;
+    const int step = offset < 0 ? -1 : 1;
+    int left = offset < 0 ? -offset : offset;
+    for (int bit = int(base); bit >= 0 && bit < 32; bit += step)
+        if (mask >> bit & 1 && --left == 0) return bit;
+    return 0xffffffff;
 }
 MINIALEX_API unsigned int __byte_perm(unsigned int x, unsigned int y, unsigned int selector) {
     const unsigned long long bytes = (unsigned long long)y << 32 | x;
@@ -422,12 +530,21 @@ MINIALEX_API float __saturatef(float x) { return min(max(x, 0.0f), 1.0f); }
 
 // An operation by itself, rounded to the nearest: never joined with another one to a fused multiply-add.
 #if defined(__x86_64__)
-#define MINIALEX_ROUNDED(value) asm("" : "+x"(value))
+#define MINIALEX_REGISTER(value) "+x"(value)
 #elif defined(__aarch64__)
-#define MINIALEX_ROUNDED(value) asm("" : "+w"(value))
+#define MINIALEX_REGISTER(value) "+w"(value)
 #else
-#define MINIALEX_ROUNDED(value) asm("" : "+m"(value))
+#define MINIALEX_REGISTER(value) "+m"(value)
 #endif
+#define MINIALEX_ROUNDED(value) asm("" : MINIALEX_REGISTER(value))
+namespace minialex {
+// Nothing is known of the value from here on.
+template <class T>
+MINIALEX_API void opaque(T& value) {
+    if constexpr (std::is_floating_point_v<T>) asm volatile("" : MINIALEX_REGISTER(value));
+    else asm volatile("" : "+r"(value));
+}
+}  // namespace minialex
 #define MINIALEX_OPERATION(name, type, expression) \
     MINIALEX_API type name(type x, type y) {       \
         type result = expression;                  \
@@ -484,6 +601,9 @@ MINIALEX_API auto number_max(A x, B y) {
 #define fmin(x, y) minialex::number_min(x, y)
 #define fmax(x, y) minialex::number_max(x, y)
 
+#include "cuda_math.h"
+#include "cuda_simd.h"
+
 // ---- Errors and time ------------------------------------------------------------------------------------
 
 namespace minialex {
@@ -508,6 +628,9 @@ void _Exit(int) noexcept MINIALEX_ENDS_THE_PROCESS;
 void quick_exit(int) noexcept MINIALEX_ENDS_THE_PROCESS;
 }
 
+MINIALEX_API void __nanosleep(unsigned int) {}
+MINIALEX_API void __prof_trigger(int) {}
+
 MINIALEX_API long long clock64() {
 #if defined(__x86_64__)
     return (long long)__builtin_ia32_rdtsc();
@@ -519,3 +642,4 @@ MINIALEX_API long long clock64() {
     return 0;
 #endif
 }
+#define clock() clock_t(clock64())

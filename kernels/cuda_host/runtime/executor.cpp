@@ -329,7 +329,15 @@ const char* name_of(WarpOperation operation) {
         case WarpOperation::BALLOT: return "__ballot_sync";
         case WarpOperation::ANY: return "__any_sync";
         case WarpOperation::ALL: return "__all_sync";
+        case WarpOperation::UNIFORM: return "__uni_sync";
         case WarpOperation::MATCH: return "__match_any_sync";
+        case WarpOperation::MATCH_ALL: return "__match_all_sync";
+        case WarpOperation::REDUCE_ADD: return "__reduce_add_sync";
+        case WarpOperation::REDUCE_MIN: return "__reduce_min_sync";
+        case WarpOperation::REDUCE_MAX: return "__reduce_max_sync";
+        case WarpOperation::REDUCE_AND: return "__reduce_and_sync";
+        case WarpOperation::REDUCE_OR: return "__reduce_or_sync";
+        case WarpOperation::REDUCE_XOR: return "__reduce_xor_sync";
     }
     return "";
 }
@@ -491,6 +499,17 @@ void release_barrier(Worker& w) {
     w.at_barrier = w.votes = 0;
 }
 
+uint64_t combined(WarpOperation operation, uint64_t x, uint64_t y) {
+    switch (operation) {
+        case WarpOperation::REDUCE_ADD: return x + y;
+        case WarpOperation::REDUCE_MIN: return std::min(int64_t(x), int64_t(y));
+        case WarpOperation::REDUCE_MAX: return std::max(int64_t(x), int64_t(y));
+        case WarpOperation::REDUCE_AND: return x & y;
+        case WarpOperation::REDUCE_OR: return x | y;
+        default: return x ^ y;
+    }
+}
+
 // Carries out the operation that the lanes of a warp have come together for.
 void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation) {
 #ifdef MINIALEX_CHECKED
@@ -515,13 +534,15 @@ void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation
         case WarpOperation::BALLOT:
         case WarpOperation::ANY:
         case WarpOperation::ALL:
+        case WarpOperation::UNIFORM:
             for (unsigned lane = 0; lane < WARP; ++lane) ballot |= uint32_t(value[lane] != 0) << lane;
             ballot &= lanes;
             for (unsigned lane = 0; lane < WARP; ++lane) {
                 if (!(lanes >> lane & 1)) continue;
                 result[lane] = operation == WarpOperation::BALLOT ? ballot
                                : operation == WarpOperation::ANY  ? ballot != 0
-                                                                  : ballot == lanes;
+                               : operation == WarpOperation::ALL  ? ballot == lanes
+                                                                  : ballot == lanes || !ballot;
             }
             break;
         case WarpOperation::MATCH:
@@ -533,6 +554,25 @@ void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation
                 result[lane] = equal & lanes;
             }
             break;
+        case WarpOperation::MATCH_ALL: {
+            const uint64_t first = value[__builtin_ctz(lanes)];
+            bool all = true;
+            for (uint32_t rest = lanes; rest; rest &= rest - 1) all = all && value[__builtin_ctz(rest)] == first;
+            for (uint32_t rest = lanes; rest; rest &= rest - 1) result[__builtin_ctz(rest)] = all ? lanes : 0;
+            break;
+        }
+        case WarpOperation::REDUCE_ADD:
+        case WarpOperation::REDUCE_MIN:
+        case WarpOperation::REDUCE_MAX:
+        case WarpOperation::REDUCE_AND:
+        case WarpOperation::REDUCE_OR:
+        case WarpOperation::REDUCE_XOR: {
+            uint64_t total = value[__builtin_ctz(lanes)];
+            for (uint32_t rest = lanes & (lanes - 1); rest; rest &= rest - 1)
+                total = combined(operation, total, value[__builtin_ctz(rest)]);
+            for (uint32_t rest = lanes; rest; rest &= rest - 1) result[__builtin_ctz(rest)] = total;
+            break;
+        }
     }
     w.in_operation[warp] &= ~lanes;
     make_runnable(w, warp, lanes);

@@ -79,7 +79,10 @@ struct Global {
 };
 
 enum class Barrier : uint8_t { PLAIN, COUNT, AND, OR };
-enum class WarpOperation : uint8_t { SYNC, INDEX, UP, DOWN, XOR, BALLOT, ANY, ALL, MATCH };
+enum class WarpOperation : uint8_t {
+    SYNC, INDEX, UP, DOWN, XOR, BALLOT, ANY, ALL, UNIFORM, MATCH, MATCH_ALL,
+    REDUCE_ADD, REDUCE_MIN, REDUCE_MAX, REDUCE_AND, REDUCE_OR, REDUCE_XOR
+};
 
 // The thread that runs now has ended, or a row of threads has. True: run the kernel for here.thread.
 bool next_threads();
@@ -88,7 +91,8 @@ bool next_threads();
 unsigned barrier(Barrier kind, bool vote);
 
 // Wait for the lanes of `mask`. The value of another lane (INDEX, UP, DOWN, XOR: `argument` is that of the
-// CUDA function), or the lanes whose value is not zero (BALLOT, ANY, ALL) or equal (MATCH).
+// CUDA function), the lanes whose value is not zero (BALLOT, ANY, ALL, UNIFORM: none or all) or equal (MATCH,
+// MATCH_ALL), or all values together (REDUCE: as signed numbers of 64 bits).
 uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, int argument, int width);
 
 // The lanes of the warp that have come to the same place when no lane can go on.
