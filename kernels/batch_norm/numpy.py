@@ -1,7 +1,12 @@
-"""Batch normalisation in whole-array NumPy operations."""
+"""Batch normalisation in whole-array NumPy operations.
+
+The sums are in float64. For a mean much larger than the deviation, x - c is exact in float32 for the
+number c next to the mean; the rest of the mean becomes a part of the variance and of the bias.
+"""
 
 import numpy as np
 
+from minialex.kernels.reduction.wide import wide_sum
 from minialex.kernels.registry import kernel
 
 
@@ -16,12 +21,15 @@ def _others(x, axis):
 @kernel("batch_norm.forward", algo="numpy", rank=10)
 def batch_norm_forward(x, weight, bias, *, axis, eps):
     axes, shape = _others(x, axis)
-    mean = x.mean(axis=axes)
+    wide_mean = x.mean(axis=axes, dtype=np.float64)
+    mean = wide_mean.astype(x.dtype)
+    rest = wide_mean - mean
     y = x - mean.reshape(shape)
-    var = np.square(y).mean(axis=axes)
-    y *= (weight / np.sqrt(var + eps)).reshape(shape)
-    y += bias.reshape(shape)
-    return y, mean, var
+    var = np.maximum(np.square(y).mean(axis=axes, dtype=np.float64) - np.square(rest), 0)
+    scale = weight / np.sqrt(var + eps)
+    y *= scale.astype(x.dtype).reshape(shape)
+    y += (bias - rest * scale).astype(x.dtype).reshape(shape)
+    return y, mean, var.astype(x.dtype)
 
 
 @kernel("batch_norm.backward", algo="numpy", rank=10)
@@ -31,8 +39,8 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     rstd = 1 / np.sqrt(var + eps)
     h = x - mean.reshape(shape)
     h *= rstd.reshape(shape)
-    gb = g.sum(axis=axes)
-    gw = (g * h).sum(axis=axes)
+    gb = wide_sum(g, axes)
+    gw = wide_sum(g * h, axes)
     h *= (-gw / count).reshape(shape)
     h += g
     h -= (gb / count).reshape(shape)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.kernels.reduction.wide import wide_sum
 from minialex.kernels.registry import kernel
 
 
@@ -14,22 +15,22 @@ def _below_top(x, axis):
 @kernel("softmax.forward", algo="numpy", rank=10)
 def softmax_forward(x, *, axis):
     y = np.exp(_below_top(x, axis))
-    y /= y.sum(axis=axis, keepdims=True)
+    y /= wide_sum(y, axis, keepdims=True)
     return y
 
 
 @kernel("softmax.backward", algo="numpy", rank=10)
 def softmax_backward(g, y, *, axis):
-    return y * (g - (g * y).sum(axis=axis, keepdims=True))
+    return y * (g - wide_sum(g * y, axis, keepdims=True))
 
 
 @kernel("log_softmax.forward", algo="numpy", rank=10)
 def log_softmax_forward(x, *, axis):
     y = _below_top(x, axis)
-    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    y -= np.log(wide_sum(np.exp(y), axis, keepdims=True))
     return y
 
 
 @kernel("log_softmax.backward", algo="numpy", rank=10)
 def log_softmax_backward(g, y, *, axis):
-    return g - np.exp(y) * g.sum(axis=axis, keepdims=True)
+    return g - np.exp(y) * wide_sum(g, axis, keepdims=True)
