@@ -100,6 +100,11 @@ def is_array(value) -> bool:
     return cupy is not None and isinstance(value, cupy.ndarray)
 
 
+def is_on_gpu(array) -> bool:
+    """Whether an array is one of CuPy's."""
+    return is_array(array) and not isinstance(array, np.ndarray)
+
+
 def is_read_only(array) -> bool:
     """Whether an array must not be written; CuPy has no such arrays."""
     return isinstance(array, np.ndarray) and not array.flags.writeable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minialex import kernels
+from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.optim.optimizer import Optimizer
@@ -43,9 +44,10 @@ class Adam(Optimizer):
     def check(self, options: dict) -> None:
         super().check(options)
         betas = options["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        fit = isinstance(betas, tuple | list) and len(betas) == 2 and all(map(is_number, betas))
+        if not fit or not all(0 <= beta < 1 for beta in betas):
             raise MiniAlexError(f"betas={betas!r} should be two numbers, 0 or more and below 1")
-        if not options["eps"] > 0:
+        if not is_number(options["eps"]) or not options["eps"] > 0:
             raise MiniAlexError(f"eps={options['eps']!r} should be above 0")
 
     def update(self, p, state, options) -> None:

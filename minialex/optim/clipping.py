@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minialex.checks import is_number
 from minialex.errors import MiniAlexError
 from minialex.kernels.blocks import blocks
 from minialex.tensor import Tensor
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients, in place, so that their joint Euclidean norm is at most max_norm.
 
-    Pascanu et al. 2013, algorithm 1. The norm is taken in float64.
+    Pascanu et al. 2013, algorithm 1. The norm is taken in float64. The parameters may be a single tensor.
 
     Returns
     -------
@@ -38,14 +39,16 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:
     """Limit every element of the gradients, in place, to -clip_value .. clip_value."""
     _require_positive("clip_value", clip_value)
     for g in _gradients(parameters):
         g.clip(-clip_value, clip_value, out=g)
 
 
-def _gradients(parameters: Iterable[Tensor]) -> list:
+def _gradients(parameters: Iterable[Tensor] | Tensor) -> list:
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
     return [p.grad.data for p in parameters if p.grad is not None]
 
 
@@ -59,5 +62,5 @@ def _sum_of_squares(g) -> float:
 
 
 def _require_positive(name: str, value: float) -> None:
-    if not value > 0:
+    if not is_number(value) or not value > 0:
         raise MiniAlexError(f"{name}={value!r} should be above 0")

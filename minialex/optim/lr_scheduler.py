@@ -2,7 +2,8 @@
 
 A schedule gives the rate as a function of the number of steps taken: it counts its own calls. As that number
 is all of its state, `seek` puts it anywhere. A step is one of the optimiser or an epoch; the schedule counts
-either, and says with `per`, "step" or "epoch", when the trainer is to call it.
+either, and says with `per`, "step" or "epoch", when the trainer is to call it. It sets the rate, whatever
+that was: of two schedules of one optimiser the last one called decides, where PyTorch multiplies.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class StepLR(LRScheduler):
     """Multiply by gamma every step_size steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, *, per: str = "step"):
-        self.step_size, self.gamma = _positive("step_size", step_size), gamma
+        self.step_size, self.gamma = _positive("step_size", step_size), _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -84,7 +85,9 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, *, per: str = "step"
     ):
-        self.milestones, self.gamma = sorted(milestones), gamma
+        if not isinstance(milestones, Sequence) or not all(map(is_number, milestones)):
+            raise MiniAlexError(f"milestones={milestones!r} should be a list of numbers of steps")
+        self.milestones, self.gamma = sorted(milestones), _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -95,7 +98,7 @@ class ExponentialLR(LRScheduler):
     """Multiply by gamma at every step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, *, per: str = "step"):
-        self.gamma = gamma
+        self.gamma = _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -109,7 +112,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, *, per: str = "step"):
-        self.T_max, self.eta_min = _positive("T_max", T_max), eta_min
+        self.T_max, self.eta_min = _positive("T_max", T_max), _rate("eta_min", eta_min)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -126,6 +129,10 @@ class WarmupLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, warmup_steps: int, after: LRScheduler | None = None, *, per: str = "step"
     ):
+        if after is not None and not isinstance(after, LRScheduler):
+            raise MiniAlexError(
+                f"after={type(after).__name__} should be None, or a schedule that only counts steps"
+            )
         self.warmup_steps, self.after = _positive("warmup_steps", warmup_steps), after
         super().__init__(optimizer, per=per)
 
@@ -172,13 +179,16 @@ class ReduceLROnPlateau:
             raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
         if not 0 < factor < 1:
             raise MiniAlexError(f"factor={factor!r} should be above 0 and below 1")
+        if not is_int(patience, 0):
+            raise MiniAlexError(f"patience={patience!r} should be an int, 0 or more")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.min_lr, self.monitor = threshold, min_lr, monitor
         self.best: float | None = None
         self.waited = 0
 
     def step(self, metric: float) -> None:
-        """Look at a new value of the metric. A NaN is no improvement."""
+        """Look at a new value of the metric, a number or a tensor of one. A NaN is no improvement."""
+        metric = float(metric)
         if self._improves(metric):
             self.best, self.waited = metric, 0
             return
@@ -191,7 +201,8 @@ class ReduceLROnPlateau:
     def _improves(self, metric: float) -> bool:
         if self.best is None:
             return not math.isnan(metric)
-        margin = self.threshold * abs(self.best)
+        # Everything finite is better than the infinite loss of an epoch that overflowed.
+        margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         return metric < self.best - margin if self.mode == "min" else metric > self.best + margin
 
     def state_dict(self) -> dict:
@@ -221,7 +232,13 @@ class ReduceLROnPlateau:
 def _positive(name: str, value: int) -> int:
     if not is_int(value, 1):
         raise MiniAlexError(f"{name}={value!r} should be a positive int")
-    return value
+    return int(value)
+
+
+def _rate(name: str, value: float) -> float:
+    if not is_number(value) or not (math.isfinite(value) and value >= 0):
+        raise MiniAlexError(f"{name}={value!r} should be a number, 0 or more")
+    return float(value)
 
 
 def _require_entries(schedule, saved: dict) -> None:

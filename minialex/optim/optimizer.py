@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
 from minialex.checks import is_number
-from minialex.devices import copy_to_device, is_array, is_read_only
+from minialex.devices import copy_to_device, is_array, is_on_gpu, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.tensor import Tensor
 
@@ -41,6 +42,8 @@ class Optimizer:
     kept: tuple[str, ...] | None = None
 
     def __init__(self, params: Iterable, defaults: dict):
+        if isinstance(params, Tensor):
+            raise MiniAlexError("params is one tensor; put it into a list: [tensor]")
         entries = list(params)
         if not entries:
             raise MiniAlexError("params is empty: there is nothing to optimise")
@@ -81,7 +84,7 @@ class Optimizer:
     def check(self, options: dict) -> None:
         """Raise `MiniAlexError` if an option of a group is out of range."""
         for name in ("lr", "weight_decay"):
-            if not (np.isfinite(options[name]) and options[name] >= 0):
+            if not (is_number(options[name]) and np.isfinite(options[name]) and options[name] >= 0):
                 raise MiniAlexError(f"{name}={options[name]!r} should be a number, 0 or more")
 
     def parameters(self) -> list[Tensor]:
@@ -99,17 +102,39 @@ class Optimizer:
         Raises
         ------
         MiniAlexError
-            If one of them is read-only; no parameter is changed then.
+            If one of them is read-only, or its gradient or state does not fit; no parameter is changed then.
         """
         for i, p in enumerate(self.parameters()):
-            if p.grad is not None and is_read_only(p.data):
-                raise MiniAlexError(f"parameter {i} is frozen: call unfreeze() on the network to train it")
+            if p.grad is not None:
+                self._require_fit(i, p)
         index = 0
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self.update(p, self.state.setdefault(index, {}), group)
+                    with _contiguous(p), _contiguous(p.grad):
+                        self.update(p, self.state.setdefault(index, {}), group)
+                    p.version += 1
                 index += 1
+
+    def _require_fit(self, i: int, p: Tensor) -> None:
+        if is_read_only(p.data):
+            raise MiniAlexError(f"parameter {i} is frozen: call unfreeze() on the network to train it")
+        if not isinstance(p.grad, Tensor):
+            raise MiniAlexError(
+                f"the gradient of parameter {i} is of type {type(p.grad).__name__}; assign a Tensor"
+            )
+        if (p.grad.shape, p.grad.dtype, p.grad.device) != (p.shape, p.dtype, p.device):
+            raise MiniAlexError(
+                f"the gradient of parameter {i} is {p.grad.dtype} {p.grad.shape} on {p.grad.device!r}, "
+                f"the parameter {p.dtype} {p.shape} on {p.device!r}"
+            )
+        for name, value in self.state.get(i, {}).items():
+            if is_array(value) and (value.dtype != p.dtype or is_on_gpu(value) != is_on_gpu(p.data)):
+                raise MiniAlexError(
+                    f"{name} of parameter {i} is {value.dtype}, as the parameter was at first; that is "
+                    f"{p.dtype} on {p.device!r} now: convert or move a network before its optimiser's first "
+                    "step, or call load_state_dict(state_dict()) on the optimiser"
+                )
 
     def update(self, p: Tensor, state: dict, options: dict) -> None:
         raise NotImplementedError(f"{type(self).__name__} should define update")
@@ -196,6 +221,22 @@ class Optimizer:
                 if name != "params":
                     # JSON has lists alone.
                     group[name] = tuple(value) if isinstance(group[name], tuple) else value
+
+
+@contextmanager
+def _contiguous(tensor: Tensor) -> Iterator[None]:
+    """Let kernels see a tensor's values in C order, as they demand of what they change in place."""
+    array = tensor.data
+    if array.flags.c_contiguous:
+        yield
+        return
+    tensor.data = array.copy(order="C")
+    try:
+        yield
+        if not is_read_only(array):
+            array[...] = tensor.data
+    finally:
+        tensor.data = array
 
 
 def _is_like(value, own) -> bool:

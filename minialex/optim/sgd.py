@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minialex import kernels
+from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.optim.optimizer import Optimizer
@@ -42,7 +43,7 @@ class SGD(Optimizer):
 
     def check(self, options: dict) -> None:
         super().check(options)
-        if not 0 <= options["momentum"] < 1:
+        if not is_number(options["momentum"]) or not 0 <= options["momentum"] < 1:
             raise MiniAlexError(f"momentum={options['momentum']!r} should be 0 or more, and below 1")
         if options["nesterov"] and not options["momentum"]:
             raise MiniAlexError("nesterov=True needs a momentum above 0")

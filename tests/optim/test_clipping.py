@@ -79,3 +79,18 @@ def test_a_generator_of_parameters_will_do():
 def test_an_impossible_limit_is_refused_by_name(clip, name, limit):
     with pytest.raises(MiniAlexError, match=f"{name}={limit}"):
         clip(parameters([1.0]), limit)
+
+
+def test_a_single_parameter_will_do():
+    """To iterate over a tensor would clip the gradients of its elements, which have none."""
+    (p,) = parameters([3.0, 4.0])
+    assert clip_grad_norm_(p, 1.0) == pytest.approx(5, rel=1e-15)
+    np.testing.assert_allclose(p.grad.data, [0.6, 0.8], rtol=1e-15)
+    clip_grad_value_(p, 0.7)
+    np.testing.assert_allclose(p.grad.data, [0.6, 0.7], rtol=1e-15)
+
+
+@pytest.mark.parametrize("limit", ["1", None, 1j, True])
+def test_a_limit_that_is_no_number_is_refused(limit):
+    with pytest.raises(MiniAlexError, match="max_norm="):
+        clip_grad_norm_(parameters([1.0]), limit)

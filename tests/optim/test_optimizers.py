@@ -372,3 +372,103 @@ def test_least_squares_converges_to_its_solution(kind, options):
         (residual * residual).mean().backward()
         optimizer.step()
     np.testing.assert_allclose(x.numpy()[:, 0], solution, atol=1e-3)
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+@pytest.mark.parametrize(
+    ("gradient", "message"),
+    [
+        (ma.Tensor(np.ones((1, 3))), r"gradient of parameter 1 is float64 \(1, 3\) on 'cpu', the parameter"),
+        (ma.Tensor(np.ones(1)), r"float64 \(1,\) on 'cpu', the parameter float64 \(3,\)"),
+        (ma.Tensor(np.ones(3, np.float32)), r"is float32 \(3,\) on 'cpu', the parameter float64 \(3,\)"),
+        (np.ones(3), "of type ndarray; assign a Tensor"),
+    ],
+    ids=["shape", "broadcast", "dtype", "array"],
+)
+def test_a_gradient_that_does_not_fit_is_refused_and_nothing_changes(kind, gradient, message):
+    first, second = Parameter(np.array(START)), Parameter(np.array(START))
+    first.grad, second.grad = ma.Tensor(np.ones(3)), gradient
+    optimizer = kind([first, second], lr=0.1)
+    with pytest.raises(MiniAlexError, match=message):
+        optimizer.step()
+    assert first.data.tolist() == second.data.tolist() == list(START)
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize(("kind", "options"), [(optim.SGD, {"momentum": 0.9}), (optim.Adam, {})])
+def test_a_network_converted_after_a_step_needs_the_state_converted_too(kind, options):
+    layer = ma.nn.Linear(2, 1)
+    optimizer = kind(layer.parameters(), lr=0.1, **options)
+
+    def step(dtype):
+        for p in layer.parameters():
+            p.grad = ma.Tensor(np.full(p.shape, 0.5, dtype))
+        optimizer.step()
+
+    step(np.float32)
+    layer.astype(np.float64)
+    with pytest.raises(MiniAlexError, match=r"of parameter 0 is float32, .* float64 on 'cpu' now: convert"):
+        step(np.float64)
+    before = layer.bias.item()
+    optimizer.load_state_dict(optimizer.state_dict())
+    step(np.float64)
+    # A gradient that stays as it is: Adam moves by the rate, SGD by it and the velocity of one step before.
+    moved = 0.1 if kind is optim.Adam else 0.1 * (0.5 + 0.9 * 0.5)
+    assert layer.bias.item() == pytest.approx(before - moved, rel=1e-6)
+    assert layer.bias.dtype == np.float64
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda-host", marks=pytest.mark.needs_gxx)])
+@pytest.mark.parametrize(
+    ("kind", "reference", "options"),
+    [
+        (optim.SGD, sgd, {"lr": 0.1, "momentum": 0.9}),
+        (optim.Adam, adam, {"lr": 0.1}),
+    ],
+)
+@pytest.mark.parametrize("layout", ["transposed", "every other", "backwards"])
+def test_a_parameter_of_any_layout_is_updated_in_its_own_memory(kind, reference, options, layout, device):
+    memory = np.arange(12, dtype=np.float32).reshape(3, 4)
+    view = {"transposed": memory.T, "every other": memory[:, ::2], "backwards": memory[::-1, ::-1]}[layout]
+    start = view.copy()
+    p = ma.Tensor(view, requires_grad=True, device=device)
+    optimizer = kind([p], **options)
+    gradients = np.random.default_rng(2).standard_normal((2, *p.shape))
+    for gradient in gradients:
+        p.grad = ma.Tensor(np.asfortranarray(gradient.astype(np.float32)), device=device)
+        optimizer.step()
+    assert np.shares_memory(p.data, memory)
+    expected = [
+        reference(float(value), [float(g[at]) for g in gradients], **options)
+        for at, value in np.ndenumerate(start)
+    ]
+    np.testing.assert_allclose(view.ravel(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+@pytest.mark.parametrize("value", ["0.1", None, 1j, True, np.array(0.1)], ids=repr)
+def test_a_rate_that_is_no_number_is_refused(kind, value):
+    with pytest.raises(MiniAlexError, match="lr="):
+        kind([Parameter(np.ones(2))], lr=value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (optim.Adam, {"betas": 0.9}, "betas=0.9 should be two numbers"),
+        (optim.Adam, {"betas": ("a", "b")}, "betas="),
+        (optim.Adam, {"eps": None}, "eps=None"),
+        (optim.SGD, {"momentum": "0.9"}, "momentum='0.9'"),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused(kind, options, message):
+    with pytest.raises(MiniAlexError, match=message):
+        kind([Parameter(np.ones(2))], **options)
+
+
+def test_one_tensor_instead_of_a_list_is_refused():
+    with pytest.raises(MiniAlexError, match=r"put it into a list: \[tensor\]"):
+        optim.SGD(Parameter(np.ones(2)))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+import minialex as ma
 from minialex import optim
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.nn import Parameter
@@ -266,3 +267,36 @@ def test_a_loaded_plateau_goes_on():
 def test_an_impossible_plateau_is_refused_by_name(options, message):
     with pytest.raises(MiniAlexError, match=message):
         ReduceLROnPlateau(optimizer(), **options)
+
+
+def test_a_first_epoch_that_overflowed_does_not_stop_the_search_for_a_plateau():
+    """The difference inf - inf is no number, with which nothing compares as an improvement."""
+    assert plateau_rates([math.inf, 5, 4, 3, 3, 3], factor=0.5, patience=1) == [0.4, 0.4, 0.4, 0.4, 0.4, 0.2]
+    assert plateau_rates([-math.inf, 0.5, 0.6], mode="max", factor=0.5, patience=0) == [0.4, 0.4, 0.4]
+
+
+def test_a_metric_may_be_a_tensor_and_the_state_stays_a_number():
+    schedule = ReduceLROnPlateau(optimizer(RATE), factor=0.5, patience=0)
+    for metric in (ma.tensor(3.0), np.float32(2.0), ma.tensor(2.5)):
+        schedule.step(metric)
+    assert schedule.optimizer.param_groups[0]["lr"] == 0.2
+    assert schedule.state_dict() == {"best": 2.0, "waited": 0}
+    assert type(schedule.best) is float
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda o: StepLR(o, 2, gamma=-0.1), "gamma=-0.1 should be a number, 0 or more"),
+        (lambda o: ExponentialLR(o, math.nan), "gamma=nan"),
+        (lambda o: ExponentialLR(o, "0.5"), "gamma='0.5'"),
+        (lambda o: MultiStepLR(o, 5), "milestones=5 should be a list"),
+        (lambda o: MultiStepLR(o, [1, "2"]), "milestones="),
+        (lambda o: CosineAnnealingLR(o, 5, eta_min=-1), "eta_min=-1"),
+        (lambda o: WarmupLR(o, 2, ReduceLROnPlateau(o)), "after=ReduceLROnPlateau should be None, or"),
+        (lambda o: ReduceLROnPlateau(o, patience=-1), "patience=-1 should be an int, 0 or more"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_by_name(make, message):
+    with pytest.raises(MiniAlexError, match=message):
+        make(optimizer(RATE))
