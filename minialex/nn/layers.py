@@ -221,6 +221,8 @@ class Sequential(Module):
         else:
             named = {str(i): module for i, module in enumerate(modules)}
         for name, module in named.items():
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential takes modules; {name} is of type {type(module).__name__}")
             self._modules[name] = module
 
     def forward(self, x: Tensor) -> Tensor:
@@ -234,5 +236,7 @@ class Sequential(Module):
     def __iter__(self):
         return iter(self._modules.values())
 
-    def __getitem__(self, index: int) -> Module:
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))
         return list(self._modules.values())[index]

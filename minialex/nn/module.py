@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from minialex.devices import assign, is_array, require_device, to_device_array, to_numpy
+from minialex.devices import assign, is_array, is_read_only, require_device, to_device_array, to_numpy
 from minialex.errors import CheckpointError, DeviceError
 from minialex.tensor import Tensor
 
@@ -36,8 +36,8 @@ class Module:
     def forward(self, *inputs: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} should define forward")
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Tensor, **options) -> Tensor:
+        return self.forward(*inputs, **options)
 
     def __setattr__(self, name, value):
         if isinstance(value, Parameter | Module) and "_parameters" not in self.__dict__:
@@ -189,6 +189,7 @@ class Module:
             for parameter in module._parameters.values():
                 if parameter is not None and parameter.device != device:
                     parameter.data = to_device_array(parameter.data, device)
+                    parameter.version += 1
                     parameter.device, parameter.grad = device, None
             for name, array in module._buffers.items():
                 module._buffers[name] = to_device_array(array, device)
@@ -200,6 +201,7 @@ class Module:
             for parameter in module._parameters.values():
                 if parameter is not None:
                     parameter.data, parameter.grad = parameter.data.astype(dtype), None
+                    parameter.version += 1
             for name, array in module._buffers.items():
                 module._buffers[name] = array.astype(dtype)
         return self
@@ -228,7 +230,7 @@ class Module:
         Raises
         ------
         CheckpointError
-            With every missing, unexpected and mis-shaped entry.
+            With every missing, unexpected and mis-shaped entry, and every frozen parameter.
         """
         own = self._arrays()
         arrays = {
@@ -249,11 +251,15 @@ class Module:
         problems += [f"wrong shape: {', '.join(shapes)}"] if shapes else []
         kinds = [name for name in own if name in arrays and arrays[name].dtype.kind != "f"]
         problems += [f"not floating-point: {', '.join(kinds)}"] if kinds else []
+        frozen = [name for name, array in own.items() if name in arrays and is_read_only(array)]
+        problems += [f"frozen, so call unfreeze() first: {', '.join(frozen)}"] if frozen else []
         if problems:
             raise CheckpointError(f"the state does not fit {self._title()}; " + "; ".join(problems))
         for name, array in own.items():
             if name in arrays:
                 assign(array, arrays[name])
+        for name, parameter in self.named_parameters():
+            parameter.version += name in arrays
 
     def _title(self) -> str:
         return type(self).__name__

@@ -114,6 +114,22 @@ def test_sequential_is_a_sequence():
     assert [name for name, _ in network.named_children()] == ["0", "1", "2"]
 
 
+def test_a_slice_of_a_sequential_is_one_with_the_same_modules_and_names():
+    layers = nn.Sequential({"first": nn.Linear(2, 3), "act": nn.ReLU(), "last": nn.Linear(3, 1)})
+    part = layers[:2]
+    assert type(part) is nn.Sequential
+    assert list(part) == [layers[0], layers[1]]
+    assert [name for name, _ in part.named_parameters()] == ["first.weight", "first.bias"]
+
+
+@pytest.mark.parametrize(
+    "made", [lambda: nn.Sequential(nn.ReLU(), F.relu), lambda: nn.Sequential({"1": "relu"})]
+)
+def test_what_is_no_module_is_refused(made):
+    with pytest.raises(TypeError, match=r"Sequential takes modules; 1 is of type (function|str)"):
+        made()
+
+
 def test_sequential_takes_names():
     network = nn.Sequential({"fc6": nn.Linear(2, 3), "relu6": nn.ReLU()})
     assert [name for name, _ in network.named_parameters()] == ["fc6.weight", "fc6.bias"]

@@ -113,6 +113,15 @@ def test_a_module_without_forward_says_so():
         nn.Module()(ma.tensor([1.0]))
 
 
+def test_a_module_is_called_with_keywords_as_its_forward_is():
+    class Scaled(nn.Module):
+        def forward(self, x, *, factor):
+            return x * factor
+
+    assert Scaled()(x=ma.tensor([2.0]), factor=3).item() == 6
+    assert Scaled()(ma.tensor([2.0]), factor=4).item() == 8
+
+
 def test_train_and_eval_reach_every_level():
     network = Nested()
     assert all(module.training for module in network.modules())

@@ -101,3 +101,17 @@ def test_the_arrays_share_the_module_s_memory():
     module = network()
     module.state_dict()["fc.bias"][...] = 3
     np.testing.assert_array_equal(module[2].bias.numpy(), [3, 3])
+
+
+def test_a_frozen_network_is_not_loaded_in_part():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm2d(2))
+    before = {name: array.copy() for name, array in network.state_dict().items()}
+    network.freeze()
+    with pytest.raises(
+        CheckpointError, match=r"frozen, so call unfreeze\(\) first: 0.weight, 0.bias, 1.weight"
+    ):
+        network.load_state_dict({name: array + 1 for name, array in before.items()})
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    network.unfreeze().load_state_dict({name: array + 1 for name, array in before.items()})
+    np.testing.assert_array_equal(network[1].running_var, before["1.running_var"] + 1)
