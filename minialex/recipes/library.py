@@ -49,7 +49,8 @@ def recipe_text(name_or_file: str) -> str:
     if path.stat().st_size > _MAX_BYTES:
         raise RecipeError(f"{name_or_file!r} is too large to be a recipe")
     try:
-        return path.read_text(encoding="utf-8")
+        # Editors of Windows begin such files with a byte order mark, which TOML does not know.
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise RecipeError(f"{name_or_file!r} is not a recipe: it is not UTF-8 text") from None
 

@@ -433,6 +433,16 @@ def test_a_file_of_ones_own(tmp_path):
     assert (recipe.name, recipe.training.epochs) == ("mine", 7)
 
 
+def test_a_file_from_an_editor_of_windows_is_read(tmp_path):
+    """A byte order mark, and line ends of two characters."""
+    file = tmp_path / "mine.toml"
+    text = recipe_text("004_alexnet")
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert load_recipe(str(file)).to_dict() | {"name": 0} == load_recipe("004_alexnet").to_dict() | {
+        "name": 0
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
