@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cost import Cost
 
@@ -265,7 +267,13 @@ def chooser() -> Chooser:
 
 def run(operation: str, device: str, *args, **parameters):
     """Select a kernel for the call and run it."""
+    parameters = {name: _plain_number(value) for name, value in parameters.items()}
     return select(operation, device, *args, **parameters).function(*args, **parameters)
+
+
+def _plain_number(value):
+    """A parameter as a Python number if it is one of NumPy's, whose dtype would widen float32 arrays."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class use:

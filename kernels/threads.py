@@ -86,7 +86,7 @@ def set_num_threads(number: int | None) -> None:
     global _wanted
     if number is not None and (not is_int(number, 1)):
         raise KernelError(f"number of threads={number!r} should be a positive int")
-    _wanted = number
+    _wanted = None if number is None else int(number)
 
 
 class _Worker(threading.Thread):

@@ -13,8 +13,10 @@ are recorded too, and gradients can be differentiated again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
+from functools import wraps
+from inspect import isgeneratorfunction
 from itertools import count
 from typing import NamedTuple
 
@@ -51,6 +53,14 @@ _FREED = "the graph was freed by an earlier backward pass; pass retain_graph=Tru
 class _recording(ContextDecorator):
     wanted: bool
 
+    def __new__(cls, function: Callable | None = None):
+        """Decorate what stands below ``@no_grad`` without parentheses."""
+        return super().__new__(cls) if function is None else cls()(function)
+
+    def __call__(self, function: Callable):
+        # The body of a generator runs after the call, and other code runs between its steps.
+        return _step_by_step(self, function) if isgeneratorfunction(function) else super().__call__(function)
+
     def __enter__(self):
         _mode.before.append(_mode.recording)
         _mode.recording = self.wanted
@@ -60,14 +70,41 @@ class _recording(ContextDecorator):
         _mode.recording = _mode.before.pop()
 
 
+def _step_by_step(block, function: Callable) -> Callable:
+    """Decorate a generator: its steps run in the block, what its consumer does between them does not."""
+
+    @wraps(function)
+    def decorated(*args, **kwargs):
+        generator = function(*args, **kwargs)
+        resume, value = generator.send, None
+        try:
+            while True:
+                with block:
+                    try:
+                        result = resume(value)
+                    except StopIteration as end:
+                        return end.value
+                try:
+                    resume, value = generator.send, (yield result)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    resume, value = generator.throw, error
+        finally:
+            with block:
+                generator.close()
+
+    return decorated
+
+
 class no_grad(_recording):
-    """Record nothing in this thread: a context manager and a decorator."""
+    """Record nothing in this thread: a context manager and a decorator, of generators, too."""
 
     wanted = False
 
 
 class enable_grad(_recording):
-    """Record again inside of `no_grad`: a context manager and a decorator."""
+    """Record again inside of `no_grad`: a context manager and a decorator, of generators, too."""
 
     wanted = True
 
@@ -140,6 +177,7 @@ class Operation:
             self.shapes = tuple(None if t is None else t.shape for t in inputs)
             self.results = len(arrays)
             self._saved_inputs = tuple(inputs[i] for i in self.saved_inputs)
+            self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
             # A result refers to its creator: keeping the array alone avoids a cycle of references.
             self._saved_outputs = tuple((i, arrays[i]) for i in self.saved_outputs)
         creator = self if recorded else None
@@ -156,7 +194,20 @@ class Operation:
 
     @property
     def saved(self) -> tuple[Tensor | None, ...]:
-        """The inputs and results that were kept for backward, as tensors of the graph."""
+        """The inputs and results that were kept for backward, as tensors of the graph.
+
+        Raises
+        ------
+        GraphError
+            If an input was changed in place since: the gradient would be that of another function.
+        """
+        for i, t, version in zip(self.saved_inputs, self._saved_inputs, self._versions, strict=True):
+            if t is not None and t.version != version:
+                raise GraphError(
+                    f"{type(self).__name__}.backward needs its input {i}, of shape {t.shape}, which was "
+                    "changed after the result was computed (as an optimiser's step and load_state_dict do): "
+                    "call backward before, or compute the result again"
+                )
         outputs = (Tensor._made_by(self, i, array, self.device) for i, array in self._saved_outputs)
         return (*self._saved_inputs, *outputs)
 
@@ -390,6 +441,11 @@ def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
 
 
 def _common_device(name: str, inputs) -> str:
+    for value in inputs:
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name} takes tensors, not {type(value).__name__}; wrap an array with minialex.Tensor(array)"
+            )
     devices = {t.device for t in inputs if t is not None}
     if len(devices) != 1:
         raise DeviceError(

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+import numpy as np
+
 
 def is_int(value: object, low: int, high: float = math.inf) -> bool:
-    """Whether a value is a Python int from `low` to `high`."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    """Whether a value is an int, Python's or NumPy's, from `low` to `high`."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high
 
 
 def is_number(value: object) -> bool:

@@ -31,7 +31,7 @@ def manual_seed(seed: int) -> None:
     global _state
     if not is_int(seed, 0, 2**64 - 1):
         raise MiniAlexError(f"seed={seed!r} should be an int, 0 to 2**64 - 1")
-    _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
+    _state = _State(int(seed), 0, np.random.Generator(np.random.PCG64(int(seed))))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+
 import numpy as np
 
 from minialex.devices import copy_to_device, is_array, require_device, to_device_array, to_numpy
@@ -33,9 +35,12 @@ class Tensor:
         True for a leaf that asked for it, and for whatever was computed from one.
     creator : Operation or None
         The operation that made the tensor; None for a leaf.
+    version : int
+        How often optimisers and loaded states have changed the values in place. Add 1 where you do: a
+        backward that would then use other values than its forward had raises an error.
     """
 
-    __slots__ = ("__weakref__", "creator", "data", "device", "grad", "index", "requires_grad")
+    __slots__ = ("__weakref__", "creator", "data", "device", "grad", "index", "requires_grad", "version")
     # NumPy would otherwise spread a tensor over an object array in `array + tensor`.
     __array_ufunc__ = None
 
@@ -49,7 +54,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self.creator = None
-        self.index = 0
+        self.index = self.version = 0
 
     @classmethod
     def _made_by(cls, creator, index: int, data, device: str) -> Tensor:
@@ -57,7 +62,7 @@ class Tensor:
         tensor = cls.__new__(Tensor)
         tensor.data, tensor.device = data, device
         tensor.creator, tensor.index = creator, index
-        tensor.requires_grad, tensor.grad = creator is not None, None
+        tensor.requires_grad, tensor.grad, tensor.version = creator is not None, None, 0
         return tensor
 
     # What it is
@@ -117,6 +122,16 @@ class Tensor:
     def detach(self) -> Tensor:
         """A tensor of the same memory that is not part of the graph."""
         return Tensor._made_by(None, 0, self.data, self.device)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if self.creator is not None:
+            raise GraphError(
+                "a result cannot be deep-copied: its copy would lead to copies of the leaves, "
+                "whose gradients nobody has; copy .detach() instead"
+            )
+        memo[id(self)] = copied = copy(self)
+        copied.data, copied.grad = self.data.copy(), deepcopy(self.grad, memo)
+        return copied
 
     def to(self, device: str) -> Tensor:
         """A copy of the tensor on another device, outside the graph; itself if it is there.
@@ -238,8 +253,14 @@ def as_tensor(value, like: Tensor) -> Tensor:
                 f"convert it with .astype({like.dtype.name!r})"
             )
         array = value if is_array(value) else np.asarray(value)
-        array = to_device_array(array.astype(like.dtype, copy=False), like.device)
-        return Tensor._made_by(None, 0, array, like.device)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{value!r} is not a number, an array of numbers or a tensor")
+        converted = array.astype(like.dtype, copy=False)
+        if like.dtype not in FLOATS and not (converted == array).all():
+            raise TypeError(
+                f"{value!r} meets a tensor of {like.dtype}, which cannot hold it; make that one of floats"
+            )
+        return Tensor._made_by(None, 0, to_device_array(converted, like.device), like.device)
     if value.dtype != like.dtype:
         raise TypeError(
             f"tensors of {value.dtype} and {like.dtype} meet; nothing is cast silently: "

@@ -1,5 +1,6 @@
 """The output shape of batch normalisation."""
 
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, shape_rule
 
@@ -9,8 +10,8 @@ def batch_norm_shape(
     x: Shape, weight: Shape | None = None, bias: Shape | None = None, *, axis: int = 1, **_
 ) -> Shape:
     """Any shape with the feature axis, unchanged; weight and bias hold one number a feature."""
-    if not -len(x) <= axis < len(x):
-        raise ShapeError(f"batch_norm: axis={axis} is not an axis of the input {x}")
+    if not is_int(axis, -len(x), len(x) - 1):
+        raise ShapeError(f"batch_norm: axis={axis!r} is not an axis of the input {x}")
     for name, shape in (("weight", weight), ("bias", bias)):
         if shape is not None and shape != (x[axis],):
             raise ShapeError(

@@ -1,5 +1,6 @@
 """The output shape of reductions."""
 
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, shape_rule
 
@@ -8,10 +9,10 @@ def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
     """Bring None (all axes), an int or a tuple into a sorted tuple of distinct axes >= 0."""
     if axis is None:
         return tuple(range(len(x)))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    if not all(isinstance(i, int) and -len(x) <= i < len(x) for i in axes):
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if not all(is_int(i, -len(x), len(x) - 1) for i in axes):
         raise ShapeError(f"axis={axis!r} is not an axis, or a tuple of axes, of shape {x}")
-    positive = tuple(sorted(i % len(x) for i in axes))
+    positive = tuple(sorted(int(i) % len(x) for i in axes))
     if len(set(positive)) != len(positive):
         raise ShapeError(f"axis={axis!r} names an axis of shape {x} twice")
     return positive

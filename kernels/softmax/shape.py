@@ -1,5 +1,6 @@
 """The output shape of softmax and log_softmax."""
 
+from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, shape_rule
 
@@ -7,8 +8,8 @@ from minialex.kernels.shapes import Shape, shape_rule
 @shape_rule("softmax")
 def softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
     """Any shape with that axis, unchanged."""
-    if not -len(x) <= axis < len(x):
-        raise ShapeError(f"softmax: axis={axis} is not an axis of the input {x}")
+    if not is_int(axis, -len(x), len(x) - 1):
+        raise ShapeError(f"softmax: axis={axis!r} is not an axis of the input {x}")
     if x[axis] == 0:
         raise ShapeError(f"softmax: axis {axis} of the input {x} is empty")
     return x

@@ -169,6 +169,7 @@ class Architecture:
         num_classes = self.num_classes if num_classes is None else num_classes
         if not is_int(num_classes, 1):
             raise ModelError(f"num_classes={num_classes!r} should be a positive int")
+        num_classes = int(num_classes)
         modules, shape = {}, (1, *self.input_shape)
         with nn.init.deferred():
             for name, layer in zip(self.names(), self.layers, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
@@ -141,12 +142,17 @@ def batch_norm(
     Raises
     ------
     ShapeError
-        If shapes do not fit, or a batch has fewer than two elements a feature to take a variance of.
+        If shapes do not fit, an option is out of range, or a batch has fewer than two elements a feature to
+        take a variance of.
     """
     output_shape(
         "batch_norm", x.shape, None if weight is None else weight.shape,
         None if bias is None else bias.shape, axis=axis,
     )  # fmt: skip
+    if not (is_number(momentum) and 0 <= momentum <= 1):
+        raise ShapeError(f"batch_norm: momentum={momentum!r} should be a number, 0 to 1")
+    if not (is_number(eps) and eps >= 0):
+        raise ShapeError(f"batch_norm: eps={eps!r} should be a number, 0 or more")
     axis %= x.ndim
     features = x.shape[axis]
     xp = array_module(x.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.random import next_stream
 from minialex.tensor import Tensor
@@ -35,10 +36,10 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     training : bool
         False leaves x as it is.
     """
-    if not 0 <= p <= 1:
+    if not (is_number(p) and 0 <= p <= 1):
         raise ShapeError(f"dropout: p={p!r} should be a probability, 0 to 1")
     if not training or p == 0:
         return x
     if p == 1:
-        return x * 0
+        return Dropout(1.0, 0, 0)(x)
     return Dropout(p, *next_stream())(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.kernels import output_shape
 from minialex.operations.reduction import sum_to
@@ -54,11 +55,12 @@ class Divide(_Binary):
 
     def gradients(self, g):
         a, b = self.saved
-        return lambda: g / b, lambda: -g * a / (b * b)
+        # Not g a / b**2: the square leaves the range of float32 where the quotients do not.
+        return lambda: g / b, lambda: -(g / b) * (a / b)
 
 
 class Maximum(_Binary):
-    """The gradient of a tie is shared by halves (PyTorch's convention)."""
+    """The gradient of a tie is shared by halves (PyTorch's convention); a NaN counts as the larger one."""
 
     name = "maximum"
     saved_inputs = (0, 1)
@@ -73,7 +75,10 @@ class Maximum(_Binary):
     @staticmethod
     def _share(a, b):
         """The part of the gradient that goes to a."""
-        return ((a > b) + 0.5 * (a == b)).astype(a.dtype)
+        a_is_nan, b_is_nan = a != a, b != b
+        first = (a > b) | (a_is_nan & ~b_is_nan)
+        tie = (a == b) | (a_is_nan & b_is_nan)
+        return (first + 0.5 * tie).astype(a.dtype)
 
 
 class Minimum(Maximum):
@@ -231,6 +236,9 @@ def absolute(x: Tensor) -> Tensor:
 
 def power(x: Tensor, exponent: float) -> Tensor:
     """X to the power of a number."""
-    if isinstance(exponent, Tensor):
-        raise TypeError("power takes a number as its exponent; write (exponent * x.log()).exp()")
+    if not is_number(exponent):
+        raise TypeError(
+            f"power takes a number as its exponent, not {type(exponent).__name__}; "
+            "for a tensor write (exponent * x.log()).exp()"
+        )
     return Power(exponent)(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class IndexAdd(Operation):
 
 def reshape(x: Tensor, *shape) -> Tensor:
     """The same numbers in another shape; one length may be -1."""
-    shape = _items(shape)
+    shape = _items("reshape", shape)
     known = math.prod(n for n in shape if n != -1)
     resolved = tuple(x.size // known if n == -1 and known else n for n in shape)
     if shape.count(-1) > 1 or math.prod(resolved) != x.size or min(resolved, default=0) < 0:
@@ -92,7 +93,7 @@ def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
 
 def transpose(x: Tensor, *axes) -> Tensor:
     """The axes in another order; reversed without arguments (NumPy's transpose)."""
-    axes = _items(axes) or tuple(reversed(range(x.ndim)))
+    axes = _items("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
         raise ShapeError(f"transpose: {axes} is not an order of the axes of shape {x.shape}")
@@ -100,8 +101,10 @@ def transpose(x: Tensor, *axes) -> Tensor:
 
 
 def broadcast_to(x: Tensor, *shape) -> Tensor:
-    """Repeat axes of length 1 to a shape, as a view."""
-    shape = _items(shape)
+    """Repeat axes of length 1 to a shape, as a view; -1 stands for the length that an axis has."""
+    shape = _items("broadcast_to", shape)
+    added = len(shape) - x.ndim
+    shape = tuple(x.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape))
     try:
         fits = np.broadcast_shapes(x.shape, shape) == shape
     except ValueError:
@@ -118,13 +121,24 @@ def getitem(x: Tensor, index) -> Tensor:
 
 
 def _plain_index(item):
-    """An item of an index with its array, if it is one, in NumPy: indices are on the cpu for every device."""
+    """An item of an index with its array, if it is one, in NumPy: indices are on the cpu for every device.
+
+    An array is copied, as backward needs what it holds now.
+    """
     if isinstance(item, Tensor):
         item = item.data
-    return to_numpy(item) if is_array(item) else item
+    if isinstance(item, list):
+        item = np.array(item)
+        return item if item.size else item.astype(np.intp)
+    return to_numpy(item).copy() if is_array(item) else item
 
 
-def _items(arguments) -> tuple[int, ...]:
-    if len(arguments) == 1 and not isinstance(arguments[0], int):
-        arguments = arguments[0]
-    return tuple(arguments)
+def _items(name: str, arguments) -> tuple[int, ...]:
+    """The ints that were given one by one or as one sequence."""
+    given = arguments
+    if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):
+        (given,) = arguments
+    try:
+        return tuple(operator.index(item) for item in given)
+    except TypeError:
+        raise ShapeError(f"{name}: {given!r} should be ints, one by one or as a tuple") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor
@@ -103,4 +104,7 @@ def local_response_norm(
     output_shape("local_response_norm", x.shape, size=size)
     if alpha_mode not in ("sum", "mean"):
         raise ShapeError(f'local_response_norm: alpha_mode={alpha_mode!r} should be "sum" or "mean"')
+    for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+        if not (is_number(value) and value >= 0):
+            raise ShapeError(f"local_response_norm: {name}={value!r} should be a number, 0 or more")
     return LocalResponseNorm(size, alpha if alpha_mode == "sum" else alpha / size, beta, k)(x)

@@ -25,7 +25,7 @@ class Sum(Operation):
 
 
 class Amax(Operation):
-    """The gradient is shared evenly by equal maxima (PyTorch's amax)."""
+    """The gradient is shared evenly by equal maxima (PyTorch's amax), by the NaNs where the result is one."""
 
     saved_inputs = (0,)
     saved_outputs = (0,)
@@ -41,7 +41,8 @@ class Amax(Operation):
 
     def _maxima(self, x, y):
         """Where x is the maximum along the reduced axes."""
-        return x == y.reshape(output_shape("sum", x.shape, axis=self.axis, keepdims=True))
+        y = y.reshape(output_shape("sum", x.shape, axis=self.axis, keepdims=True))
+        return (x == y) | ((x != x) & (y != y))
 
     def backward(self, g):
         x, y = self.saved

@@ -1,5 +1,6 @@
 """The graph: what is recorded, what is freed and when, and what is refused."""
 
+import copy
 import gc
 import threading
 import weakref
@@ -9,6 +10,7 @@ import pytest
 
 import minialex as ma
 import minialex.functional as F
+from minialex.autograd import is_grad_enabled
 from minialex.errors import DeviceError, GraphError
 from minialex.testing.compare import assert_close
 
@@ -362,6 +364,24 @@ def test_the_gradient_of_indexing_counts_every_time_an_element_is_named(index):
     assert_close(x.grad.data, expected, 1e-15)
 
 
+@pytest.mark.parametrize(
+    ("index", "change"),
+    [
+        (np.array([0, 1]), lambda index: index.fill(2)),
+        ([0, 1], lambda index: index.reverse()),
+        (np.array([True, True, False]), lambda index: np.logical_not(index, out=index)),
+        (ma.Tensor(np.array([0, 1])), lambda index: index.data.fill(2)),
+    ],
+    ids=["array", "list", "mask", "tensor"],
+)
+def test_an_index_that_is_changed_before_backward_is_that_of_the_forward(index, change):
+    x = ma.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x[index]
+    change(index)
+    y.backward(np.array([5, 7], np.float32))
+    assert x.grad.numpy().tolist() == [5, 7, 0]
+
+
 def test_a_tensor_of_integers_is_an_index():
     x = leaf([1.0, 2.0, 3.0])
     y = x[ma.Tensor(np.array([2, 2, 0]))]
@@ -430,6 +450,67 @@ def in_thread(function):
     thread.start()
     thread.join(timeout=10)
     return answer[0]
+
+
+@pytest.mark.parametrize("decorate", [ma.no_grad, ma.no_grad()], ids=["bare", "called"])
+def test_no_grad_decorates_with_and_without_parentheses(decorate):
+    @decorate
+    def double(x):
+        """Twice x."""
+        return x * 2
+
+    assert not double(ma.tensor(1.0, requires_grad=True)).requires_grad
+    assert (double.__name__, double.__doc__) == ("double", "Twice x.")
+    assert is_grad_enabled()
+
+
+@pytest.mark.parametrize("decorate", [ma.no_grad, ma.no_grad()], ids=["bare", "called"])
+def test_the_body_of_a_generator_runs_in_no_grad_and_its_consumer_does_not(decorate):
+    seen = []
+
+    @decorate
+    def steps(x):
+        try:
+            received = yield (x * 2).requires_grad
+            seen.append((received, is_grad_enabled()))
+            try:
+                yield is_grad_enabled()
+            except KeyError:
+                seen.append(("thrown", is_grad_enabled()))
+            yield 3
+        finally:
+            seen.append(("closed", is_grad_enabled()))
+
+    generator = steps(ma.tensor(1.0, requires_grad=True))
+    assert next(generator) is False
+    assert is_grad_enabled()
+    assert generator.send("sent") is False
+    assert is_grad_enabled()
+    assert generator.throw(KeyError) == 3
+    generator.close()
+    assert seen == [("sent", False), ("thrown", False), ("closed", False)]
+    assert is_grad_enabled()
+
+
+def test_a_decorated_generator_returns_and_raises_what_its_own_does():
+    @ma.no_grad
+    def count(fail):
+        yield 1
+        if fail:
+            raise LookupError("told")
+        return "end"
+
+    def consumer(fail):
+        return (yield from count(fail))
+
+    generator = consumer(False)
+    assert next(generator) == 1
+    with pytest.raises(StopIteration) as end:
+        next(generator)
+    assert end.value.value == "end"
+    with pytest.raises(LookupError, match="told"):
+        list(consumer(True))
+    assert is_grad_enabled()
 
 
 def test_recording_is_a_setting_of_the_thread():
@@ -652,3 +733,58 @@ def test_dropout_at_evaluation_is_the_tensor_itself_and_draws_nothing():
     assert F.dropout(x, 0.0) is x
     np.testing.assert_array_equal(F.dropout(x).data, before)
     assert not F.dropout(x, 1.0).data.any()
+
+
+# Changes between forward and backward, and copies
+
+
+@pytest.mark.parametrize("change", ["step", "load"])
+def test_a_backward_through_a_parameter_that_was_changed_since_is_refused(change):
+    """With the weight of the second forward, the gradient of the first would be -4, where it is 4."""
+    layer = ma.nn.Linear(1, 1, bias=False)
+    layer.weight.data[...] = 2.0
+    loss = (layer.weight * layer.weight).sum()
+    loss.backward(retain_graph=True)
+    assert layer.weight.grad.item() == 4.0
+    if change == "step":
+        ma.optim.SGD(layer.parameters(), lr=1.0).step()
+    else:
+        layer.load_state_dict({"weight": np.array([[-2.0]], np.float32)})
+    assert layer.weight.item() == -2.0
+    with pytest.raises(
+        GraphError, match=r"Multiply.backward needs its input 0, of shape \(1, 1\), .* before"
+    ):
+        loss.backward()
+    (layer.weight * layer.weight).sum().backward()
+
+
+def test_a_step_of_other_parameters_does_not_disturb_a_graph():
+    """A generator's step between the two passes of a discriminator."""
+    x, w = ma.tensor([3.0], requires_grad=True), ma.tensor([2.0], requires_grad=True)
+    y = (x * w).sum()
+    other = ma.tensor([1.0], requires_grad=True)
+    (other * 5).sum().backward()
+    ma.optim.SGD([other], lr=1.0).step()
+    y.backward()
+    assert (x.grad.item(), w.grad.item()) == (2.0, 3.0)
+
+
+def test_a_result_is_not_deep_copied_into_another_graph():
+    x = ma.tensor([1.0], requires_grad=True)
+    with pytest.raises(GraphError, match=r"copy .detach\(\) instead"):
+        copy.deepcopy(x * 2)
+    with pytest.raises(GraphError):
+        copy.deepcopy({"losses": [x * 2]})
+
+
+def test_a_deep_copied_leaf_is_its_own():
+    x = ma.nn.Parameter(np.array([1.0, 2.0], np.float32))
+    x.grad = ma.tensor([3.0, 4.0])
+    twice = copy.deepcopy([x, x])
+    assert twice[0] is twice[1]
+    y = twice[0]
+    assert type(y) is ma.nn.Parameter
+    assert y.requires_grad
+    y.data[...] = y.grad.data[...] = 9
+    assert x.numpy().tolist() == [1, 2]
+    assert x.grad.numpy().tolist() == [3, 4]

@@ -1,0 +1,190 @@
+"""What callers pass for numbers, axes and tensors: NumPy's scalars count as Python's; the rest is refused."""
+
+import numpy as np
+import pytest
+
+import minialex as ma
+import minialex.functional as F
+from minialex import nn, optim
+from minialex.errors import ShapeError
+
+every_device = pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda-host", marks=pytest.mark.needs_gxx)]
+)
+every_scalar = pytest.mark.parametrize("scalar", [np.float64, np.float32])
+
+IMAGES = np.random.default_rng(1).standard_normal((2, 3, 5, 5))
+STATISTICS = np.zeros(3, np.float32), np.ones(3, np.float32)
+
+OPTIONS = {
+    "power": lambda x, number: x ** number(2.5),
+    "local_response_norm": lambda x, number: F.local_response_norm(
+        x, 3, alpha=number(0.5), beta=number(0.75), k=number(2.0)
+    ),
+    "dropout": lambda x, number: F.dropout(x, number(0.25)),
+    "batch_norm": lambda x, number: F.batch_norm(x, None, None, training=True, eps=number(1e-3)),
+    "batch_norm at evaluation": lambda x, number: F.batch_norm(x, *STATISTICS, eps=number(1e-3)),
+    "sum of products": lambda x, number: number(2.0) * x + number(0.5) / x,
+}
+
+
+@every_device
+@every_scalar
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_number_of_numpy_s_counts_as_python_s_and_widens_nothing(name, scalar, device):
+    def run(number):
+        ma.manual_seed(3)
+        x = ma.Tensor(np.abs(IMAGES).astype(np.float32), requires_grad=True, device=device)
+        y = OPTIONS[name](x, number)
+        upstream = ma.Tensor(IMAGES.astype(np.float32), device=device)
+        (gradient,) = ma.grad(y, x, upstream, create_graph=True)
+        (second,) = ma.grad(gradient, x, upstream, allow_unused=True) if gradient.requires_grad else (None,)
+        return [t.numpy() for t in (y, gradient, second) if t is not None]
+
+    for given, right in zip(run(scalar), run(float), strict=True):
+        assert given.dtype == np.float32
+        np.testing.assert_array_equal(given, right)
+
+
+@every_device
+@every_scalar
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+def test_an_optimiser_takes_numbers_of_numpy_s(kind, scalar, device):
+    def run(number):
+        p = ma.Tensor(np.array([1.0, -2.0], np.float32), requires_grad=True, device=device)
+        special = {"momentum": number(0.9)} if kind is optim.SGD else {"eps": number(1e-6)}
+        optimizer = kind([p], lr=number(0.25), weight_decay=number(0.125), **special)
+        for _ in range(2):
+            p.grad = ma.Tensor(np.array([0.5, 3.0], np.float32), device=device)
+            optimizer.step()
+        return p.numpy()
+
+    np.testing.assert_allclose(run(scalar), run(float), rtol=1e-6)
+
+
+@every_device
+def test_shapes_and_axes_may_be_integers_of_numpy_s(device):
+    one, two, three = np.int64(1), np.int32(2), np.uint8(3)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    x = ma.Tensor(values, device=device)
+    assert x.reshape(np.prod(x.shape)).numpy().tolist() == [0, 1, 2, 3, 4, 5]
+    assert x.reshape(three, two).shape == (3, 2)
+    assert x.reshape(np.array([3, 2])).shape == (3, 2)
+    assert x.transpose(one, np.int64(0)).numpy().tolist() == values.T.tolist()
+    assert x.sum(one).numpy().tolist() == [3, 12]
+    assert x.sum((np.int64(-2),)).numpy().tolist() == [3, 5, 7]
+    assert x.mean(np.int64(-1), keepdims=True).numpy().tolist() == [[1], [4]]
+    assert x.max([0, one]).item() == 5
+    assert x.reshape(1, 2, 3).expand(two, two, three).shape == (2, 2, 3)
+    assert F.flatten(x.reshape(2, 3, 1), one).shape == (2, 3)
+    np.testing.assert_allclose(F.softmax(x, one).numpy().sum(1), 1, rtol=1e-6)
+    images = ma.Tensor(IMAGES.astype(np.float32), device=device)
+    layer = nn.Conv2d(three, np.int64(6), two, groups=np.int64(3)).to(device)
+    assert layer(images).shape == (2, 6, 4, 4)
+    assert F.local_response_norm(images, np.int64(3)).shape == images.shape
+
+
+def test_a_seed_of_numpy_s_is_python_s():
+    ma.manual_seed(np.int64(5))
+    assert type(ma.random.get_state()["seed"]) is int
+    first = ma.random.generator().random()
+    ma.manual_seed(5)
+    assert ma.random.generator().random() == first
+
+
+def test_expand_keeps_the_length_that_minus_one_stands_for():
+    x = ma.Tensor(np.array([[1.0], [2.0]], np.float32), requires_grad=True)
+    y = x.expand(3, -1, 2)
+    assert y.shape == (3, 2, 2)
+    y.backward(np.arange(12, dtype=np.float32).reshape(3, 2, 2))
+    assert x.grad.numpy().tolist() == [[0 + 1 + 4 + 5 + 8 + 9], [2 + 3 + 6 + 7 + 10 + 11]]
+    with pytest.raises(ShapeError, match=r"cannot be repeated to \(-1, 2, 1\)"):
+        x.expand(-1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.reshape(2.0, 3),
+        lambda x: x.reshape("6"),
+        lambda x: x.transpose(1.0, 0),
+        lambda x: x.expand(None),
+        lambda x: x.sum(1.0),
+        lambda x: x.sum(True),
+        lambda x: x.max("0"),
+        lambda x: F.softmax(x, 1.0),
+        lambda x: F.log_softmax(x, None),
+        lambda x: F.flatten(x, 0.0),
+        lambda x: F.batch_norm(x, None, None, training=True, axis=1.0),
+    ],
+)
+def test_shapes_and_axes_that_are_no_integers_are_refused(call):
+    with pytest.raises(ShapeError):
+        call(ma.Tensor(np.ones((2, 3), np.float32)))
+
+
+@pytest.mark.parametrize("value", ["1", None, 1j, True, np.array([0.1]), np.array(0.1), -2.0], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("alpha", lambda x, value: F.local_response_norm(x, 3, alpha=value)),
+        ("beta", lambda x, value: F.local_response_norm(x, 3, beta=value)),
+        ("k", lambda x, value: F.local_response_norm(x, 3, k=value)),
+        ("p", F.dropout),
+        ("momentum", lambda x, value: F.batch_norm(x, *STATISTICS, training=True, momentum=value)),
+        ("eps", lambda x, value: F.batch_norm(x, None, None, training=True, eps=value)),
+    ],
+)
+def test_an_option_that_is_no_number_in_range_is_refused_by_name(name, call, value):
+    with pytest.raises(ShapeError, match=rf"{name}="):
+        call(ma.Tensor(IMAGES.astype(np.float32)), value)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "other"),
+    [([1, 2], np.int64, 0.5), ([1, 2], np.uint8, 300), ([1, 2], np.uint8, -1), ([True], np.bool_, 2)],
+)
+def test_a_number_that_an_integer_tensor_cannot_hold_is_refused(values, dtype, other):
+    """0.5 would become 0, and 300 as a byte 44."""
+    t = ma.Tensor(np.array(values, dtype))
+    for meet in (lambda: t * other, lambda: other + t, lambda: t - np.float64(other)):
+        with pytest.raises(TypeError, match="cannot hold it; make that one of floats"):
+            meet()
+
+
+def test_a_number_that_an_integer_tensor_holds_takes_its_dtype():
+    t = ma.Tensor(np.array([1, 2], np.uint8)) * 3.0
+    assert t.dtype == np.uint8
+    assert t.numpy().tolist() == [3, 6]
+
+
+@pytest.mark.parametrize("other", [None, "1", 1j, object()], ids=repr)
+def test_what_is_no_number_is_no_operand(other):
+    """None would become a NaN, and 1j lose its imaginary part."""
+    x = ma.Tensor(np.ones(2, np.float32))
+    for meet in (lambda: x + other, lambda: other * x):
+        with pytest.raises(TypeError, match=r"is not a number, an array of numbers or a tensor"):
+            meet()
+
+
+@pytest.mark.parametrize("exponent", [None, "2", [1.0, 2.0], np.array([1.0, 2.0]), True], ids=repr)
+def test_an_exponent_that_is_no_number_is_refused(exponent):
+    with pytest.raises(TypeError, match="power takes a number as its exponent"):
+        ma.Tensor(np.ones(2, np.float32)) ** exponent
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("ReLU", F.relu),
+        ("Softmax", F.softmax),
+        ("Linear", lambda x: nn.Linear(3, 2)(x)),
+        ("Reshape", F.flatten),
+        ("Conv2d", lambda x: nn.Conv2d(1, 1, 1)(x.reshape(1, 1, 2, 3))),
+    ],
+)
+def test_an_array_where_a_tensor_belongs_is_refused_with_what_to_do(name, call):
+    with pytest.raises(
+        TypeError, match=rf"^{name} takes tensors, not ndarray; wrap an array with minialex\.Tensor"
+    ):
+        call(np.ones((2, 3), np.float32))
