@@ -166,7 +166,8 @@ def _of_distribution(target, values: np.ndarray, weights, smoothing: float, x: T
     if isinstance(target, Tensor) and target.requires_grad:
         distribution = as_tensor(target, x)
     else:
-        distribution = Tensor(to_device_array(values.astype(x.dtype, copy=False), x.device), device=x.device)
+        # A copy: backward needs what the caller's array holds now.
+        distribution = Tensor(to_device_array(values.astype(x.dtype), x.device), device=x.device)
     if smoothing:
         distribution = distribution * (1 - smoothing) + smoothing / x.shape[1]
     if weights is not None:

@@ -441,7 +441,7 @@ METHODS = {
 }
 NOT_DIFFERENTIABLE = {
     "backward", "detach", "device", "data", "creator", "dtype", "grad", "index", "is_leaf", "item", "ndim",
-    "numpy", "requires_grad", "requires_grad_", "shape", "size", "to",
+    "numpy", "requires_grad", "requires_grad_", "shape", "size", "to", "version",
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Cross-entropy on labels and distributions: values, gradients, and what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -233,3 +235,14 @@ def test_ignore_index_may_be_a_number_of_numpy():
     x, labels = ma.Tensor(np.eye(3, 5)), np.array([0, 255, 2], np.uint8)
     loss = F.cross_entropy(x, labels, ignore_index=np.int64(255), reduction="none")
     np.testing.assert_allclose(loss.numpy(), [np.log(np.e + 4) - 1, 0, np.log(np.e + 4) - 1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("wrap", [lambda target: target, ma.Tensor], ids=["array", "tensor"])
+def test_a_target_that_is_used_again_for_the_next_batch_does_not_change_this_gradient(wrap):
+    x = ma.Tensor(np.array([[1.0, 2.0]], np.float32), requires_grad=True)
+    target = np.array([[0.5, 0.5]], np.float32)
+    loss = F.cross_entropy(x, wrap(target))
+    target[...] = 1, 0
+    loss.backward()
+    share = 1 / (1 + math.e)
+    np.testing.assert_allclose(x.grad.numpy(), [[share - 0.5, 0.5 - share]], rtol=1e-6)
