@@ -26,6 +26,10 @@ What is found
 ``warp-mask``
     A shuffle, vote or ``__syncwarp`` whose mask names a lane that does not take part, or leaves out one that
     calls it.
+``warp-lane``
+    A shuffle that reads the value of a lane that takes no part: one that its mask does not name, that has
+    ended, or that the block does not have. CUDA does not define what it gets. The launch runs again with
+    other values in its place, and this is a finding if its results change.
 ``division``
     An integer division by zero, for which CUDA defines no result. The thread ends there.
 ``stack``
@@ -68,6 +72,7 @@ KINDS = (
     "misaligned",
     "const-write",
     "warp-mask",
+    "warp-lane",
     "division",
     "stack",
     "trap",
@@ -227,54 +232,11 @@ def check(
     DeviceError
         If the compiler is not there.
     """
-    checked = _checked_module(kernel.module.build)
-    parameters = kernel.signature
-    args = tuple(args)
-    library = checked.library
-    symbols = _symbols(checked.file)
-    groups = _group_arrays(parameters, args, _positions(uninitialised, parameters, args))
-    arrays = (_CheckedArray * len(groups))(*(group.described() for group in groups))
-    begin = ctypes.cast(library.checker_begin, ctypes.c_void_p).value - symbols.offset("checker_begin")
-    shared = symbols.shared_variables()
-    globals_ = [checked.global_variable(name) for name in checked.global_names]
-    described = [
-        _CheckedVariable(begin + each.offset, each.bytes, begin + each.limit, _SHARED, 0, number)
-        for number, each in enumerate(shared)
-    ]
-    for number, each in enumerate(globals_):
-        limit = begin + symbols.variable(each.name, each.address - begin, each.bytes).limit
-        constant = each.constant or each.read_only
-        described.append(
-            _CheckedVariable(each.address, each.bytes, limit, _GLOBAL, constant, len(groups) + number)
-        )
-    described = (_CheckedVariable * len(described))(*described)
-    if library.checker_begin(arrays, len(groups), described, len(described)):
-        raise KernelError(
-            "the arrays cannot be copied for the check: each may have 4 GiB, and needs 16 GiB of addresses"
-        )
-    try:
-        copies = list(args)
-        for group, array in zip(groups, arrays, strict=True):
-            group.copy_to(array.data, copies)
-        _copy_globals(kernel.module, checked)
-        checked[kernel.name](grid, block, tuple(copies), shared_mem=shared_mem)
-        for group in groups:
-            group.copy_back(copies)
-        _copy_globals(checked, kernel.module)
-        findings, traffic = _read(library, begin)
-    finally:
-        library.checker_end()
-    names = [_names(group, parameters) for group in groups]
-    names += [(each.name, each.element_bytes, "is constant") for each in globals_]
-    places = symbols.places(
-        {each.place for each in traffic}
-        | {place for each in findings for place in (each.place, each.other_place) if place}
-    )
-    return Report(
-        kernel.name,
-        _findings(findings, places, names, [each.name for each in shared], block),
-        _accesses(traffic, places),
-    )
+    launch = _Launch(kernel, grid, block, tuple(args), shared_mem, uninitialised)
+    outcome = launch.run()
+    faults = [each for each in outcome.findings if each.kind != _ABSENT_LANE or launch.matters(each, outcome)]
+    launch.keep(outcome)
+    return launch.report(faults, outcome.traffic)
 
 
 # ---- The launch ------------------------------------------------------------------------------------------
@@ -356,8 +318,9 @@ class _Traffic(ctypes.Structure):
     _DIVISION,
     _STACK_FULL,
     _TRAP,
+    _ABSENT_LANE,
     _UNREACHABLE,
-) = range(15)
+) = range(16)
 
 _GLOBAL, _SHARED = 0, 1  # spaces
 
@@ -376,8 +339,133 @@ _KIND = {
     _DIVISION: "division",
     _STACK_FULL: "stack",
     _TRAP: "trap",
+    _ABSENT_LANE: "warp-lane",
     _UNREACHABLE: "trap",
 }
+
+
+@dataclass
+class _Outcome:
+    """What a launch under the checker has left: arrays by position, variables by name, places by offset."""
+
+    arrays: dict[int, np.ndarray]
+    variables: dict[str, np.ndarray]
+    findings: list[_Finding]
+    traffic: list[_Traffic]
+
+    def is_alike(self, other: _Outcome) -> bool:
+        """Whether the same bits were left, and the same findings made."""
+        mine, theirs = (
+            [array.tobytes() for array in (*each.arrays.values(), *each.variables.values())]
+            for each in (self, other)
+        )
+        return mine == theirs and [(each.kind, each.place) for each in self.findings] == [
+            (each.kind, each.place) for each in other.findings
+        ]
+
+
+# In the place of a value that CUDA does not define, which the checker first takes to be all ones, NaN or -1:
+# a large number of any type, one far below zero for floats, and one for integers.
+_VALUES = (0x7F7F7F7F7F7F7F7F, 0xFF7F7F7FFF7F7F7F, 0x8080808080808080)
+
+
+class _Launch:
+    """A launch that runs on copies of its arguments, once or again."""
+
+    def __init__(self, kernel: Kernel, grid, block, args: tuple, shared_mem: int, uninitialised):
+        self.kernel, self.grid, self.block = kernel, grid, block
+        self.args, self.shared_mem = args, shared_mem
+        self.checked = _checked_module(kernel.module.build)
+        self.library = self.checked.library
+        self.symbols = _symbols(self.checked.file)
+        self.groups = _group_arrays(kernel.signature, args, _positions(uninitialised, kernel.signature, args))
+        self.begin = ctypes.cast(self.library.checker_begin, ctypes.c_void_p).value - self.symbols.offset(
+            "checker_begin"
+        )
+        self.shared = self.symbols.shared_variables()
+        self.globals = [self.checked.global_variable(name) for name in self.checked.global_names]
+
+    def run(self, *, repeat: tuple[int, int] | None = None) -> _Outcome:
+        """Run it; `repeat` are the place of a shuffle and what it gives for a lane that takes no part."""
+        arrays = (_CheckedArray * len(self.groups))(*(group.described() for group in self.groups))
+        variables = self._described_variables()
+        if self.library.checker_begin(arrays, len(arrays), variables, len(variables)):
+            raise KernelError(
+                "the arrays cannot be copied for the check: each may have 4 GiB, and needs 16 GiB of "
+                "addresses"
+            )
+        try:
+            if repeat:
+                place, value = repeat
+                self.library.checker_repeat(ctypes.c_uint64(self.begin + place), ctypes.c_uint64(value))
+            copies = list(self.args)
+            for group, array in zip(self.groups, arrays, strict=True):
+                group.copy_to(array.data, copies)
+            for name, value in _variables(self.kernel.module).items():
+                self.checked.get_global(name)[...] = value
+            self.checked[self.kernel.name](self.grid, self.block, tuple(copies), shared_mem=self.shared_mem)
+            results = {}
+            for group in self.groups:
+                results.update(group.results(copies))
+            return _Outcome(results, _variables(self.checked), *_read(self.library, self.begin))
+        finally:
+            self.library.checker_end()
+
+    def matters(self, absent: _Finding, outcome: _Outcome) -> bool:
+        """Whether what a shuffle gives for a lane that takes no part changes anything that is left.
+
+        Much that is right reads such lanes and uses nothing of it: of a sum over half a warp by
+        ``__shfl_down_sync`` only the first lane's is wanted.
+        """
+        return any(not outcome.is_alike(self.run(repeat=(absent.place, value))) for value in _VALUES)
+
+    def keep(self, outcome: _Outcome) -> None:
+        """Let the arguments and the variables hold the results."""
+        for position, result in outcome.arrays.items():
+            self.args[position][...] = result
+        for name, result in outcome.variables.items():
+            self.kernel.module.get_global(name)[...] = result
+
+    def report(self, findings: list[_Finding], traffic: list[_Traffic]) -> Report:
+        names = [_names(group, self.kernel.signature) for group in self.groups]
+        names += [(each.name, each.element_bytes, "is constant") for each in self.globals]
+        places = self.symbols.places(
+            {each.place for each in traffic}
+            | {place for each in findings for place in (each.place, each.other_place) if place}
+        )
+        # What the compiler has put before the first line has none, as where a stack is full.
+        defined = Place(*self.kernel.defined)
+        places = {at: defined if each.is_in_runtime else each for at, each in places.items()} | {0: defined}
+        return Report(
+            self.kernel.name,
+            _findings(findings, places, names, [each.name for each in self.shared], self.block),
+            _accesses(traffic, places),
+        )
+
+    def _described_variables(self):
+        described = [
+            _CheckedVariable(
+                self.begin + each.offset, each.bytes, self.begin + each.limit, _SHARED, 0, number
+            )
+            for number, each in enumerate(self.shared)
+        ]
+        for number, each in enumerate(self.globals):
+            limit = self.symbols.variable(each.name, each.address - self.begin, each.bytes).limit
+            constant = each.constant or each.read_only
+            position = len(self.groups) + number
+            described.append(
+                _CheckedVariable(each.address, each.bytes, self.begin + limit, _GLOBAL, constant, position)
+            )
+        return (_CheckedVariable * len(described))(*described)
+
+
+def _variables(module: Module) -> dict[str, np.ndarray]:
+    """What the variables of a module hold that can change."""
+    return {
+        name: np.array(module.get_global(name))
+        for name in module.global_names
+        if not module.global_variable(name).read_only
+    }
 
 
 @dataclass
@@ -409,18 +497,12 @@ class _Group:
             copy[...] = array
             arguments[position] = copy
 
-    def copy_back(self, copies: list) -> None:
-        if not self.constant:
-            for position, array in zip(self.positions, self.arrays, strict=True):
-                if array.flags.writeable:
-                    array[...] = copies[position]
-
-
-def _copy_globals(source: Module, destination: Module) -> None:
-    """Let the variables of one module be as those of the other."""
-    for name in source.global_names:
-        if not source.global_variable(name).read_only:
-            destination.get_global(name)[...] = source.get_global(name)
+    def results(self, copies: list) -> dict[int, np.ndarray]:
+        """What the launch has left in the arrays that it may change, by their positions."""
+        writeable = zip(self.positions, self.arrays, strict=True) if not self.constant else ()
+        return {
+            position: np.array(copies[position]) for position, array in writeable if array.flags.writeable
+        }
 
 
 def _address(array: np.ndarray) -> int:
@@ -506,7 +588,8 @@ def _read(library, begin: int) -> tuple[list[_Finding], list[_Traffic]]:
         count = function(ctypes.byref(pointer))
         copies = [structure.from_buffer_copy(pointer[i]) for i in range(count)]
         for each in copies:
-            each.place -= begin
+            if each.place:
+                each.place -= begin
             if structure is _Finding and each.other_place:
                 each.other_place -= begin
         return copies
@@ -558,8 +641,10 @@ def _findings(
         (
             finding
             for (kind, lines, where), finding in found.items()
-            # A read that races with a write can come before it. That is one fault, not two.
+            # A read that races with a write can come before it, and a lane be read that the mask should not
+            # name. That is one fault, not two.
             if not (kind == "uninitialised" and any((where, line) in racing for line in lines))
+            and not (kind == "warp-lane" and ("warp-mask", lines, where) in found)
         ),
         key=lambda finding: (finding.file, finding.line, finding.kind),
     )
@@ -629,6 +714,11 @@ class _Message:
             return f"{thread} divides an integer by zero, or the least integer by -1: CUDA defines no result"
         if finding.kind == _STACK_FULL:
             return f"{thread} has no room on its stack: is there a recursion that does not end?"
+        if finding.kind == _ABSENT_LANE:
+            return (
+                f"{thread} reads lane {finding.offset} of its warp, which takes no part (the mask is "
+                f"{finding.mask:#010x}): CUDA does not define the value, and results depend on it"
+            )
         if finding.kind == _TRAP:
             return f"{thread}: {finding.reason.decode(errors='replace')}"
         if finding.kind == _UNREACHABLE:

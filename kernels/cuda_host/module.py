@@ -210,6 +210,8 @@ class Kernel:
         The same with all that is known of them.
     launch_bound : int or None
         The most threads of a block, if the kernel declares that.
+    defined : tuple of str and int
+        The file and the line of its definition.
     """
 
     def __init__(self, module: Module, entry: _CKernel):
@@ -226,6 +228,7 @@ class Kernel:
         self._slot_count = sum(parameter.slots for parameter in self.signature)
         self.parameters = [(parameter.name, parameter.type) for parameter in self.signature]
         self.launch_bound = entry.launch_bound or None
+        self.defined = (entry.file.decode(), entry.line)
 
     def __call__(self, grid, block, args, *, shared_mem: int = 0) -> None:
         """Run the kernel for all threads of a grid, and return when they have ended.
@@ -281,7 +284,7 @@ class Kernel:
         except DeviceError as error:
             return f" (in no known line: {error})"
         if found.line == 0 or found.is_in_runtime:  # what the compiler has put before the first line
-            return f", in the kernel at {self._entry.file.decode()}:{self._entry.line}"
+            return f", in the kernel at {self.defined[0]}:{self.defined[1]}"
         return f", at {found.file}:{found.line}"
 
     def _extent(self, name: str, given, most: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -91,6 +91,24 @@ extern "C" __global__ void vectors(float4* y)
     y[threadIdx.x].x += 1; y[threadIdx.x].y *= 2; y[threadIdx.x].z += 2; y[threadIdx.x].w *= 3;  // vectors
 }
 
+extern "C" __global__ void half_a_sum(int* y, const char* text)
+{
+    if (threadIdx.x == 0) y[20] = printf("%s of %d and %.2f\n", "a line", 7, 1.5f) + 10 * printf("and one\n");
+    y[threadIdx.x] += __shfl_down_sync(0xffff, y[threadIdx.x], 16);  // lanes
+    if (threadIdx.x == 3) printf("%s\n", text);
+}
+
+extern "C" __global__ void print_text(int* y, long long address)
+{
+    y[threadIdx.x] = printf("%s\n", (const char*)address);  // text
+}
+
+extern "C" __global__ void print_and_divide(int* y)
+{
+    printf("%d\n", threadIdx.x);
+    y[threadIdx.x] = 5 / y[threadIdx.x];
+}
+
 extern "C" __global__ void reverse(int* y)
 {
     __shared__ int line[256];
@@ -231,6 +249,24 @@ def test_a_fault_in_a_function_of_the_executor_is_where_it_is_called(module):
         "add_to: in block (0, 0, 0): thread (0, 0, 0): an access to the address 0x0, which is in no "
         f"array (a null pointer), {_at('atomic')}"
     )
+
+
+def test_a_text_that_printf_cannot_read(module):
+    message = _failure(module, "print_text", 1, 64, (np.zeros(64, np.int32), np.int64(16)))
+
+    assert message.endswith(_at("text"))
+
+
+def test_what_is_run_again_prints_nothing(module, capfd):
+    """The checker runs it again for the lanes, a plain launch for the thread that divides by zero."""
+    report = cuda_host.check(module["half_a_sum"], 1, 16, (np.arange(21, dtype=np.int32), None))
+
+    assert [finding.kind for finding in report.findings] == ["warp-lane"]
+    assert capfd.readouterr().out == "a line of 7 and 1.50\nand one\n(null)\n"
+
+    _failure(module, "print_and_divide", 1, 2, (np.arange(2, dtype=np.int32)[::-1].copy(),))
+
+    assert capfd.readouterr().out == "0\n1\n"
 
 
 def test_a_fault_that_comes_again_and_again(module):

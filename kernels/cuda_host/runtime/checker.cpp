@@ -161,6 +161,9 @@ struct Checker {
     std::vector<Site> sites;
     std::vector<CheckedTraffic> traffic;
 
+    bool repeated = false;
+    uint64_t absent_place = 0, absent_value = 0;
+
     std::map<std::tuple<uint32_t, uint64_t, uint64_t, int32_t>, size_t> found;
     std::vector<CheckedFinding> findings;
 };
@@ -638,6 +641,22 @@ void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory) {
     checker.segment = checker.threads[checker.thread].segment;
 }
 
+uint64_t check_absent_lane(unsigned thread, unsigned lane, uint64_t value) {
+    if (!checker.active) return value;
+    const unsigned absent = thread / WARP * WARP + lane;
+    if (absent < checker.thread_count && checker.threads[absent].stopped) return value;  // has its own finding
+    const void* place = checker.threads[thread].place;
+    CheckedFinding& finding = add_finding(ABSENT_LANE, place);
+    if (finding.times == 1) {
+        finding.thread = thread;
+        finding.mask = checker.threads[thread].mask;
+        finding.offset = lane;
+    }
+    return uint64_t(place) == checker.absent_place ? checker.absent_value : value;
+}
+
+bool check_is_repeated() { return checker.repeated; }
+
 bool check_fault(bool is_division, bool stack_is_full, bool has_address, uintptr_t address, const void* place) {
     if (!checker.active) return false;
     const CheckedKind kind = is_division     ? DIVISION
@@ -715,6 +734,12 @@ MINIALEX_EXPORT int checker_begin(CheckedArray* arrays, int count, const Checked
 
     checker.active = true;
     return 0;
+}
+
+MINIALEX_EXPORT void checker_repeat(uint64_t place, uint64_t value) {
+    checker.repeated = true;
+    checker.absent_place = place;
+    checker.absent_value = value;
 }
 
 MINIALEX_EXPORT int checker_findings(const CheckedFinding** findings) {

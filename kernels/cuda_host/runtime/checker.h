@@ -42,6 +42,13 @@ void check_warp_operation(unsigned thread, uint32_t mask, const void* place);
 // thread of the block can go on, those that have. __syncwarp alone orders accesses to memory.
 void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory);
 
+// A thread reads, by the shuffle that it is in, a lane that takes no part. Returns what it is to get: that value, or
+// the one that Python has asked for.
+uint64_t check_absent_lane(unsigned thread, unsigned lane, uint64_t value);
+
+// Whether the launch is one that was checked before, and so is to print nothing.
+bool check_is_repeated();
+
 // The processor has refused something (faults.h), or the thread has had to end the launch. Returns whether the
 // checker has noted it.
 bool check_fault(bool is_division, bool stack_is_full, bool has_address, uintptr_t address, const void* place);
@@ -100,6 +107,7 @@ enum CheckedKind : uint32_t {
     DIVISION,
     STACK_FULL,
     TRAP,          // an assertion has failed, or the kernel has called __trap(): `reason` says it
+    ABSENT_LANE,   // a shuffle reads a lane that takes no part: `mask` is that of the shuffle, `offset` the lane
     UNREACHABLE,   // the thread came to where the compiler took it not to come
 };
 
@@ -129,6 +137,9 @@ struct CheckedTraffic {
 };
 
 int checker_begin(CheckedArray* arrays, int count, const CheckedVariable* variables, int variable_count);
+// Until checker_end(): the launch is a repetition, in which the shuffle at `place` gives `value` in the place of the
+// value of a lane that takes no part.
+void checker_repeat(uint64_t place, uint64_t value);
 int checker_findings(const CheckedFinding** findings);
 int checker_traffic(const CheckedTraffic** traffic);
 void checker_end();

@@ -619,6 +619,28 @@ MINIALEX_API void __trap(const char* file = __builtin_FILE(), int line = __built
 
 #include "assert.h"
 
+namespace minialex {
+// As CUDA's: the number of arguments, -1 if there is no format. The C library's would keep its lock on the output
+// if a wrong format led to a fault.
+template <class... T>
+MINIALEX_API int print(const char* format, T... values) {
+    if (!format) return -1;
+    char text[512];
+    const int length = snprintf(text, sizeof text, format, values...);
+    if (length >= int(sizeof text)) {
+        char* longer = static_cast<char*>(malloc(size_t(length) + 1));
+        if (!longer) return -1;
+        snprintf(longer, size_t(length) + 1, format, values...);
+        write_output(longer, length);
+        free(longer);
+    } else if (length > 0) {
+        write_output(text, length);
+    }
+    return sizeof...(T);
+}
+}  // namespace minialex
+#define printf(...) minialex::print(__VA_ARGS__)
+
 // They would end the process. nvcc refuses them as well: they are functions of the host.
 #define MINIALEX_ENDS_THE_PROCESS __attribute__((error("a function of the host: in a kernel call __trap()")))
 extern "C" {

@@ -56,8 +56,10 @@ constexpr uint64_t NO_VALUE = 0xffffffffffffffff;  // from a lane that takes no 
 
 #ifdef MINIALEX_CHECKED
 constexpr bool CHECKED = true;
+#define CHECKED_AGAIN check_is_repeated()
 #else
 constexpr bool CHECKED = false;
+#define CHECKED_AGAIN false
 #endif
 
 // ---- Stacks ---------------------------------------------------------------------------------------------
@@ -510,6 +512,15 @@ uint64_t combined(WarpOperation operation, uint64_t x, uint64_t y) {
     }
 }
 
+// What a thread gets that reads a lane which takes no part in a shuffle: CUDA does not define it.
+uint64_t value_of_absent_lane([[maybe_unused]] unsigned thread, [[maybe_unused]] unsigned lane) {
+#ifdef MINIALEX_CHECKED
+    return check_absent_lane(thread, lane, NO_VALUE);
+#else
+    return NO_VALUE;
+#endif
+}
+
 // Carries out the operation that the lanes of a warp have come together for.
 void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation) {
 #ifdef MINIALEX_CHECKED
@@ -528,7 +539,8 @@ void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation
         case WarpOperation::XOR:
             for (unsigned lane = 0; lane < WARP; ++lane) {
                 const uint32_t source = w.source[begin + lane];
-                if (lanes >> lane & 1) result[lane] = lanes >> source & 1 ? value[source] : NO_VALUE;
+                if (lanes >> lane & 1)
+                    result[lane] = lanes >> source & 1 ? value[source] : value_of_absent_lane(begin + lane, source);
             }
             break;
         case WarpOperation::BALLOT:
@@ -885,7 +897,7 @@ public:
         }
         watch_faults();
         worker = &w;
-        here.quiet = false;
+        here.quiet = CHECKED_AGAIN;
         here.block_size = launch.block;
         here.grid_size = launch.grid;
         here.dynamic_shared = w.dynamic_shared.get();
@@ -1035,6 +1047,10 @@ uint32_t converged_lanes() {
     w.converging[warp] |= 1u << thread % WARP;
     give_way(w);
     return w.result[thread];
+}
+
+void write_output(const char* text, int length) {
+    if (!here.quiet) fwrite(text, 1, length, stdout);
 }
 
 void stop_launch(const char* reason, const char* file, int line) {

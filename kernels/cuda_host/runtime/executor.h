@@ -98,6 +98,9 @@ uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, 
 // The lanes of the warp that have come to the same place when no lane can go on.
 uint32_t converged_lanes();
 
+// Print what printf() has made of its arguments.
+void write_output(const char* text, int length);
+
 // End the launch with an error: an assertion has failed, or the kernel has called __trap().
 [[noreturn]] void stop_launch(const char* reason, const char* file, int line);
 

@@ -256,3 +256,51 @@ extern "C" __global__ void large_local_array(const float* x, float* y, int n) {
     for (int k = 0; k < 50000; k += 500) sum += values[(k + 12500) % 50000];
     y[i] = sum;
 }
+
+// Lanes beyond the last give the caller's own value, as do those before the first: defined, whether used or not.
+// grid 1, block 64, n 64
+extern "C" __global__ void shuffles_out_of_range(const float* x, float* y, int n) {
+    float value = x[threadIdx.x];
+    float next = __shfl_down_sync(LANES, value, 5), before = __shfl_up_sync(LANES, value, 3);
+    float group_next = __shfl_down_sync(LANES, value, 3, 8), group_before = __shfl_up_sync(LANES, value, 2, 4);
+    y[threadIdx.x] = next + 2 * before + 3 * group_next + 4 * group_before;
+}
+
+// A running sum by shuffles; half a warp each.
+// grid 2, block 48, n 96
+extern "C" __global__ void running_sum(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 16;
+    unsigned mask = threadIdx.x % 32 < 16 ? 0x0000ffffu : 0xffff0000u;
+    float sum = x[i];
+    for (int distance = 1; distance < 16; distance *= 2) {
+        float before = __shfl_up_sync(mask, sum, distance, 16);
+        if (lane >= distance) sum += before;
+    }
+    y[i] = sum;
+}
+
+// The upper lanes of half a warp read lanes that take no part, and nobody uses what they get.
+// grid 1, block 64, n 64
+extern "C" __global__ void sum_of_half_a_warp(const float* x, float* y, int n) {
+    float sum = x[threadIdx.x];
+    if (threadIdx.x < 16)
+        for (int distance = 8; distance > 0; distance /= 2) sum += __shfl_down_sync(0xffffu, sum, distance);
+    if (threadIdx.x == 0) y[0] = sum;
+}
+
+// The last lanes of a block that is no whole warp read beyond it, and do not use it.
+// grid 1, block 45, n 45
+extern "C" __global__ void difference_to_the_next(const float* x, float* y, int n) {
+    float value = x[threadIdx.x];
+    float next = __shfl_down_sync(LANES, value, 1);
+    y[threadIdx.x] = threadIdx.x % 32 == 31 || threadIdx.x == 44 ? 0 : next - value;
+}
+
+// Each warp of the block, whole or not, by a butterfly over the power of two that it has.
+// grid 1, block 40, n 40
+extern "C" __global__ void butterfly_of_what_is_there(const float* x, float* y, int n) {
+    int lanes = threadIdx.x < 32 ? 32 : 8;
+    float sum = x[threadIdx.x];
+    for (int distance = lanes / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(LANES, sum, distance);
+    y[threadIdx.x] = sum;
+}

@@ -386,3 +386,71 @@ extern "C" __global__ void trap_called(const float* x, float* y, int n) {
         __trap();  // <- trap
     y[threadIdx.x] = 0;
 }
+
+// ---- warp-lane ------------------------------------------------------------------------------------------
+
+// Each lane of half a warp reads one of the other half.
+// grid 1, block 32, n 32
+extern "C" __global__ void lane_not_in_the_mask(const float* x, float* y, int n) {
+    float value = x[threadIdx.x];
+    if (threadIdx.x < 16)
+        value = __shfl_down_sync(0xffffu, value, 16);  // <- warp-lane
+    y[threadIdx.x] = value;
+}
+
+// The mask of a butterfly names lanes that the block does not have.
+// grid 2, block 20, n 40
+extern "C" __global__ void lane_of_no_thread(const float* x, float* y, int n) {
+    float sum = x[blockIdx.x * 20 + threadIdx.x];
+    for (int distance = 16; distance > 0; distance /= 2)
+        sum += __shfl_xor_sync(LANES, sum, distance);  // <- warp-lane
+    y[blockIdx.x * 20 + threadIdx.x] = sum;
+}
+
+// A butterfly over 24 lanes: the other 8 have another branch.
+// grid 1, block 64, n 64
+extern "C" __global__ void lane_of_another_branch(const float* x, float* y, int n) {
+    float most = x[threadIdx.x];
+    if (threadIdx.x % 32 < 24) {
+        for (int distance = 16; distance > 0; distance /= 2)
+            most = fmaxf(most, __shfl_xor_sync(0xffffffu, most, distance));  // <- warp-lane
+    }
+    y[threadIdx.x] = most;
+}
+
+// The sum of the first 20 elements lacks what lanes 20 to 31 do not add, and has what they do not define.
+// grid 1, block 32, n 20
+extern "C" __global__ void lane_that_has_ended(const float* x, float* y, int n) {
+    unsigned mask = __ballot_sync(LANES, threadIdx.x < n);
+    if (threadIdx.x >= n) return;
+    int sum = 100 * x[threadIdx.x];
+    for (int distance = 16; distance > 0; distance /= 2)
+        sum += __shfl_down_sync(mask, sum, distance);  // <- warp-lane
+    if (threadIdx.x == 0) y[0] = sum;
+}
+
+// grid 1, block 32, n 32
+extern "C" __global__ void lane_by_its_number(const float* x, float* y, int n) {
+    double value = x[threadIdx.x];
+    if (threadIdx.x >= 8)
+        value = __shfl_sync(0xffffff00u, value, 0);  // <- warp-lane
+    y[threadIdx.x] = value;
+}
+
+// Lanes 4 to 7 read the group below, as a width of 8 lets them.
+// grid 1, block 32, n 32
+extern "C" __global__ void lane_below_the_mask(const float* x, float* y, int n) {
+    float value = x[threadIdx.x];
+    if (threadIdx.x % 8 >= 4)
+        value += __shfl_up_sync(0xf0f0f0f0u, value, 2, 8);  // <- warp-lane
+    y[threadIdx.x] = value;
+}
+
+// The least of a warp that is not whole.
+// grid 1, block 27, n 27
+extern "C" __global__ void lane_in_a_minimum(const float* x, float* y, int n) {
+    int least = 1000 * x[threadIdx.x];
+    for (int distance = 1; distance < 32; distance *= 2)
+        least = min(least, __shfl_xor_sync(LANES, least, distance));  // <- warp-lane
+    y[threadIdx.x] = least;
+}
