@@ -1,4 +1,4 @@
-"""`minialex data`: fetch data sets, check a folder of images, and divide one for training."""
+"""`minialex data`: fetch data sets, check one in a folder, and divide a folder of images for training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import click
 
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line
+from minialex.training.sources import SOURCES
+
+# The data sets that a user has to have.
+_FROM_FOLDERS = tuple(name for name, source in SOURCES.items() if source.needs_folder)
 
 
 @click.group("data", short_help="Fetch, check and divide data sets.")
 def command() -> None:
-    """Fetch data sets, check a folder of images, and divide one for training."""
+    """Fetch data sets, check one in a folder, and divide a folder of images for training."""
 
 
 @command.command("split", short_help="Divide a folder of classes into train and val.")
@@ -74,7 +78,7 @@ def split(
 
 
 @command.command("download", short_help="Fetch a data set, verified and resumable.")
-@click.argument("name", type=click.Choice(("mnist", "cifar10", "flowers")))
+@click.argument("name", type=click.Choice(("mnist", "fashion-mnist", "kmnist", "cifar10", "flowers")))
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to put it into.")
 @click.option(
     "--url", help="The address of another folder with the same files, instead of the usual servers."
@@ -100,14 +104,63 @@ def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
         print_line(f"in {folder}")
 
 
-@command.command("check", short_help="Decode every image of a folder.")
+@command.command("check", short_help="Read every image of a folder.")
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Choice(_FROM_FOLDERS), default="folder", show_default=True, metavar="NAME",
+    help=f"What FOLDER holds: {', '.join(_FROM_FOLDERS)}.",
+)  # fmt: skip
 @as_json
-def check(folder: Path, as_json: bool) -> None:
-    """Decode every image of FOLDER, name the damaged ones, and exit with 1 if there are any.
+def check(folder: Path, data: str, as_json: bool) -> None:
+    """Read every image of FOLDER and count the classes; exit with 1 if anything is damaged.
 
-    FOLDER has one sub-folder for each class, or the folders train and val that have them.
+    Of image files the damaged ones are named. FOLDER has one sub-folder for each class then, or the folders
+    train and val that have them. Of another data set it has the files, as for `minialex train --data-dir`.
     """
+    if data in ("folder", "imagenet"):
+        _check_images(folder, as_json)
+    else:
+        _check_arrays(folder, data, as_json)
+
+
+def _check_arrays(folder: Path, data: str, as_json: bool) -> None:
+    import numpy as np
+
+    parts = []
+    for part in SOURCES[data].load(folder):
+        counts = np.bincount(part.labels, minlength=len(part.classes)).tolist()
+        parts.append((part, dict(zip(part.classes, counts, strict=True))))
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "data": data,
+                "parts": [
+                    {
+                        "part": part.name,
+                        "images": len(part),
+                        "shape": part.images.shape[1:],
+                        "classes": counts,
+                    }
+                    for part, counts in parts
+                ],
+                "damaged": [],
+            }
+        )
+        return
+    for part, counts in parts:
+        shape = " x ".join(map(str, part.images.shape[1:]))
+        print_line(f"{part.name}: {len(part):,} images of {shape} in {len(part.classes):,} classes")
+        _print_classes(counts)
+
+
+def _print_classes(counts: dict[str, int]) -> None:
+    width = max(map(len, counts))
+    for name, count in counts.items():
+        print_line(f"  class {name:{width}}  {count:,}")
+
+
+def _check_images(folder: Path, as_json: bool) -> None:
     from minialex.data import ImageFolder, open_image_folders
     from minialex.data.image_folder import find_damaged, has_parts
     from minialex.errors import DataError
@@ -134,9 +187,7 @@ def check(folder: Path, as_json: bool) -> None:
     else:
         for part in parts:
             print_line(f"{part.root}: {len(part):,} images in {len(part.classes):,} classes")
-            width = max(map(len, part.classes))
-            for name, count in part.counts().items():
-                print_line(f"  class {name:{width}}  {count:,}")
+            _print_classes(part.counts())
         for path, reason in damaged:
             print_line(f"damaged {path}: {reason}")
     if damaged:

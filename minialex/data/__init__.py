@@ -15,13 +15,14 @@ from minialex.data.idx import read_idx
 from minialex.data.image_folder import ImageFolder, open_image_folders
 from minialex.data.images import MAX_PIXELS, read_image
 from minialex.data.loader import DataLoader
-from minialex.data.mnist import MNIST_MEAN, MNIST_STD, load_mnist
+from minialex.data.mnist import MNIST_LIKE, MNIST_MEAN, MNIST_STD, load_mnist, load_mnist_like
 from minialex.data.split import stratified_split
 from minialex.data.split_folder import split_folder
 from minialex.data.transforms import Pipeline, standard_pipeline
 
 __all__ = [
     "MAX_PIXELS",
+    "MNIST_LIKE",
     "MNIST_MEAN",
     "MNIST_STD",
     "ArrayDataset",
@@ -32,6 +33,7 @@ __all__ = [
     "load_cifar10",
     "load_digits",
     "load_mnist",
+    "load_mnist_like",
     "open_image_folders",
     "read_idx",
     "read_image",

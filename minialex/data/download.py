@@ -77,8 +77,8 @@ class RemoteDataset:
     folder: str | None = None
 
 
-# The checksums are those of TensorFlow Datasets (url_checksums/mnist.txt, tf_flowers.txt) and, for
-# CIFAR-10, of Keras (keras/src/datasets/cifar10.py).
+# The checksums are those of TensorFlow Datasets (url_checksums/mnist.txt, fashion_mnist.txt, kmnist.txt,
+# tf_flowers.txt) and, for CIFAR-10, of Keras (keras/src/datasets/cifar10.py).
 DATASETS = {
     "mnist": RemoteDataset(
         "MNIST: 60,000 and 10,000 grey digits of 28 x 28 (CC BY-SA 3.0)",
@@ -106,6 +106,61 @@ DATASETS = {
                 "t10k-labels-idx1-ubyte.gz",
                 4_542,
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        ),
+    ),
+    "fashion-mnist": RemoteDataset(
+        "Fashion-MNIST: 60,000 and 10,000 grey pictures of clothing of 28 x 28 (MIT licence)",
+        (
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        (
+            RemoteFile(
+                "train-images-idx3-ubyte.gz",
+                26_421_880,
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            ),
+            RemoteFile(
+                "train-labels-idx1-ubyte.gz",
+                29_515,
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            ),
+            RemoteFile(
+                "t10k-images-idx3-ubyte.gz",
+                4_422_102,
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            ),
+            RemoteFile(
+                "t10k-labels-idx1-ubyte.gz",
+                5_148,
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+        ),
+    ),
+    "kmnist": RemoteDataset(
+        "Kuzushiji-MNIST: 60,000 and 10,000 grey characters of 28 x 28 (CC BY-SA 4.0, created by CODH)",
+        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        (
+            RemoteFile(
+                "train-images-idx3-ubyte.gz",
+                18_165_135,
+                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            ),
+            RemoteFile(
+                "train-labels-idx1-ubyte.gz",
+                29_497,
+                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            ),
+            RemoteFile(
+                "t10k-images-idx3-ubyte.gz",
+                3_041_136,
+                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            ),
+            RemoteFile(
+                "t10k-labels-idx1-ubyte.gz",
+                5_120,
+                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
             ),
         ),
     ),

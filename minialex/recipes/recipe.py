@@ -19,7 +19,11 @@ from minialex.errors import DataError, RecipeError
 from minialex.models import get_architecture
 from minialex.nn.init import RECIPES as INITIALISERS
 
-SOURCES = ("digits", "mnist", "cifar10", "folder", "imagenet")
+SOURCES = (
+    "digits", "mnist", "cifar10", "folder", "imagenet",
+    "fashion-mnist", "kmnist", "qmnist", "emnist-letters", "emnist-digits", "emnist-balanced",
+    "emnist-bymerge", "emnist-byclass", "emnist-mnist",
+)  # fmt: skip
 # In a list of transforms it stands for "bring the image to the model's size and colours, then normalise".
 FIT_MODEL = "fit_model"
 _METRICS = (
@@ -68,8 +72,9 @@ class Data:
     Attributes
     ----------
     source : str
-        digits, mnist, cifar10, folder (train/ and val/ with a folder a class), or imagenet (the same
-        layout; top-5 accuracy is measured as well).
+        digits, mnist, cifar10, folder (train/ and val/ with a folder a class), imagenet (the same
+        layout; top-5 accuracy is measured as well), or a relative of MNIST: fashion-mnist, kmnist, qmnist,
+        emnist-letters, -digits, -balanced, -bymerge, -byclass and -mnist.
     reserve : int
         How many of the first training images are left out, as TensorFlow's `read_data_sets` does.
     train_samples, test_samples : int, optional

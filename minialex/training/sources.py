@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from minialex.data import (
+    MNIST_LIKE,
     ArrayDataset,
     Dataset,
     load_cifar10,
     load_digits,
     load_mnist,
+    load_mnist_like,
     open_image_folders,
 )
 from minialex.data.pca import ColourStatistics, pca_of
@@ -63,6 +66,10 @@ SOURCES = {
         True, False, _folders,
     ),
     "imagenet": Source("the same, with top-5 accuracy", True, False, _folders),
+    **{
+        name: Source(kind.description, True, True, partial(load_mnist_like, name))
+        for name, kind in MNIST_LIKE.items() if name != "mnist"
+    },
 }  # fmt: skip
 if tuple(SOURCES) != SOURCE_NAMES:
     raise RuntimeError("recipes and runs know different data sets")

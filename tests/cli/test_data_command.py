@@ -11,8 +11,10 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
+from conftest import write_idx
 
 from minialex.data.download import DATASETS
 
@@ -184,3 +186,46 @@ def test_progress_on_a_terminal(minialex, flowers, tmp_path):
     assert done.returncode == 0
     for what in ("checking", "copying", "50/50", "files/s"):
         assert what in done.stdout
+
+
+# Data sets like MNIST
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    """EMNIST's letters as torchvision keeps them: a, b and z, twice each, stored transposed."""
+    place = tmp_path_factory.mktemp("letters") / "EMNIST" / "raw"
+    place.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part, labels in (("train", [1, 2, 26] * 2), ("test", [26])):
+        images = random.integers(0, 256, (len(labels), 28, 28))
+        write_idx(place / f"emnist-letters-{part}-images-idx3-ubyte", images)
+        write_idx(place / f"emnist-letters-{part}-labels-idx1-ubyte", np.array(labels))
+    return place.parents[1]
+
+
+def test_check_counts_the_classes_of_a_data_set_like_mnist(minialex, letters):
+    done = minialex("data", "check", letters, "--data", "emnist-letters")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "emnist-letters-train: 6 images of 1 x 28 x 28 in 26 classes"
+    assert lines[1:3] + [lines[26]] == ["  class a  2", "  class b  2", "  class z  2"]
+    assert lines[27] == "emnist-letters-test: 1 images of 1 x 28 x 28 in 26 classes"
+    assert len(lines) == 2 * 27
+
+
+def test_check_refuses_the_files_of_another_data_set(refuses, letters):
+    refuses("data", "check", letters, "--data", "kmnist", says="has no train-images file")
+    refuses("data", "check", letters, "--data", "digits", says="digits", code=2)
+
+
+@pytest.mark.full
+def test_letters_are_trained_on_and_called_by_their_names(minialex, letters, tmp_path):
+    done = minialex(
+        "train", "--data", "emnist-letters", "--data-dir", letters, "--epochs", 1, "--model",
+        "alexnet_cifar_thinner4", "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "emnist-letters: 6 training and 1 test images; 28 x 28 grey" in done.stdout
+    done = minialex("evaluate", tmp_path / "run", "--json")
+    assert list(json.loads(done.stdout)["class_accuracy"]) == [chr(code) for code in range(97, 123)]

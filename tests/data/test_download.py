@@ -513,22 +513,28 @@ def test_an_old_python_is_told_to_update(tmp_path, monkeypatch):
 
 def test_an_unknown_data_set_is_refused(tmp_path):
     with pytest.raises(
-        DataError, match="unknown data set 'imagenet' to download; there are mnist, cifar10, flowers"
+        DataError, match="unknown data set 'imagenet' to download; there are mnist, fashion-mnist, "
     ):
         download("imagenet", tmp_path)
 
 
 def test_what_can_be_fetched_is_written_down_right():
     files = {name: [file.name for file in dataset.files] for name, dataset in DATASETS.items()}
+    four = [
+        f"{a}-{b}-ubyte.gz" for a, b in itertools.product(("train", "t10k"), ("images-idx3", "labels-idx1"))
+    ]
     assert files == {
-        "mnist": [
-            f"{a}-{b}-ubyte.gz"
-            for a, b in itertools.product(("train", "t10k"), ("images-idx3", "labels-idx1"))
-        ],
+        "mnist": four,
+        "fashion-mnist": four,
+        "kmnist": four,
         "cifar10": ["cifar-10-python.tar.gz"],
         "flowers": ["flower_photos.tgz"],
     }
-    assert [dataset.folder for dataset in DATASETS.values()] == [None, "cifar-10-batches-py", "flower_photos"]
+    folders = {name: dataset.folder for name, dataset in DATASETS.items() if dataset.folder is not None}
+    assert folders == {"cifar10": "cifar-10-batches-py", "flowers": "flower_photos"}
+    # As different data sets have files of the same names, a wrong copy would not show otherwise.
+    sums = [file.sha256 for dataset in DATASETS.values() for file in dataset.files]
+    assert len(set(sums)) == len(sums)
     for dataset in DATASETS.values():
         for file in dataset.files:
             assert len(bytes.fromhex(file.sha256)) == 32
