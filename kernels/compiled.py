@@ -29,6 +29,7 @@ import hashlib
 import importlib
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -74,6 +75,15 @@ class Compiled:
     def __call__(self, *arguments):
         return self.dispatcher(*map(_writable, arguments))
 
+    def intrinsics(self) -> set[str]:
+        """The names of the intrinsics that it uses, and that the functions use which it calls."""
+        return {
+            value.name
+            for _, values in _reached(self.function)
+            for value in values
+            if isinstance(value, Intrinsic)
+        }
+
 
 class CompiledLoop(Compiled):
     """A compiled loop body, ``body(item, worker, *arguments)``, run for many items on all threads.
@@ -83,13 +93,29 @@ class CompiledLoop(Compiled):
     same time: it indexes scratch memory.
     """
 
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        _loops.add(self)
+
     @functools.cached_property
     def launch(self):
         return _compile(_launch, body=self)
 
     def run(self, items: int, *arguments) -> None:
         """Call the body for 0, 1, ..., items - 1."""
-        threads.run(self.launch, self, items, *map(_writable, arguments))
+        arguments = tuple(map(_writable, arguments))
+        if _compiling is None:
+            threads.run(self.launch, self, items, *arguments)
+        else:
+            _compiling.add((self, _compile_body(self, arguments)))
+
+
+_loops: weakref.WeakSet[CompiledLoop] = weakref.WeakSet()
+
+
+def loops() -> list[CompiledLoop]:
+    """The compiled loops of the modules that are imported."""
+    return sorted(_loops, key=lambda loop: (loop.__module__, loop.__qualname__))
 
 
 def compiled(function: Callable) -> Compiled:
@@ -185,6 +211,40 @@ def on_compile(callback: Callable[[str, float | None], None]) -> Iterator[None]:
 
 
 _callbacks: list[Callable[[str, float | None], None]] = []
+
+
+@contextmanager
+def only_compiling() -> Iterator[set[tuple[CompiledLoop, tuple]]]:
+    """As long as the ``with`` block is open, compile the loops that are run, and do not run them.
+
+    So one can read what is made of them for a processor that this machine has not (``NUMBA_CPU_NAME``).
+    What kernels give meanwhile has no meaning.
+
+    Yields
+    ------
+    set of (CompiledLoop, tuple)
+        Each loop that was to be run, with the Numba types of its body's parameters.
+    """
+    global _compiling
+    before, _compiling = _compiling, set()
+    try:
+        yield _compiling
+    finally:
+        _compiling = before
+
+
+_compiling: set[tuple[CompiledLoop, tuple]] | None = None
+
+
+def _compile_body(loop: CompiledLoop, arguments: tuple) -> tuple:
+    """Compile a loop's body, as its launch does; the types of its parameters."""
+    import numba
+
+    types = numba.int64, numba.int64, *map(numba.typeof, arguments)
+    loop.for_compiled.compile(types)
+    return types
+
+
 _PACKAGE = __name__.rpartition(".")[0] + "."
 
 
@@ -237,22 +297,12 @@ def _identity(function: Callable, from_python: bool, body: Compiled | None) -> t
     """
     whole = hashlib.sha256(b"" if from_python else b"for compiled functions")
     persistent = True
-    seen: set[Callable] = set()
-    pending = [function] + ([] if body is None else [body.function])
-    while pending:
-        function = pending.pop()
-        if function in seen:
-            continue
-        seen.add(function)
-        persistent &= function.__module__.startswith(_PACKAGE)
-        code = function.__code__
-        values = [function.__globals__.get(key) for key in code.co_names]
-        values += [cell.cell_contents for cell in function.__closure__ or ()]
-        whole.update(code.co_code + repr((function.__qualname__, code.co_names)).encode())
-        for value in [*code.co_consts, *(function.__defaults__ or ()), *values]:
-            if isinstance(value, Compiled):
-                pending.append(value.function)
-            elif isinstance(value, Intrinsic):
+    for each, values in _reached(function, *([] if body is None else [body.function])):
+        persistent &= each.__module__.startswith(_PACKAGE)
+        code = each.__code__
+        whole.update(code.co_code + repr((each.__qualname__, code.co_names)).encode())
+        for value in values:
+            if isinstance(value, Intrinsic):
                 persistent &= value.module.startswith(_PACKAGE)
                 whole.update(f"{value.module}.{value.name}".encode())
             elif isinstance(value, np.ndarray):
@@ -262,6 +312,23 @@ def _identity(function: Callable, from_python: bool, body: Compiled | None) -> t
             ):
                 whole.update(repr(value).encode())
     return persistent, whole.hexdigest()
+
+
+def _reached(*functions: Callable) -> Iterator[tuple[Callable, list]]:
+    """The functions and those that they call, with the constants, names and closures that each uses."""
+    seen: set[Callable] = set()
+    pending = list(functions)
+    while pending:
+        function = pending.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        code = function.__code__
+        values = [*code.co_consts, *(function.__defaults__ or ())]
+        values += [function.__globals__.get(key) for key in code.co_names]
+        values += [cell.cell_contents for cell in function.__closure__ or ()]
+        pending += [value.function for value in values if isinstance(value, Compiled)]
+        yield function, values
 
 
 @functools.cache

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from minialex.errors import DeviceError, KernelError
+from minialex.kernels.control_flow import natural_loops
 from minialex.kernels.cuda.inspection import compile as compiling
 from minialex.kernels.cuda.inspection import disassemble
 from minialex.kernels.cuda.inspection.compile import Resources, choose_compiler, read_resources
-from minialex.kernels.cuda.inspection.control_flow import natural_loops
 from minialex.kernels.cuda.inspection.disassemble import find_disassembler, read_disassembly
 from minialex.kernels.cuda.inspection.gpus import GPUS, find_gpu
 from minialex.kernels.cuda.inspection.launch_bounds import launch_bounds

@@ -5,8 +5,7 @@ Modules:
     compile.py       a source as machine code of one architecture, and what ptxas says of it
     launch_bounds.py the largest block of a kernel, from the same file
     disassemble.py   machine code as instructions, by nvdisasm
-    control_flow.py  the loops in them
-    loops.py         the hottest loop, and what its instructions are
+    loops.py         the hottest of their loops, and what its instructions are
     occupancy.py     how many blocks fit on a multiprocessor
     kernels.py       all of this for the kernels of a source
     gpus.py          the datasheets of some GPUs

@@ -24,6 +24,9 @@ from minialex.errors import DeviceError, KernelError
 
 _WHEEL = "nvidia-cuda-nvdisasm"
 
+_BRANCHES = ("BRA", "JMP")
+_ENDS = ("EXIT", "RET", "BRX", "JMX", "BPT")
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -57,6 +60,16 @@ class Instruction:
     @property
     def modifiers(self) -> tuple[str, ...]:
         return tuple(self.opcode.split(".")[1:])
+
+    @property
+    def leaves(self) -> bool:
+        """Whether another instruction than the next may follow."""
+        return self.name in _BRANCHES or self.name in _ENDS
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next instruction may follow."""
+        return self.conditional or not self.leaves
 
 
 def find_disassembler() -> str:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minialex.kernels.cuda.inspection.control_flow import natural_loops
+from minialex.kernels.control_flow import natural_loops
 from minialex.kernels.cuda.inspection.disassemble import Instruction
 
 WARP = 32

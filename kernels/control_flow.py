@@ -10,14 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-
-from minialex.kernels.cuda.inspection.disassemble import Instruction
-
-_ENDS = ("EXIT", "RET", "BRX", "JMX", "BPT")
-_BRANCHES = ("BRA", "JMP")
+from typing import Protocol, TypeVar
 
 
-def natural_loops(instructions: Sequence[Instruction]) -> list[list[Instruction]]:
+class Instruction(Protocol):
+    """What has to be known of an instruction, of any processor.
+
+    Attributes
+    ----------
+    address : int
+        Those of following instructions are larger.
+    target : int or None
+        The address that a branch goes to; None if it is no branch, or goes where a register says.
+    leaves : bool
+        Whether another instruction than the next may follow.
+    goes_on : bool
+        Whether the next instruction may follow.
+    """
+
+    address: int
+    target: int | None
+
+    @property
+    def leaves(self) -> bool: ...
+
+    @property
+    def goes_on(self) -> bool: ...
+
+
+_I = TypeVar("_I", bound=Instruction)
+
+
+def natural_loops(instructions: Sequence[_I]) -> list[list[_I]]:
     """The instructions of each loop, by their addresses; loops with the same first instruction are one."""
     blocks = _basic_blocks(instructions)
     following = _successors(blocks)
@@ -48,7 +72,7 @@ def _basic_blocks(instructions: Sequence[Instruction]) -> dict[int, list[Instruc
         if block is None or each.address in starts:
             block = blocks[each.address] = []
         block.append(each)
-        if each.name in (*_BRANCHES, *_ENDS):
+        if each.leaves:
             block = None
     return blocks
 
@@ -59,10 +83,8 @@ def _successors(blocks: dict[int, list[Instruction]]) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     for start, after in zip_longest(starts, starts[1:]):
         last = blocks[start][-1]
-        goes_on = last.conditional or last.name not in (*_BRANCHES, *_ENDS)
-        found[start] = {
-            each for each in (last.target, after if goes_on else None) if each is not None and each in blocks
-        }
+        ends = (last.target, after if last.goes_on else None)
+        found[start] = {each for each in ends if each is not None and each in blocks}
     return found
 
 
