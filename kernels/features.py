@@ -11,6 +11,7 @@ import numpy as np
 
 from minialex.kernels.blocks import SMALL
 from minialex.kernels.compiled import compiled
+from minialex.kernels.registry import Sizes
 
 LANES = 64
 """How many running sums a feature has: element i of a row is added to sum i modulo LANES.
@@ -40,9 +41,17 @@ def features_per_item(outer: int, features: int, inner: int) -> int:
     return max(1, min(_RUN // inner, features // _ITEMS))
 
 
+_LEAST_ROW = 4
+
+
+def long_rows() -> dict[str, Sizes]:
+    """The `domain` of a kernel that leaves short rows to others: the elements after the features' axis."""
+    return {"inner": Sizes(_LEAST_ROW)}
+
+
 def short_rows(inner: int) -> str | None:
     """Why rows of that length are left to NumPy, which works on whole arrays; None if they are not."""
-    if inner < 4:
+    if inner < _LEAST_ROW:
         return f"rows of {inner} element(s) are too short for a loop of their own"
     return None
 

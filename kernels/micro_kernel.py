@@ -19,6 +19,10 @@ V vectors of b and one or two broadcasts.
 
 (Tried on AVX2: 6 x 2, which has as many sums, reaches three quarters of 4 x 3; five rows of three spill.)
 
+The loop takes four steps of k a turn. LLVM likes to begin a turn with the loads of all four, and then has
+more broadcasts under way than registers, so each row of a step ends with a fence (`_vectors.fence`). Whether
+the sums stay in registers shows in the code of a loop as it is launched: `minialex.kernels.machine_code`.
+
 Why two tables of offsets: where the numbers of `a` stand is then free, and one loop serves all of these
 
     matrix product          row[m] = m * stride           step[k] = k * stride

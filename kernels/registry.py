@@ -25,7 +25,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,26 @@ from minialex.kernels.cost import Cost
 
 Supports = Callable[..., bool | str]
 Workspace = Callable[..., int]
+Domain = Callable[[], Mapping[str, object]]
 
 REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The lengths of an axis that a kernel supports, as its `domain` states them.
+
+    Attributes
+    ----------
+    least : int
+    most : int or None
+    grain : int
+        Where it is more than 1: the kernel takes so many at a time, and the rest in another way.
+    """
+
+    least: int = 0
+    most: int | None = None
+    grain: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +76,10 @@ class Kernel:
         Its place in the default choice, the highest first; None if it runs only on request.
     supports : callable or None
         Called with the kernel's arguments; True, or the reason why it cannot do them.
+    domain : callable or None
+        Called without arguments; what a call must look like to be supported, in the words with which the
+        operation's calls are drawn (`minialex.testing.strategies.call`), such as the sizes of a tile of this
+        processor. It restricts nothing: it lets tests draw calls that `supports` accepts.
     workspace : callable or None
         Called with the kernel's arguments; the bytes it allocates beyond its results.
     dtypes : tuple of str or None
@@ -79,6 +101,7 @@ class Kernel:
     dtypes: tuple[str, ...] | None = None
     cost: Callable[..., Cost] | None = None
     error: float | None = None
+    domain: Domain | None = None
 
     @property
     def name(self) -> str:
@@ -128,6 +151,7 @@ def kernel(
     dtypes: tuple[str, ...] | None = None,
     cost: Callable[..., Cost] | None = None,
     error: float | None = None,
+    domain: Domain | None = None,
 ) -> Callable[[Callable], Callable]:
     """Register the decorated function as a kernel. The parameters are those of `Kernel`.
 
@@ -152,7 +176,7 @@ def kernel(
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
         algorithms[algo] = Kernel(
-            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error
+            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain
         )
         return function
 

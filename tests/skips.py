@@ -15,6 +15,7 @@ FORESEEN = {
     r"g\+\+ has no|no g\+\+": "GCC with its sanitizers",
     "only root can": "root",
     "the program `script`": "util-linux",
+    "x86 only|this processor has no": "another processor",
     "system has no|no fork|reads /proc|limits the address space|an ELF|POSIX|Windows": "another system",
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from minialex.kernels.blocks import items_of
 from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, as_features, features_per_item, short_rows, total
+from minialex.kernels.features import LANES, as_features, features_per_item, long_rows, short_rows, total
 from minialex.kernels.memory import empty
 from minialex.kernels.registry import kernel
 from minialex.kernels.threads import num_threads
@@ -67,7 +67,7 @@ def _normalise(item, worker, x, weight, bias, eps, chunk, sums, factors, y, mean
                 result[i] = (row[i] - centre) * scale + shift
 
 
-@kernel("batch_norm.forward", algo="numba", rank=20, supports=_supports)
+@kernel("batch_norm.forward", algo="numba", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_forward(x, weight, bias, *, axis, eps):
     shape, x = x.shape, as_features(x, axis)
     _, features, inner = x.shape
@@ -119,7 +119,7 @@ def _differentiate(item, worker, g, x, weight, mean, var, eps, chunk, sums, fact
                 result[i] = (upstream[i] - of_g - (row[i] - centre) * of_product) * scale
 
 
-@kernel("batch_norm.backward", algo="numba", rank=20, supports=_supports)
+@kernel("batch_norm.backward", algo="numba", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     shape, g, x = x.shape, as_features(g, axis), as_features(x, axis)
     _, features, inner = x.shape
@@ -147,7 +147,7 @@ def _scale_rows(item, worker, chunk, rows, mean, scale, bias, y):
             result[i] = (row[i] - centre) * factor + shift
 
 
-@kernel("batch_norm.evaluate", algo="numba", rank=20, supports=_supports)
+@kernel("batch_norm.evaluate", algo="numba", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
     shape, x = x.shape, as_features(x, axis)
     rows = x.reshape(-1, x.shape[2])

@@ -334,6 +334,7 @@ def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
 
 @kernel(
     "conv2d.forward", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
+    domain=lambda: {"empty": False},
     cost=forward_cost,
     workspace=forward_workspace,
 )  # fmt: skip
@@ -363,6 +364,7 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
 
 @kernel(
     "conv2d.input_grad", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
+    domain=lambda: {"empty": False},
     cost=input_grad_cost,
     workspace=input_grad_workspace,
 )  # fmt: skip
@@ -407,6 +409,7 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
     algo="direct",
     rank=20,
     supports=not_empty,
+    domain=lambda: {"empty": False},
     dtypes=("float32",),
     cost=weight_grad_cost,
     workspace=weight_grad_workspace,

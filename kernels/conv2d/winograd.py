@@ -431,6 +431,10 @@ def _supports(first, second, *_, stride, dilation, kernel_size=None, **parameter
     return not_empty(first, second, **parameters)
 
 
+def _domain():
+    return {"empty": False, "windows": ((3, 3), (5, 5)), "strides": (1,), "dilations": (1,)}
+
+
 def _workspace(plan: _Plan) -> int:
     """The bytes of a chunk's transformed tiles, before and after the products, and of the weights."""
     lanes, elements = processor().lanes, plan.groups * plan.n**2
@@ -488,7 +492,7 @@ def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
 
 @kernel(
     "conv2d.forward", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=forward_workspace, cost=forward_cost, error=2e-5,
+    workspace=forward_workspace, cost=forward_cost, error=2e-5, domain=_domain,
 )  # fmt: skip
 def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     outputs, per_group, window, _ = weight.shape
@@ -511,7 +515,7 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
 
 @kernel(
     "conv2d.input_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=input_grad_workspace, cost=input_grad_cost, error=2e-5,
+    workspace=input_grad_workspace, cost=input_grad_cost, error=2e-5, domain=_domain,
 )  # fmt: skip
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
     outputs, per_group, window, _ = weight.shape
@@ -528,7 +532,7 @@ def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, group
 
 @kernel(
     "conv2d.weight_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=weight_grad_workspace, cost=weight_grad_cost, error=2e-5,
+    workspace=weight_grad_workspace, cost=weight_grad_cost, error=2e-5, domain=_domain,
 )  # fmt: skip
 def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
     outputs, window = g.shape[1], kernel_size[0]

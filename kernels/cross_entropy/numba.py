@@ -12,7 +12,7 @@ import numpy as np
 from minialex.kernels.compiled import compiled
 from minialex.kernels.features import LANES, total
 from minialex.kernels.memory import empty
-from minialex.kernels.registry import kernel
+from minialex.kernels.registry import Sizes, kernel
 from minialex.kernels.softmax import numba as softmax
 from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out
 from minialex.kernels.threads import num_threads
@@ -40,6 +40,10 @@ def _sums_of_target(target, row, top, sums):
     return total(of_target), total(of_product)
 
 
+def _domain():
+    return {"images": Sizes(1)}
+
+
 @compiled.parallel
 def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
     for n in range(item * chunk, min((item + 1) * chunk, len(x))):
@@ -49,7 +53,14 @@ def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
         loss[n] = (whole * log_sum if whole != 0 else 0.0) - product
 
 
-@kernel("cross_entropy.forward", algo="numba", rank=20, supports=_forward_supports, dtypes=("float32",))
+@kernel(
+    "cross_entropy.forward",
+    algo="numba",
+    rank=20,
+    supports=_forward_supports,
+    dtypes=("float32",),
+    domain=_domain,
+)
 def cross_entropy_forward(x, target):
     x, target = np.ascontiguousarray(x), np.ascontiguousarray(target)
     items, chunk = share_out(x)
@@ -74,7 +85,14 @@ def _gradients(item, worker, chunk, g, x, target, gx, sums, tops):
             result[i] = upstream * (result[i] * share - weights[i])
 
 
-@kernel("cross_entropy.backward", algo="numba", rank=20, supports=_backward_supports, dtypes=("float32",))
+@kernel(
+    "cross_entropy.backward",
+    algo="numba",
+    rank=20,
+    supports=_backward_supports,
+    dtypes=("float32",),
+    domain=_domain,
+)
 def cross_entropy_backward(g, x, target):
     g, x, target = (np.ascontiguousarray(array) for array in (g, x, target))
     items, chunk = share_out(x)

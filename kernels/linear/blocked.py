@@ -12,11 +12,16 @@ import numpy as np
 
 from minialex.kernels.blocked_product import multiply, multiply_packing
 from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import not_empty
-from minialex.kernels.registry import kernel
+from minialex.kernels.micro_kernel import not_empty, processor
+from minialex.kernels.registry import Sizes, kernel
 
 
-@kernel("linear.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))
+def _domain():
+    grain = processor().lanes
+    return {"images": Sizes(1), "inputs": Sizes(1, grain=grain), "outputs": Sizes(1, grain=grain)}
+
+
+@kernel("linear.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 def linear_forward(x, weight, bias):
     (images, inputs), outputs = x.shape, len(weight)
     y = empty((images, outputs), np.float32)
@@ -29,7 +34,7 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel("linear.input_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))
+@kernel("linear.input_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 def linear_input_grad(g, weight):
     images, outputs = g.shape
     gx = empty((images, weight.shape[1]), np.float32)
@@ -40,7 +45,9 @@ def linear_input_grad(g, weight):
     return gx
 
 
-@kernel("linear.weight_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))
+@kernel(
+    "linear.weight_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain
+)
 def linear_weight_grad(g, x):
     (images, outputs), inputs = g.shape, x.shape[1]
     gw = empty((outputs, inputs), np.float32)

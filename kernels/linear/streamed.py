@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex.kernels.memory import empty
 from minialex.kernels.micro_kernel import STREAMED_ROWS, not_empty, processor
-from minialex.kernels.registry import kernel
+from minialex.kernels.registry import Sizes, kernel
 from minialex.kernels.streamed_product import add_rows, multiply_rows, outer_products
 
 # Up to so many images they are faster than products of blocks; measured on AVX2.
@@ -36,7 +36,16 @@ def _weight_grad_supported(g, x) -> bool | str:
     return _refusal(len(g), _MOST_IN_WEIGHT_GRAD, g.shape[1], processor().rows) or not_empty(g, x)
 
 
-@kernel("linear.forward", algo="streamed", rank=30, supports=_forward_supported, dtypes=("float32",))
+def _domain(most: int, least: int = 1):
+    """Calls for up to so many images and at least so many outputs, with vectors that are full and not."""
+    lanes = processor().lanes
+    return {"images": Sizes(1, most), "inputs": Sizes(1, grain=lanes), "outputs": Sizes(least, grain=least)}
+
+
+@kernel(
+    "linear.forward", algo="streamed", rank=30, supports=_forward_supported, dtypes=("float32",),
+    domain=lambda: _domain(_MOST, STREAMED_ROWS),
+)  # fmt: skip
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -44,14 +53,20 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel("linear.input_grad", algo="streamed", rank=30, supports=_input_grad_supported, dtypes=("float32",))
+@kernel(
+    "linear.input_grad", algo="streamed", rank=30, supports=_input_grad_supported, dtypes=("float32",),
+    domain=lambda: _domain(_MOST),
+)  # fmt: skip
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     add_rows(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
     return gx
 
 
-@kernel("linear.weight_grad", algo="streamed", rank=30, supports=_weight_grad_supported, dtypes=("float32",))
+@kernel(
+    "linear.weight_grad", algo="streamed", rank=30, supports=_weight_grad_supported, dtypes=("float32",),
+    domain=lambda: _domain(_MOST_IN_WEIGHT_GRAD, processor().rows),
+)  # fmt: skip
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     outer_products(np.ascontiguousarray(g), np.ascontiguousarray(x), gw)

@@ -6,11 +6,16 @@ import numpy as np
 
 from minialex.kernels.blocked_product import multiply
 from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import not_empty
-from minialex.kernels.registry import kernel
+from minialex.kernels.micro_kernel import not_empty, processor
+from minialex.kernels.registry import Sizes, kernel
 
 
-@kernel("matmul.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",))
+def _domain():
+    grain = processor().lanes
+    return {"rows": Sizes(1, grain=processor().rows), "inner": Sizes(1), "columns": Sizes(1, grain=grain)}
+
+
+@kernel("matmul.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 def matmul_forward(a, b):
     (rows, depth), columns = a.shape, b.shape[1]
     y = empty((rows, columns), np.float32)

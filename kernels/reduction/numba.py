@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, features_per_item, short_rows, total
+from minialex.kernels.features import LANES, features_per_item, long_rows, short_rows, total
 from minialex.kernels.memory import empty
 from minialex.kernels.reduction.shape import sum_shape
 from minialex.kernels.registry import kernel
@@ -36,6 +36,10 @@ def _sum_supports(x, *, axis, keepdims):
     if split is None:
         return f"of shape {x.shape}, axis={axis} does not leave neighbouring axes"
     return short_rows(split[2]) or True
+
+
+def _sum_domain():
+    return {"layout": "C", **long_rows()}
 
 
 @compiled
@@ -76,7 +80,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
         y[first + f] = total(sums[f])
 
 
-@kernel("sum.forward", algo="numba", rank=20, supports=_sum_supports)
+@kernel("sum.forward", algo="numba", rank=20, supports=_sum_supports, domain=_sum_domain)
 def sum_forward(x, *, axis, keepdims):
     outer, features, inner = _around_kept(x.shape, axis)
     chunk = features_per_item(outer, features, inner)

@@ -20,6 +20,11 @@ def supports(x, *_, axis):
     return True
 
 
+def domain():
+    """What `supports` asks for."""
+    return {"empty": False, "last": True}
+
+
 def _run(body, *arrays):
     """Run a body on the rows (N, C) of arrays; return its result in their shape."""
     rows = [np.ascontiguousarray(array).reshape(-1, array.shape[-1]) for array in arrays]
@@ -67,21 +72,21 @@ def _log_softmax_grad(item, worker, chunk, g, y, gx, sums, tops):
             result[i] = upstream[i] - exp_float32(row[i]) * inner
 
 
-@kernel("softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",))
+@kernel("softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_forward(x, *, axis):
     return _run(_softmax, x)
 
 
-@kernel("softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",))
+@kernel("softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_backward(g, y, *, axis):
     return _run(_softmax_grad, g, y)
 
 
-@kernel("log_softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",))
+@kernel("log_softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def log_softmax_forward(x, *, axis):
     return _run(_log_softmax, x)
 
 
-@kernel("log_softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",))
+@kernel("log_softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def log_softmax_backward(g, y, *, axis):
     return _run(_log_softmax_grad, g, y)

@@ -22,7 +22,8 @@ as code: a `Call` can be pasted, with `import numpy as np`, and is the same agai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -32,7 +33,8 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from minialex.errors import ShapeError
-from minialex.kernels import output_shape
+from minialex.kernels import Kernel, output_shape
+from minialex.kernels.registry import Sizes
 from minialex.testing.values import distinct_values
 
 MUTATED: dict[str, tuple[int, ...]] = {"sgd.update": (0, 2), "adam.update": (0, 2, 3)}
@@ -106,7 +108,7 @@ class Call:
         return f"{before}memory={layouts!r}," if set(layouts) - {"C"} else ""
 
 
-def call(operation: str, dtype=np.float64) -> SearchStrategy[Call]:
+def call(operation: str, dtype=np.float64, kernel: Kernel | None = None) -> SearchStrategy[Call]:
     """Calls of an operation's kernels, with arrays in awkward memory layouts.
 
     Parameters
@@ -114,10 +116,24 @@ def call(operation: str, dtype=np.float64) -> SearchStrategy[Call]:
     operation : str
         One of `operations`.
     dtype : float32 or float64
+    kernel : Kernel, optional
+        Whose `domain` the calls should be in. It may still refuse some: ask its `refusal`.
+
+    Raises
+    ------
+    ValueError
+        For an operation that has no strategy, or a domain in words that its strategy does not know.
     """
     if operation not in _DRAW:
         raise ValueError(f"operation={operation!r} has no strategy; there are: {', '.join(operations())}")
-    return _calls(operation, np.dtype(dtype))
+    domain = {} if kernel is None or kernel.domain is None else dict(kernel.domain())
+    known = list(inspect.signature(_DRAW[operation]).parameters)[3:]
+    if unknown := sorted(domain.keys() - set(known)):
+        raise ValueError(
+            f"kernel={kernel.name}: its domain speaks of {', '.join(unknown)}; "
+            f"calls of {operation} are drawn by: {', '.join(known) or 'nothing'}"
+        )
+    return _calls(operation, np.dtype(dtype), domain)
 
 
 def operations() -> list[str]:
@@ -248,7 +264,17 @@ def _elements(array: np.ndarray) -> str:
 # Seldom 0: an empty array finds few mistakes, and finds them at once.
 _lengths = st.sampled_from((1, 2, 3, 1, 2, 3, 4, 0))
 _positive = st.integers(1, 4)
+_ANY = Sizes()
 _sides = st.integers(1, 3)
+
+
+def _sizes(sizes: Sizes) -> SearchStrategy[int]:
+    """Lengths in a kernel's domain: the least ones, and those next to its grain and twice as much."""
+    drawn = [n + max(0, sizes.least - 1) for n in (1, 2, 3, 1, 2, 3, 4)] + [sizes.least]
+    if sizes.grain > 1:
+        drawn += [n for i in (1, 2) for n in (i * sizes.grain - 1, i * sizes.grain, i * sizes.grain + 1)]
+    most = max(drawn) if sizes.most is None else sizes.most
+    return st.sampled_from([n for n in drawn if sizes.least <= n <= most])
 
 
 def _pairs(elements: SearchStrategy) -> SearchStrategy[tuple]:
@@ -272,7 +298,15 @@ class Convolution:
 
 
 @st.composite
-def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
+def convolutions(
+    draw: DrawFn,
+    limit: int = 3,
+    *,
+    empty: bool = True,
+    windows: Sequence[tuple[int, int]] | None = None,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+) -> Convolution:
     """Convolutions of at most some thousand products.
 
     The number of positions is drawn first and the image follows from it, so that every draw is legal:
@@ -286,20 +320,33 @@ def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
     limit : int
         No more images, groups, positions along an axis, cells of a window's side than this, but twice as
         many positions, and five cells, in the last kind.
+    empty : bool
+        Whether arrays may be without elements.
+    windows, strides, dilations : sequence, optional
+        Draw windows (rows, columns), strides and dilations from these only.
     """
     few = st.integers(1, limit)
     groups = draw(few)
-    per_group, outputs_per_group = draw(st.sampled_from(((1, 1), (2, 1), (1, 2), (2, 2), (0, 1), (1, 0))))
+    channels = ((1, 1), (2, 1), (1, 2), (2, 2), (0, 1), (1, 0))
+    per_group, outputs_per_group = draw(st.sampled_from(channels if empty else channels[:4]))
     kernel, stride, dilation, positions = draw(
-        st.tuples(_pairs(few), _pairs(st.integers(1, limit + 1)), _pairs(few), _pairs(few))
+        st.tuples(
+            _pairs(few) if windows is None else st.sampled_from(windows),
+            _pairs(st.integers(1, limit + 1) if strides is None else st.sampled_from(strides)),
+            _pairs(few if dilations is None else st.sampled_from(dilations)),
+            _pairs(few if windows is None else st.integers(1, 2 * limit)),
+        )
     )
-    side = draw(st.sampled_from((None, None, None, None, 3, 5)))
+    free = windows is None and strides is None and dilations is None
+    side = draw(st.sampled_from((None, None, None, None, 3, 5))) if free else None
     if side is not None:
         kernel, stride, dilation = (side, side), (1, 1), (1, 1)
         positions = draw(_pairs(st.integers(1, 2 * limit)))
-    axes = [draw(_extent(*axis, limit)) for axis in zip(positions, kernel, stride, dilation, strict=True)]
+    axes = [
+        draw(_extent(*axis, limit, empty)) for axis in zip(positions, kernel, stride, dilation, strict=True)
+    ]
     size, padding = zip(*axes, strict=True)
-    batch = draw(st.sampled_from((*range(1, limit + 1), *range(limit + 1))))
+    batch = draw(st.sampled_from((*range(1, limit + 1), *range(0 if empty else 1, limit + 1))))
     x = (batch, groups * per_group, *size)
     weight = (groups * outputs_per_group, per_group, *kernel)
     parameters = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -307,12 +354,13 @@ def convolutions(draw: DrawFn, limit: int = 3) -> Convolution:
 
 
 @st.composite
-def _extent(draw: DrawFn, positions: int, kernel: int, stride: int, dilation: int, limit: int):
+def _extent(draw: DrawFn, positions: int, kernel: int, stride: int, dilation: int, limit: int, empty: bool):
     """The (size, (before, after)) of an axis on which the window has that many positions."""
     unread = draw(st.integers(0, stride - 1))  # cells after the last window
     padded = (positions - 1) * stride + dilation * (kernel - 1) + 1 + unread
-    before = draw(st.integers(0, min(limit, padded)))
-    after = draw(st.integers(0, min(limit, padded - before)))
+    most = padded if empty else padded - 1
+    before = draw(st.integers(0, min(limit, most)))
+    after = draw(st.integers(0, min(limit, most - before)))
     return padded - before - after, (before, after)
 
 
@@ -377,21 +425,22 @@ def indices(draw: DrawFn, shape: tuple[int, ...]):
     return rows if kind == "integers" else (rows, ..., slice(None, None, -1))[: 1 + len(shape)]
 
 
-# Calls. Each function draws the arrays, in any layout, and the parameters of an operation.
+# Calls. Each function draws the arrays and the parameters of an operation. What it takes beyond draw,
+# generator and dtype are the words in which a kernel states its domain.
 
 _DRAW: dict[str, Callable] = {}
 
 
 @st.composite
-def _calls(draw: DrawFn, operation: str, dtype: np.dtype) -> Call:
-    arrays, parameters = _DRAW[operation](draw, draw(seeds()), dtype)
-    fixed = MUTATED.get(operation, ())
+def _calls(draw: DrawFn, operation: str, dtype: np.dtype, domain: dict) -> Call:
+    arrays, parameters = _DRAW[operation](draw, draw(seeds()), dtype, **domain)
+    fixed = range(len(arrays)) if domain.get("layout") == "C" else MUTATED.get(operation, ())
     arrays = (a if a is None or i in fixed else draw(layouts(a)) for i, a in enumerate(arrays))
     return Call(operation, tuple(arrays), parameters)
 
 
 def _draws(*names: str):
-    """Register a function (draw, generator, dtype) -> (arrays, parameters) for these operations."""
+    """Register a function (draw, generator, dtype, ...) -> (arrays, parameters) for these operations."""
 
     def register(function: Callable) -> Callable:
         _DRAW.update(dict.fromkeys(names, function))
@@ -401,23 +450,23 @@ def _draws(*names: str):
 
 
 @_draws("conv2d.forward")
-def _conv2d_forward(draw, generator, dtype):
-    case = draw(convolutions())
+def _conv2d_forward(draw, generator, dtype, empty=True, windows=None, strides=None, dilations=None):
+    case = draw(convolutions(empty=empty, windows=windows, strides=strides, dilations=dilations))
     x, weight = (normal_values(generator, shape, dtype) for shape in (case.x, case.weight))
     bias = normal_values(generator, case.weight[:1], dtype) if case.has_bias else None
     return (x, weight, bias), case.parameters
 
 
 @_draws("conv2d.input_grad")
-def _conv2d_input_grad(draw, generator, dtype):
-    case = draw(convolutions())
+def _conv2d_input_grad(draw, generator, dtype, empty=True, windows=None, strides=None, dilations=None):
+    case = draw(convolutions(empty=empty, windows=windows, strides=strides, dilations=dilations))
     g, weight = (normal_values(generator, shape, dtype) for shape in (case.y, case.weight))
     return (g, weight), {"input_size": case.x[2:], **case.parameters}
 
 
 @_draws("conv2d.weight_grad")
-def _conv2d_weight_grad(draw, generator, dtype):
-    case = draw(convolutions())
+def _conv2d_weight_grad(draw, generator, dtype, empty=True, windows=None, strides=None, dilations=None):
+    case = draw(convolutions(empty=empty, windows=windows, strides=strides, dilations=dilations))
     g, x = (normal_values(generator, shape, dtype) for shape in (case.y, case.x))
     return (g, x), {"kernel_size": case.weight[2:], **case.parameters}
 
@@ -502,27 +551,27 @@ def _dropout(draw, generator, dtype):
 
 
 @_draws("linear.forward")
-def _linear_forward(draw, generator, dtype):
-    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+def _linear_forward(draw, generator, dtype, images=_ANY, inputs=_ANY, outputs=_ANY):
+    n, inputs, outputs = draw(st.tuples(*map(_sizes, (images, inputs, outputs))))
     bias = normal_values(generator, outputs, dtype) if draw(st.booleans()) else None
     return (*_matrices(generator, dtype, (n, inputs), (outputs, inputs)), bias), {}
 
 
 @_draws("linear.input_grad")
-def _linear_input_grad(draw, generator, dtype):
-    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+def _linear_input_grad(draw, generator, dtype, images=_ANY, inputs=_ANY, outputs=_ANY):
+    n, inputs, outputs = draw(st.tuples(*map(_sizes, (images, inputs, outputs))))
     return _matrices(generator, dtype, (n, outputs), (outputs, inputs)), {}
 
 
 @_draws("linear.weight_grad")
-def _linear_weight_grad(draw, generator, dtype):
-    n, inputs, outputs = draw(st.tuples(_lengths, _lengths, _lengths))
+def _linear_weight_grad(draw, generator, dtype, images=_ANY, inputs=_ANY, outputs=_ANY):
+    n, inputs, outputs = draw(st.tuples(*map(_sizes, (images, inputs, outputs))))
     return _matrices(generator, dtype, (n, outputs), (n, inputs)), {}
 
 
 @_draws("matmul.forward")
-def _matmul(draw, generator, dtype):
-    rows, inner, columns = draw(st.tuples(_lengths, _lengths, _lengths))
+def _matmul(draw, generator, dtype, rows=_ANY, inner=_ANY, columns=_ANY):
+    rows, inner, columns = draw(st.tuples(*map(_sizes, (rows, inner, columns))))
     return _matrices(generator, dtype, (rows, inner), (inner, columns)), {}
 
 
@@ -531,8 +580,14 @@ def _matrices(generator, dtype, *shapes):
 
 
 @st.composite
-def normalised_shapes(draw: DrawFn) -> tuple[tuple[int, ...], int]:
-    """A shape and a feature axis, with at least two elements for each of 0 or more features."""
+def normalised_shapes(draw: DrawFn, inner: Sizes = _ANY) -> tuple[tuple[int, ...], int]:
+    """A shape and a feature axis, with at least two elements for each of 0 or more features.
+
+    `inner` are how many elements a feature has behind its axis; if that is at least one, there is a feature.
+    """
+    if inner.least:
+        before = draw(_outer_shapes)
+        return (*before, draw(_positive), *draw(_inner_shapes(inner))), len(before)
     shape = list(draw(hnp.array_shapes(min_dims=2, max_dims=4, max_side=3)))
     axis = draw(st.integers(0, len(shape) - 1))
     shape[axis] = draw(_lengths)
@@ -540,61 +595,71 @@ def normalised_shapes(draw: DrawFn) -> tuple[tuple[int, ...], int]:
     return tuple(shape), axis
 
 
-def _batch(draw, generator, dtype):
+# Axes before that of the features: with their elements, rows are added four at a time.
+_outer_shapes = st.sampled_from(((), (1,), (2,), (5,), (2, 3)))
+
+
+def _inner_shapes(inner: Sizes) -> SearchStrategy[tuple[int, ...]]:
+    """Axes behind that of the features, with so many elements."""
+    elements = _sizes(inner)
+    return st.one_of(st.tuples(elements), st.tuples(st.integers(1, 2), elements))
+
+
+def _batch(draw, generator, dtype, inner=_ANY):
     """Distinct values: a feature whose values were nearly equal would be divided by nearly 0."""
-    shape, axis = draw(normalised_shapes())
+    shape, axis = draw(normalised_shapes(inner))
     weight, bias = (normal_values(generator, shape[axis], dtype) for _ in range(2))
     parameters = {"axis": axis, "eps": draw(st.sampled_from((1e-5, 1e-3, 0.1)))}
     return distinct_values(generator, shape, dtype), weight, bias, parameters
 
 
 @_draws("batch_norm.forward")
-def _batch_norm_forward(draw, generator, dtype):
-    *arrays, parameters = _batch(draw, generator, dtype)
+def _batch_norm_forward(draw, generator, dtype, inner=_ANY):
+    *arrays, parameters = _batch(draw, generator, dtype, inner)
     return tuple(arrays), parameters
 
 
 @_draws("batch_norm.backward")
-def _batch_norm_backward(draw, generator, dtype):
-    x, weight, _, parameters = _batch(draw, generator, dtype)
+def _batch_norm_backward(draw, generator, dtype, inner=_ANY):
+    x, weight, _, parameters = _batch(draw, generator, dtype, inner)
     others = tuple(i for i in range(x.ndim) if i != parameters["axis"])
     g = normal_values(generator, x.shape, dtype)
     return (g, x, weight, x.mean(axis=others), x.var(axis=others)), parameters
 
 
 @_draws("batch_norm.evaluate")
-def _batch_norm_evaluate(draw, generator, dtype):
-    x, weight, bias, parameters = _batch(draw, generator, dtype)
+def _batch_norm_evaluate(draw, generator, dtype, inner=_ANY):
+    x, weight, bias, parameters = _batch(draw, generator, dtype, inner)
     mean = normal_values(generator, weight.shape, dtype)
     return (x, weight, bias, mean, positive_values(generator, weight.shape, dtype)), parameters
 
 
 @st.composite
-def lines(draw: DrawFn) -> tuple[tuple[int, ...], int]:
-    """A shape and an axis of it that is not empty."""
-    shape = list(draw(shapes(min_dims=1)))
-    axis = draw(st.integers(0, len(shape) - 1))
+def lines(draw: DrawFn, empty: bool = True, last: bool = False) -> tuple[tuple[int, ...], int]:
+    """A shape, empty or not, and an axis of it that is not empty: any one, or the last."""
+    shape = list(draw(shapes(min_dims=1, min_side=0 if empty else 1)))
+    axis = len(shape) - 1 if last else draw(st.integers(0, len(shape) - 1))
     shape[axis] = draw(_positive)
     return tuple(shape), axis
 
 
 @_draws("softmax.forward", "log_softmax.forward")
-def _softmax_forward(draw, generator, dtype):
-    shape, axis = draw(lines())
+def _softmax_forward(draw, generator, dtype, empty=True, last=False):
+    shape, axis = draw(lines(empty, last))
     return (3 * normal_values(generator, shape, dtype),), {"axis": axis}
 
 
 @_draws("softmax.backward")
-def _softmax_backward(draw, generator, dtype):
-    shape, axis = draw(lines())
+def _softmax_backward(draw, generator, dtype, empty=True, last=False):
+    shape, axis = draw(lines(empty, last))
     y = positive_values(generator, shape)
     y /= y.sum(axis=axis, keepdims=True)
     return (normal_values(generator, shape, dtype), y.astype(dtype)), {"axis": axis}
 
 
 @_draws("log_softmax.backward")
-def _log_softmax_backward(draw, generator, dtype):
-    (g, y), parameters = _softmax_backward(draw, generator, dtype)
+def _log_softmax_backward(draw, generator, dtype, empty=True, last=False):
+    (g, y), parameters = _softmax_backward(draw, generator, dtype, empty, last)
     return (g, np.log(y)), parameters
 
 
@@ -604,14 +669,14 @@ def distributions(generator: np.random.Generator, shape, dtype=np.float64) -> np
 
 
 @_draws("cross_entropy.forward")
-def _cross_entropy_forward(draw, generator, dtype):
-    shape = draw(st.tuples(_lengths, st.integers(1, 5)))
+def _cross_entropy_forward(draw, generator, dtype, images=_ANY):
+    shape = draw(st.tuples(_sizes(images), st.integers(1, 5)))
     return (3 * normal_values(generator, shape, dtype), distributions(generator, shape, dtype)), {}
 
 
 @_draws("cross_entropy.backward")
-def _cross_entropy_backward(draw, generator, dtype):
-    (x, target), _ = _cross_entropy_forward(draw, generator, dtype)
+def _cross_entropy_backward(draw, generator, dtype, images=_ANY):
+    (x, target), _ = _cross_entropy_forward(draw, generator, dtype, images)
     return (normal_values(generator, len(x), dtype), x, target), {}
 
 
@@ -658,7 +723,12 @@ def _power(draw, generator, dtype):
 
 
 @_draws("sum.forward")
-def _sum(draw, generator, dtype):
+def _sum(draw, generator, dtype, layout=None, inner=_ANY):
+    if inner.least:
+        before, after = draw(_outer_shapes), draw(_inner_shapes(inner))
+        shape = (*before, draw(st.integers(2, 4)), *after)
+        axis = (*range(len(before)), *range(len(before) + 1, len(shape)))
+        return (normal_values(generator, shape, dtype),), {"axis": axis, "keepdims": draw(st.booleans())}
     if draw(st.booleans()):
         x = normal_values(generator, draw(shapes()), dtype)
         return (x,), _reduction(draw, range(x.ndim))

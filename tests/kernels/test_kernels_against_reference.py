@@ -5,7 +5,7 @@ A kernel is tested here by being registered: in the package, or in a plug-in.
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minialex.devices import array_module, is_read_only, to_numpy
@@ -16,6 +16,14 @@ from minialex.testing.strategies import MUTATED, call
 
 KERNELS = [entry for entry in list_kernels() if entry.algorithm != "reference"]
 every_kernel = pytest.mark.parametrize("entry", KERNELS, ids=lambda entry: entry.name)
+every_kernel_and_dtype = pytest.mark.parametrize(
+    ("entry", "dtype"),
+    [
+        pytest.param(entry, np.dtype(dtype), id=f"{entry.name}-{dtype}")
+        for entry in KERNELS
+        for dtype in entry.dtypes or ("float64", "float32")
+    ],
+)
 
 
 def outcome(function, drawn):
@@ -27,15 +35,10 @@ def outcome(function, drawn):
     return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
-@every_kernel
-# A kernel may support few calls, which Hypothesis then has to look for; if there is none, it says so.
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@every_kernel_and_dtype
 @given(st.data())
 def test_agrees_with_the_reference(entry, dtype, data):
-    if entry.dtypes is not None and np.dtype(dtype).name not in entry.dtypes:
-        pytest.skip(f"the kernel takes {' and '.join(entry.dtypes)} only")
-    drawn = data.draw(call(entry.operation, dtype))
+    drawn = data.draw(call(entry.operation, dtype, entry))
     assume(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
     wide = drawn.astype(np.float64)
     # Rounding is relative to the terms, which the result may be much smaller than where they cancel.
@@ -46,7 +49,7 @@ def test_agrees_with_the_reference(entry, dtype, data):
 
     assert len(actual) == len(expected)
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
-        kept = np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
+        kept = dtype if right.dtype.kind == "f" else right.dtype
         assert mine.dtype == kept, f"result {i}"
         tolerance = (entry.error or rounding(dtype)) if right.dtype.kind == "f" else 0
         assert_close(
@@ -56,10 +59,9 @@ def test_agrees_with_the_reference(entry, dtype, data):
 
 
 @every_kernel
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(st.data())
 def test_changes_no_input_and_gives_memory_of_its_own(entry, data):
-    drawn = data.draw(call(entry.operation, *(entry.dtypes or ())[:1]))
+    drawn = data.draw(call(entry.operation, (entry.dtypes or ("float64",))[0], entry))
     assume(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
     before = drawn.astype(np.float64)
     drawn = on_device(drawn, entry.device)

@@ -5,10 +5,14 @@ computed on any, but for the fence between steps, which names registers that the
 """
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from minialex.kernels.micro_kernel import processor
 
 COMPUTE = """
 import dataclasses
@@ -81,8 +85,8 @@ print(machine.emit_assembly(llvm.parse_assembly(chr(10).join(lines))))
 """
 
 
-def run(script, *arguments, folder):
-    environment = {**os.environ, "MINIALEX_CACHE_DIR": str(folder)}
+def run(script, *arguments, folder, **variables):
+    environment = {**os.environ, "MINIALEX_CACHE_DIR": str(folder), **variables}
     path = folder / "script.py"
     path.write_text(script)
     done = subprocess.run(
@@ -94,13 +98,56 @@ def run(script, *arguments, folder):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("processor", "lanes", "windows"),
+    ("wanted", "lanes", "windows"),
     [("_AVX512", 16, "3,5"), ("_AVX2", 8, "3"), ("_NEON", 4, "3"), ("_PLAIN", 4, "3")],
 )
-def test_tiles_of_every_processor_compute_the_same(processor, lanes, windows, tmp_path):
-    found, error = run(COMPUTE, processor, windows, folder=tmp_path).split()
+def test_tiles_of_every_processor_compute_the_same(wanted, lanes, windows, tmp_path):
+    found, error = run(COMPUTE, wanted, windows, folder=tmp_path).split()
     assert int(found) == lanes
     assert 0 < float(error) < 1e-5
+
+
+# What LLVM calls some processors, with features that it knows by that name, and their vectors.
+NAMES = {
+    "skylake-avx512": 16,
+    "znver4": 16,
+    "haswell": 8,
+    "znver2": 8,
+    "nehalem": 4,
+    "x86-64": 4,
+    "generic": 4,
+}
+needs_x86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="names of processors, x86 only"
+)
+
+
+@needs_x86
+@pytest.mark.full
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_a_processor_is_enough(name, tmp_path):
+    script = "from minialex.kernels.micro_kernel import processor; print(processor().lanes)"
+    found = run(script, folder=tmp_path, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
+    assert int(found) == NAMES[name]
+
+
+@needs_x86
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["haswell", "x86-64"])
+def test_kernels_agree_with_the_reference_on_other_processors(name, tmp_path):
+    """The sweep over the registry, and the tiles at larger sizes, with shorter vectors than here."""
+    if NAMES[name] > processor().lanes:
+        pytest.skip(f"this processor has no instructions of {name}")
+    here = Path(__file__).parent
+    environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
+    environment["HYPOTHESIS_PROFILE"] = "quick"
+    files = [here / "test_kernels_against_reference.py", here / "test_tile_kernels.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "not cuda", *files],
+        env=environment, cwd=here.parents[1], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
 
 
 def test_the_loop_of_a_tile_keeps_its_sums_in_registers_on_arm(tmp_path):

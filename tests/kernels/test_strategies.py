@@ -1,12 +1,15 @@
 """The strategies: that they cover every operation, and draw the cases that find mistakes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from tiers import examples
 
-from minialex.kernels import list_kernels, output_shape
+from minialex.kernels import find_kernel, list_kernels, micro_kernel, output_shape
+from minialex.kernels.registry import Sizes
 from minialex.testing import strategies
 from minialex.testing.strategies import Call, call, convolutions, distinct_values, layouts, poolings
 
@@ -29,6 +32,79 @@ def test_arrays_have_the_dtype_that_was_asked_for(operation, data, dtype):
     assert drawn.operation == operation
     assert all(a is None or a.dtype in (dtype, np.int32) for a in drawn.arrays)
     assert repr(drawn).startswith(f"Call({operation!r}")
+
+
+def supported(entry, draws=12):
+    """The share of the calls drawn for a kernel that it supports."""
+    answers = []
+
+    @settings(
+        max_examples=draws, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(call(entry.operation, (entry.dtypes or ("float64",))[0], entry))
+    def ask(drawn):
+        answers.append(entry.refusal(*drawn.arrays, **drawn.parameters) is None)
+
+    ask()
+    return sum(answers) / len(answers)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in list_kernels() if entry.supports is not None and entry.device != "cuda"],
+    ids=lambda entry: entry.name,
+)
+def test_most_calls_drawn_for_a_kernel_are_supported(entry, monkeypatch):
+    """On every processor, whose tiles have other sizes: what a domain says must be what `supports` says."""
+    domains = [None]
+    for name in ("_AVX512", "_AVX2", "_NEON", "_PLAIN"):
+        monkeypatch.setattr(micro_kernel, "_FUSED", ((".", getattr(micro_kernel, name)),))
+        micro_kernel.processor.cache_clear()
+        try:
+            domain = None if entry.domain is None else entry.domain()
+            if domain not in domains or domains == [None]:
+                assert supported(entry) >= 0.5, name
+            domains.append(domain)
+        finally:
+            monkeypatch.undo()
+            micro_kernel.processor.cache_clear()
+
+
+def test_a_domain_in_unknown_words_is_refused():
+    entry = dataclasses.replace(find_kernel("relu.forward", algo="numpy"), domain=lambda: {"colour": "red"})
+    with pytest.raises(
+        ValueError, match=r"relu.forward\[cpu, numpy\]: its domain speaks of colour; .*: nothing"
+    ):
+        call("relu.forward", kernel=entry)
+
+
+@given(st.data())
+def test_sizes_of_a_domain(data):
+    """Lengths below the least or above the most are not drawn, and those next to the grain are."""
+    sizes = Sizes(3, 9, grain=4)
+    entry = dataclasses.replace(
+        find_kernel("linear.input_grad", algo="blas"), domain=lambda: {"images": sizes, "outputs": Sizes(8)}
+    )
+    g, weight = data.draw(call("linear.input_grad", kernel=entry)).arrays
+    assert 3 <= len(g) <= 9
+    assert g.shape[1] == len(weight) >= 8
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 7, 8, 9])
+def test_sizes_next_to_the_grain_are_drawn(length):
+    entry = dataclasses.replace(
+        find_kernel("linear.input_grad", algo="blas"), domain=lambda: {"images": Sizes(1, grain=4)}
+    )
+    one = settings(max_examples=500, phases=[Phase.generate], database=None)
+    find(call("linear.input_grad", kernel=entry), lambda drawn: len(drawn.arrays[0]) == length, settings=one)
+
+
+@given(convolutions(empty=False, windows=((3, 3),), strides=(1,), dilations=(1, 2)))
+def test_convolutions_of_a_domain(case):
+    assert case.weight[2:] == (3, 3)
+    assert case.parameters["stride"] == (1, 1)
+    assert set(case.parameters["dilation"]) <= {1, 2}
+    assert 0 not in case.x + case.weight + case.y
 
 
 @given(convolutions())
