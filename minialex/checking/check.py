@@ -15,14 +15,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minialex.checking.differences import Derivative, central, complex_step, largest
+from minialex.checking.differences import (
+    Derivative,
+    accuracy_wanted,
+    central,
+    complex_step,
+    largest,
+    refined,
+    smallest_step,
+    steps_to_try,
+    too_uncertain,
+)
 from minialex.checking.patterns import recognise
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.kernels import memory
+from minialex.tensor import Tensor
 
 Arrays = Sequence[np.ndarray]
 
@@ -63,29 +74,43 @@ class Check:
             summary,
             operation=self.report.name,
             kernel=self.report.kernel,
-            step=self.report.step,
             seed=self.report.seed,
             reproduce=self.reproduce,
-            **details,
+            **{"step": self.report.step} | details,
         )
 
     # Calling the functions under check
 
     def evaluate(self, inputs: Arrays) -> np.ndarray:
-        return np.asarray(self.forward(*inputs))
+        return self.forward(*inputs)
 
     def gradients(self, upstream: np.ndarray, inputs: Arrays | None = None) -> list[np.ndarray]:
         """The gradients of the inputs that are checked."""
         results = self.vjp(upstream, *(self.inputs if inputs is None else inputs))
-        if not isinstance(results, tuple | list) or len(results) != len(self.inputs):
-            count = len(results) if isinstance(results, tuple | list) else type(results).__name__
+        if not isinstance(results, tuple | list) and results is not None and len(self.inputs) == 1:
+            results = (results,)
+        count = len(self.inputs)
+        if not isinstance(results, tuple | list) or len(results) != count:
+            several = isinstance(results, tuple | list)
+            given = f"{len(results)} gradients" if several else described(as_array(results, self.dtype))
             self.fail(
-                "shape", f"vjp should return one gradient for each of {len(self.inputs)} inputs: {count}"
+                "result",
+                f"vjp gives {given} for {count} input{'s' * (count != 1)}; it should return a tuple with one "
+                "gradient for each, None for those that are not differentiated",
             )
-        for i in self.wrt:
-            if results[i] is None:
-                self.fail("values", f"vjp gives None for input {i}, which is to be differentiated", input=i)
-        return [np.asarray(results[i]) for i in self.wrt]
+        return [self._gradient(i, results[i]) for i in self.wrt]
+
+    def _gradient(self, i: int, result) -> np.ndarray:
+        if result is None:
+            self.fail("values", f"vjp gives None for input {i}, which is to be differentiated", input=i)
+        gradient = as_array(result, self.dtype)
+        if gradient is None or gradient.dtype.kind not in "fciub":
+            self.fail(
+                "result",
+                f"vjp gives {described(gradient)} for input {i}; it should give an array of its shape",
+                input=i,
+            )
+        return gradient
 
     def upstream(self) -> np.ndarray:
         return self.random.standard_normal(self.y.shape).astype(self.dtype)
@@ -94,6 +119,8 @@ class Check:
 
     def run(self) -> None:
         self.y = self._check_forward()
+        if self.branches is not None:
+            self.branch = [np.array(b) for b in self.branches(*self.inputs)]
         # Results may be small because larger numbers cancel: rounding is relative to those.
         self.scale = max(largest(a) for a in (self.y, *self.inputs) if a.dtype.kind == "f")
         self._check_gradients()
@@ -241,26 +268,40 @@ class Check:
 
     # Values
 
-    def derivative(self, along: Callable[[complex | float], Arrays], weights=None) -> Derivative:
-        """The numerical derivative of all outputs (or their weighted sum) along a path of inputs."""
+    def differentiated(
+        self, along: Callable[[complex | float], Arrays], weights=None, *, position: float, noise: float = 0.0
+    ) -> Callable[[float], Derivative]:
+        """The numerical derivative of all outputs (or their weighted sum) along a path, for any step.
+
+        `position` and `noise` are those of `differences.central`.
+        """
 
         def project(y):
-            return y.ravel() if weights is None else np.atleast_1d(weights @ y.ravel())
-
-        def f(t):
-            y = self.evaluate(along(t))
-            return project(np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64))
+            wide = y.ravel().astype(np.complex128 if np.iscomplexobj(y) else np.float64)
+            return wide if weights is None else np.atleast_1d(weights @ wide)
 
         if self.method == "complex":
-            return complex_step(f, self.dtype)
+            return lambda step: complex_step(lambda t: project(self.evaluate(along(t))), self.dtype)
+        middle = project(self.y)
         scale = self.scale if weights is None else self.scale * float(np.linalg.norm(weights))
-        found = central(f, project(self.y.astype(np.float64)), self.report.step, self.dtype, scale)
-        if self.branches is not None:
-            steps = (0.0, self.report.step, -self.report.step)
-            here, *around = ([np.array(b) for b in self.branches(*along(t))] for t in steps)
-            if any(not same_branches(here, other) for other in around):
-                found = Derivative(found.value, found.error, np.ones_like(found.kinked))
-        return found
+
+        def at(step: float) -> Derivative:
+            branched = False
+
+            def f(t):
+                nonlocal branched
+                inputs = along(t)
+                y = project(self.evaluate(inputs))
+                if self.branches is not None and abs(t) == step:
+                    branched |= not same_branches(self.branch, self.branches(*inputs))
+                return y
+
+            # A step too wide may leave the domain of the function, which is then told by its values.
+            with np.errstate(all="ignore"):
+                found = central(f, middle, step, self.dtype, scale, position=position, noise=noise)
+            return replace(found, kinked=np.ones_like(found.kinked)) if branched else found
+
+        return at
 
     def along_element(self, i: int, element: int):
         """The inputs as a function of a change of one element, and the unit of that change."""
@@ -274,16 +315,29 @@ class Check:
 
         return inputs, scale
 
+    def by_element(self, i: int, element: int) -> tuple[Callable[[float], Derivative], float, float]:
+        """The derivative by one element for any step; the unit of the step, and |x| in that unit."""
+        path, unit = self.along_element(i, element)
+        position = abs(float(self.inputs[i].flat[element])) / unit
+        return self.differentiated(path, position=position), unit, position
+
     def numeric_jacobian(self, i: int) -> Derivative:
-        """The derivatives of all M outputs by all elements of input i: three arrays (M, size)."""
-        shape = (self.y.size, self.inputs[i].size)
-        whole = Derivative(np.zeros(shape), np.zeros(shape), np.zeros(shape, bool))
-        for element in range(shape[1]):
-            path, scale = self.along_element(i, element)
-            column = self.derivative(path)
-            whole.value[:, element] = column.value / scale
-            whole.error[:, element] = column.error / scale
-            whole.kinked[:, element] = column.kinked
+        """The derivatives of all M outputs by all elements of input i: arrays (M, size)."""
+        whole = Derivative.zeros((self.y.size, self.inputs[i].size))
+        for element in range(self.inputs[i].size):
+            at, unit, _ = self.by_element(i, element)
+            whole.put(element, at(self.report.step).per_unit(unit))
+        if self.method == "complex":
+            return whole
+        # What is small beside the others need not be known as well.
+        floor = 1e-3 * largest(whole.value[~whole.kinked])
+        accuracy = accuracy_wanted(self.dtype)
+        doubtful = whole.kinked | too_uncertain(whole, accuracy, floor)
+        for element in np.flatnonzero(doubtful.any(axis=0)):
+            at, unit, position = self.by_element(i, element)
+            first = whole.column(element).per_unit(1 / unit)
+            steps = steps_to_try(self.report.step, position, self.dtype)
+            whole.put(element, refined(first, at, steps, accuracy, floor * unit).per_unit(unit))
         return whole
 
     def analytic_jacobians(self) -> list[np.ndarray]:
@@ -311,9 +365,7 @@ class Check:
             for i, gradient, found, tolerance in zip(
                 self.wrt, self.gradients(u), numeric, tolerances, strict=True
             ):
-                whole = Derivative(
-                    (weights @ found.value)[None], found.error[:1], found.kinked.any(axis=0)[None]
-                )
+                whole = found.weighted(weights)
                 limit = (np.abs(weights) @ tolerance)[None]
                 self._compare(i, gradient.reshape(1, -1), whole, limit, of_outputs=False)
 
@@ -326,7 +378,7 @@ class Check:
         if kinked.size and kinked.mean() > self.max_skipped:
             self.fail(
                 "kinks",
-                f"{kinked.mean():.0%} of the derivatives of input {i} lie at a kink, where there is none to "
+                f"{kinked.mean():.0%} of the derivatives of input {i} lie at a kink at any step: none to "
                 f"compare with (allowed: {self.max_skipped:.0%}); move the inputs away, or pass redraw",
                 input=i,
             )
@@ -372,6 +424,7 @@ class Check:
             relative_error=abs(a - n) / max(abs(a), abs(n)),
             norm_error=float(np.linalg.norm(error)) / norm if norm else math.inf,
             tolerance=float(tolerance[row, element]),
+            step=float(found.step[row, element]) / max(1.0, abs(float(self.inputs[i].flat[element]))),
             wrong=int(wrong.sum()),
             compared=int(smooth.sum()),
             pattern=self._pattern(analytic, found, shape),
@@ -404,10 +457,8 @@ class Check:
                     kinks += 1
                     entry.skipped += 1
                     continue
-                rounding = np.abs(weights) @ np.maximum(np.abs(self.y.astype(np.float64).ravel()), self.scale)
-                noise = 16 * float(np.finfo(self.dtype).eps) * float(rounding) / self.report.step
                 size = float(np.abs(gradient).sum())
-                limit = 4 * float(found.error[0]) + noise
+                limit = 4 * float(found.error[0])
                 limit += ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * size
                 error = abs(slope - float(found.value[0]))
                 entry.compared += 1
@@ -427,6 +478,7 @@ class Check:
                         relative_error=error / max(abs(slope), abs(n)),
                         norm_error=error / abs(n) if n else math.inf,
                         tolerance=limit,
+                        step=float(found.step[0]),
                         wrong=1,
                         compared=1,
                     )
@@ -442,6 +494,13 @@ class Check:
         Any dense direction crosses the kink of an element that lies on it. Where one meets a kink,
         directions that leave a random half of the elements alone are tried.
         """
+        # Each of the outputs is rounded, and so is their sum.
+        terms = np.abs(weights) @ np.maximum(np.abs(self.y.astype(np.float64).ravel()), self.scale)
+        noise = 4 * float(np.finfo(self.dtype).eps) * float(terms)
+        largest_input = largest(self.inputs[i])
+        unit = max(1.0, largest_input)
+        position = largest_input / unit
+        step = max(self.report.step / unit, smallest_step(position, self.dtype))
         for attempt in range(_REDRAWS + 1):
             direction = self.random.uniform(-1, 1, self.inputs[i].shape)
             if attempt:
@@ -449,15 +508,45 @@ class Check:
 
             def path(t, direction=direction):
                 moved = list(self.inputs)
-                moved[i] = (self.inputs[i] + t * direction).astype(
+                moved[i] = (self.inputs[i] + t * unit * direction).astype(
                     complex if isinstance(t, complex) else self.dtype
                 )
                 return moved
 
-            found = self.derivative(path, weights)
+            at = self.differentiated(path, weights, position=position, noise=noise)
+            found = at(step)
+            if self.method == "complex":
+                break
+            steps = steps_to_try(step, position, self.dtype)
+            found = refined(found, at, steps, accuracy_wanted(self.dtype))
             if not found.kinked.any():
                 break
+        found = found.per_unit(unit)
         return found, float(np.vdot(gradient.astype(np.float64), direction))
+
+
+def as_array(result, dtype: np.dtype) -> np.ndarray | None:
+    """What a function returned as an array; a Python number, which has no dtype of its own, in this dtype.
+
+    None stands for what NumPy cannot make an array of.
+    """
+    if isinstance(result, int | float):
+        return np.asarray(result, dtype)
+    if isinstance(result, Tensor):
+        return result.numpy()
+    try:
+        return np.asarray(result)
+    except ValueError:  # lists of different lengths
+        return None
+
+
+def described(array: np.ndarray | None) -> str:
+    """What `as_array` made of a result, for a message."""
+    if array is None:
+        return "lists of different lengths"
+    if array.dtype == object and array.ndim == 0:
+        return "None" if array.item() is None else f"a result of type {type(array.item()).__name__}"
+    return f"an array of {array.dtype}"
 
 
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:

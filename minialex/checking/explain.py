@@ -46,8 +46,9 @@ class Jacobian:
         Its shape.
     analytic, numeric : float64 (M, size)
         What backward computes, row by row, and what the differences give, column by column.
-    error, tolerance : float64 (M, size)
-        What the numeric ones may be off by, and how far apart the two may be.
+    error, rounding, step, tolerance : float64 (M, size)
+        What the numeric ones may be off by; the share of rounding in it; the step with which each was found;
+        and how far apart the two may be.
     kinked : bool (M, size)
         Where the function has no derivative, so that nothing is compared.
     """
@@ -57,6 +58,8 @@ class Jacobian:
     analytic: np.ndarray
     numeric: np.ndarray
     error: np.ndarray
+    rounding: np.ndarray
+    step: np.ndarray
     tolerance: np.ndarray
     kinked: np.ndarray
 
@@ -133,8 +136,8 @@ class Walk:
             f"  D(h)        {self.coarse:.16g}  = [f(x + h) - f(x - h)] / 2h",
             f"  D(h/2)      {self.fine:.16g}  = [f(x + h/2) - f(x - h/2)] / h",
             f"  R           {self.numeric:.16g}  = [4 D(h/2) - D(h)] / 3, the numeric derivative",
-            f"  error of R  {self.truncation + self.rounding:.3g}  = |R - D(h/2)| + 8 eps max(|f|, |x|) / h"
-            f" = {self.truncation:.3g} + {self.rounding:.3g}",
+            f"  error of R  {self.truncation + self.rounding:.3g}  = |R - D(h/2)| + 8 eps max(|f|, |x|, |xR|)"
+            f" / h = {self.truncation:.3g} + {self.rounding:.3g}",
             f"  backward    {self.analytic:.16g}  , the analytic derivative",
             "",
         ]
@@ -322,7 +325,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     try:
         check.run()
     except GradcheckError as caught:
-        if caught.check in ("shape", "not deterministic") or not hasattr(check, "scale"):
+        if caught.check in ("result", "shape", "not deterministic") or not hasattr(check, "scale"):
             raise  # there is no Jacobian to show
         error = caught
 
@@ -337,6 +340,8 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
                 analytic,
                 numeric.value,
                 numeric.error,
+                numeric.rounding,
+                numeric.step,
                 check.tolerance_of(numeric),
                 numeric.kinked,
             )
@@ -379,8 +384,8 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
 def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     i = jacobian.input
     along, scale = check.along_element(i, element)
-    t = check.report.step
-    step = t * scale
+    step = float(jacobian.step[row, element])
+    t = step / scale
 
     def f(t: float) -> float:
         return float(check.evaluate(along(t)).flat[row])
@@ -401,7 +406,7 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
         fine=fine,
         numeric=numeric,
         truncation=abs(numeric - fine),
-        rounding=float(jacobian.error[row, element]) - abs(numeric - fine),
+        rounding=float(jacobian.rounding[row, element]),
         analytic=float(jacobian.analytic[row, element]),
         tolerance=float(jacobian.tolerance[row, element]),
         kinked=bool(jacobian.kinked[row, element]),

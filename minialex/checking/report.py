@@ -99,7 +99,7 @@ class GradcheckError(MiniAlexError, AssertionError):
     check : str
         Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
         ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
-        ``"kinks"``.
+        ``"kinks"``; or ``"result"``, where what a function returns cannot be checked at all.
     operation, kernel : str
         What was checked.
     input : int or None

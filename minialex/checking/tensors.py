@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minialex.autograd import branches_taken, enable_grad, grad, no_grad
-from minialex.checking.report import Report
+from minialex.autograd import branches_taken, enable_grad, grad
+from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import array_lines, options_text
-from minialex.checking.vjp import check_vjp
+from minialex.checking.vjp import check_vjp, joined, split
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
+
+_NOTHING_ASKED = "no input requires a gradient; make one with requires_grad=True"
 
 
 def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
@@ -21,7 +22,8 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     Parameters
     ----------
     fn : callable
-        Takes the inputs; gives a Tensor or a tuple of them. Called twice it must give the same: seed dropout.
+        Takes the inputs; gives a Tensor, or a tuple or list of them. Called twice it must give the same: seed
+        dropout. It may itself call `minialex.grad`, with ``create_graph=True``, as a gradient penalty does.
     inputs : Tensor or sequence of Tensor
         Tensors that require a gradient are differentiated; others, and whatever else the sequence
         holds, are passed on. Their values are taken, in float64 if no other dtype is asked for.
@@ -45,7 +47,7 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
-        raise MiniAlexError("no input requires a gradient; make one with requires_grad=True")
+        raise MiniAlexError(_NOTHING_ASKED)
     options.setdefault("name", getattr(fn, "__qualname__", type(fn).__name__))
     tensors = [t for t in inputs if isinstance(t, Tensor)]
     arrays = [t.numpy() for t in tensors]
@@ -62,35 +64,39 @@ def on_arrays(fn: Callable, inputs: Sequence) -> tuple[Callable, Callable, Calla
     Parameters
     ----------
     fn : callable
-        Takes the inputs; gives a Tensor or a tuple of them, which `forward` joins into a vector.
+        Takes the inputs; gives a Tensor, or several, which `forward` joins into a vector.
     inputs : sequence
         Which of them are tensors, and which of these require a gradient: their arrays are the
         arguments of the three functions. The others are passed on.
     """
     tensors = [i for i, t in enumerate(inputs) if isinstance(t, Tensor)]
     wrt = [i for i in tensors if inputs[i].requires_grad]
-    device = inputs[tensors[0]].device
+    # The arguments of the last call, and its branches: to ask for them costs no second one.
+    latest: tuple[Sequence[np.ndarray], list[np.ndarray]] = ((), [])
 
-    def call(arrays, recorded: bool):
+    def call(arrays):
         arguments = list(inputs)
         for i, array in zip(tensors, arrays, strict=True):
-            arguments[i] = Tensor(array, requires_grad=recorded and i in wrt, device=device)
-        results = fn(*arguments)
-        return arguments, results if isinstance(results, tuple) else (results,)
+            arguments[i] = Tensor(array, requires_grad=i in wrt, device=inputs[i].device)
+        # Recorded, as fn may differentiate on its own.
+        with enable_grad():
+            return arguments, outputs_of(fn, arguments)
 
     def forward(*arrays):
-        with no_grad():
-            _, results = call(arrays, recorded=False)
-        return _joined([t.numpy() for t in results])
+        nonlocal latest
+        with branches_taken() as taken:
+            _, results = call(arrays)
+        latest = arrays, taken
+        return joined([t.numpy() for t in results])
 
     def vjp(upstream, *arrays):
-        arguments, results = call(arrays, recorded=True)
-        parts = _split(upstream, [t.shape for t in results])
-        used = [(t, Tensor(u, device=device)) for t, u in zip(results, parts, strict=True) if t.requires_grad]
+        arguments, results = call(arrays)
+        parts = split(upstream, [t.shape for t in results])
+        used = [
+            (t, Tensor(u, device=t.device)) for t, u in zip(results, parts, strict=True) if t.requires_grad
+        ]
         asked = [arguments[i] for i in wrt]
-        found = [None] * len(asked)
-        if used:
-            found = grad([t for t, _ in used], asked, [u for _, u in used], allow_unused=True)
+        found = grad([t for t, _ in used], asked, [u for _, u in used], allow_unused=True)
         # What the function does not depend on has a gradient of zero.
         gradients = {
             i: np.zeros(t.shape, t.dtype) if g is None else g.numpy()
@@ -99,11 +105,62 @@ def on_arrays(fn: Callable, inputs: Sequence) -> tuple[Callable, Callable, Calla
         return tuple(gradients.get(i) for i in tensors)
 
     def branches(*arrays):
-        with branches_taken() as taken:
+        called, _ = latest
+        if len(called) != len(arrays) or any(a is not b for a, b in zip(called, arrays, strict=True)):
             forward(*arrays)
-        return taken
+        return latest[1]
 
     return forward, vjp, branches
+
+
+def outputs_of(fn: Callable, arguments: Sequence) -> tuple[Tensor, ...]:
+    """Call a function of tensors; refuse what cannot be differentiated in what it returns.
+
+    Raises
+    ------
+    GradcheckError
+        If that is no Tensor and no tuple or list of tensors, if one has another dtype or device than the
+        arguments that are differentiated, or if none is part of the graph.
+    """
+    results = fn(*arguments)
+    name = getattr(fn, "__qualname__", type(fn).__name__)
+    several = isinstance(results, tuple | list)
+    outputs = tuple(results) if several else (results,)
+    asked = next(t for t in arguments if isinstance(t, Tensor) and t.requires_grad)
+    if not outputs:
+        raise GradcheckError(
+            "result", f"it returns an empty {type(results).__name__}, no Tensor", operation=name
+        )
+    for i, each in enumerate(outputs):
+        what = f"result {i}" if several else "the result"
+        if not isinstance(each, Tensor):
+            given = "None" if each is None else f"of type {type(each).__name__}"
+            raise GradcheckError(
+                "result",
+                f"{what} is {given}; it should return a Tensor, or a tuple of them, computed from its inputs",
+                operation=name,
+            )
+        if each.dtype != asked.dtype:
+            raise GradcheckError(
+                "dtype",
+                f"{what} is {each.dtype} for inputs of {asked.dtype}; it should keep the dtype",
+                operation=name,
+            )
+        if each.device != asked.device:
+            raise GradcheckError(
+                "result",
+                f"{what} is on {each.device} for inputs on {asked.device}; leave out .to(), which is not "
+                "differentiated",
+                operation=name,
+            )
+    if not any(each.requires_grad for each in outputs):
+        raise GradcheckError(
+            "result",
+            "nothing that it returns is part of the graph: return what operations on its inputs give, not "
+            "what was made from .data, .numpy() or .detach(), or by grad without create_graph=True",
+            operation=name,
+        )
+    return outputs
 
 
 def _reproduction(check: str, options: dict, arrays, differentiated) -> str:
@@ -125,19 +182,6 @@ def _reproduction(check: str, options: dict, arrays, differentiated) -> str:
     )
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """All results as one: the array itself, or a vector of several."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays])
-
-
-def _split(upstream: np.ndarray, shapes) -> list[np.ndarray]:
-    """Take apart what `_joined` has joined."""
-    if len(shapes) == 1:
-        return [upstream]
-    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    return [part.reshape(shape) for part, shape in zip(np.split(upstream, ends), shapes, strict=True)]
-
-
 def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **options) -> Report:
     """Check second derivatives: the gradient of the gradients of a function of tensors.
 
@@ -148,26 +192,23 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     wrt = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
-    with no_grad():
-        results = fn(*inputs)
-    results = results if isinstance(results, tuple) else (results,)
+    if not wrt:
+        raise MiniAlexError(_NOTHING_ASKED)
+    dtype = np.dtype(options.get("dtype", np.float64))
+    with enable_grad():
+        results = outputs_of(fn, [_as_checked(t, dtype) for t in inputs])
     # Not the stream that inputs are often drawn from: an upstream gradient equal to an input hides mistakes.
     generator = np.random.default_rng([seed, 2])
     upstream = [
-        Tensor(generator.standard_normal(t.shape).astype(t.dtype), True, device=t.device) for t in results
+        Tensor(generator.standard_normal(t.shape).astype(dtype), True, device=t.device) for t in results
     ]
 
     def gradients(*arguments):
         given, us = arguments[: len(inputs)], arguments[len(inputs) :]
-        given = list(given)
-        # Where only values are asked for the inputs require no gradient; the first derivative needs one.
-        asked = [t if t.requires_grad else Tensor(t.data, True, t.device) for t in (given[i] for i in wrt)]
-        for i, t in zip(wrt, asked, strict=True):
-            given[i] = t
-        with enable_grad():
-            outputs = fn(*given)
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            found = grad(list(outputs), asked, list(us), create_graph=True, allow_unused=True)
+        outputs = outputs_of(fn, given)
+        used = [(t, u) for t, u in zip(outputs, us, strict=True) if t.requires_grad]
+        asked = [given[i] for i in wrt]
+        found = grad([t for t, _ in used], asked, [u for _, u in used], create_graph=True, allow_unused=True)
         zeros = (Tensor(np.zeros(t.shape, t.dtype), device=t.device) for t in asked)
         return tuple(zero if g is None else g for g, zero in zip(found, zeros, strict=True))
 
@@ -182,3 +223,12 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     )
     options.setdefault("reproduce", text)
     return gradcheck(gradients, (*inputs, *upstream), seed=seed, **options)
+
+
+def _as_checked(argument, dtype):
+    """An argument in the dtype in which it is checked; a leaf of its own if it requires a gradient."""
+    if not isinstance(argument, Tensor):
+        return argument
+    array = argument.numpy()
+    array = array.astype(dtype) if array.dtype.kind == "f" else array
+    return Tensor(array, requires_grad=argument.requires_grad, device=argument.device)

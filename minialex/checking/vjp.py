@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minialex.checking.check import Arrays, Check
+from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import array_lines, options_text
@@ -42,10 +43,12 @@ def check_vjp(
     Parameters
     ----------
     forward : callable
-        ``forward(*arrays)`` gives an array.
+        ``forward(*arrays)`` gives an array, or a tuple of arrays. (What NumPy makes an array of is one: a
+        number, a list.)
     vjp : callable
         ``vjp(upstream, *arrays)`` gives a tuple with the gradient of each input; None for those
-        that are not differentiated. `upstream` has the shape of forward's result.
+        that are not differentiated. An array alone is that of a single input. `upstream` has the shape of
+        forward's result: for a tuple it is a tuple.
     inputs : sequence of array
         Floating-point arrays are converted to `dtype`; others are passed on as constants.
     wrt : sequence of int, optional
@@ -97,13 +100,15 @@ def check_vjp(
     if directions < 1:
         raise MiniAlexError(f"directions={directions!r} should be 1 or more")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
+    given = forward, vjp
     generator = np.random.default_rng(seed)
     for attempt in range(_REDRAWS + 1):
         arrays = [_prepared(a, dtype) for a in inputs]
         chosen = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f") if wrt is None else tuple(wrt)
         if not chosen:
             raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
-        how = mode if mode != "auto" else _choose_mode(forward, arrays, chosen)
+        forward, vjp, outputs = _of_one_result(name, *given, arrays, dtype)
+        how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
         report = Report(
             name, kernel, how, dtype.name, step or default, seed,
@@ -136,8 +141,49 @@ def _prepared(array, dtype) -> np.ndarray:
     return np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C")
 
 
-def _choose_mode(forward, arrays, wrt) -> str:
-    outputs = np.asarray(forward(*arrays)).size
+def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Callable, int]:
+    """The two functions for one result, into which several are joined; and how many elements it has."""
+
+    def refuse(check: str, text: str):
+        raise GradcheckError(check, f"forward gives {text}", operation=name)
+
+    def result(y):
+        y = as_array(y, dtype)
+        if y is None or y.dtype.kind not in "fciub":
+            refuse("result", f"{described(y)}; it should return an array, or a tuple of arrays")
+        return y
+
+    first = forward(*arrays)
+    if not isinstance(first, tuple):
+        return lambda *inputs: result(forward(*inputs)), vjp, result(first).size
+    first = [result(y) for y in first]
+    if not first:
+        refuse("result", "an empty tuple; it should return an array, or a tuple of arrays")
+    for i, y in enumerate(first):
+        if y.dtype != dtype:
+            refuse("dtype", f"{y.dtype} as result {i} for inputs of {dtype}; it should keep the dtype")
+    shapes = [y.shape for y in first]
+    return (
+        lambda *inputs: joined([result(y) for y in forward(*inputs)]),
+        lambda upstream, *inputs: vjp(tuple(split(upstream, shapes)), *inputs),
+        sum(y.size for y in first),
+    )
+
+
+def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All results as one: the array itself, or a vector of several."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays])
+
+
+def split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Take apart what `joined` has joined."""
+    if len(shapes) == 1:
+        return [vector]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(vector, ends), shapes, strict=True)]
+
+
+def _choose_mode(outputs: int, arrays, wrt) -> str:
     return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
 
 

@@ -1,5 +1,7 @@
 """The checker itself: what it takes, what it reports, and how it fails."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -116,6 +118,168 @@ def test_nothing_to_differentiate():
         check_vjp(cube, cube_vjp, [X * 1j])
 
 
+# What the functions return
+
+
+def times_two(u, x):
+    return (2 * u,)
+
+
+@pytest.mark.parametrize(
+    ("forward", "vjp", "compared"),
+    [
+        (lambda x: (2 * x).tolist(), times_two, 144),
+        (lambda x: 2 * x, lambda u, x: 2 * u, 144),
+        (lambda x: 2 * x, lambda u, x: [(2 * u).tolist()], 144),
+        (lambda x: float(2 * x.sum()), lambda u, x: (np.full(x.shape, 2 * u),), 12),
+        (lambda x: ma.Tensor(2 * x), lambda u, x: (ma.Tensor(2 * u),), 144),
+        (lambda x: (2 * x, x[0] ** 2), lambda u, x: (2 * u[0] + 2 * x * [[1], [0], [0]] * u[1],), 192),
+        (lambda x: (2 * x,), lambda u, x: (2 * u[0],), 144),
+    ],
+    ids=[
+        "a list",
+        "one array",
+        "a list of lists",
+        "a number",
+        "tensors",
+        "several outputs",
+        "one in a tuple",
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_results_are_taken_where_they_have_a_meaning(forward, vjp, compared, dtype):
+    def cast(u, x):
+        found = vjp(u, x)
+        found = found if isinstance(found, tuple | list) else (found,)
+        return tuple(np.asarray(g.numpy() if isinstance(g, ma.Tensor) else g, dtype) for g in found)
+
+    def as_given(x):
+        y = forward(x)
+        return np.asarray(y, dtype) if isinstance(y, list) else y
+
+    if dtype == np.float32:
+        assert check_vjp(as_given, cast, [X], dtype=dtype).compared == compared
+        return
+    assert check_vjp(forward, vjp, [X]).compared == compared
+    with pytest.raises(GradcheckError) as caught:
+        check_vjp(forward, lambda u, x: (1.001 * cast(u, x)[0],), [X])
+    assert caught.value.check == "values"
+
+
+def test_a_number_is_the_gradient_of_a_number():
+    assert check_vjp(lambda x: 3 * x, lambda u, x: 3 * float(u), [np.array(2.0)]).compared == 1
+
+
+@pytest.mark.parametrize(
+    ("forward", "vjp", "check", "says"),
+    [
+        (lambda x: None, times_two, "result", "forward gives None; it should return an array"),
+        (lambda x: {"y": x}, times_two, "result", "forward gives a result of type dict; it should"),
+        (lambda x: [x, x[0]], times_two, "result", "forward gives lists of different lengths; it should"),
+        (lambda x: (), times_two, "result", "forward gives an empty tuple; it should return an array"),
+        (lambda x: (x, x.astype("f4")), times_two, "dtype", "forward gives float32 as result 1 for inputs"),
+        (lambda x: x.astype("f4"), times_two, "dtype", "forward gives float32 for inputs of float64"),
+        (lambda x: x > 0, times_two, "dtype", "forward gives bool for inputs of float64"),
+        (
+            lambda x: 2 * x,
+            lambda u, x: None,
+            "result",
+            "vjp gives None for 1 input; it should return a tuple",
+        ),
+        (lambda x: 2 * x, lambda u, x: (u, u), "result", "vjp gives 2 gradients for 1 input; it should"),
+        (lambda x: 2 * x, lambda u, x: (None,), "values", "vjp gives None for input 0, which is to be"),
+        (lambda x: 2 * x, lambda u, x: ("2",), "result", "vjp gives an array of <U1 for input 0; it should"),
+        (lambda x: 2 * x, lambda u, x: (2.0,), "shape", r"input 0 has shape \(\), not \(3, 4\)"),
+        (lambda x: 2 * x, lambda u, x: (2 * u.T,), "shape", r"input 0 has shape \(4, 3\), not \(3, 4\)"),
+        (lambda x: 2 * x, lambda u, x: ((2 * u).astype("f4"),), "dtype", "dtype float32, not float64"),
+    ],
+)
+def test_results_without_a_meaning_are_refused_in_a_line(forward, vjp, check, says):
+    with pytest.raises(GradcheckError, match=says) as caught:
+        check_vjp(forward, vjp, [X])
+    assert caught.value.check == check
+
+
+def test_one_array_is_no_gradient_of_two_inputs():
+    with pytest.raises(
+        GradcheckError, match="vjp gives an array of float64 for 2 inputs; it should return a"
+    ):
+        check_vjp(np.multiply, lambda u, a, b: u * b, [X, X + 1])
+
+
+@pytest.mark.parametrize(
+    ("fn", "says"),
+    [
+        (lambda x: None, "the result is None; it should return a Tensor, or a tuple of them"),
+        (lambda x: 3.0, "the result is of type float; it should return a Tensor"),
+        (lambda x: x.numpy() * 2, "the result is of type ndarray; it should return a Tensor"),
+        (lambda x: (x, None), "result 1 is None; it should return a Tensor"),
+        (lambda x: (x, 1), "result 1 is of type int; it should return a Tensor"),
+        (lambda x: {"y": x}, "the result is of type dict; it should return a Tensor"),
+        (lambda x: [], "returns an empty list, no Tensor"),
+        (lambda x: (x, ma.Tensor(np.arange(3))), "result 1 is int64 for inputs of float64; it should keep"),
+        (lambda x: ma.Tensor(2 * x.numpy()), "nothing that it returns is part of the graph"),
+        (lambda x: x.detach(), "nothing that it returns is part of the graph"),
+        (lambda x: ma.grad((x * x).sum(), x)[0], "or by grad without create_graph=True"),
+    ],
+)
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_what_is_no_function_of_tensors_is_refused_in_a_line(check, fn, says):
+    with pytest.raises(GradcheckError, match=says):
+        check(fn, ma.Tensor(X, requires_grad=True))
+
+
+@pytest.mark.needs_gxx
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_a_result_on_another_device_is_refused(check):
+    with pytest.raises(GradcheckError, match=r"on cuda-host for inputs on cpu; leave out \.to\(\)"):
+        check(lambda x: x.to("cuda-host"), ma.Tensor(X, requires_grad=True))
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_lists_of_tensors_and_constants_among_them(check):
+    x, constant = ma.Tensor(X, requires_grad=True), ma.Tensor(X + 1)
+    both = check(lambda x: [x * x, x.exp()], x).compared
+    assert both == check(lambda x: (x * x, x.exp()), x).compared
+    # A constant is an output, too, with derivatives of zero. A result that was cut off is none.
+    check(lambda x: (x * x, constant), x)
+    with pytest.raises(GradcheckError, match="the gradient of input 0 is wrong"):
+        gradcheck(lambda x: (x * x, x.detach()), x)
+
+
+# Functions that differentiate
+
+
+def penalty(x, w):
+    """How far the gradient's norm is from 1, at each row: Gulrajani et al. 2017."""
+    y = (x @ w).tanh().sum()
+    (g,) = ma.grad(y, x, create_graph=True)
+    return ((g * g).sum(1) ** 0.5 - 1) ** 2
+
+
+@pytest.mark.parametrize("mode", ["jacobian", "directions"])
+@pytest.mark.parametrize("recording", [True, False])
+def test_a_gradient_penalty_passes(mode, recording):
+    x, w = ma.Tensor(X, requires_grad=True), ma.Tensor(X.T[:, :2].copy(), requires_grad=True)
+    with contextlib.nullcontext() if recording else ma.no_grad():
+        report = gradcheck(penalty, [x, w], mode=mode)
+        assert report.compared == (3 * (12 + 8) if mode == "jacobian" else 2 * 8)
+        assert gradgradcheck(penalty, [x, w], mode=mode).compared > 0
+    assert x.grad is None
+
+
+def test_a_wrong_gradient_penalty_is_caught():
+    def wrong(x, w):
+        """Half of its gradient is lost: the norm is taken for a constant."""
+        y = (x @ w).tanh().sum()
+        (g,) = ma.grad(y, x, create_graph=True)
+        return ((g * g.detach()).sum(1) ** 0.5 - 1) ** 2
+
+    x, w = ma.Tensor(X, requires_grad=True), ma.Tensor(X.T[:, :2].copy(), requires_grad=True)
+    with pytest.raises(GradcheckError, match=r"a constant factor of 0\.5"):
+        gradcheck(wrong, [x, w])
+
+
 # Kinks
 
 
@@ -168,7 +332,8 @@ def test_the_error_carries_what_it_prints():
     assert error.absolute_error == pytest.approx(0.5 * error.numeric, rel=1e-7)
     assert error.relative_error == pytest.approx(1 / 3, rel=1e-7)
     assert error.tolerance < 1e-6
-    assert (error.seed, error.step) == (11, 1e-4)
+    assert error.seed == 11
+    assert error.step == pytest.approx(1e-4)
     assert (error.wrong, error.compared) == (1, 144)
     text = str(error)
     for part in (

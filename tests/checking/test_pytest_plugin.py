@@ -238,13 +238,33 @@ def test_a_wrong_seed_is_a_usage_error(project, seed):
     assert f"--gradcheck-seed: {seed!r} should be an int, 0 or more" in done.stderr
 
 
+def test_functions_that_differentiate_are_checked_as_others_are(project):
+    done = project.run(
+        """
+import minialex as ma
+
+def penalty(x):
+    (g,) = ma.grad((x.exp() * x).sum(), x, create_graph=True)
+    return (g * g).sum()
+
+def test_it(gradcheck):
+    gradcheck(penalty, [ma.Tensor(x, requires_grad=True)])
+    gradcheck.second(penalty, [ma.Tensor(x, requires_grad=True)])
+"""
+    )
+    assert done.returncode == 0, done.stdout
+    assert summary(done)[0].startswith("gradcheck: 2 checks, 48 derivatives compared, 0 skipped")
+
+
 def test_it_goes_with_hypothesis(project):
     done = project.run(
         """
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from minialex.testing.strategies import normal_arrays, shapes
 
-@settings(max_examples=20, database=None, derandomize=True)
+slow_machine = [HealthCheck.too_slow]
+
+@settings(max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=slow_machine)
 @given(normal_arrays(shapes(min_dims=1, min_side=1)))
 def test_drawn(gradcheck, x):
     gradcheck.vjp(cube, cube_vjp, [x])
