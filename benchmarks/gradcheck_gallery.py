@@ -64,7 +64,8 @@ def report(gallery: list[Mistake]) -> list[str]:
         f"`python benchmarks/gradcheck_gallery.py`; NumPy {np.__version__}, PyTorch {torch.__version__}.",
         "Both check the same NumPy functions in float64 at their default settings; for PyTorch they are",
         "wrapped in an `autograd.Function` (`eps=1e-6, atol=1e-5, rtol=1e-3, nondet_tol=0`).",
-        "Each mistake is one line.",
+        "Each mistake is one line. `make test` holds MiniAlex to all of them at the inputs of seed 0,",
+        "`make test-all` at those of seed 1 as well.",
         "",
         *table(
             ("", "MiniAlex `check_vjp`", "PyTorch `gradcheck`"),

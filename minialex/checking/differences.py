@@ -97,7 +97,7 @@ class Derivative:
             value = weights @ self.value
             sizes = [np.abs(weights) @ each for each in (self.error, self.rounding, self.jump, self.faintest)]
         error, rounding, jump, faintest = (each[None] for each in sizes)
-        kinked, step = self.kinked.any(axis=0)[None], self.step.min(axis=0)[None]
+        kinked, step = self.kinked.any(axis=0)[None], self.step.min(axis=0, initial=np.inf)[None]
         return Derivative(value[None], error, kinked, step, rounding, jump, faintest)
 
     def per_unit(self, unit: float) -> Derivative:

@@ -1,5 +1,7 @@
 """None of 2,000 right gradients fails: drawn functions, shapes, parameters and values, over all operations.
 
+(The quick tier draws a fifth of them.)
+
 The inputs are those that `minialex.testing.strategies` draws for the kernels. They are without ties, but
 where a function has kinks, inputs full of ties and exact zeros are drawn as well: elements at kinks must be
 skipped, however many they are (``max_skipped=1.0``), and none may fail.
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tiers import examples
 
 import minialex as ma
 import minialex.functional as F
@@ -29,7 +32,7 @@ EACH = -(-IN_ALL // (len(SMOOTH) + 2 * len(KINKED)))
 # An example differentiates every element: few elements, and sizes that are too large are drawn again.
 LARGEST = 80
 drawn_few_times = settings(
-    max_examples=EACH, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+    max_examples=examples(EACH), suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
 )
 
 

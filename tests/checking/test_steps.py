@@ -183,3 +183,11 @@ def test_the_usual_case_costs_four_evaluations_a_derivative():
 def test_outside_its_domain_a_function_is_not_blamed_for_its_warnings():
     # pytest makes errors of warnings: log is evaluated at numbers below 0 on the way.
     assert check_vjp(np.log, lambda u, x: (u / x,), [1e-6 * SPREAD]).skipped == 0
+
+
+@pytest.mark.parametrize("mode", ["jacobian", "directions"])
+@pytest.mark.parametrize("shape", [(0,), (2, 0), ()])
+def test_nothing_and_a_single_number_are_inputs_too(shape, mode):
+    x = np.full(shape, 0.5)
+    report = check_vjp(np.tanh, lambda u, x: (u * (1 - np.tanh(x) ** 2),), [x], mode=mode)
+    assert report.compared == (x.size if mode == "jacobian" else 8)
