@@ -338,3 +338,72 @@ def test_a_fault_outside_of_a_launch_is_none_of_the_executor(tmp_path, early, ch
     assert answer.returncode == -signal.SIGSEGV
     assert answer.stderr.count("Fatal Python error: Segmentation fault") == 1
     assert "string_at" in answer.stderr
+
+
+# ---- Loops without an end ------------------------------------------------------------------------------
+
+ENDLESS = """
+import os, signal, sys, threading, time
+import numpy as np
+from minialex import kernels
+from minialex.errors import KernelError
+from minialex.kernels import cuda_host
+source = '''
+extern "C" __global__ void wait_for(const volatile int* flag, int* y)
+{
+    while (flag[0] == 0) {}
+    y[blockIdx.x] = 1;
+}
+'''
+kernels.set_num_threads(int(sys.argv[1]))
+kernel = cuda_host.load(source_text=source)["wait_for"]
+y, go, stop = np.zeros(100, np.int32), np.ones(1, np.int32), np.zeros(1, np.int32)
+
+def press(times):
+    for _ in range(times):
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+def launch(times, flag):
+    y[:] = 0
+    thread = threading.Thread(target=press, args=(times,))
+    thread.start()
+    try:
+        kernel(100, 1, (flag, y))
+        return "ended", int(y.sum())
+    except (KeyboardInterrupt, KernelError) as error:
+        return type(error).__name__, str(error)
+    finally:
+        thread.join()
+
+# Once: the launch goes on, here until the flag is set.
+threading.Timer(0.8, lambda: flag.fill(1)).start()
+flag = np.zeros(1, np.int32)
+print(launch(1, flag)[0], y.sum())
+# Twice: it ends.
+print(launch(2, stop))
+# With a handler that raises nothing, the launch itself says it.
+signal.signal(signal.SIGINT, lambda *_: None)
+print(launch(2, stop))
+print(launch(0, go))
+"""
+
+
+@pytest.mark.parametrize("threads", [2, pytest.param(1, marks=pytest.mark.full)])
+def test_a_loop_without_an_end_can_be_interrupted(threads):
+    """Ctrl-C as always, and the second time the kernel ends."""
+    answer = subprocess.run(
+        [sys.executable, "-c", ENDLESS, str(threads)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    first, second, third, last = answer.stdout.splitlines()
+    assert first == "KeyboardInterrupt 100"
+    assert second == "('KeyboardInterrupt', '')"
+    assert third.startswith("('KernelError', 'wait_for: in block (")
+    assert third.endswith("thread (?, 0, 0): it was interrupted before it had ended, at <source_text>:4')")
+    assert last == "('ended', 100)"

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fenv.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -277,6 +278,9 @@ struct Launch {
     uint64_t blocks;
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> stopped{false};
+    std::atomic<unsigned> interrupts{0};
+    std::unique_ptr<pthread_t[]> helpers;  // OS threads beside the caller's, so many:
+    std::atomic<unsigned> helper_count{0};
 };
 
 // Why a launch has ended early.
@@ -296,6 +300,7 @@ struct Worker {
     Fault fault;         // what ended the block; no signal if nothing did
     bool stack_is_full;  // the fault is that
     bool in_block = false;  // on one of its stacks, and not on the OS thread's own
+    bool is_helper = false;  // on an OS thread of the executor's own
     bool left_early;     // a thread has ended the block: stacks are in use still
 
     Context outside;     // the OS thread's own stack
@@ -772,8 +777,12 @@ uintptr_t place_of(const Worker& w, const Fault& fault) {
     return 0;
 }
 
+constexpr const char* INTERRUPTED = "it was interrupted before it had ended";
+
 std::string describe(const Fault& fault, bool stack_is_full) {
     switch (fault.signal) {
+        case SIGINT:
+            return INTERRUPTED;
         case SIGFPE:
             return "an integer division by zero, or of the least integer by -1: CUDA defines no result";
         case SIGSEGV:
@@ -811,7 +820,7 @@ SELDOM void report_fault(Worker& w) {
     std::string what = describe(w.fault, w.stack_is_full);
     uintptr_t place = place_of(w, w.fault);
     std::string x = "?";
-    if (here.scheduled || find_thread(w)) {
+    if (here.scheduled || (w.fault.signal != SIGINT && find_thread(w))) {
         what = describe(w.fault, w.stack_is_full);
         place = place_of(w, w.fault);
         x = text("%u", coordinates(w, w.current).x);
@@ -880,9 +889,11 @@ using Clock = std::chrono::steady_clock;
 // An OS thread's part in a launch.
 class Share {
 public:
-    explicit Share(Launch& launch) : launch_(launch), worker_(*take_worker()), caller_mode_(float_mode()) {
+    explicit Share(Launch& launch, bool is_helper = false)
+        : launch_(launch), worker_(*take_worker()), caller_mode_(float_mode()) {
         Worker& w = worker_;
         w.launch = &launch;
+        w.is_helper = is_helper;
         w.failure = Failure();
         w.fault = Fault();
         w.threads = launch.block.x * launch.block.y * launch.block.z;
@@ -953,23 +964,28 @@ Failure run_all_blocks(Launch& launch) {
         const uint64_t chunk = std::clamp<uint64_t>(left / (16 * workers), 1, 256);
         std::vector<Failure> failures(workers);
         std::vector<std::thread> helpers;
+        launch.helpers.reset(new pthread_t[workers]);
         for (unsigned i = 1; i < workers; ++i) {
             try {
                 helpers.emplace_back([&launch, &failures, chunk, i] {
-                    Share helper(launch);
+                    Share helper(launch, true);
                     helper.run(chunk, Clock::time_point::max());
                     failures[i] = helper.failure();
                 });
             } catch (const std::system_error&) {
                 break;  // the system allows no more threads: there are fewer then
             }
+            launch.helpers[i - 1] = helpers.back().native_handle();
+            launch.helper_count = i;
         }
         share.run(chunk, Clock::time_point::max());
         for (std::thread& helper : helpers) helper.join();
+        launch.helper_count = 0;
         first = share.failure();
         for (const Failure& other : failures)
             if (!other.message.empty() && (first.message.empty() || other.block < first.block)) first = other;
     }
+    if (first.message.empty() && launch.interrupts > 1) first.message = INTERRUPTED;
     return first;
 }
 
@@ -1084,6 +1100,26 @@ bool on_fault(const Fault& fault) {
         stop_thread();
     }
 #endif
+    w->left_early = true;
+    leave_block(*w);
+}
+
+bool is_own_thread() { return worker && worker->is_helper; }
+
+// On the signal stack. The first SIGINT lets a launch end in its own time, as nearly all do at once: the program may
+// want to keep what it computes. At the second one the kernel is taken to be in a loop without an end. It is left
+// where it runs its own code, and not in a function of the C library, which may hold a lock.
+void on_interrupt(const Fault& where, bool is_own) {
+    Worker* const w = worker;
+    if (!w) return;
+    Launch& launch = *w->launch;
+    if (!is_own && ++launch.interrupts < 2) return;
+    launch.stopped = true;
+    if (!is_own)
+        for (unsigned i = 0; i < launch.helper_count; ++i) pthread_kill(launch.helpers[i], SIGINT);
+    const uintptr_t begin = uintptr_t(launch.kernel->library), end = uintptr_t(launch.kernel->code_end);
+    if (!w->in_block || where.instruction - begin >= end - begin) return;
+    w->fault = where;
     w->left_early = true;
     leave_block(*w);
 }

@@ -13,7 +13,8 @@
 namespace minialex {
 namespace {
 
-constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGINT};
+constexpr size_t INTERRUPT = std::size(SIGNALS) - 1;
 
 struct sigaction before[std::size(SIGNALS)];
 
@@ -103,7 +104,17 @@ void pass_on(int signal, siginfo_t* information, void* context) {
     if (information->si_code <= 0) raise(signal);  // of itself an instruction faults again
 }
 
+void handle_interrupt(siginfo_t* information, void* context) {
+    Fault where;
+    where.signal = SIGINT;
+    read_registers(where, *static_cast<ucontext_t*>(context));
+    const bool is_own = information->si_code == SI_TKILL && is_own_thread();
+    if (!is_own && !passing_on) pass_on(SIGINT, information, context);
+    on_interrupt(where, is_own);
+}
+
 void handle(int signal, siginfo_t* information, void* context) {
+    if (signal == SIGINT) return handle_interrupt(information, context);
     if (information->si_code > 0) {  // not from kill() or raise()
         Fault fault;
         fault.signal = signal;
@@ -118,18 +129,35 @@ void handle(int signal, siginfo_t* information, void* context) {
 
 }  // namespace
 
-void watch_faults() {
-    signal_stack.use();
+namespace {
+
+bool is_ours(int signal) {
     struct sigaction now {};
-    if (sigaction(SIGSEGV, nullptr, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == handle) return;
-    struct sigaction ours {};
+    return sigaction(signal, nullptr, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == handle;
+}
+
+void take(size_t number) {
+    struct sigaction ours {}, now {};
     ours.sa_sigaction = handle;
     // No signal is blocked in the handler, which may leave it for another stack without returning.
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    for (size_t i = 0; i < std::size(SIGNALS); ++i) {
-        sigaction(SIGNALS[i], &ours, &now);
-        if (now.sa_sigaction != handle) before[i] = now;
+    if (number == INTERRUPT) {
+        // Without a handler, SIGINT ends the process or is ignored: so it stays.
+        sigaction(SIGINT, nullptr, &now);
+        if (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN) return;
     }
+    sigaction(SIGNALS[number], &ours, &now);
+    if (now.sa_sigaction != handle) before[number] = now;
+}
+
+}  // namespace
+
+void watch_faults() {
+    signal_stack.use();
+    // Others that take the one take all: Python's faulthandler does.
+    if (!is_ours(SIGSEGV))
+        for (size_t i = 0; i < INTERRUPT; ++i) take(i);
+    if (!is_ours(SIGINT)) take(INTERRUPT);
 }
 
 void unwatch_faults() {

@@ -2,6 +2,7 @@
 //
 // They arrive as signals, of which a process has one handler each. While an OS thread runs a block, the handler asks
 // the executor; a fault of anything else goes to whoever had the signal before, as if there were no executor.
+// SIGINT, by which a user wants a launch to end, goes to both.
 #pragma once
 
 #include <stddef.h>
@@ -20,6 +21,12 @@ struct Fault {
 // Called on the signal stack. Returns true if the access is possible now, false if the fault is no kernel's. For
 // a kernel's fault it does not return: it changes to another stack. Implemented by the executor.
 bool on_fault(const Fault& fault);
+
+// Called for each SIGINT. It returns unless the kernel is to end. Implemented by the executor.
+void on_interrupt(const Fault& where, bool is_own);
+
+// Whether this OS thread is the executor's own: a SIGINT that is sent to it alone comes from the executor.
+bool is_own_thread();
 
 // Before a launch: from now on the handlers are those of this file, and this OS thread has a signal stack, as
 // a full stack has no room for a handler.
