@@ -35,6 +35,9 @@ What is found
 ``stack``
     More local variables and calls than a stack has room for, such as a recursion without an end. The thread
     ends there.
+``heap``
+    An access to memory that was freed, or a ``free`` or ``delete`` of what ``malloc`` or ``new`` has not
+    given. What is taken in a checked launch ends with it; memory from other launches is in no array.
 ``trap``
     An assertion that does not hold, or ``__trap()``. The launch ends there, as on a GPU.
 
@@ -75,6 +78,7 @@ KINDS = (
     "warp-lane",
     "division",
     "stack",
+    "heap",
     "trap",
 )
 
@@ -320,9 +324,12 @@ class _Traffic(ctypes.Structure):
     _TRAP,
     _ABSENT_LANE,
     _UNREACHABLE,
-) = range(16)
+    _FREED,
+    _BAD_FREE,
+) = range(18)
 
 _GLOBAL, _SHARED = 0, 1  # spaces
+_UNKNOWN, _HEAP = -1, -2  # in the place of the number of an array
 
 _KIND = {
     _RACE: "race",
@@ -341,6 +348,8 @@ _KIND = {
     _TRAP: "trap",
     _ABSENT_LANE: "warp-lane",
     _UNREACHABLE: "trap",
+    _FREED: "heap",
+    _BAD_FREE: "heap",
 }
 
 
@@ -701,7 +710,7 @@ class _Message:
         if finding.kind == _UNINITIALISED:
             return f"{thread} reads {self.element()}, which no thread has written"
         if finding.kind == _OUT_OF_BOUNDS:
-            if finding.array < 0 and finding.space != _SHARED:
+            if finding.array == _UNKNOWN and finding.space != _SHARED:
                 return (
                     f"{thread} {does} {finding.bytes} bytes at the address {finding.address:#x}, in no array"
                 )
@@ -726,6 +735,11 @@ class _Message:
                 f"{thread} comes to a place that the compiler took to be out of reach, such as the end of a "
                 "function that returns no value, or a vector that is not aligned"
             )
+        if finding.kind == _FREED:
+            return f"{thread} {does} {self.element()}, which was freed"
+        if finding.kind == _BAD_FREE:
+            why = "was freed before" if finding.array == _HEAP else "malloc() or new has not given"
+            return f"{thread} frees the address {finding.address:#x}, which {why}"
         if finding.kind == _MISALIGNED:
             size = f"{finding.bytes} bytes" if finding.bytes else "a vector"
             return f"{thread} accesses {size} at {self.element()}, which is not aligned to that size"
@@ -768,7 +782,9 @@ class _Message:
     def where(self) -> str:
         """The array or the shared variable."""
         finding = self.finding
-        if finding.array < 0:
+        if finding.array == _HEAP:
+            return "memory from malloc()"
+        if finding.array == _UNKNOWN:
             return "dynamic shared memory" if finding.space == _SHARED else "memory"
         return self.arrays[finding.array][0] if finding.space == 0 else self.variables[finding.array]
 

@@ -36,7 +36,7 @@ ARCHITECTURES = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100
 DEFAULT_ARCHITECTURE = "sm_75"
 """What NVRTC 13 compiles for if it is not told."""
 
-_LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5")
+_LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
 # A fault is one where it stands in the source, and a stack that is full does not go over into the next one.
 _FAULTS = ("-fno-isolate-erroneous-paths-dereference", "-fstack-clash-protection")
 # As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
@@ -55,7 +55,7 @@ _SANITIZERS = {
     "address": ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address"),
     "undefined": ("-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
 }
-_EXECUTOR = ("executor.h", "executor.cpp", "faults.h", "faults.cpp")
+_EXECUTOR = ("executor.h", "executor.cpp", "faults.h", "faults.cpp", "heap.cpp")
 _BEGIN = "#pragma minialex source"
 _SEAL = b"minialex library 1\n"
 _KEPT_SECONDS = 30 * 24 * 3600

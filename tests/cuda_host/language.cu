@@ -115,28 +115,6 @@ SMALL_SHUFFLES(shuffle_short, short)
 SMALL_SHUFFLES(shuffle_unsigned_short, unsigned short)
 SMALL_SHUFFLES(shuffle_bool, bool)
 
-#if __CUDA_ARCH__ >= 800
-extern "C" __global__ void reductions(const int* x, int* y, unsigned int mask)
-{
-    if (!(mask >> threadIdx.x % 32 & 1)) return;
-    int* mine = y + 12 * PLACE;
-    const unsigned int u = x[PLACE];
-    mine[0] = __reduce_add_sync(mask, x[PLACE]);
-    mine[1] = __reduce_min_sync(mask, x[PLACE]);
-    mine[2] = __reduce_max_sync(mask, x[PLACE]);
-    mine[3] = __reduce_add_sync(mask, u);
-    mine[4] = __reduce_min_sync(mask, u);
-    mine[5] = __reduce_max_sync(mask, u);
-    mine[6] = __reduce_and_sync(mask, u);
-    mine[7] = __reduce_or_sync(mask, u);
-    mine[8] = __reduce_xor_sync(mask, u);
-    int all;
-    mine[9] = __match_all_sync(mask, x[PLACE] / 1000, &all);
-    mine[10] = all;
-    mine[11] = __uni_sync(mask, x[PLACE] > 0);
-}
-#endif
-
 // Lanes above the 20th have left, or take another way with a mask of their own.
 extern "C" __global__ void partial_warps(const int* x, int* y)
 {

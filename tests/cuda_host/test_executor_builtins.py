@@ -160,13 +160,15 @@ def _kernel(number: int, result: str, parameters: tuple[str, ...], prototypes) -
     )
 
 
-@pytest.fixture(scope="module")
-def module():
+@pytest.fixture(scope="module", params=["-O0", pytest.param("-O3", marks=pytest.mark.full)])
+def module(request):
     kernels = [
         _kernel(number, result, parameters, prototypes)
         for number, ((result, parameters, _), prototypes) in enumerate(GROUPS.items())
     ]
-    return cuda_host.load(source_text="\n".join(kernels), options=(f"-arch=sm_{NEWEST}", "-ftz=false", "-O1"))
+    return cuda_host.load(
+        source_text="\n".join(kernels), options=(f"-arch=sm_{NEWEST}", "-ftz=false", request.param)
+    )
 
 
 def _call(module, number: int):

@@ -27,12 +27,6 @@ def module():
     return cuda_host.load(SOURCE, instances=("outer::add<short, 3>", "outer::add<double, -2>"))
 
 
-@pytest.fixture(scope="module")
-def newer():
-    """For a GPU that has __reduce_add_sync."""
-    return cuda_host.load(SOURCE, options=("-arch=sm_80", "-O1"))
-
-
 @pytest.fixture(params=[1, 3])
 def threads(request):
     kernels.set_num_threads(request.param)
@@ -173,13 +167,41 @@ def test_shuffles_of_small_numbers(module, dtype):
     np.testing.assert_array_equal(y, np.stack([x[source] for source in sources], axis=1))
 
 
+REDUCTIONS = """
+extern "C" __global__ void reductions(const int* x, int* y, unsigned int mask)
+{
+    if (!(mask >> threadIdx.x % 32 & 1)) return;
+    int* mine = y + 12 * threadIdx.x;
+    const unsigned int u = x[threadIdx.x];
+    mine[0] = __reduce_add_sync(mask, x[threadIdx.x]);
+    mine[1] = __reduce_min_sync(mask, x[threadIdx.x]);
+    mine[2] = __reduce_max_sync(mask, x[threadIdx.x]);
+    mine[3] = __reduce_add_sync(mask, u);
+    mine[4] = __reduce_min_sync(mask, u);
+    mine[5] = __reduce_max_sync(mask, u);
+    mine[6] = __reduce_and_sync(mask, u);
+    mine[7] = __reduce_or_sync(mask, u);
+    mine[8] = __reduce_xor_sync(mask, u);
+    int all;
+    mine[9] = __match_all_sync(mask, x[threadIdx.x] / 1000, &all);
+    mine[10] = all;
+    mine[11] = __uni_sync(mask, x[threadIdx.x] > 0);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def reductions():
+    return cuda_host.load(source_text=REDUCTIONS, options=("-arch=sm_80",))["reductions"]
+
+
 @pytest.mark.parametrize("mask", [0xFFFFFFFF, 0x00FF00F0, 1 << 31])
 @pytest.mark.parametrize("alike", [False, True])
-def test_reductions_in_a_warp(newer, mask, alike):
+def test_reductions_in_a_warp(reductions, mask, alike):
     x = np.random.default_rng(13).integers(2001, 2999, 32, np.int32) if alike else _random_ints(32)
     y = np.full((32, 12), 7, np.int32)
 
-    newer["reductions"](1, 32, (x, y, np.uint32(mask)))
+    reductions(1, 32, (x, y, np.uint32(mask)))
 
     lanes = [lane for lane in range(32) if mask >> lane & 1]
     signed = [int(x[lane]) for lane in lanes]

@@ -66,6 +66,8 @@ constexpr uintptr_t BANKS = 32, BANK_BYTES = 4;
 constexpr unsigned SLOT_SHIFT = 34;
 constexpr uintptr_t SLOT = uintptr_t(1) << SLOT_SHIFT;
 constexpr unsigned VARIABLE_SHIFT = 16;  // each variable begins at a multiple of this power of two
+constexpr int32_t HEAP = -2;  // the `array` of memory from malloc()
+constexpr uintptr_t HEAP_GAP = 4096;  // behind it is nothing that may be accessed
 constexpr uintptr_t NEAR = 128 << 10;  // what lies so near behind dynamic shared memory was to be in it
 
 struct Record {
@@ -83,6 +85,7 @@ struct Region {
     Space space = NEITHER;
     int32_t array = -1;
     bool constant = false, initialised = false;
+    bool is_freed = false;    // of the heap
     bool is_counted = true;  // constant memory has a cache of its own, and is not
     unsigned granule_shift = 2;
     std::vector<Cell> cells;
@@ -142,6 +145,8 @@ struct Checker {
     uintptr_t variables_begin = 0, variables_bytes = 0;
     std::vector<int32_t> variable_of;  // for each 64 KiB from variables_begin: 1 + the variable there; 0 none
     Region dynamic_shared;
+
+    std::map<uintptr_t, Region> heap;  // by their begin; what was given back stays, so that its use is found
 
     unsigned block_index[3], block_size[3];
     uint32_t block = 0, thread_count = 0;
@@ -438,6 +443,15 @@ Region* variable_at(uintptr_t address) {
     return address < variable.limit ? &variable : nullptr;
 }
 
+// The memory from malloc() that an address is in, or a little beyond.
+Region* heap_at(uintptr_t address) {
+    if (checker.heap.empty()) return nullptr;
+    auto after = checker.heap.upper_bound(address);
+    if (after == checker.heap.begin()) return nullptr;
+    Region& region = std::prev(after)->second;
+    return address < region.limit ? &region : nullptr;
+}
+
 // Whether an address is that of a constant, of the runtime, or of a variable on the thread's own stack. There is
 // nothing else that a kernel may access beside the arrays and shared memory.
 bool is_own_memory(uintptr_t address) {
@@ -465,6 +479,13 @@ void check_access(const volatile void* pointer, uint32_t bytes, uint32_t access,
         if (address + bytes > checker.dynamic_shared.end)
             out_of_bounds(&checker.dynamic_shared, address, bytes, access, place);
         check_region(checker.dynamic_shared, address, bytes, access, place);
+    } else if (Region* memory = heap_at(address)) {
+        if (memory->is_freed) {
+            add_access_finding(FREED, place, memory, address, bytes, access);
+            stop();
+        }
+        if (address + bytes > memory->end) out_of_bounds(memory, address, bytes, access, place);
+        check_region(*memory, address, bytes, access, place);
     } else if (!is_own_memory(address)) {
         const Region& dynamic = checker.dynamic_shared;
         bool is_behind = dynamic.end > dynamic.begin && address - dynamic.end < NEAR;
@@ -676,6 +697,33 @@ bool check_trap(const char* reason, const void* place) {
     return true;
 }
 
+void* check_heap_take(size_t bytes) {
+    if (!checker.active) return nullptr;
+    void* memory = aligned_alloc(16, (bytes + 15) / 16 * 16 + HEAP_GAP);
+    if (!memory) return nullptr;
+    Region region;
+    region.begin = uintptr_t(memory);
+    region.end = region.begin + bytes;
+    region.limit = region.begin + (bytes + 15) / 16 * 16 + HEAP_GAP;
+    region.space = GLOBAL;
+    region.array = HEAP;
+    region.make_cells();
+    checker.heap.insert_or_assign(region.begin, std::move(region));
+    return memory;
+}
+
+bool check_heap_give(void* memory, const void* place) {
+    if (!checker.active) return false;
+    auto found = checker.heap.find(uintptr_t(memory));
+    if (found == checker.heap.end() || found->second.is_freed) {
+        CheckedFinding& finding = add_finding(BAD_FREE, place, nullptr, found == checker.heap.end() ? -1 : HEAP);
+        if (finding.times == 1) finding.address = uint64_t(memory);
+        stop();
+    }
+    found->second.is_freed = true;
+    return true;
+}
+
 void check_block_end() {
     if (!checker.active) return;
     for (Site& site : checker.sites) {
@@ -758,6 +806,7 @@ MINIALEX_EXPORT void checker_end() {
     if (!checker.active) return;
     checker.active = false;
     if (checker.arena_bytes) munmap((void*)checker.arena, checker.arena_bytes);
+    for (auto& [begin, region] : checker.heap) free((void*)begin);
     checker = Checker{};
 }
 

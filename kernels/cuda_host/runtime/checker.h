@@ -56,6 +56,12 @@ bool check_trap(const char* reason, const void* place);
 
 void check_block_end();
 
+// The kernel calls malloc() or new. The checker gives the memory; null if nothing is being checked.
+void* check_heap_take(size_t bytes);
+
+// It calls free() or delete. False if nothing is being checked. What is wrong with it is a finding.
+bool check_heap_give(void* memory, const void* place);
+
 // ---- Told to the executor -------------------------------------------------------------------------------
 
 // Ends the current thread as if it had returned from the kernel; implemented by the executor.
@@ -109,6 +115,8 @@ enum CheckedKind : uint32_t {
     TRAP,          // an assertion has failed, or the kernel has called __trap(): `reason` says it
     ABSENT_LANE,   // a shuffle reads a lane that takes no part: `mask` is that of the shuffle, `offset` the lane
     UNREACHABLE,   // the thread came to where the compiler took it not to come
+    FREED,         // an access to memory of the heap that was given back
+    BAD_FREE,      // what is given back is not the heap's, or was given back before
 };
 
 struct CheckedFinding {
@@ -118,7 +126,7 @@ struct CheckedFinding {
     uint64_t other_place;  // RACE: the earlier access; BARRIER_DIVERGED: the other barrier
     uint64_t address;
     int64_t offset;  // in bytes from the begin of the array or variable; OUT_OF_DIMENSION: the index
-    int32_t array;   // which array or variable; -1 unknown
+    int32_t array;   // which array or variable; -1 unknown, -2 memory from the heap
     uint32_t bytes;  // of the access
     uint32_t thread, other_thread;
     uint32_t block[3], other_block[3];

@@ -356,6 +356,55 @@ MINIALEX_API T* dynamic_shared() {
 }
 }  // namespace minialex
 
+// The heap. malloc and free of the source are these, under the linker's names for them; new and delete are replaced, as
+// C++ allows it, and as on a GPU new gives a null pointer if there is no memory (-fcheck-new).
+namespace minialex {
+__attribute__((noinline)) static void give_back(void* memory, const void* place) {
+    here.thread = thread;
+    heap_give(memory, place);
+}
+}  // namespace minialex
+extern "C" {
+static __attribute__((used, noinline)) void* minialex_malloc(size_t bytes) { return minialex::heap_take(bytes); }
+static __attribute__((used, noinline)) void minialex_free(void* memory) {
+    minialex::give_back(memory, __builtin_return_address(0));
+}
+void* malloc(size_t) noexcept asm("minialex_malloc");
+void free(void*) noexcept asm("minialex_free");
+#ifdef MINIALEX_CHECKED
+// The library has the checker in it, too, whose memory is not from the heap of kernels.
+void* minialex_host_malloc(size_t) noexcept asm("malloc");
+void minialex_host_free(void*) noexcept asm("free");
+}
+namespace minialex {
+static bool is_of_the_source(const void* place) { return place >= code_begin && place < etext; }
+}
+#else
+}
+#endif
+#ifdef MINIALEX_CHECKED
+#define MINIALEX_UNLESS_OF_THE_SOURCE(otherwise) \
+    if (!minialex::is_of_the_source(__builtin_return_address(0))) return otherwise;
+#else
+#define MINIALEX_UNLESS_OF_THE_SOURCE(otherwise)
+#endif
+#define MINIALEX_NEW(name)                                                          \
+    __attribute__((noinline, visibility("hidden"))) void* name(size_t bytes) {      \
+        MINIALEX_UNLESS_OF_THE_SOURCE(minialex_host_malloc(bytes))                  \
+        return minialex::heap_take(bytes);                                          \
+    }
+#define MINIALEX_DELETE(name, ...)                                                  \
+    __attribute__((noinline, visibility("hidden"))) void name(__VA_ARGS__) noexcept { \
+        MINIALEX_UNLESS_OF_THE_SOURCE(minialex_host_free(memory))                   \
+        minialex::give_back(memory, __builtin_return_address(0));                   \
+    }
+MINIALEX_NEW(operator new)
+MINIALEX_NEW(operator new[])
+MINIALEX_DELETE(operator delete, void* memory)
+MINIALEX_DELETE(operator delete[], void* memory)
+MINIALEX_DELETE(operator delete, void* memory, size_t)
+MINIALEX_DELETE(operator delete[], void* memory, size_t)
+
 // ---- Integers -------------------------------------------------------------------------------------------
 
 #define MINIALEX_MIN_MAX(type, a, b)                                            \

@@ -1082,6 +1082,13 @@ void stop_launch(const char* reason, const char* file, int line) {
     fail(w, text("thread (%u, %u, %u): %s, at %s:%d", thread.x, thread.y, thread.z, reason, file, line));
 }
 
+void stop_launch_at(const char* reason, const void* place) {
+    Worker& w = *worker;
+    const uint3 thread = here.thread;
+    w.failure.place = uintptr_t(place);
+    fail(w, text("thread (%u, %u, %u): %s", thread.x, thread.y, thread.z, reason));
+}
+
 // On the signal stack.
 bool on_fault(const Fault& fault) {
     Worker* const w = worker;

@@ -103,6 +103,11 @@ void write_output(const char* text, int length);
 
 // End the launch with an error: an assertion has failed, or the kernel has called __trap().
 [[noreturn]] void stop_launch(const char* reason, const char* file, int line);
+[[noreturn]] void stop_launch_at(const char* reason, const void* place);
+
+// malloc and free of kernels; `place` is the return address of the call in the source.
+void* heap_take(size_t bytes);
+void heap_give(void* memory, const void* place);
 
 }  // namespace minialex
 

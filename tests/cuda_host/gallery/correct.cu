@@ -304,3 +304,18 @@ extern "C" __global__ void butterfly_of_what_is_there(const float* x, float* y, 
     for (int distance = lanes / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(LANES, sum, distance);
     y[threadIdx.x] = sum;
 }
+
+// A list on the heap, and a counter of all blocks.
+__device__ unsigned int blocks_done;
+__constant__ float offsets[2] = {0.25f, 0.5f};
+
+// grid 3, block 16, n 48
+extern "C" __global__ void heap_and_variables(const float* x, float* y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    float* values = new float[3];
+    for (int k = 0; k < 3; ++k) values[k] = x[i] + offsets[k % 2];
+    __syncthreads();
+    y[i] = values[0] + values[1] + values[2];
+    delete[] values;
+    if (threadIdx.x == 0) atomicAdd(&blocks_done, 1u);
+}

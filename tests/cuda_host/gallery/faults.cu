@@ -454,3 +454,46 @@ extern "C" __global__ void lane_in_a_minimum(const float* x, float* y, int n) {
         least = min(least, __shfl_xor_sync(LANES, least, distance));  // <- warp-lane
     y[threadIdx.x] = least;
 }
+
+// ---- heap, and variables in constant and global memory --------------------------------------------------
+
+extern "C" __global__ void heap_used_after_free(const float* x, float* y, int n) {
+    float* copy = static_cast<float*>(malloc(sizeof(float)));
+    *copy = x[threadIdx.x];
+    free(copy);
+    y[threadIdx.x] = *copy;  // <- heap
+}
+
+extern "C" __global__ void heap_freed_twice(const float* x, float* y, int n) {
+    float* copy = new float[2];
+    copy[0] = y[threadIdx.x] = x[threadIdx.x];
+    if (copy[0] >= 0) delete[] copy;
+    delete[] copy;  // <- heap
+}
+
+extern "C" __global__ void heap_beyond_its_end(const float* x, float* y, int n) {
+    float* copies = new float[n];
+    for (int i = 0; i <= n; ++i)
+        copies[i] = x[threadIdx.x];  // <- out-of-bounds
+    y[threadIdx.x] = copies[n - 1];
+    delete[] copies;
+}
+
+__constant__ float factors[4] = {1, 2, 3, 4};
+__device__ int finished;
+
+extern "C" __global__ void constant_beyond_its_end(const float* x, float* y, int n) {
+    const float* factor = factors;
+    y[threadIdx.x] = x[threadIdx.x] * factor[threadIdx.x % 5];  // <- out-of-bounds
+}
+
+extern "C" __global__ void constant_written(const float* x, float* y, int n) {
+    if (threadIdx.x == 5) factors[0] = x[0];  // <- const-write
+    y[threadIdx.x] = x[threadIdx.x];
+}
+
+extern "C" __global__ void race_on_a_device_variable(const float* x, float* y, int n) {
+    if (x[threadIdx.x] > 0.5f)
+        ++finished;  // <- race
+    y[threadIdx.x] = x[threadIdx.x];
+}
