@@ -22,6 +22,7 @@ no other fallback.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import sys
@@ -39,6 +40,8 @@ Workspace = Callable[..., int]
 Domain = Callable[[], Mapping[str, object]]
 
 REFERENCE = "reference"
+FLOATS = ("float32", "float64")
+_CODES = {"i": "Integer", "u": "UnsignedInteger"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ class Kernel:
     workspace : callable or None
         Called with the kernel's arguments; the bytes it allocates beyond its results.
     dtypes : tuple of str or None
-        The floating-point types that it takes; None for all.
+        The floating-point types that it takes; None for both, float32 and float64.
+    kinds : str
+        The kinds of dtype that it takes, by NumPy's letters: "f" for floats only, "iuf" for integers, too,
+        "b" for bools. They hold for its first array; others may be indices.
     cost : callable or None
         Called with the kernel's arguments; a `minialex.kernels.cost.Cost`.
     error : float or None
@@ -102,6 +108,7 @@ class Kernel:
     cost: Callable[..., Cost] | None = None
     error: float | None = None
     domain: Domain | None = None
+    kinds: str = "f"
 
     @property
     def name(self) -> str:
@@ -122,14 +129,32 @@ class Kernel:
 
     def refusal(self, *args, **parameters) -> str | None:
         """Why the kernel cannot do this call; None if it can."""
+        dtype = getattr(args[0], "dtype", None) if args else None
+        if dtype is not None and dtype not in self._taken:
+            return f"{' and '.join(self._in_words())} only, not {dtype}"
         if self.dtypes is not None:
             for array in args:
-                if array is not None and array.dtype.kind == "f" and array.dtype.name not in self.dtypes:
-                    return f"{' and '.join(self.dtypes)} only, not {array.dtype}"
+                if array is not None and array.dtype.kind == "f" and array.dtype not in self._taken:
+                    return f"{' and '.join(self._in_words())} only, not {array.dtype}"
         if self.supports is None:
             return None
         answer = self.supports(*args, **parameters)
         return None if answer is True else (answer or "not supported")
+
+    def takes(self, dtype: np.dtype) -> bool:
+        """Whether the kernel takes data of a dtype."""
+        return dtype in self._taken
+
+    @functools.cached_property
+    def _taken(self) -> frozenset[np.dtype]:
+        # A set, as every call asks; dtypes of the other byte order are not in it.
+        codes = "".join(np.typecodes[_CODES[kind]] for kind in self.kinds if kind in _CODES)
+        return frozenset(map(np.dtype, (*(self.dtypes or FLOATS), *codes, *("?" * ("b" in self.kinds)))))
+
+    def _in_words(self) -> list[str]:
+        """The dtypes that it takes."""
+        others = {"i": "integers", "b": "bools"}
+        return [*(self.dtypes or FLOATS), *(others[kind] for kind in self.kinds if kind in others)]
 
     def predicted_seconds(self, *args, **parameters) -> float:
         """The time that the call is predicted to take; infinite for a kernel that states no cost."""
@@ -152,6 +177,7 @@ def kernel(
     cost: Callable[..., Cost] | None = None,
     error: float | None = None,
     domain: Domain | None = None,
+    kinds: str = "f",
 ) -> Callable[[Callable], Callable]:
     """Register the decorated function as a kernel. The parameters are those of `Kernel`.
 
@@ -176,7 +202,7 @@ def kernel(
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
         algorithms[algo] = Kernel(
-            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain
+            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
         )
         return function
 
@@ -262,6 +288,13 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
         return _chooser(equals, args, parameters)
     if equals:
         return equals[0]
+    dtype = getattr(args[0], "dtype", None) if args else None
+    if dtype is not None and not any(entry.takes(dtype) for entry in algorithms.values()):
+        taken = dict.fromkeys(name for entry in algorithms.values() for name in entry._in_words())
+        raise KernelError(
+            f"{operation} takes {' or '.join(taken)} on {device!r}, not {dtype}; "
+            "convert the data with .astype('float32')"
+        )
     asked = f"asked for: {', '.join(wanted)}; " if wanted else ""
     raise KernelError(
         f"no kernel for {operation} on {device!r} ({asked}"

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minialex import kernels
-from minialex.devices import array_module, empty, is_array, to_numpy
+from minialex.checks import in_words
+from minialex.devices import array_module, empty, is_array, native, to_device_array, to_numpy
 from minialex.errors import DeviceError, GraphError
 from minialex.kernels import memory
 from minialex.tensor import Tensor
@@ -135,8 +136,9 @@ class Operation:
     - ``forward(self, *arrays)``: the result, an array or a tuple of arrays. It runs kernels
       (`kernel`) and must not change its inputs. Optional inputs may be None.
     - ``backward(self, *upstream)``: given the gradient of each result (a Tensor, or None where none
-      arrived), a tuple with the gradient of each input, None where there is none. It computes with
-      tensors, so that it can be differentiated.
+      arrived), a tuple with the gradient of each input, in its shape and dtype, None where there is none. It
+      computes with tensors, so that it can be differentiated. Where that is not asked for, arrays and numbers
+      are taken, too, and the gradient itself in place of a tuple of one.
     - ``saved_inputs``, ``saved_outputs``: the positions of the inputs and results that backward needs,
       which it finds in `saved`, inputs first. What is not named can be freed.
 
@@ -161,9 +163,8 @@ class Operation:
     def __call__(self, *inputs: Tensor | None):
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
-        # NumPy gives scalars in place of arrays without axes.
         arrays = tuple(
-            np.asarray(r) if isinstance(r, np.generic) else r
+            r if is_array(r) else self._as_result(r, inputs)
             for r in (results if isinstance(results, tuple) else (results,))
         )
         if _mode.branches is not None:
@@ -174,7 +175,8 @@ class Operation:
         if recorded:
             self.number = next(_numbers)
             self.edges = tuple(_edge(t) for t in inputs)
-            self.shapes = tuple(None if t is None else t.shape for t in inputs)
+            self.shapes = tuple(None if t is None else t.data.shape for t in inputs)
+            self.dtypes = tuple(None if t is None else t.data.dtype for t in inputs)
             self.results = len(arrays)
             self._saved_inputs = tuple(inputs[i] for i in self.saved_inputs)
             self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
@@ -183,6 +185,18 @@ class Operation:
         creator = self if recorded else None
         tensors = tuple(Tensor._made_by(creator, i, array, self.device) for i, array in enumerate(arrays))
         return tensors if isinstance(results, tuple) else tensors[0]
+
+    def _as_result(self, result, inputs: tuple):
+        """An array of what forward returned in place of one: a number, in the dtype of the first input."""
+        if isinstance(result, np.generic):  # NumPy's array without axes
+            return np.asarray(result)
+        if isinstance(result, int | float):
+            (first, *_) = (t for t in inputs if t is not None)
+            return to_device_array(np.asarray(result, first.dtype), self.device)
+        raise GraphError(
+            f"{type(self).__name__}.forward should return an array or a tuple of arrays, not "
+            f"{type(result).__name__}"
+        )
 
     def kernel(self, operation: str, *arrays, **parameters):
         """Run the kernel that the registry chooses for the device of the inputs."""
@@ -230,7 +244,7 @@ class Copy(Operation):
 
 def backward(
     result: Tensor,
-    gradient: Tensor | np.ndarray | None = None,
+    gradient: Tensor | np.ndarray | float | list | None = None,
     *,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -241,8 +255,9 @@ def backward(
     ----------
     result : Tensor
         What to differentiate.
-    gradient : Tensor or array, optional
-        The upstream gradient, in the shape of `result`; 1 where `result` has one element.
+    gradient : Tensor, array, number or list of numbers, optional
+        The upstream gradient, in the shape of `result`, and in its dtype if it has one; 1 where `result` has
+        one element.
     retain_graph : bool, optional
         Keep the graph for another pass. By default as create_graph; otherwise each operation is
         freed as soon as it has been passed.
@@ -290,15 +305,20 @@ def grad(
     ----------
     outputs, inputs : Tensor or sequence of Tensor
         What to differentiate, and with respect to what: leaves or results inside the graph.
-    grad_outputs : Tensor or sequence, optional
-        The upstream gradient of each output; None stands for 1 where the output has one element.
+    grad_outputs : Tensor, array, number or sequence of these, optional
+        The upstream gradient of each output, as in `backward`; None stands for 1 where the output has one
+        element.
     retain_graph, create_graph : bool
         As in `backward`.
     allow_unused : bool
         Give None, instead of an error, for an input that the outputs do not depend on.
     """
-    outputs, inputs = _as_list(outputs), _as_list(inputs)
-    given = [None] * len(outputs) if grad_outputs is None else _as_list(grad_outputs)
+    single = isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple)
+    outputs, inputs = _as_list("outputs", outputs), _as_list("inputs", inputs)
+    if grad_outputs is None:
+        given = [None] * len(outputs)
+    else:
+        given = [grad_outputs] if single or isinstance(grad_outputs, Tensor) else list(grad_outputs)
     if len(given) != len(outputs):
         raise GraphError(f"{len(outputs)} outputs, but {len(given)} grad_outputs")
     retain_graph = create_graph if retain_graph is None else retain_graph
@@ -353,17 +373,52 @@ def _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph
 def _backward_of(operation, arrived):
     """Call backward, check what it returns, and pair it with the edges of the inputs."""
     results = operation.backward(*arrived)
-    name = type(operation).__name__
-    if not isinstance(results, tuple) or len(results) != len(operation.edges):
-        raise GraphError(f"{name}.backward should return a tuple of {len(operation.edges)}")
-    for edge, shape, gradient in zip(operation.edges, operation.shapes, results, strict=True):
+    count = len(operation.edges)
+    name = f"{type(operation).__name__}.backward"
+    if count == 1 and not isinstance(results, tuple | list):
+        results = (results,)
+    if not isinstance(results, tuple | list) or len(results) != count:
+        given = f"{len(results)}" if isinstance(results, tuple | list) else f"a {type(results).__name__}"
+        raise GraphError(
+            f"{name} should return a tuple of {count}, a gradient or None for each input; it returned {given}"
+        )
+    for i, (edge, gradient) in enumerate(zip(operation.edges, results, strict=True)):
         if edge is not None and gradient is not None:
-            if gradient.shape != shape:
+            like = operation.shapes[i], operation.dtypes[i], operation.device
+            if not isinstance(gradient, Tensor) and _mode.recording:
                 raise GraphError(
-                    f"{name}.backward returned a gradient of shape {gradient.shape} "
-                    f"for an input of shape {shape}"
+                    f"{name} returned a {type(gradient).__name__} for input {i}, which cannot be "
+                    "differentiated again; for create_graph=True it should compute with tensors"
                 )
+            if not isinstance(gradient, Tensor) or (gradient.shape, gradient.dtype, gradient.device) != like:
+                what = f"the gradient that {name} returned for input {i}"
+                gradient = _as_gradient(gradient, *like, what=what, of="the input")
             yield edge, gradient
+
+
+def _as_gradient(given, shape: tuple[int, ...], dtype: np.dtype, device: str, what: str, of: str) -> Tensor:
+    """A gradient that somebody gave, as a tensor of exactly that shape, dtype and device.
+
+    Numbers and lists of them have no dtype of their own, and take this one; all else has to have it.
+    """
+    if isinstance(given, Tensor):
+        if given.device != device:
+            raise DeviceError(f"{what} is on {given.device!r}; {of} is on {device!r}")
+        array = given.data
+    else:
+        try:
+            array = native(given if is_array(given) else np.asarray(given))
+        except ValueError:  # rows of unequal length
+            array = np.empty(0, object)
+        if array.dtype.kind not in "biuf":
+            raise GraphError(f"{what} is {in_words(given)}; it should be a tensor, an array, or numbers")
+        if isinstance(given, int | float | list | tuple):
+            array = array.astype(dtype)
+    if array.shape != shape or array.dtype != dtype:
+        raise GraphError(
+            f"{what} has shape {array.shape} and dtype {array.dtype}; {of} has {shape} and {dtype}"
+        )
+    return given if isinstance(given, Tensor) else Tensor(array, device=device)
 
 
 def _operations_behind(outputs: Iterable[Tensor]) -> list[Operation]:
@@ -400,14 +455,10 @@ def _upstream(result: Tensor, gradient) -> Tensor:
                 "only a result of one element has 1 by default"
             )
         return Tensor._made_by(None, 0, array_module(result.device).ones_like(result.data), result.device)
-    if not isinstance(gradient, Tensor):
-        gradient = Tensor(gradient, device=result.device)
-    if gradient.shape != result.shape or gradient.dtype != result.dtype:
-        raise GraphError(
-            f"the upstream gradient has shape {gradient.shape} and dtype {gradient.dtype}; "
-            f"the result has {result.shape} and {result.dtype}"
-        )
-    return gradient
+    if isinstance(gradient, int | float) and result.size == 1:
+        gradient = np.full(result.shape, gradient).tolist()
+    like = result.shape, result.dtype, result.device
+    return _as_gradient(gradient, *like, what="the upstream gradient", of="the result")
 
 
 def _edge(tensor: Tensor | None) -> Edge | None:
@@ -420,8 +471,14 @@ def _grad_mode(recording: bool):
     return enable_grad() if recording else no_grad()
 
 
-def _as_list(tensors) -> list:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+def _as_list(name: str, tensors) -> list[Tensor]:
+    """A tensor, or an iterable of tensors, as a list."""
+    given = [tensors] if isinstance(tensors, Tensor) else tensors
+    given = list(given) if isinstance(given, Iterable) else [given]
+    for i, each in enumerate(given):
+        if not isinstance(each, Tensor):
+            raise TypeError(f"{name}[{i}] should be a Tensor, not {type(each).__name__}")
+    return given
 
 
 def _memory(tensor: Tensor) -> int:
@@ -441,12 +498,14 @@ def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
 
 
 def _common_device(name: str, inputs) -> str:
+    devices = set()
     for value in inputs:
-        if value is not None and not isinstance(value, Tensor):
+        if isinstance(value, Tensor):
+            devices.add(value.device)
+        elif value is not None:
             raise TypeError(
                 f"{name} takes tensors, not {type(value).__name__}; wrap an array with minialex.Tensor(array)"
             )
-    devices = {t.device for t in inputs if t is not None}
     if len(devices) != 1:
         raise DeviceError(
             f"{name}: the inputs are on {', '.join(sorted(devices))}; move them with .to(device)"

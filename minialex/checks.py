@@ -20,3 +20,11 @@ def is_int(value: object, low: int, high: float = math.inf) -> bool:
 def is_number(value: object) -> bool:
     """Whether a value is a real number, Python's or NumPy's; NaN and the infinities are."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def in_words(value: object) -> str:
+    """A value as it stands in a message of one line: short, and an array by its dtype and shape."""
+    if getattr(value, "shape", ()):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -110,6 +110,11 @@ def is_read_only(array) -> bool:
     return isinstance(array, np.ndarray) and not array.flags.writeable
 
 
+def native(array):
+    """The array in the machine's byte order; itself if it is."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def to_numpy(array) -> np.ndarray:
     """The values of any device's array, or of a list, as a NumPy array; itself if it is one."""
     return array.get() if is_array(array) and not isinstance(array, np.ndarray) else np.asarray(array)

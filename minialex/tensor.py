@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy, deepcopy
 
 import numpy as np
 
-from minialex.devices import copy_to_device, is_array, require_device, to_device_array, to_numpy
+from minialex.checks import in_words
+from minialex.devices import copy_to_device, is_array, native, require_device, to_device_array, to_numpy
 from minialex.errors import DeviceError, GraphError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -15,11 +17,16 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class Tensor:
     """An array that remembers the operation that made it, so that gradients can flow back.
 
+    A tensor holds float32, float64, integers or bools; a comparison (``t == 0``) gives one of bools, element
+    by element. NumPy sees the values: ``np.asarray(t)`` is ``t.numpy()``, even if the tensor requires a
+    gradient, and ``array @ t`` is the product, a tensor; see `minialex.numpy_functions`. As a key of a
+    dictionary or a member of a set a tensor is itself, not its values.
+
     Parameters
     ----------
     data : array_like
-        An array is taken as it is, without a copy and with its dtype. Numbers and lists become
-        float32 if they hold floats.
+        An array is taken as it is, without a copy and with its dtype; one in the other byte order is copied
+        into the machine's. Numbers and lists become float32 if they hold floats.
     requires_grad : bool
         Whether `backward` shall leave the gradient of this tensor in `grad`.
     device : str
@@ -38,11 +45,16 @@ class Tensor:
     version : int
         How often optimisers and loaded states have changed the values in place. Add 1 where you do: a
         backward that would then use other values than its forward had raises an error.
+
+    Raises
+    ------
+    TypeError
+        If data is of another dtype (float16, complex, longdouble, ...), or not of numbers.
     """
 
     __slots__ = ("__weakref__", "creator", "data", "device", "grad", "index", "requires_grad", "version")
-    # NumPy would otherwise spread a tensor over an object array in `array + tensor`.
-    __array_ufunc__ = None
+    # CuPy, too, leaves `array + tensor` to the tensor.
+    __array_priority__ = 1000
 
     def __init__(self, data, requires_grad: bool = False, device: str = "cpu", *, dtype=None):
         if isinstance(data, Tensor):
@@ -94,6 +106,17 @@ class Tensor:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise TypeError("a tensor without axes cannot be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value) -> bool:
+        return bool((self == value).any()) if operations.comparison.is_operand(value) else False
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), precision=4, separator=", ", threshold=20)
         notes = [f"shape={self.shape}", f"dtype={self.dtype}"]
@@ -106,18 +129,46 @@ class Tensor:
         return f"{type(self).__name__}({values}, {', '.join(notes)})"
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        if self.size != 1:
+            raise ValueError(
+                f"a tensor of shape {self.shape} is neither true nor false; take its .any() or .all()"
+            )
+        return bool(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
 
-    def item(self) -> float:
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def item(self) -> float | int | bool:
         """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"a tensor of shape {self.shape} has {self.size} elements; item() is for one")
         return self.data.item()
+
+    def tolist(self):
+        """The values as nested lists of Python numbers, or a number if the tensor has no axes."""
+        return self.numpy().tolist()
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array, which shares the tensor's memory on every device but ``cuda``."""
         return to_numpy(self.data)
+
+    def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:
+        if copy is False and not isinstance(self.data, np.ndarray):
+            raise ValueError(
+                f"the values of a tensor on {self.device!r} cannot be seen by NumPy without a copy"
+            )
+        if copy is None:
+            return np.asarray(self.numpy(), dtype)
+        return np.array(self.numpy(), dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        return numpy_functions.call_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function, types, arguments, options):
+        return numpy_functions.call_with_values(function, arguments, options)
 
     def detach(self) -> Tensor:
         """A tensor of the same memory that is not part of the graph."""
@@ -185,6 +236,9 @@ class Tensor:
     def __matmul__(self, other):
         return operations.matmul(self, other)
 
+    def __rmatmul__(self, other):
+        return operations.matmul(other, self)
+
     def __neg__(self):
         return operations.negative(self)
 
@@ -196,6 +250,42 @@ class Tensor:
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    # Comparisons, element by element; Python compares by identity with what is no number
+
+    def __eq__(self, other):
+        return operations.equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
+
+    def __ne__(self, other):
+        return (
+            operations.not_equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        )
+
+    def __lt__(self, other):
+        return operations.less(self, other) if operations.comparison.is_operand(other) else NotImplemented
+
+    def __le__(self, other):
+        return (
+            operations.less_equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        )
+
+    def __gt__(self, other):
+        return operations.greater(self, other) if operations.comparison.is_operand(other) else NotImplemented
+
+    def __ge__(self, other):
+        return (
+            operations.greater_equal(self, other)
+            if operations.comparison.is_operand(other)
+            else NotImplemented
+        )
+
+    def any(self, axis=None, keepdims: bool = False):
+        return operations.any(self, axis, keepdims)
+
+    def all(self, axis=None, keepdims: bool = False):
+        return operations.all(self, axis, keepdims)
+
+    # Functions
 
     def exp(self):
         return operations.exp(self)
@@ -242,23 +332,34 @@ def as_tensor(value, like: Tensor) -> Tensor:
     Raises
     ------
     TypeError
-        If an operation between the two would have to cast silently: their dtypes differ.
+        If an operation between the two would have to cast silently: their dtypes differ, or a number is one
+        that integers cannot hold. If value is no number, array or tensor.
     DeviceError
         If they live on different devices.
     """
+    if not isinstance(like, Tensor):
+        raise TypeError(
+            f"one of the operands should be a tensor, not {type(like).__name__}; "
+            "wrap an array with minialex.Tensor(array)"
+        )
     if not isinstance(value, Tensor):
-        if is_array(value) and value.ndim and value.dtype != like.dtype:
+        array = native(value if is_array(value) else np.asarray(value))
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{in_words(value)} is not a number, an array of numbers or a tensor")
+        if is_array(value) and array.ndim and array.dtype != like.dtype:
             raise TypeError(
-                f"an array of {value.dtype} meets a tensor of {like.dtype}; "
+                f"an array of {array.dtype} meets a tensor of {like.dtype}; "
                 f"convert it with .astype({like.dtype.name!r})"
             )
-        array = value if is_array(value) else np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"{value!r} is not a number, an array of numbers or a tensor")
-        converted = array.astype(like.dtype, copy=False)
-        if like.dtype not in FLOATS and not (converted == array).all():
+        if like.dtype.kind == "f":
+            converted = array.astype(like.dtype, copy=False)
+        else:
+            with np.errstate(invalid="ignore"):
+                converted = array.astype(like.dtype, copy=False)
+        if like.dtype.kind != "f" and not (converted == array).all():
             raise TypeError(
-                f"{value!r} meets a tensor of {like.dtype}, which cannot hold it; make that one of floats"
+                f"{in_words(value)} meets a tensor of {like.dtype}, which cannot hold it; "
+                "make that one of floats"
             )
         return Tensor._made_by(None, 0, to_device_array(converted, like.device), like.device)
     if value.dtype != like.dtype:
@@ -272,14 +373,23 @@ def as_tensor(value, like: Tensor) -> Tensor:
 
 
 def _as_array(data, dtype):
+    """The values as an array of a dtype that a tensor holds, in the machine's byte order."""
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("data is a masked array, and a tensor has no mask; fill it first with .filled(value)")
+    if isinstance(data, list | tuple) and any(isinstance(t, Tensor) and t.requires_grad for t in data):
+        raise TypeError("data holds a tensor that requires a gradient, which would be lost; pass .detach()")
     if is_array(data) and not isinstance(data, np.ndarray):
-        return data if dtype is None else data.astype(dtype, copy=False)
-    if hasattr(data, "dtype"):
-        return np.asarray(data, dtype=dtype)
-    array = np.asarray(data, dtype=dtype)
+        array = data if dtype is None else data.astype(dtype, copy=False)
+    else:
+        array = native(np.asarray(data, dtype=dtype))
+        if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
+            array = array.astype(np.float32)
     if array.dtype == object:
         raise TypeError("data holds something that is not a number, or rows of unequal length")
-    return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
+    if array.dtype.kind not in "biu" and array.dtype not in FLOATS:
+        advice = "; convert it with .astype('float32')" if array.dtype.kind == "f" else ""
+        raise TypeError(f"a tensor holds float32, float64, integers or bools, not {array.dtype}{advice}")
+    return array
 
 
-from minialex import autograd, operations  # noqa: E402 - they need the class above
+from minialex import autograd, numpy_functions, operations  # noqa: E402 - they need the class above

@@ -2,14 +2,23 @@
 
 import numpy as np
 
-from minialex.kernels.elementwise.shape import BINARY, UNARY
+from minialex.checks import is_int
+from minialex.kernels.elementwise.shape import BINARY, OF_INTEGERS, UNARY
 from minialex.kernels.registry import kernel
 
 for _operation in (*BINARY, *UNARY):
     if _operation != "power":
-        kernel(f"{_operation}.forward", algo="numpy", rank=10)(getattr(np, _operation))
+        kernel(
+            f"{_operation}.forward", algo="numpy", rank=10, kinds="iuf" if _operation in OF_INTEGERS else "f"
+        )(getattr(np, _operation))
 
 
-@kernel("power.forward", algo="numpy", rank=10)
+def _power_supports(x, *, exponent):
+    if x.dtype.kind != "f" and not is_int(exponent, 0):
+        return f"{x.dtype} to the power of {exponent!r} is no {x.dtype}; make the tensor with dtype='float32'"
+    return True
+
+
+@kernel("power.forward", algo="numpy", rank=10, supports=_power_supports, kinds="iuf")
 def power_forward(x, *, exponent):
     return x**exponent

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minialex.kernels.elementwise.shape import OF_INTEGERS
 from minialex.kernels.registry import kernel
 
 _FORMULAS = {
@@ -24,7 +25,7 @@ _FORMULAS = {
 
 
 def _register(operation, formula):
-    @kernel(f"{operation}.forward", algo="reference")
+    @kernel(f"{operation}.forward", algo="reference", kinds="iuf" if operation in OF_INTEGERS else "f")
     def forward(*arrays, **parameters):
         operands = np.broadcast_arrays(*arrays)
         y = np.zeros(operands[0].shape, arrays[0].dtype)

@@ -6,15 +6,22 @@ from minialex.errors import ShapeError
 from minialex.kernels.shapes import Shape, shape_rule
 
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+# They have values of their operands' own dtype for integers, too.
+OF_INTEGERS = ("add", "subtract", "multiply", "maximum", "minimum", "negative", "absolute", "power")
 UNARY = ("negative", "exp", "log", "sqrt", "tanh", "absolute", "power")
+
+
+def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:
+    """The shape that two broadcast to; `ShapeError` names the operation where they do not."""
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        raise ShapeError(f"{operation}: shapes {a} and {b} do not broadcast") from None
 
 
 def _binary_rule(operation: str):
     def rule(a: Shape, b: Shape) -> Shape:
-        try:
-            return np.broadcast_shapes(a, b)
-        except ValueError:
-            raise ShapeError(f"{operation}: shapes {a} and {b} do not broadcast") from None
+        return broadcast_shape(operation, a, b)
 
     rule.__doc__ = f"{operation}: two shapes that broadcast give the broadcast shape."
     return rule

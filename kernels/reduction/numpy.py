@@ -6,11 +6,11 @@ from minialex.kernels.reduction.wide import wide_sum
 from minialex.kernels.registry import kernel
 
 
-@kernel("sum.forward", algo="numpy", rank=10)
+@kernel("sum.forward", algo="numpy", rank=10, kinds="biuf")  # bools are counted
 def sum_forward(x, *, axis, keepdims):
     return wide_sum(x, axis, keepdims)
 
 
-@kernel("amax.forward", algo="numpy", rank=10)
+@kernel("amax.forward", algo="numpy", rank=10, kinds="iuf")
 def amax_forward(x, *, axis, keepdims):
     return np.amax(x, axis=axis, keepdims=keepdims)

@@ -152,11 +152,11 @@ def _batch_norm(random):
             _normal(random, shape, (features,), (features,)),
         )
     mean, var = random.standard_normal(4), random.uniform(0.5, 2, 4)
-    yield Case(
-        "evaluation",
-        lambda x, w, b: F.batch_norm(x, mean, var, w, b),
-        _normal(random, (2, 4, 2, 3), (4,), (4,)),
-    )
+
+    def evaluate(x, weight, bias):
+        return F.batch_norm(x, *(Tensor(a, device=x.device) for a in (mean, var)), weight, bias)
+
+    yield Case("evaluation", evaluate, _normal(random, (2, 4, 2, 3), (4,), (4,)))
 
 
 @cases_of("dropout")

@@ -2,6 +2,16 @@
 
 from minialex.operations.avg_pool2d import avg_pool2d
 from minialex.operations.batch_norm import batch_norm
+from minialex.operations.comparison import (
+    all,
+    any,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    not_equal,
+)
 from minialex.operations.conv2d import conv2d
 from minialex.operations.cross_entropy import cross_entropy
 from minialex.operations.dropout import dropout
@@ -32,7 +42,9 @@ from minialex.operations.softmax import log_softmax, softmax
 __all__ = [
     "absolute",
     "add",
+    "all",
     "amax",
+    "any",
     "avg_pool2d",
     "batch_norm",
     "broadcast_to",
@@ -41,9 +53,14 @@ __all__ = [
     "cross_entropy",
     "divide",
     "dropout",
+    "equal",
     "exp",
     "flatten",
     "getitem",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
     "linear",
     "local_response_norm",
     "log",
@@ -55,6 +72,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "not_equal",
     "power",
     "relu",
     "reshape",

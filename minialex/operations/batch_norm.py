@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.checks import is_number
-from minialex.devices import array_module
-from minialex.errors import ShapeError
+from minialex.devices import array_module, is_array, is_read_only
+from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor, as_tensor
 
@@ -104,6 +104,32 @@ def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
     return Tensor(array_module(like.device).zeros(like.shape, like.dtype), device=like.device)
 
 
+def _statistic(name: str, given, x: Tensor, features: int, training: bool):
+    """The array of a running statistic: itself, as training writes to it."""
+    array, device = (given.data, given.device) if isinstance(given, Tensor) else (given, None)
+    if isinstance(given, Tensor) and given.requires_grad:
+        raise GraphError(f"batch_norm: {name} is a constant and gets no gradient; pass {name}.detach()")
+    if not is_array(array):
+        raise TypeError(f"batch_norm: {name} should be an array or a tensor, not {type(given).__name__}")
+    if array.shape != (features,):
+        raise ShapeError(
+            f"batch_norm: {name} {array.shape} should have shape ({features},), a number for each feature of "
+            f"the input {x.shape}"
+        )
+    if array.dtype != x.dtype:
+        raise TypeError(
+            f"batch_norm: {name} of {array.dtype} meets an input of {x.dtype}; nothing is cast silently: "
+            "make both of one dtype"
+        )
+    if device not in (None, x.device) or not isinstance(array, array_module(x.device).ndarray):
+        raise DeviceError(
+            f"batch_norm: {name} is not on {x.device!r}, where the input is; move it there first"
+        )
+    if training and is_read_only(array):
+        raise ValueError(f"batch_norm: {name} is read-only, and training moves it in place; pass a copy")
+    return array
+
+
 def batch_norm(
     x: Tensor,
     running_mean,
@@ -123,9 +149,10 @@ def batch_norm(
     Parameters
     ----------
     x : Tensor, any shape with F features along `axis`
-    running_mean, running_var : array (F,) or None
-        The statistics used at evaluation. Training moves them, in place, by `momentum` towards those
-        of the batch; the variance is made unbiased first (PyTorch; Keras keeps the biased one).
+    running_mean, running_var : array or Tensor (F,), or None
+        The statistics used at evaluation, both or neither, of the dtype and on the device of x. Training
+        moves them, in place, by `momentum` towards those of the batch; the variance is made unbiased first
+        (PyTorch; Keras keeps the biased one).
     weight, bias : Tensor (F,), optional
         1 and 0 if not given.
     training : bool
@@ -144,6 +171,9 @@ def batch_norm(
     ShapeError
         If shapes do not fit, an option is out of range, or a batch has fewer than two elements a feature to
         take a variance of.
+    TypeError, DeviceError, GraphError, ValueError
+        If a running statistic is no array, of another dtype or device than x, requires a gradient, or cannot
+        be written in training.
     """
     output_shape(
         "batch_norm", x.shape, None if weight is None else weight.shape,
@@ -155,6 +185,13 @@ def batch_norm(
         raise ShapeError(f"batch_norm: eps={eps!r} should be a number, 0 or more")
     axis %= x.ndim
     features = x.shape[axis]
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ShapeError(f"batch_norm: {missing} is None; give both running statistics or neither")
+    moved = [each for each in (running_mean, running_var) if isinstance(each, Tensor)]
+    if running_mean is not None:
+        running_mean = _statistic("running_mean", running_mean, x, features, training)
+        running_var = _statistic("running_var", running_var, x, features, training)
     xp = array_module(x.device)
     if weight is None:
         weight = Tensor(xp.ones(features, x.dtype), device=x.device)
@@ -163,7 +200,7 @@ def batch_norm(
     weight, bias = as_tensor(weight, x), as_tensor(bias, x)
     if not training and running_mean is not None:
         # Copies: training moves the running statistics in place, perhaps before backward is called.
-        mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
+        mean, var = running_mean.copy(), running_var.copy()
         return BatchNormEvaluation(mean, var, axis, eps)(x, weight, bias)
 
     count = x.size // max(1, features)
@@ -177,4 +214,6 @@ def batch_norm(
     if running_mean is not None:
         running_mean += momentum * (operation.mean - running_mean)
         running_var += momentum * (operation.var * (count / (count - 1)) - running_var)
+        for statistic in moved:
+            statistic.version += 1
     return y

@@ -151,7 +151,7 @@ def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float,
     distribution = np.zeros(x.shape, x.dtype)
     distribution[rows, labels] = weights[labels]
     if smoothing:
-        distribution *= 1 - smoothing
+        distribution = distribution * (1 - smoothing)
         distribution[rows] += weights * (smoothing / classes)
     total = float(weights[labels].sum(dtype=np.float64))
     return Tensor(to_device_array(distribution, x.device), device=x.device), total

@@ -22,6 +22,7 @@ class MatMul(Operation):
         return ga, gb
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """A @ b for two matrices (M, K) and (K, N)."""
-    return MatMul()(a, as_tensor(b, a))
+def matmul(a, b) -> Tensor:
+    """A @ b for two matrices (M, K) and (K, N), one of which may be an array."""
+    like = a if isinstance(a, Tensor) else b
+    return MatMul()(as_tensor(a, like), as_tensor(b, like))

@@ -147,7 +147,11 @@ def _batch_norm(draw, generator):
 def _batch_norm_at_evaluation(draw, generator):
     arrays, parameters = _batch(draw, generator)
     mean, var = normal_values(generator, arrays[1].shape), positive_values(generator, arrays[1].shape)
-    return lambda x, w, b: F.batch_norm(x, mean, var, w, b, **parameters), arrays
+
+    def evaluate(x, weight, bias):
+        return F.batch_norm(x, mean.astype(x.dtype), var.astype(x.dtype), weight, bias, **parameters)
+
+    return evaluate, arrays
 
 
 # Layers
@@ -317,7 +321,8 @@ few = settings(some, max_examples=examples(30))
 
 def test_every_public_function_has_a_case():
     assert set(F.__all__) <= set(operations.__all__)
-    assert set(operations.__all__) | {"batch_norm at evaluation"} == set(CASES)
+    of_bools = {"all", "any", "equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
+    assert set(operations.__all__) | {"batch_norm at evaluation"} == set(CASES) | of_bools
 
 
 @every_case
@@ -440,8 +445,8 @@ METHODS = {
     "expand": (lambda a, b: a.expand(2, 3, 3), lambda a, b: operations.broadcast_to(a, (2, 3, 3))),
 }
 NOT_DIFFERENTIABLE = {
-    "backward", "detach", "device", "data", "creator", "dtype", "grad", "index", "is_leaf", "item", "ndim",
-    "numpy", "requires_grad", "requires_grad_", "shape", "size", "to", "version",
+    "all", "any", "backward", "detach", "device", "data", "creator", "dtype", "grad", "index", "is_leaf",
+    "item", "ndim", "numpy", "requires_grad", "requires_grad_", "shape", "size", "to", "tolist", "version",
 }  # fmt: skip
 
 

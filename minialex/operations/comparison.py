@@ -1,0 +1,93 @@
+"""Comparisons of tensors, element by element: tensors of bools, outside of the graph.
+
+Like NumPy, and unlike arithmetic here, a comparison takes operands of two dtypes: nothing is rounded by it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minialex.checks import in_words
+from minialex.devices import array_module, is_array, to_device_array
+from minialex.errors import DeviceError
+from minialex.kernels.elementwise.shape import broadcast_shape
+from minialex.kernels.reduction.shape import reduced_axes
+from minialex.tensor import Tensor
+
+
+def is_operand(value) -> bool:
+    """Whether a tensor can be compared with a value: a tensor, an array, a number, or a list of these."""
+    return isinstance(value, Tensor | bool | int | float | complex | np.generic | list | tuple) or is_array(
+        value
+    )
+
+
+def equal(a, b) -> Tensor:
+    """Where a == b."""
+    return _compare("equal", a, b)
+
+
+def not_equal(a, b) -> Tensor:
+    """Where a != b."""
+    return _compare("not_equal", a, b)
+
+
+def less(a, b) -> Tensor:
+    """Where a < b."""
+    return _compare("less", a, b)
+
+
+def less_equal(a, b) -> Tensor:
+    """Where a <= b."""
+    return _compare("less_equal", a, b)
+
+
+def greater(a, b) -> Tensor:
+    """Where a > b."""
+    return _compare("greater", a, b)
+
+
+def greater_equal(a, b) -> Tensor:
+    """Where a >= b."""
+    return _compare("greater_equal", a, b)
+
+
+def any(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
+    """Whether any element over an axis, a tuple of axes, or all is true (not 0)."""
+    return _constant(x.data.any(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
+
+
+def all(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
+    """Whether all elements over an axis, a tuple of axes, or all are true (not 0)."""
+    return _constant(x.data.all(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
+
+
+def _compare(name: str, a, b) -> Tensor:
+    like = a if isinstance(a, Tensor) else b
+    a, b = (_values(value, like) for value in (a, b))
+    broadcast_shape(name, np.shape(a), np.shape(b))
+    return _constant(getattr(array_module(like.device), name)(a, b), like.device)
+
+
+def _values(value, like: Tensor):
+    """What NumPy compares: an array, or a Python number, which adapts to the dtype beside it."""
+    if isinstance(value, Tensor):
+        if value.device != like.device:
+            raise DeviceError(
+                f"tensors on {value.device!r} and {like.device!r} meet; move one with .to(device)"
+            )
+        return value.data
+    if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
+        return value
+    array = value if is_array(value) else np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"a tensor of {like.dtype} cannot be compared with {in_words(value)}")
+    if array.ndim == 0 and not is_array(value):
+        return array.item()
+    if array.dtype.kind == like.dtype.kind == "f" and not is_array(value):
+        array = array.astype(like.dtype)  # a list has no dtype of its own
+    return to_device_array(array, like.device)
+
+
+def _constant(result, device: str) -> Tensor:
+    return Tensor._made_by(None, 0, np.asarray(result) if isinstance(result, np.generic) else result, device)
