@@ -337,7 +337,7 @@ def as_tensor(value, like: Tensor) -> Tensor:
     DeviceError
         If they live on different devices.
     """
-    if not isinstance(like, Tensor):
+    if not isinstance(like, Tensor) and not is_array(like):
         raise TypeError(
             f"one of the operands should be a tensor, not {type(like).__name__}; "
             "wrap an array with minialex.Tensor(array)"
