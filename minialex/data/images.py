@@ -32,6 +32,7 @@ _FORMATS = {
 }
 _MAGIC_BYTES = 12
 # What TIFF has beyond these (floats, 32-bit integers, Lab) has no agreed way to become 8 bits.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF 6.0, section 8
 _TIFF_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16B")
 IMAGE_MODES = ("L", "RGB")
 _WHITE = 255
@@ -41,9 +42,10 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     """Read a PNG, JPEG, BMP, WebP, PPM (or PGM) or TIFF file as a viewer shows it on a white page.
 
     The orientation that EXIF, or else XMP, states is applied; transparent pixels are laid over white;
-    palettes and CMYK become RGB; 16-bit grey values v become round(v / 257), so 65535 becomes 255.
-    Colour becomes grey by the ITU-R 601 luma, as everywhere in Pillow. Of an animation or a
-    multi-picture file the first picture is read; of APNG that is the default image.
+    palettes and CMYK become RGB; 16-bit grey values v become round(v / 257), so 65535 becomes 255, and
+    12-bit ones round(v / 4095 * 255); a TIFF may count from white to black. Colour becomes grey by the
+    ITU-R 601 luma, as everywhere in Pillow. Of an animation or a multi-picture file the first picture
+    is read; of APNG that is the default image.
 
     Other metadata change nothing: colour profiles are not applied, and of PNG and JPEG they may be
     of any size, or malformed. An orientation that cannot be understood is none.
@@ -84,7 +86,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
         # A decoder that meets damaged bytes raises whatever it stumbled over: OSError,
         # SyntaxError, ValueError, struct.error, zlib.error and others. None of them is a bug.
         try:
-            image = _convert(_upright(image, metadata), mode)
+            image = _convert(_upright(image, metadata), mode, *_grey_levels(image))
         except Exception as error:
             raise DamagedSample(
                 path, f"cannot decode it: it is damaged or truncated ({_one_line(error)})"
@@ -152,14 +154,26 @@ def _upright(image: "Image.Image", metadata: Metadata) -> "Image.Image":
     return image if turn is None else image.transpose(turn)
 
 
-def _convert(image: "Image.Image", mode: str) -> "Image.Image":
+def _grey_levels(image: "Image.Image") -> tuple[int, bool]:
+    """The largest value of an image of more than 8 bits, and whether it is black and 0 white.
+
+    Pillow applies neither of what a TIFF says of this to more than 8 bits.
+    """
+    if image.format != "TIFF":
+        return 2**16 - 1, False
+    return 2 ** image.tag_v2[_BITS_PER_SAMPLE][0] - 1, image.tag_v2[_PHOTOMETRIC] == _WHITE_IS_ZERO
+
+
+def _convert(image: "Image.Image", mode: str, largest: int, white_is_zero: bool) -> "Image.Image":
     """Return the image in 8-bit `mode`, with what is transparent laid over white."""
     from PIL import Image
 
     # 16-bit grey: "I;16", or "I" before Pillow 11. Pillow's own conversion to "L" clips at 255.
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.uint32)
-        grey = ((values + 128) // 257).astype(np.uint8)
+        grey = ((values * 255 + largest // 2) // largest).astype(np.uint8)
+        if white_is_zero:
+            grey = 255 - grey
         if "transparency" in image.info:
             grey[values == image.info["transparency"]] = _WHITE
         image = Image.fromarray(grey)

@@ -239,6 +239,33 @@ def test_16_bit_pgm_is_scaled(write):
     assert read_image(path, "L").tolist() == [[[0, 0, 1, 255]]]
 
 
+def grey_tiff(photometric, bits, pixels, *more):
+    """A TIFF of one row of four grey values, packed as bytes, with more entries at the end."""
+    entries = [(256, 4), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    entries += [(278, 1), (279, len(pixels)), *more]
+    fields = b"".join(struct.pack("<HHIH2x", tag, 3, 1, value) for tag, value in sorted(entries))
+    padded = pixels + bytes(len(pixels) % 2)
+    directory = struct.pack("<H", len(entries)) + fields + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + directory
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bits", "pixels", "expected"),
+    [
+        (1, 16, struct.pack("<4H", 0, 32896, 65535, 129), [0, 128, 255, 1]),
+        (0, 16, struct.pack("<4H", 0, 32896, 65535, 129), [255, 127, 0, 254]),
+        (1, 12, bytes.fromhex("fff000808009"), [255, 0, 128, 1]),
+        (0, 8, bytes([0, 200, 255, 1]), [255, 55, 0, 254]),
+        (0, 4, bytes.fromhex("0f81"), [255, 0, 119, 238]),
+    ],
+    ids=["16 bits", "16 bits, white is 0", "12 bits", "8 bits, white is 0", "4 bits, white is 0"],
+)
+def test_a_grey_tiff_counts_as_it_says(write, photometric, bits, pixels, expected):
+    assert read_image(write(grey_tiff(photometric, bits, pixels)), "L").tolist() == [[expected]]
+    turned = grey_tiff(photometric, bits, pixels, (274, 3))
+    assert read_image(write(turned), "L").tolist() == [[expected[::-1]]]
+
+
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_a_tiff_that_is_no_picture_is_refused(save, mode):
     path = save(PIL.Image.new(mode, (2, 2), 7), "TIFF")
