@@ -102,8 +102,31 @@ class Module:
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with its dotted name, such as ``conv1.weight``."""
+        """Every parameter with its dotted name, such as ``conv1.weight``.
+
+        Raises
+        ------
+        TypeError
+            If a module holds others, or parameters, in a list or a dictionary and nowhere else: they would be
+            computed with, but not trained, moved or saved.
+        """
+        self._refuse_unregistered()
         return self._named("_parameters")
+
+    def _refuse_unregistered(self) -> None:
+        registered = {id(module) for module in self.modules()}
+        registered |= {id(p) for module in self.modules() for p in module._parameters.values()}
+        for module in self.modules():
+            for name, value in module.__dict__.items():
+                if name in ("_parameters", "_buffers", "_modules") or not isinstance(value, list | dict):
+                    continue
+                for member in value.values() if isinstance(value, dict) else value:
+                    if isinstance(member, Module | Parameter) and id(member) not in registered:
+                        raise TypeError(
+                            f"{type(module).__name__}.{name} holds a {type(member).__name__} that would "
+                            "not be trained, moved or saved: make it a Sequential, or an attribute of its "
+                            "own (a tuple hides it on purpose)"
+                        )
 
     def parameters(self) -> Iterator[Parameter]:
         for _, parameter in self.named_parameters():

@@ -122,6 +122,39 @@ def test_a_module_is_called_with_keywords_as_its_forward_is():
     assert Scaled()(ma.tensor([2.0]), factor=4).item() == 8
 
 
+@pytest.mark.parametrize(
+    "held", [lambda layer: [layer], lambda layer: {"first": layer}, lambda layer: [layer.weight]]
+)
+@pytest.mark.parametrize(
+    "ask", [lambda m: list(m.parameters()), lambda m: m.state_dict(), lambda m: m.zero_grad()]
+)
+def test_layers_that_only_a_list_or_a_dictionary_holds_are_not_forgotten_in_silence(held, ask):
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(2, 1)
+            self.layers = held(nn.Linear(2, 2))
+
+    with pytest.raises(
+        TypeError, match=r"^Layers\.layers holds a (Linear|Parameter) that would not be trained"
+    ):
+        ask(nn.Sequential(Layers()))
+
+
+def test_a_list_of_registered_layers_and_a_tuple_that_hides_them_are_allowed():
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(2, 2), nn.Linear(2, 1)
+            self.order = [self.last, self.first]
+            self.weights = {"last": self.last.weight}
+            self.teacher = (nn.Linear(2, 1),)
+            self.numbers = [1, 2]
+
+    names = [name for name, _ in Layers().named_parameters()]
+    assert names == ["first.weight", "first.bias", "last.weight", "last.bias"]
+
+
 def test_train_and_eval_reach_every_level():
     network = Nested()
     assert all(module.training for module in network.modules())
