@@ -19,7 +19,8 @@ are enough channels for the products to weigh more.
 
 The price is exactness: relative to float64 the error is near 4e-6, of direct convolution 5e-7. Tests hold
 it below 1e-5 on AlexNet's layers, and the worst element of any shape below 2e-5.
-``kernels.use(conv2d="direct")`` gives the exact mode.
+``kernels.use(conv2d="direct")`` gives the exact mode. An infinity or a NaN in an image reaches every
+output of the tiles that read it, not only those whose window holds it: transforms subtract it from itself.
 
 Images are taken in chunks, whose transformed tiles fit the workspace. In a transform, each lane of a
 vector is another channel: a group of channels is copied out with the channels last, tile for tile

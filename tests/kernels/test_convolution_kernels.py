@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
 from minialex.kernels import find_kernel, list_kernels, set_workspace_limit, workspace_limit
+from minialex.testing.algorithms import every_algorithm
 from minialex.testing.compare import assert_close, largest, rounding
 from minialex.testing.strategies import call, convolutions, normal_values, seeds
 
@@ -159,6 +160,23 @@ def test_none_restores_the_default_workspace_limit():
         assert workspace_limit() == 5
         set_workspace_limit(None)
         assert workspace_limit() == DEFAULT_LIMIT
+
+
+@every_algorithm("conv2d")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_stays_in_its_windows_and_with_winograd_in_its_tiles(algorithm, value):
+    generator = np.random.default_rng(8)
+    x = generator.standard_normal((3, 8, 11, 11)).astype(np.float32)
+    weight = generator.standard_normal((8, 8, 3, 3)).astype(np.float32)
+    x[1, 5, 6, 3] = value
+    window = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    y = find_kernel("conv2d.forward", **algorithm)(x, weight, None, **window)
+    infected = ~np.isfinite(y)
+    assert infected[1, :, 5:8, 2:5].all()
+    beyond = 5 if algorithm["algo"] == "winograd" else 0
+    allowed = np.zeros_like(infected)
+    allowed[1, :, max(0, 5 - beyond) : 8 + beyond, max(0, 2 - beyond) : 5 + beyond] = True
+    assert not (infected & ~allowed).any()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
