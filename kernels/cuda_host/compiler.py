@@ -56,6 +56,15 @@ _SANITIZERS = {
     "undefined": ("-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
 }
 _EXECUTOR = ("executor.h", "executor.cpp", "faults.h", "faults.cpp", "heap.cpp")
+_HEADERS_OF_KERNELS = tuple(
+    RUNTIME / name
+    for name in ("assert.h", "cuda_language.h", "cuda_math.h", "cuda_simd.h", "executor.h", "kernel.h")
+)
+_REWRITING = tuple(
+    RUNTIME.parent / name for name in ("declarations.py", "source.py", "tokens.py", "unsupported.py")
+)
+"""What decides how a source is rewritten."""
+
 _BEGIN = "#pragma minialex source"
 _SEAL = b"minialex library 1\n"
 _KEPT_SECONDS = 30 * 24 * 3600
@@ -152,10 +161,7 @@ def kernel_library(build: Build) -> Path:
     options = _options(build.options)
     folder = build.path.parent if build.path else None
     included = source.included_files(build.text, folder, [*options.folders, HEADERS, TOOLKIT])
-    runtime = {
-        RUNTIME / name: (RUNTIME / name).read_bytes()
-        for name in ("assert.h", "cuda_language.h", "cuda_math.h", "cuda_simd.h", "executor.h", "kernel.h")
-    }
+    made_by = {path: path.read_bytes() for path in (*_HEADERS_OF_KERNELS, *_REWRITING)}
     if build.checked:
         flags = (
             *_LANGUAGE,
@@ -171,7 +177,7 @@ def kernel_library(build: Build) -> Path:
         executor = runtime_library()
     name = build.path.stem if build.path else "source"
     key = _key(
-        name, (build.where, build.text, *flags, *build.instances, executor.name), {**included, **runtime}
+        name, (build.where, build.text, *flags, *build.instances, executor.name), {**included, **made_by}
     )
 
     def compile_(target: Path) -> None:

@@ -20,6 +20,7 @@ from minialex.kernels.cuda_host import tokens
 
 _BEFORE = re.compile(r"(?:\s+|^#[^\n]*\n|(?:case\b[^:]*|\w+)\s*:(?!:))*", re.MULTILINE)
 _ALIGNMENT = re.compile(r"\b(?:__attribute__|alignas)\s*(?=\()")
+_INTEGERS = re.compile(r"\btypedef\s+[\w\s]+?\b(u?int(?:64|ptr)_t)\s*;|\busing\s+(u?int(?:64|ptr)_t)\s*=")
 _MARKERS = re.compile(rf"\b({tokens.DEVICE}|{tokens.CONSTANT})\(\s*\)")
 _DECLARATOR = re.compile(
     r"(?P<type>.*?)\s*(?P<name>\b[A-Za-z_]\w*)\s*(?P<extents>(?:\[[^\]]*\]\s*)*)", re.DOTALL
@@ -68,7 +69,7 @@ def rewrite(text: str) -> Rewritten:
     KernelError
         If a variable in shared memory has an initial value.
     """
-    return _Rewriting(text).result()
+    return _Rewriting(_with_own_integers(text)).result()
 
 
 class _Rewriting:
@@ -191,6 +192,29 @@ class _Rewriting:
             edits.append((external.start(), external.end(), ""))
         for edit in sorted(edits):
             self.replace(*edit)
+
+
+def _with_own_integers(text: str) -> str:
+    """Sources that define uint64_t, which NVRTC has not, have a type of their own by that name.
+
+    It is another one than the C library's, unsigned long, which has the name already.
+    """
+    pieces, copied = [], 0
+    regions = list(tokens.own_regions(text))
+    names = {
+        name
+        for begin, end in regions
+        for pair in _INTEGERS.findall(text, begin, end)
+        for name in pair
+        if name
+    }
+    if not names:
+        return text
+    for begin, end in regions:
+        renamed = re.sub(rf"\b({'|'.join(names)})\b", r"minialex_\1", text[begin:end])
+        pieces += [text[copied:begin], renamed]
+        copied = end
+    return "".join([*pieces, text[copied:]])
 
 
 def _qualified(namespaces: tuple[str, ...], name: str) -> str:

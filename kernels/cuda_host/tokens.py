@@ -11,6 +11,7 @@ SHARED, DEVICE, CONSTANT = "minialex_shared", "minialex_device", "minialex_const
 """What the qualifiers of CUDA become (``runtime/cuda_language.h``)."""
 
 _LINE_MARKER = re.compile(r'^# (\d+) "((?:[^"\\]|\\.)*)"[^\n]*$', re.MULTILINE)
+_REGION = re.compile(r'^# \d+ "[^"\n]*"(?P<flags>[ \d]*)$', re.MULTILINE)
 _TOKEN = re.compile(
     r'\bextern\s*"C(?:\+\+)?"\s*(?P<linkage>\{)'
     r'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
@@ -74,6 +75,17 @@ def markers(text: str) -> Iterator[Marker]:
             elif token == "}" and scopes:
                 scopes.pop()
             template, statement = False, match.end()
+
+
+def own_regions(text: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of what is not from the system's headers."""
+    begin, is_own = 0, True
+    for marker in _REGION.finditer(text):
+        if is_own:
+            yield begin, marker.start()
+        begin, is_own = marker.end(), "3" not in marker["flags"].split()
+    if is_own:
+        yield begin, len(text)
 
 
 def closing(text: str, opening: int) -> int:

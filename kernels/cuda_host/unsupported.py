@@ -35,6 +35,7 @@ NAMES: tuple[tuple[str, str], ...] = (
      "there are no textures and surfaces"),
     (r"cuda[A-Z]\w+", "there is no host code, nor the CUDA runtime's functions"),
     (r"curand\w+", "there is no cuRAND"),
+    (r"calloc|realloc|aligned_alloc", "nor has CUDA: use malloc()"),
 )  # fmt: skip
 """Names as regular expressions, each with what is to be said of it."""
 
@@ -56,7 +57,6 @@ _TOKEN = re.compile(
     r"|(?P<launch><<<)"
     r"|(?P<word>\b[A-Za-z_]\w*)"
 )
-_REGION = re.compile(r'^# \d+ "[^"\n]*"(?P<flags>[ \d]*)$', re.MULTILINE)
 _MISSING = re.compile(
     r"^(?P<place>[^\n]*?:\d+):\d+: fatal error: (?P<header>[^\n]+): No such file or directory", re.M
 )
@@ -83,7 +83,7 @@ def refuse(text: str, architecture: int) -> None:
     KernelError
         One line: the file, the line, the name, and what to do.
     """
-    for begin, end in _own_regions(text):
+    for begin, end in tokens.own_regions(text):
         for token in _TOKEN.finditer(text, begin, end):
             problem = _problem(token, text, architecture)
             if problem is not None:
@@ -100,17 +100,6 @@ def missing_header(message: str) -> str | None:
         f"{match['place']}: #include <{match['header']}>: cuda-host has no headers of the CUDA Toolkit. "
         f"What it has of CUDA is there without them; for the rest {_ELSEWHERE}"
     )
-
-
-def _own_regions(text: str):
-    """Where the text is not from a header of the system."""
-    begin, is_own = 0, True
-    for marker in _REGION.finditer(text):
-        if is_own:
-            yield begin, marker.start()
-        begin, is_own = marker.end(), "3" not in marker["flags"].split()
-    if is_own:
-        yield begin, len(text)
 
 
 def _problem(token: re.Match, text: str, architecture: int) -> str | None:

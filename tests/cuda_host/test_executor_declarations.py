@@ -173,6 +173,22 @@ def test_an_unknown_variable_is_said_with_those_there_are(module):
         module.get_global("c")
 
 
+@pytest.mark.parametrize("definition", ["typedef unsigned long long {};", "using {} = unsigned long long;"])
+def test_a_source_has_integers_of_its_own_names(definition):
+    text = f"""#include <math.h>
+#ifdef __CUDACC_RTC__
+{definition.format("uint64_t")}
+typedef unsigned int uint32_t;
+#endif
+__device__ uint64_t total;
+__global__ void k(unsigned long long* y) {{ atomicAdd(&total, uint64_t(uint32_t(1)) << 40); *y = total; }}"""
+    y = np.zeros(1, np.uint64)
+
+    cuda_host.load(source_text=text)["k"](1, 1, (y,))
+
+    assert y[0] == 2**40
+
+
 # ---- What a compiler for GPUs defines ------------------------------------------------------------------
 
 

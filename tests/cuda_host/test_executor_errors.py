@@ -344,6 +344,7 @@ UNSUPPORTED = [
         "y[0] = __reduce_add_sync(~0u, y[0]);",
         "__reduce_add_sync: sm_75 does not have it: load with -arch=sm_80",
     ),
+    ("y = (int*)calloc(1, 4);", r"calloc: cuda-host does not have it, nor has CUDA: use malloc\(\)"),
     ("y[0] = __isShared(y);", "__isShared: cuda-host does not have it, there are no address spaces"),
 ]
 
