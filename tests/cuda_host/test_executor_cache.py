@@ -119,7 +119,13 @@ sys.exit(not (y == 1).all())
 
 
 @pytest.mark.parametrize(
-    ("library", "damage"), [("fill", _truncate), ("fill", _flip), ("fill", _empty), ("executor", _flip)]
+    ("library", "damage"),
+    [
+        pytest.param("fill", _truncate, marks=pytest.mark.full),
+        ("fill", _flip),
+        pytest.param("fill", _empty, marks=pytest.mark.full),
+        pytest.param("executor", _flip, marks=pytest.mark.full),
+    ],
 )
 def test_a_damaged_library_is_built_again(folder, library, damage):
     assert _filled(folder) == 1

@@ -50,7 +50,7 @@ def _run(folder: Path, sanitizer: str, shift: int, bits: int) -> subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("sanitizer", ["address", "undefined"])
+@pytest.mark.parametrize("sanitizer", [pytest.param("address", marks=pytest.mark.full), "undefined"])
 def test_a_correct_kernel_passes(tmp_path, sanitizer):
     answer = _run(tmp_path, sanitizer, 0, 3)
 
