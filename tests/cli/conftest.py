@@ -12,6 +12,8 @@ from PIL import Image
 
 from minialex.data import load_digits
 
+# The smallest of the networks: 5 million parameters.
+THIN = "alexnet_cifar_thinner4"
 PROGRAM = Path(sys.executable).parent / "minialex"
 
 
@@ -62,11 +64,11 @@ def idx_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(minialex, idx_folder, tmp_path_factory):
-    """A run of two epochs on the small data set: its folder and what the program printed."""
+    """A run of two epochs of a thin network on the small data set: its folder, and what was printed."""
     out = tmp_path_factory.mktemp("trained") / "run"
     done = minialex(
-        "train", "--data", "mnist", "--data-dir", idx_folder, "--epochs", 2, "--batch-size", 20,
-        "--out", out, "--json",
+        "train", "--model", THIN, "--data", "mnist", "--data-dir", idx_folder, "--epochs", 2,
+        "--batch-size", 20, "--out", out, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)

@@ -63,6 +63,7 @@ def test_nothing_is_overwritten(kernels_run, refuses):
     refuses("bench", "kernels", "relu", "--shapes", "awkward", "--output", folder, says="not empty")
 
 
+@pytest.mark.full
 def test_train_with_a_profile(minialex, tmp_path):
     done = minialex(
         "bench", "train", "alexnet_cifar_thinner4", "--batch", 2, "--peers", "none", "--steps", 2,
@@ -83,6 +84,7 @@ def test_train_with_a_profile(minialex, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.full
 def test_memory_and_scaling(minialex, tmp_path):
     """Each contestant in a process of its own; the parameters alone are 22 MB, twice in training."""
     done = minialex(

@@ -20,8 +20,8 @@ def test_figures_are_those_of_the_runs(minialex, trained, copies):
     assert [row["path"] for row in answer["runs"]] == [str(trained[0]), *map(str, copies)]
     result = trained[1]
     for row in answer["runs"]:
-        assert (row["model"], row["state"], row["epochs"]) == ("alexnet_mnist28_bn", "finished", 2)
-        assert row["parameters"] == 29_457_738
+        assert (row["model"], row["state"], row["epochs"]) == ("alexnet_cifar_thinner4", "finished", 2)
+        assert row["parameters"] == 5_488_106
         assert row["last_accuracy"] == result["test_accuracy"]
         assert row["best_accuracy"] == result["best_validation_accuracy"]
         assert row["last_loss"] == result["test_loss"]
@@ -36,7 +36,9 @@ def test_table(minialex, trained, copies):
     assert lines[0][:4] == ["run", "recipe", "model", "parameters"]
     assert [line[0] for line in lines[2:]] == ["a", "b"]
     for line in lines[2:]:
-        assert {"alexnet_mnist28_bn", "29,457,738", f"{trained[1]['test_accuracy'] * 100:.2f}"} <= set(line)
+        assert {"alexnet_cifar_thinner4", "5,488,106", f"{trained[1]['test_accuracy'] * 100:.2f}"} <= set(
+            line
+        )
 
 
 def test_picture(minialex, copies, tmp_path):

@@ -66,9 +66,9 @@ def test_damaged_settings(refuses, copy, text):
 
 def test_settings_that_ask_for_another_model(refuses, copy):
     values = json.loads((copy / "settings.json").read_text())
-    values["recipe"]["model"]["name"] = "alexnet_mnist28_bn_rows"
+    values["recipe"]["model"]["name"] = "alexnet_cifar_thinner2"
     (copy / "settings.json").write_text(json.dumps(values))
-    refuses("evaluate", copy, says=("alexnet_mnist28_bn ", "alexnet_mnist28_bn_rows"))
+    refuses("evaluate", copy, says=("alexnet_cifar_thinner4 ", "alexnet_cifar_thinner2"))
 
 
 @pytest.mark.parametrize("cut", [0, 100, -1])
@@ -90,12 +90,12 @@ def test_missing_checkpoint(refuses, copy):
 
 
 def test_checkpoint_of_another_model(refuses, copy):
-    save_checkpoint(copy / "last.safetensors", create_model("alexnet_cifar_thinner4"))
-    refuses("evaluate", copy, says=("alexnet_cifar_thinner4", "does not fit alexnet_mnist28_bn"))
+    save_checkpoint(copy / "last.safetensors", create_model("alexnet_cifar_thinner2"))
+    refuses("evaluate", copy, says=("alexnet_cifar_thinner2", "does not fit alexnet_cifar_thinner4"))
 
 
 def test_checkpoint_of_other_classes(refuses, copy):
-    save_checkpoint(copy / "last.safetensors", create_model("alexnet_mnist28_bn", num_classes=3))
+    save_checkpoint(copy / "last.safetensors", create_model("alexnet_cifar_thinner4", num_classes=3))
     refuses("evaluate", copy, says=("3 classes", "10 classes"))
 
 
@@ -153,7 +153,12 @@ def test_text_of_validation_images(minialex, flower_run):
 
 
 def test_ten_crops_need_a_crop_to_replace(refuses, trained):
-    refuses("evaluate", trained[0], "--ten-crop", says=("center_crop of 28 x 28", "resize, scale, normalize"))
+    refuses(
+        "evaluate",
+        trained[0],
+        "--ten-crop",
+        says=("center_crop of 32 x 32", "resize, to_rgb, scale, normalize"),
+    )
 
 
 def test_top_of_more_classes_than_there_are(refuses, trained):
@@ -162,7 +167,7 @@ def test_top_of_more_classes_than_there_are(refuses, trained):
 
 
 def test_network_that_gives_no_numbers(refuses, copy):
-    network = create_model("alexnet_mnist28_bn", 10)
+    network = create_model("alexnet_cifar_thinner4", 10)
     network.fc8.weight.data[...] = np.float32(3e38)
     save_checkpoint(copy / "last.safetensors", network)
     done = refuses("evaluate", copy, says="no numbers")

@@ -91,6 +91,7 @@ def test_wrong_plugin_is_found_and_explained(minialex, plugin):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_a_model(minialex):
     done = minialex("gradcheck", "--model", "alexnet_mnist28_bn", "--json")
     rows = json.loads(done.stdout)["rows"]

@@ -17,6 +17,11 @@ from minialex.training.state import load_state
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
+def heed_signals():
+    """Shells let programs in the background ignore SIGINT, these tests, too, and so what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def train(idx_folder, out, *options):
     """Start a training; give the process once it has said what it is going to do."""
     arguments = (
@@ -25,8 +30,9 @@ def train(idx_folder, out, *options):
         "--set", "data.test_samples=20", *options,
     )  # fmt: skip
     process = subprocess.Popen(
-        [PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [PROGRAM, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals,
+    )  # fmt: skip
     said = []
     stream = process.stderr if "--json" in options else process.stdout
     while not said or not said[-1].startswith("a step takes about"):
@@ -78,8 +84,9 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bits(idx_folder, mini
         command = end(process, 130, out)
         steps.append(load_state(out / "state.safetensors").steps)
         process = subprocess.Popen(
-            [PROGRAM, *command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            [PROGRAM, *command, "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals,
+        )  # fmt: skip
         while not process.stderr.readline().startswith("goes on after"):
             assert process.poll() is None
     stdout, stderr = process.communicate(timeout=300)
@@ -101,6 +108,7 @@ def run(monkeypatch, capsys):
 
     def run(*arguments):
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
         monkeypatch.setattr(sys, "argv", ["minialex", *map(str, arguments)])
         try:

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import PROGRAM
+from conftest import PROGRAM, THIN
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -16,7 +16,10 @@ from safetensors.numpy import load_file
 from minialex.errors import CheckpointError
 from minialex.training.state import load_state
 
-SMALL = ("--epochs", 1, "--batch-size", 100)
+SMALL = ("--model", THIN, "--epochs", 1, "--batch-size", 100, "--set", "data.train_samples=100")
+
+
+ONE = ("--epochs", 1, "--batch-size", 100)
 
 
 def test_run_folder_holds_everything(trained):
@@ -54,11 +57,11 @@ def test_settings_are_those_asked_for(trained, idx_folder):
     assert values["classes"] == list("0123456789")
     recipe = values["recipe"]
     assert recipe["name"] == "digits"
-    assert recipe["model"] == {"name": "alexnet_mnist28_bn"}
+    assert recipe["model"] == {"name": THIN}
     assert recipe["data"]["source"] == "mnist"
     assert (recipe["training"]["epochs"], recipe["training"]["batch_size"]) == (2, 20)
     assert recipe["optimizer"]["lr"] == 0.0005
-    normalise = {"name": "normalize", "mean": [0.1307], "std": [0.3081]}
+    normalise = {"name": "normalize", "mean": [0.1307] * 3, "std": [0.3081] * 3}
     assert recipe["transforms"]["train"][-1] == recipe["transforms"]["test"][-1] == normalise
 
 
@@ -74,17 +77,23 @@ def test_pictures_are_pictures(trained):
 def test_checkpoint_names_its_model(trained):
     out, _ = trained
     with safe_open(out / "last.safetensors", framework="numpy") as file:
-        assert file.metadata()["model"] == "alexnet_mnist28_bn"
+        assert file.metadata()["model"] == THIN
         assert file.metadata()["num_classes"] == "10"
-        assert file.get_tensor("conv1.weight").shape == (64, 1, 11, 11)
+        assert file.get_tensor("conv1.weight").shape == (24, 3, 3, 3)
 
 
-def test_it_learns_from_200_digits(trained):
-    out, result = trained
+@pytest.mark.full
+def test_the_default_network_learns_from_200_digits(minialex, idx_folder, tmp_path):
+    done = minialex(
+        "train", "--data", "mnist", "--data-dir", idx_folder, "--epochs", 2, "--batch-size", 20, "--out",
+        tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     # Guessing gives 10 %. In the second ten steps four seeds gave 71 to 81 %; on test images only 11 to 32 %,
     # as the running statistics of batch normalisation lag behind.
-    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["train_accuracy"] > 0.5
+    result = json.loads(done.stdout)
     assert result["train_images"] == 200
     assert result["test_images"] == 100
 
@@ -124,7 +133,7 @@ def test_default_folder_is_named_after_the_run(minialex, idx_folder, tmp_path):
     done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)["run"]
-    assert re.fullmatch(r"runs/alexnet_mnist28_bn-mnist-\d{8}-\d{6}", run)
+    assert re.fullmatch(r"runs/alexnet_cifar_thinner4-mnist-\d{8}-\d{6}", run)
     assert (tmp_path / run / "result.json").is_file()
 
 
@@ -243,6 +252,7 @@ def test_loss_that_is_not_finite_names_the_layer(refuses, idx_folder, tmp_path):
     _train(refuses, idx_folder, tmp_path / "run", ("layer conv", "learning rate"), "--lr", 1e30)
 
 
+@pytest.mark.full
 def test_loss_that_stays_at_guessing_fails_and_says_what_helps(minialex, idx_folder, tmp_path):
     # 50 steps that change nothing: the network has had the time to learn, and has not.
     done = minialex(
@@ -257,9 +267,10 @@ def test_loss_that_stays_at_guessing_fails_and_says_what_helps(minialex, idx_fol
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.full
 def test_the_output_of_the_default_recipe(minialex, idx_folder, tmp_path):
     """Line by line what it printed before there were recipes."""
-    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path / "run")
+    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *ONE, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     numbers = r"loss \d\.\d{4} accuracy (100\.00|[ \d]\d\.\d\d) %  "
     lines = (
@@ -273,6 +284,49 @@ def test_the_output_of_the_default_recipe(minialex, idx_folder, tmp_path):
     assert len(printed) == len(lines)
     for pattern, line in zip(lines, printed, strict=True):
         assert re.fullmatch(pattern, line), line
+
+
+def test_what_is_printed_line_by_line(minialex, idx_folder, tmp_path):
+    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    numbers = r"loss \d+\.\d{4} accuracy (100\.00|[ \d]\d\.\d\d) %  "
+    lines = (
+        r"alexnet_cifar_thinner4: 5,488,106 parameters, 95 million products an image; device cpu",
+        r"mnist: 100 training and 100 test images; 28 x 28 grey, resized to 32 x 32 \(bilinear\), .*",
+        r"a step takes about \d\.\d\d GB of memory",
+        rf"epoch 1/1  train {numbers}test {numbers}\d+ images/s  \d+ s",
+        r"test accuracy +\d{1,3}\.\d\d %; everything is in .*run",
+    )
+    printed = done.stdout.splitlines()
+    assert len(printed) == len(lines)
+    for pattern, line in zip(lines, printed, strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_that_has_learned_nothing_fails_after_its_figures(monkeypatch, capsys, tmp_path, as_json):
+    """The training is left out here; that of 50 steps which change nothing is above."""
+    from minialex import cli
+    from minialex.training import run
+
+    class Folder:
+        path = tmp_path / "run"
+
+    figures = {"test_accuracy": 0.125, "test_loss": 2.3026}
+    result = run.Result(Folder, figures, "test", "the loss stays at ln 10 = 2.3026", True, None)
+    monkeypatch.setattr(run, "train", lambda *_: result)
+    options = ["--out", str(tmp_path / "run"), *(["--json"] if as_json else [])]
+    monkeypatch.setattr("sys.argv", ["minialex", "train", *options])
+    monkeypatch.setattr("sys.unraisablehook", None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1] == "minialex: error: the loss stays at ln 10 = 2.3026"
+    if as_json:
+        assert json.loads(out) == figures
+    else:
+        assert out.splitlines()[-1] == f"test accuracy 12.50 %; everything is in {tmp_path / 'run'}"
 
 
 # Recipes
@@ -341,7 +395,8 @@ def test_the_256_images_of_document_000_stay_at_chance_and_it_says_why(minialex,
 def small_run(idx_folder, out):
     return (
         "train", "--model", "alexnet_cifar_thinner4", "--data", "mnist", "--data-dir", idx_folder,
-        "--epochs", 2, "--batch-size", 20, "--out", out,
+        "--epochs", 2, "--batch-size", 20, "--set", "data.train_samples=60", "--set", "data.test_samples=20",
+        "--out", out,
     )  # fmt: skip
 
 
@@ -354,7 +409,7 @@ def whole(minialex, idx_folder, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("batch", [3, 13])
+@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.full), 4])
 def test_a_killed_run_goes_on_to_the_same_bits(minialex, idx_folder, whole, batch, tmp_path):
     """Killed with SIGKILL once its state is that of a batch in the first epoch, and in the second."""
     out = tmp_path / "run"

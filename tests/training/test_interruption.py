@@ -12,8 +12,13 @@ from minialex.training.callbacks import Callback
 from minialex.training.interruption import uninterrupted
 from minialex.training.state import load_latest_state
 
-INTERRUPTS = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-pytestmark = pytest.mark.skipif(not INTERRUPTS, reason="SIGINT is ignored or handled otherwise here")
+
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """Let SIGINT interrupt, which shells have programs in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Points(Callback):
