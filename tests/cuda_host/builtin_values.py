@@ -468,13 +468,13 @@ def _exactly(operation: str, direction: str, dtype):
     return lambda *arrays: [of(*values) for values in zip(*arrays, strict=True)]
 
 
-def _converted(to, direction: str):
+def _converted(source, to, direction: str):
     limits = np.iinfo(to)
     function = {"rn": np.rint, "rz": np.trunc, "rd": np.floor, "ru": np.ceil}[direction]
 
     def of(x):
-        if math.isnan(x):
-            return 0
+        if math.isnan(x):  # the PTX manual on cvt
+            return 1 << limits.bits - 1 if 64 in (limits.bits, 8 * np.dtype(source).itemsize) else 0
         return int(min(max(function(float(x)) if math.isfinite(x) else x, limits.min), limits.max))
 
     return lambda array: np.array([of(x) for x in array], object)
@@ -508,7 +508,7 @@ def expectation(prototype):
     if name in INTEGERS and dtype is not None and np.dtype(dtype).kind in "iu":
         return "integer", INTEGERS[name]
     if match := re.fullmatch(r"__(float|double)2(int|uint|ll|ull)_(r.)", name):
-        return "integer array", _converted(_LETTERS[match[2]], match[3])
+        return "integer array", _converted(_LETTERS[match[1]], _LETTERS[match[2]], match[3])
     if match := re.fullmatch(r"__(int|uint|ll|ull|double)2(float|double)_(r.)", name):
         of = _LETTERS[match[2]]
         return "exact", lambda x: [

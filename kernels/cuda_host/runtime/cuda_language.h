@@ -516,12 +516,13 @@ MINIALEX_API To same_bits(From value) {
     return result;
 }
 
-// To an integer, as a GPU does it: what is beyond the range gives its end, NaN gives 0.
+// To an integer, as a GPU does it: what is beyond the range gives its end. NaN gives 0, or where one of the types has 64
+// bits, the highest bit alone (PTX ISA, "cvt").
 template <class To, class From>
 MINIALEX_API To to_integer(From value) {
     constexpr To least = std::is_signed_v<To> ? To(1ull << (8 * sizeof(To) - 1)) : To(0);
     constexpr To most = To(~least);
-    if (value != value) return 0;
+    if (value != value) return sizeof(From) == 8 || sizeof(To) == 8 ? To(1ull << (8 * sizeof(To) - 1)) : To(0);
     if (value <= From(least)) return least;
     if (value >= From(most)) return most;
     return To(value);
