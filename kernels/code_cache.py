@@ -44,6 +44,14 @@ def root() -> Path:
     return platformdirs.user_cache_path("minialex") / "compiled"
 
 
+def is_empty() -> bool:
+    """Whether nothing that was compiled is kept yet."""
+    try:
+        return not any(path.is_file() for path in root().rglob("*"))
+    except OSError:
+        return True
+
+
 @functools.cache
 def store() -> Store | None:
     """The files for this environment and these sources.

@@ -40,7 +40,7 @@ Arrays = Sequence[np.ndarray]
 # Random upstream gradients whose products are compared beside the Jacobian.
 UPSTREAMS = 3
 # How often another direction is drawn where one meets a kink, and unwritten memory is looked for.
-_REDRAWS = 5
+_REDRAWS = 8
 _REPEATS = 2
 # What the analytic gradient may lose to rounding, in units of it.
 ANALYTIC_ROUNDING = 512

@@ -139,6 +139,10 @@ class GradcheckError(MiniAlexError, AssertionError):
             raise TypeError(f"GradcheckError has no {', '.join(details)}")
         super().__init__(self._text())
 
+    def __reduce__(self):
+        # As exceptions are pickled by default, by their message, it could not be made again.
+        return _made_again, (type(self), dict(vars(self)))
+
     def _text(self) -> str:
         kernel = f" [{self.kernel}]" if self.kernel else ""
         lines = [f"{self.operation}{kernel}: {self.summary}"]
@@ -159,3 +163,7 @@ class GradcheckError(MiniAlexError, AssertionError):
             lines.append("  to reproduce:")
             lines += [f"    {line}" for line in self.reproduce.splitlines()]
         return "\n".join(lines)
+
+
+def _made_again(kind: type[GradcheckError], attributes: dict) -> GradcheckError:
+    return kind(attributes.pop("check"), attributes.pop("summary"), **attributes)

@@ -7,19 +7,25 @@ package or in a plug-in, has it checked by the cases of its operation.
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from minialex.checking.cases import make_cases
 from minialex.checking.report import GradcheckError, Report
+from minialex.checking.reproduction import options_text
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
-from minialex.kernels import list_kernels, use
+from minialex.kernels import list_kernels, load_plugin, use
+from minialex.kernels.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
 from minialex.nn.init import initialise
 from minialex.random import seeded
@@ -29,7 +35,11 @@ from minialex.tensor import Tensor
 WITHOUT_GRADIENT = ("adam", "sgd")
 
 _THINNER = 32
+# Of wrong gradients in the gallery 8 directions miss no fewer.
+_QUICK_DIRECTIONS = 4
 _MODEL_DIRECTIONS = 2
+# Fewer rows take less time than a process needs to start.
+_ROWS_FOR_A_PROCESS = 20
 _SMALLEST_IMAGE = 12
 
 
@@ -82,6 +92,94 @@ class Row:
         return values | {"passed": self.error is None, "error": self.error and str(self.error)}
 
 
+@dataclass(frozen=True)
+class Task:
+    """A row that is yet to be computed, in this process or in another.
+
+    `choice` has the kernels to use, by operation; None for a model.
+    """
+
+    row: Row
+    seed: int
+    choice: dict[str, str] | None = None
+    device: str = "cpu"
+    quick: bool = False
+
+
+def kernel_tasks(
+    operation: str | None = None,
+    algorithm: str | None = None,
+    device: str | None = None,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+) -> list[Task]:
+    """What `check_kernels` computes, with the same arguments and errors."""
+    where_to = usable_devices() if device is None else [require_device(device)]
+    chosen: dict[tuple[str, str, str], list[str]] = {}
+    for entry in list_kernels(operation, device):
+        root = entry.operation.split(".")[0]
+        if root in WITHOUT_GRADIENT or entry.device not in where_to:
+            continue
+        if algorithm in (None, entry.algorithm):
+            chosen.setdefault((root, entry.device, entry.algorithm), []).append(entry.operation)
+    return [
+        Task(Row(root, f"{where}, {algo}", order), seed, dict.fromkeys(directions, algo), where, quick)
+        for (root, where, algo), directions in chosen.items()
+        for order in (1, 2)
+    ]
+
+
+def model_tasks(name: str, *, seed: int = 0) -> list[Task]:
+    """What `check_model` computes, with the same arguments and errors."""
+    size = thin_network(get_architecture(name)).input_shape[1]
+    return [Task(Row(name, f"widths / {_THINNER}, images of {size}", order), seed) for order in (1, 2)]
+
+
+def run(task: Task) -> Row:
+    """Compute a row."""
+    start = time.perf_counter()
+    # A task may be run again.
+    row = replace(task.row)
+    if task.choice is None:
+        _check_model(row, task.seed)
+    else:
+        _check_cases(row, task.choice, task.device, task.seed, task.quick)
+    row.seconds = time.perf_counter() - start
+    return row
+
+
+def run_all(tasks: Sequence[Task], jobs: int = 1, plugin: Path | None = None) -> Iterator[Row]:
+    """Compute the rows of tasks, in their order.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    jobs : int
+        In how many processes, each with one thread, if there are enough rows.
+    plugin : path, optional
+        A file of kernels that was loaded, for the other processes to load.
+    """
+    jobs = min(jobs, len(tasks) // _ROWS_FOR_A_PROCESS)
+    if jobs < 2:
+        yield from map(run, tasks)
+        return
+    # Not forked: threads that hold locks are not copied.
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (plugin,))
+    try:
+        yield from pool.map(run, tasks)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(plugin: Path | None) -> None:
+    """Make a process ready to run tasks. It ends with the one that started it, which heeds Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_num_threads(1)
+    if plugin is not None:
+        load_plugin(plugin)
+
+
 def check_kernels(
     operation: str | None = None,
     algorithm: str | None = None,
@@ -99,24 +197,12 @@ def check_kernels(
     DeviceError
         If a device is named that cannot be used.
     """
-    where_to = usable_devices() if device is None else [require_device(device)]
-    chosen: dict[tuple[str, str, str], list[str]] = {}
-    for entry in list_kernels(operation, device):
-        root = entry.operation.split(".")[0]
-        if root in WITHOUT_GRADIENT or entry.device not in where_to:
-            continue
-        if algorithm in (None, entry.algorithm):
-            chosen.setdefault((root, entry.device, entry.algorithm), []).append(entry.operation)
-    for (root, where, algo), directions in chosen.items():
-        choice = dict.fromkeys(directions, algo)
-        for order in (1, 2):
-            yield _check_cases(Row(root, f"{where}, {algo}", order), choice, where, seed, quick)
+    yield from map(run, kernel_tasks(operation, algorithm, device, seed=seed, quick=quick))
 
 
-def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick: bool) -> Row:
+def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick: bool) -> None:
     check = gradcheck if row.order == 1 else gradgradcheck
-    mode = "directions" if quick else "auto"
-    start = time.perf_counter()
+    options = {"mode": "directions", "directions": _QUICK_DIRECTIONS} if quick else {"mode": "auto"}
     for number, case in enumerate(make_cases(row.operation, seed)):
         inputs = [Tensor(a, requires_grad=True, device=device) for a in case.arrays]
         try:
@@ -124,11 +210,11 @@ def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick
                 report = check(
                     case.function,
                     inputs,
-                    mode=mode,
+                    **options,
                     seed=seed,
                     name=f"{row.operation}, {case.name}" + (", second order" if row.order == 2 else ""),
                     kernel=row.kernel,
-                    reproduce=_reproduction(row, choice, number, device, seed, mode),
+                    reproduce=_reproduction(row, choice, number, device, seed, options),
                 )
             row.add(report)
         except GradcheckError as error:
@@ -136,11 +222,11 @@ def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick
             break
         except KernelError:
             row.refused += 1
-    row.seconds = time.perf_counter() - start
-    return row
 
 
-def _reproduction(row: Row, choice: dict[str, str], number: int, device: str, seed: int, mode: str) -> str:
+def _reproduction(
+    row: Row, choice: dict[str, str], number: int, device: str, seed: int, options: dict
+) -> str:
     check = "gradcheck" if row.order == 1 else "gradgradcheck"
     return "\n".join(
         (
@@ -150,14 +236,18 @@ def _reproduction(row: Row, choice: dict[str, str], number: int, device: str, se
             f"case = make_cases({row.operation!r}, seed={seed})[{number}]",
             f"inputs = [ma.Tensor(a, requires_grad=True, device={device!r}) for a in case.arrays]",
             f"with ma.kernels.use({choice!r}):",
-            f"    ma.{check}(case.function, inputs, mode={mode!r}, seed={seed})",
+            f"    ma.{check}(case.function, inputs, seed={seed}{options_text(**options)})",
         )
     )
 
 
 def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
     """Check a model with thin layers and small images, along random directions in every parameter."""
-    network = thin_network(get_architecture(name))
+    yield from map(run, model_tasks(name, seed=seed))
+
+
+def _check_model(row: Row, seed: int) -> None:
+    network = thin_network(get_architecture(row.operation))
     random = np.random.default_rng(seed)
     arrays = [random.standard_normal((2, *network.input_shape))]
     # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
@@ -169,25 +259,19 @@ def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
         with seeded(seed), parameters_replaced(network, parameters):
             return network(x)
 
-    size = f"widths / {_THINNER}, images of {network.input_shape[1]}"
-    for order in (1, 2):
-        row = Row(name, size, order)
-        start = time.perf_counter()
-        try:
-            row.add(
-                (gradcheck if order == 1 else gradgradcheck)(
-                    logits,
-                    [Tensor(a, requires_grad=True) for a in arrays],
-                    mode="directions",
-                    directions=_MODEL_DIRECTIONS,
-                    seed=seed,
-                    name=name,
-                )
+    try:
+        row.add(
+            (gradcheck if row.order == 1 else gradgradcheck)(
+                logits,
+                [Tensor(a, requires_grad=True) for a in arrays],
+                mode="directions",
+                directions=_MODEL_DIRECTIONS,
+                seed=seed,
+                name=row.operation,
             )
-        except GradcheckError as error:
-            row.error = error
-        row.seconds = time.perf_counter() - start
-        yield row
+        )
+    except GradcheckError as error:
+        row.error = error
 
 
 def thin_network(architecture: Architecture) -> Network:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from pathlib import Path
 
 import click
@@ -22,6 +22,10 @@ _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 @click.option("--seed", type=int, default=0, show_default=True, help="Of values and upstream gradients.")
 @click.option("--quick", is_flag=True, help="Random directions only, and no models: a weaker check.")
 @click.option(
+    "--jobs", type=click.IntRange(min=1), show_default="one a processor",
+    help="In how many processes, if there is much to check.",
+)  # fmt: skip
+@click.option(
     "--explain", metavar="OP", help="Show one check of an operation in full, and draw its Jacobian."
 )
 @click.option(
@@ -37,6 +41,7 @@ def command(
     plugin: Path | None,
     seed: int,
     quick: bool,
+    jobs: int | None,
     explain: str | None,
     out: Path,
     as_json: bool,
@@ -47,8 +52,10 @@ def command(
     Kernels are checked derivative by derivative; models, with thin layers and small images, along
     random directions in each of their parameters.
     """
+    from minialex.checking.suite import run_all
     from minialex.errors import MiniAlexError
-    from minialex.kernels import load_plugin
+    from minialex.kernels import code_cache, load_plugin
+    from minialex.kernels.threads import num_threads
 
     if not 0 <= seed < 2**32:
         raise MiniAlexError(f"seed={seed} should be an int, 0 to {2**32 - 1}")
@@ -57,6 +64,17 @@ def command(
     if explain is not None:
         _explain(explain, seed, out)
         return
+    start = time.perf_counter()
+    tasks = _tasks(operation, algorithm, device, model, seed, quick)
+    if not tasks:
+        raise MiniAlexError(
+            f"no kernel fits --op {operation} --kernel {algorithm} --device {device}; see `minialex kernels`"
+        )
+    if code_cache.is_empty():
+        print_line(
+            f"{code_cache.root()} keeps no compiled code yet: this run compiles, and takes longer",
+            err=True,
+        )
     rows = []
     if not as_json:
         print_line(
@@ -64,16 +82,12 @@ def command(
                 "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time", ""
             )
         )
-    for row in _rows(operation, algorithm, device, model, seed, quick):
+    for row in run_all(tasks, jobs or num_threads(), plugin):
         rows.append(row)
         if not as_json:
             _print_row(row)
-    if not rows:
-        raise MiniAlexError(
-            f"no kernel fits --op {operation} --kernel {algorithm} --device {device}; see `minialex kernels`"
-        )
     failed = [row for row in rows if row.error is not None]
-    seconds = sum(row.seconds for row in rows)
+    seconds = time.perf_counter() - start
     if as_json:
         print_json(
             {"passed": not failed, "seed": seed, "quick": quick, "rows": [row.to_dict() for row in rows]}
@@ -88,16 +102,18 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _rows(operation, algorithm, device, model, seed, quick) -> Iterator:
-    from minialex.checking.suite import check_kernels, check_model
+def _tasks(operation, algorithm, device, model, seed, quick) -> list:
+    from minialex.checking.suite import kernel_tasks, model_tasks
     from minialex.models import list_models
 
-    if model is None:
-        yield from check_kernels(operation, algorithm, device, seed=seed, quick=quick)
+    if model is not None:
+        return model_tasks(model, seed=seed)
+    tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)
     # Asking for particular kernels asks for no models.
-    every = (operation, algorithm, device) == (None, None, None) and not quick
-    for name in [model] if model is not None else list_models() if every else []:
-        yield from check_model(name, seed=seed)
+    if (operation, algorithm, device) == (None, None, None) and not quick:
+        for name in list_models():
+            tasks += model_tasks(name, seed=seed)
+    return tasks
 
 
 def _print_row(row) -> None:

@@ -1,6 +1,7 @@
 """The checker itself: what it takes, what it reports, and how it fails."""
 
 import contextlib
+import pickle
 
 import numpy as np
 import pytest
@@ -345,6 +346,15 @@ def test_the_error_carries_what_it_prints():
         "seed 11",
     ):
         assert part in text
+
+
+def test_the_error_goes_through_a_pickle():
+    with pytest.raises(GradcheckError) as caught:
+        check_vjp(cube, lambda u, x: (u * 2.99 * x**2,), [X], name="my cube", kernel="mine")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert vars(again) == vars(caught.value)
+    assert again.numeric == pytest.approx(3 * X[again.index] ** 2, rel=1e-8)
 
 
 def test_the_lines_to_reproduce_do(capsys):

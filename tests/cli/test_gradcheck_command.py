@@ -113,20 +113,40 @@ def test_what_is_not_there(refuses):
 
 def test_the_default_goes_through_everything(monkeypatch):
     """Every kernel of every usable device, and every model. That they are right is tested below."""
-    monkeypatch.setattr(suite, "_check_cases", lambda row, *_: row)
-    monkeypatch.setattr(suite, "check_model", lambda name, seed: iter([suite.Row(name, "model", 1)]))
+    monkeypatch.setattr(suite, "run", lambda task: task.row)
 
-    rows = json.loads(CliRunner().invoke(cli, ["gradcheck", "--json"]).stdout)["rows"]
+    rows = json.loads(CliRunner().invoke(cli, ["gradcheck", "--json", "--jobs", "1"]).stdout)["rows"]
 
-    found = {(row["operation"], row["kernel"]) for row in rows if row["kernel"] != "model"}
+    found = {(row["operation"], row["kernel"]) for row in rows if not row["kernel"].startswith("widths")}
     assert found == {
         (entry.operation.split(".")[0], f"{entry.device}, {entry.algorithm}")
         for entry in list_kernels()
         if entry.device in usable_devices() and entry.operation.split(".")[0] not in suite.WITHOUT_GRADIENT
     }
-    models = [row["operation"] for row in rows if row["kernel"] == "model"]
+    models = [row["operation"] for row in rows if row["kernel"].startswith("widths") and row["order"] == 1]
     assert models == list_models()
     assert len(models) == 17
+
+
+@pytest.mark.full
+def test_processes_give_the_same_rows_in_the_same_order(minialex, plugin):
+    # Forty rows: enough for two processes. One kernel is a plug-in's, and wrong: its error arrives whole.
+    many = ("gradcheck", "--quick", "--device", "cpu", "--plugin", plugin("1.0005"), "--json")
+    one, two = (json.loads(minialex(*many, "--jobs", jobs).stdout)["rows"] for jobs in (1, 2))
+    assert len(one) >= 40
+    for row in (*one, *two):
+        del row["seconds"]
+    assert one == two
+    (wrong,) = (row for row in two if not row["passed"])
+    assert wrong["kernel"] == "cpu, mine"
+    assert "to reproduce" in wrong["error"]
+
+
+def test_the_first_run_says_that_it_compiles(minialex, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIALEX_CACHE_DIR", str(tmp_path / "empty"))
+    done = minialex("gradcheck", "--op", "exp", "--kernel", "reference", "--json")
+    assert "keeps no compiled code yet: this run compiles, and takes longer" in done.stderr
+    assert json.loads(done.stdout)["passed"]
 
 
 @pytest.mark.full
