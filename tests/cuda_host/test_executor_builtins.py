@@ -80,6 +80,7 @@ def test_a_function_is_there_or_refused_by_name(architecture):
 def test_the_page_names_every_function_that_is_refused():
     page = (Path(__file__).parents[2] / "docs" / "cuda_host.md").read_text()
     section = page.partition("## Built-in functions")[2].partition("\n## ")[0]
+    assert f"{len(PROTOTYPES):,} functions" in section
     spans = re.findall(r"`([\w*]+)`", " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE)))
     patterns = [re.escape(span).replace(r"\*", r"\w*") for span in spans]
     named = {
