@@ -200,6 +200,8 @@ def _add_tile(columns: int):
                 for m, start in enumerate(starts):
                     row = load_vector(builder, start, offset)
                     total = [multiply_add(builder, row, factor[n][m], total[n]) for n in range(columns)]
+                # LLVM may unroll the loop, and the registers hold one step: twelve factors and three sums.
+                total = fence(builder, total)
                 for n in range(columns):
                     store_vector(builder, total[n], places[n], offset)
 
