@@ -112,6 +112,7 @@ def cross_entropy(
         raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
     if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
         raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be a number from 0 to 1")
+    label_smoothing = float(label_smoothing)  # one of NumPy's would widen float32
     if not isinstance(ignore_index, int | np.integer) or isinstance(ignore_index, bool):
         raise ShapeError(f"cross_entropy: ignore_index={ignore_index!r} should be an int")
     weights = None if weight is None else _class_weights(weight, x)

@@ -24,6 +24,9 @@ OPTIONS = {
     "dropout": lambda x, number: F.dropout(x, number(0.25)),
     "batch_norm": lambda x, number: F.batch_norm(x, None, None, training=True, eps=number(1e-3)),
     "batch_norm at evaluation": lambda x, number: F.batch_norm(x, *STATISTICS, eps=number(1e-3)),
+    "cross_entropy": lambda x, number: F.cross_entropy(
+        x.reshape(6, 25), [0, 1, 2, 3, 4, 5], label_smoothing=number(0.25), reduction="none"
+    ),
     "sum of products": lambda x, number: number(2.0) * x + number(0.5) / x,
 }
 
@@ -36,9 +39,10 @@ def test_a_number_of_numpy_s_counts_as_python_s_and_widens_nothing(name, scalar,
         ma.manual_seed(3)
         x = ma.Tensor(np.abs(IMAGES).astype(np.float32), requires_grad=True, device=device)
         y = OPTIONS[name](x, number)
-        upstream = ma.Tensor(IMAGES.astype(np.float32), device=device)
-        (gradient,) = ma.grad(y, x, upstream, create_graph=True)
-        (second,) = ma.grad(gradient, x, upstream, allow_unused=True) if gradient.requires_grad else (None,)
+        weights = ma.Tensor(IMAGES.astype(np.float32), device=device)
+        upstream = weights if y.shape == x.shape else weights.sum((1, 2, 3), keepdims=True).expand(2, 3, 1, 1)
+        (gradient,) = ma.grad(y, x, upstream.reshape(y.shape), create_graph=True)
+        (second,) = ma.grad(gradient, x, weights, allow_unused=True) if gradient.requires_grad else (None,)
         return [t.numpy() for t in (y, gradient, second) if t is not None]
 
     for given, right in zip(run(scalar), run(float), strict=True):
