@@ -25,6 +25,7 @@ forked child starts a pool of its own. A loop that raises an error in any thread
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from minialex import control_groups
 from minialex.checks import is_int
 from minialex.errors import KernelError
 
@@ -51,8 +53,11 @@ _wanted: int | None = None
 
 
 def available_threads() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may use: those of its affinity, within its container's quota."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = control_groups.processors()
+    # Threads beyond the quota would take turns, each waiting for one that does not run.
+    return processors if quota is None else max(1, min(processors, math.ceil(quota)))
 
 
 def num_threads() -> int:

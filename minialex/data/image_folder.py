@@ -13,6 +13,7 @@ import numpy as np
 from minialex.data.checks import integer
 from minialex.data.images import IMAGE_EXTENSIONS, IMAGE_MODES, read_image
 from minialex.errors import DamagedSample, DataError
+from minialex.kernels.threads import available_threads
 
 # The first of these that is there is the part to validate on.
 _TRAIN, _VALIDATION = "train", ("val", "validation", "test")
@@ -230,7 +231,7 @@ def find_damaged(paths: Iterable[str], mode: str = "RGB") -> Iterator[tuple[str,
         return None
 
     paths = iter(paths)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_threads()) as pool:
         # A part at a time: millions of tasks would be made ready before the first is done.
         while part := list(islice(paths, _PATHS_AT_ONCE)):
             yield from zip(part, pool.map(reason, part), strict=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minialex import control_groups
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.models import Network
 from minialex.models.memory import largest_batch, predict_step_memory
-
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
@@ -17,7 +16,7 @@ def available_memory() -> int:
     import psutil
 
     available = psutil.virtual_memory().available
-    for folder in _control_groups():
+    for folder in control_groups.groups():
         limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
         if limit is not None and used is not None:
             # Cached files count as used, and make room when it is needed.
@@ -71,18 +70,6 @@ def require_memory(network: Network, batch: int, device: str = "cpu", optimizer_
 def gigabytes(size: int) -> str:
     """A size in bytes for people to read."""
     return f"{size / 1e9:.2f} GB"
-
-
-def _control_groups() -> list[Path]:
-    """The folders of the process's control group and of those around it (version 2)."""
-    try:
-        (line,) = (
-            line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")
-        )
-    except (OSError, ValueError):
-        return []
-    folder = _CGROUPS / line.removeprefix("0::").strip("/")
-    return [path for path in (folder, *folder.parents) if path.is_relative_to(_CGROUPS)]
 
 
 def _cached_files(folder: Path) -> int:

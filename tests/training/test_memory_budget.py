@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 import minialex as ma
+from minialex import control_groups
 from minialex.errors import MiniAlexError
 from minialex.models.memory import predict_step_memory
 from minialex.training import memory_budget
@@ -19,7 +20,7 @@ def network():
 @pytest.fixture
 def system(monkeypatch):
     """Set what the system has, with no control group around the process."""
-    monkeypatch.setattr(memory_budget, "_control_groups", list)
+    monkeypatch.setattr(control_groups, "groups", list)
 
     def has(available):
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
@@ -45,7 +46,7 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_does(network, system):
 def test_the_limits_of_control_groups_count(tmp_path, monkeypatch):
     inner = tmp_path / "inner"
     inner.mkdir()
-    monkeypatch.setattr(memory_budget, "_control_groups", lambda: [inner, tmp_path])
+    monkeypatch.setattr(control_groups, "groups", lambda: [inner, tmp_path])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
     assert memory_budget.available_memory() == 10_000  # no files
 
