@@ -300,3 +300,11 @@ def test_an_array_that_is_refused_its_sum_is_left_as_it_was():
 def test_a_tensor_is_not_written_by_a_function():
     with pytest.raises(TypeError, match=r"np\.add: out should be an array, not a Tensor"):
         np.add(FINITE, FINITE, out=ma.Tensor(FINITE))
+
+
+def test_a_tensor_of_one_element_is_formatted_as_its_number():
+    loss = (ma.tensor([1.0, 2.0], requires_grad=True) / 3).sum()
+    assert f"loss {loss:.3f}, {ma.tensor([[7]]):>4d}, {ma.tensor(0.5):%}" == "loss 1.000,    7, 50.000000%"
+    assert f"{ma.tensor(2)}" == repr(ma.tensor(2))
+    with pytest.raises(ValueError, match="has 2 elements"):
+        f"{ma.tensor([1.0, 2.0]):.3f}"
