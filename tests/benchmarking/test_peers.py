@@ -101,7 +101,9 @@ def test_the_onnx_graph_gives_the_same_logits(network, runtime):
         logits = session.run(None, {"images": images})[0]
     else:
         core = library.Core()
-        compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
+        # On processors that have it, bfloat16 would be the default.
+        precision = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", precision)
         logits = compiled([images])[0]
     expected = network.astype(np.float64).eval()(Tensor(IMAGES)).numpy()
     assert error_of_all([logits], [expected]).norm < 1e-5

@@ -41,6 +41,12 @@ def masked(text: str) -> str:
 
 def run_as_tests(code: str, folder: Path) -> None:
     (folder / "test_page.py").write_text(code)
+    # Not how fast this machine is, is asked here.
+    (folder / "conftest.py").write_text(
+        "from hypothesis import settings\n"
+        "settings.register_profile('any machine', deadline=None)\n"
+        "settings.load_profile('any machine')\n"
+    )
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:minialex",

@@ -123,7 +123,7 @@ def interrupt(*_, **__):
 @pytest.mark.parametrize(
     ("arguments", "function"),
     [
-        (("gradcheck", "--op", "relu"), "minialex.checking.suite.check_kernels"),
+        (("gradcheck", "--op", "relu"), "minialex.checking.suite.run_all"),
         (("report", "run"), "minialex.reporting.recorded_run.RecordedRun.open"),
         (("evaluate", "run"), "minialex.training.run_folder.RunFolder.open"),
         (("predict", "run", "digit.png"), "minialex.training.run_folder.RunFolder.open"),

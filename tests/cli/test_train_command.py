@@ -106,6 +106,7 @@ def test_last_line_holds_the_accuracy(minialex, idx_folder, tmp_path):
     assert str(tmp_path / "run") in last
 
 
+@pytest.mark.full
 def test_same_seed_gives_the_same_bits_on_any_number_of_threads(minialex, idx_folder, tmp_path, monkeypatch):
     weights = []
     for name in ("1", "2"):
@@ -359,6 +360,7 @@ def test_options_and_settings_change_the_recipe(minialex, idx_folder, tmp_path):
         "train", "--recipe", mine, "--set", "model.name='alexnet_cifar_thinner4'",
         "--set", "transforms.train=[{name='fit_model', mean=0.1, std=0.3}]",
         "--set", "transforms.test=[{name='fit_model', mean=0.1, std=0.3}]",
+        "--set", "data.train_samples=40", "--set", "data.test_samples=20",
         "--set", "training.epochs=7", "--epochs", 1, "--data-dir", idx_folder, "--json", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -409,7 +411,8 @@ def whole(minialex, idx_folder, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.full), 4])
+@pytest.mark.full
+@pytest.mark.parametrize("batch", [2, 4])
 def test_a_killed_run_goes_on_to_the_same_bits(minialex, idx_folder, whole, batch, tmp_path):
     """Killed with SIGKILL once its state is that of a batch in the first epoch, and in the second."""
     out = tmp_path / "run"

@@ -21,7 +21,7 @@ _METHODS = ("astype", "clip", "copy", "dot", "fill", "max", "mean", "ravel", "re
 _ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 _OPERATORS = (
     "add", "sub", "mul", "truediv", "pow", "matmul", "eq", "ne", "lt", "le", "gt", "ge", "neg",
-    "iadd", "isub", "imul", "itruediv",
+    "and", "or", "invert", "iadd", "isub", "imul", "itruediv",
 )  # fmt: skip
 _REFLECTED = ("add", "sub", "mul", "truediv", "pow")
 
@@ -125,7 +125,7 @@ def _method(name):
 
 
 def _binary(name):
-    function = getattr(operator, name)
+    function = getattr(operator, f"__{name}__")
 
     def method(self, *others):
         result = function(self._values, *map(_plain, others))

@@ -355,6 +355,8 @@ extern "C" __global__ void wait_for(const volatile int* flag, int* y)
     y[blockIdx.x] = 1;
 }
 '''
+# Shells let programs in the background ignore it, these tests, too, and so what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 kernels.set_num_threads(int(sys.argv[1]))
 kernel = cuda_host.load(source_text=source)["wait_for"]
 y, go, stop = np.zeros(100, np.int32), np.ones(1, np.int32), np.zeros(1, np.int32)

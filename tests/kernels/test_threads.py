@@ -235,6 +235,7 @@ def test_a_child_has_threads_of_its_own(method):
     counted(64)  # and the parent's go on
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 def test_the_interpreter_ends_with_workers_that_wait_or_sleep(pause):
     code = (

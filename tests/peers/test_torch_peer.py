@@ -368,9 +368,11 @@ def test_alexnet_torchvision_trains_one_step_as_pytorch_s():
     parameters = zip(ours.named_parameters(), theirs.parameters(), before, strict=True)
     for (name, p), q, start in parameters:
         assert_same_up_to_norm(p.grad.numpy(), as_array(q.grad), f"gradient of {name}")
-        assert_same_up_to_norm(p.numpy() - start, as_array(q) - start, f"update of {name}")
+        # A parameter moves between float32 numbers, which may be further apart than updates differ.
+        apart = float(np.finfo(np.float32).eps * np.linalg.norm(start))
+        assert_same_up_to_norm(p.numpy() - start, as_array(q) - start, f"update of {name}", apart)
 
 
-def assert_same_up_to_norm(actual, expected, name):
+def assert_same_up_to_norm(actual, expected, name, rounding=0.0):
     assert actual.shape == expected.shape
-    assert np.linalg.norm(actual - expected) < 1e-4 * np.linalg.norm(expected), name
+    assert np.linalg.norm(actual - expected) < 1e-4 * np.linalg.norm(expected) + rounding, name
