@@ -149,6 +149,7 @@ class Operation:
 
     saved_inputs: tuple[int, ...] = ()
     saved_outputs: tuple[int, ...] = ()
+    _called = False
 
     def forward(self, *arrays):
         raise NotImplementedError(f"{type(self).__name__} should define forward")
@@ -161,6 +162,12 @@ class Operation:
         return None
 
     def __call__(self, *inputs: Tensor | None):
+        if self._called:
+            raise GraphError(
+                f"this {type(self).__name__} was called before, and an instance keeps what backward needs of "
+                f"one call; make another: {type(self).__name__}(...)(...)"
+            )
+        self._called = True
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
         arrays = tuple(

@@ -11,6 +11,7 @@ from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import array_lines, options_text
+from minialex.checks import is_number
 from minialex.errors import MiniAlexError
 
 # Up to this many derivatives the whole Jacobian is compared.
@@ -99,6 +100,8 @@ def check_vjp(
         raise MiniAlexError(f'method={method!r} should be "central" or "complex"')
     if directions < 1:
         raise MiniAlexError(f"directions={directions!r} should be 1 or more")
+    if step is not None and not (is_number(step) and 0 < step < math.inf):
+        raise MiniAlexError(f"step={step!r} should be a number greater than 0, or None for the usual one")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
     generator = np.random.default_rng(seed)

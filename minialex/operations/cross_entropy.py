@@ -115,10 +115,10 @@ def cross_entropy(
     label_smoothing = float(label_smoothing)  # one of NumPy's would widen float32
     if not isinstance(ignore_index, int | np.integer) or isinstance(ignore_index, bool):
         raise ShapeError(f"cross_entropy: ignore_index={ignore_index!r} should be an int")
-    weights = None if weight is None else _class_weights(weight, x)
     values = target.data if isinstance(target, Tensor) else target
     values = to_numpy(values)
     output_shape("cross_entropy", x.shape, values.shape)
+    weights = None if weight is None else _class_weights(weight, x)
     if values.ndim == 1:
         distribution, total = _of_labels(values, weights, ignore_index, label_smoothing, x)
     else:

@@ -37,6 +37,16 @@ class Double(ma.Operation):
         return (2 * g,)
 
 
+def test_an_operation_that_is_called_twice_is_refused():
+    # The second call would overwrite what the first one's result needs in backward.
+    double, x = Double(), leaf([1.0, 2.0])
+    y = double(x)
+    with pytest.raises(GraphError, match="this Double was called before"):
+        double(leaf([5.0, 6.0]))
+    (gradient,) = ma.grad(y, x, constant([3.0, -4.0]))
+    assert gradient.tolist() == [6.0, -8.0]
+
+
 # Freeing
 
 

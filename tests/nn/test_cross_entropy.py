@@ -21,6 +21,12 @@ def test_a_label_that_is_no_class_is_refused(label, place):
         F.cross_entropy(ma.Tensor(np.zeros((3, 5), np.float32)), labels)
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_logits_of_images_are_refused_whether_there_are_class_weights_or_not(weight):
+    with pytest.raises(ShapeError, match=r"input should have 2 axes \(N, C\); got shape \(2, 3, 4, 4\)"):
+        F.cross_entropy(ma.Tensor(np.zeros((2, 3, 4, 4))), np.zeros((2, 4, 4), int), weight)
+
+
 def test_labels_that_are_no_integers_are_refused():
     with pytest.raises(DataError, match="should be integers; these are float64"):
         F.cross_entropy(ma.Tensor(np.zeros((3, 5), np.float32)), np.zeros(3))
