@@ -10,6 +10,9 @@ ALL    := $(VENV)/.ready-all
 # wants the CPU build, which PyTorch's own index has: make test-all TORCH='torch==2.13.0 --index-url ...'
 TORCH  ?= torch==2.13.0
 
+# The tests start hundreds of processes: each would compile the sources again if bytecode were not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A process for each core: with threads of their own they would wait for each other.
 PYTEST := MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
