@@ -399,17 +399,18 @@ class Check:
             return
         error = np.where(smooth, np.abs(analytic - found.value), 0.0)
         error[np.isnan(error)] = np.inf
-        # Relative to the largest derivative by any input: where one has none, its own are rounding alone.
-        if of_outputs and self.largest_derivative:
-            entry.worst_error = float(error.max()) / self.largest_derivative
-            entry.tolerance = float(np.median(tolerance[smooth])) / self.largest_derivative
         wrong = error > tolerance
+        # Where the function is constant the tolerance is 0; where it is kinked it means nothing.
+        share = np.divide(error, tolerance, out=np.where(wrong, np.inf, 0.0), where=smooth & (tolerance > 0))
         if not wrong.any():
+            # Relative to the largest derivative by any input: where one has none, its own are rounding alone.
+            if of_outputs and self.largest_derivative:
+                at = share.argmax() if share.any() else np.where(smooth, tolerance, 0).argmax()
+                pair = float(error.flat[at]), float(tolerance.flat[at])
+                entry.add(*(each / self.largest_derivative for each in pair))
             return
         shape = self.inputs[i].shape
-        # Where the function is constant the tolerance is 0.
-        excess = np.divide(error, tolerance, out=np.where(wrong, np.inf, 0.0), where=tolerance > 0)
-        row, element = np.unravel_index(int(excess.argmax()), error.shape)
+        row, element = np.unravel_index(int(share.argmax()), error.shape)
         a, n = float(analytic[row, element]), float(found.value[row, element])
         norm = float(np.linalg.norm(np.where(smooth, found.value, 0)))
         self.fail(
@@ -462,9 +463,8 @@ class Check:
                 limit += ANALYTIC_ROUNDING * float(np.finfo(self.dtype).eps) * size
                 error = abs(slope - float(found.value[0]))
                 entry.compared += 1
-                if size:
-                    entry.worst_error = max(entry.worst_error, error / size)
-                    entry.tolerance = max(entry.tolerance, limit / size)
+                if size and error <= limit:
+                    entry.add(error / size, limit / size)
                 if not error <= limit:
                     n = float(found.value[0])
                     self.fail(

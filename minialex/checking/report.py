@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from minialex.errors import MiniAlexError
+
+
+def worst_of(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Of several errors, each with its tolerance, the pair whose error takes the largest share of it.
+
+    Each derivative has a tolerance of its own: the largest error of all need not be the one to worry about.
+    """
+
+    def share(pair):
+        error, tolerance = pair
+        # Where the tolerance is 0, only an error of 0 has passed. Without any error the widest is shown.
+        return error / tolerance if tolerance else 0.0, tolerance
+
+    return max(pairs, key=share, default=(0.0, 0.0))
 
 
 @dataclass
@@ -18,9 +33,10 @@ class InputReport:
     compared, skipped : int
         Derivatives that were compared, and that were left out at kinks.
     worst_error : float
-        The largest error, relative to the largest derivative.
+        The error that takes the largest share of its tolerance; relative to the largest derivative (along
+        random directions, to the sum of the absolute derivatives).
     tolerance : float
-        What that error was allowed to be.
+        What that very error was allowed to be, relative to the same.
     """
 
     input: int
@@ -28,6 +44,11 @@ class InputReport:
     skipped: int = 0
     worst_error: float = 0.0
     tolerance: float = 0.0
+
+    def add(self, error: float, tolerance: float) -> None:
+        """Note an error that is within its tolerance."""
+        pairs = [(self.worst_error, self.tolerance), (error, tolerance)]
+        self.worst_error, self.tolerance = worst_of(pairs)
 
 
 @dataclass
@@ -75,11 +96,15 @@ class Report:
 
     @property
     def worst_error(self) -> float:
-        return max((each.worst_error for each in self.inputs), default=0.0)
+        return self._worst[0]
 
     @property
     def tolerance(self) -> float:
-        return max((each.tolerance for each in self.inputs), default=0.0)
+        return self._worst[1]
+
+    @property
+    def _worst(self) -> tuple[float, float]:
+        return worst_of((each.worst_error, each.tolerance) for each in self.inputs)
 
     def __str__(self) -> str:
         how = self.mode if self.mode == "jacobian" else f"{self.directions} random directions (a quick check)"

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.checking.cases import make_cases
-from minialex.checking.report import GradcheckError, Report
+from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import options_text
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.devices import require_device, usable_devices
@@ -60,7 +60,8 @@ class Row:
     elements, skipped : int
         Derivatives that were compared, and left out at kinks.
     worst_error, tolerance : float
-        Relative to the largest derivative.
+        The error that takes the largest share of its tolerance, and that tolerance; relative to the largest
+        derivative.
     error : GradcheckError or None
     """
 
@@ -83,8 +84,8 @@ class Row:
         self.mode = report.mode
         self.elements += report.compared
         self.skipped += report.skipped
-        self.worst_error = max(self.worst_error, report.worst_error)
-        self.tolerance = max(self.tolerance, report.tolerance)
+        pairs = [(self.worst_error, self.tolerance), (report.worst_error, report.tolerance)]
+        self.worst_error, self.tolerance = worst_of(pairs)
 
     def to_dict(self) -> dict:
         """The row as JSON holds it."""

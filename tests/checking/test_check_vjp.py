@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex.checking import GradcheckError, check_vjp, gradcheck, gradgradcheck
+from minialex.checking.report import InputReport, Report
+from minialex.checking.suite import Row
 from minialex.errors import MiniAlexError
 
 
@@ -43,6 +46,31 @@ def test_a_right_gradient_is_reported():
     assert report.skipped == 0
     assert 0 < report.worst_error <= report.tolerance < 1e-7
     assert "144 derivatives agree" in str(report)
+
+
+def test_the_error_that_is_reported_is_within_the_tolerance_beside_it():
+    # The tolerances differ from element to element: near 0 the root is steep, and known less well.
+    def root_vjp(u, x):
+        return (u / (2 * np.sqrt(x)),)
+
+    for x in ([1e-10, 1], [1, 1e-10], [1e-10, 1e-5, 1, 4, 9]):
+        for mode in ("jacobian", "directions"):
+            report = check_vjp(np.sqrt, root_vjp, [np.array(x)], mode=mode)
+            assert 0 < report.worst_error <= report.tolerance
+            shown = re.search(r"agree to (\S+) \(tolerance (\S+)\)", str(report))
+            assert float(shown[1]) <= float(shown[2])
+
+
+def test_the_worst_of_several_inputs_and_cases_is_a_pair():
+    # The first uses more of its tolerance than the second, whose error is larger.
+    report = Report("f", "", "jacobian", "float64", 1e-4, 0)
+    report.inputs += [InputReport(0, 1, 0, 2e-12, 4e-12), InputReport(1, 1, 0, 1e-9, 1e-8)]
+    assert (report.worst_error, report.tolerance) == (2e-12, 4e-12)
+    row = Row("f", "", 1)
+    for each in report.inputs:
+        row.add(Report("f", "", "jacobian", "float64", 1e-4, 0, inputs=[each]))
+    assert (row.worst_error, row.tolerance) == (2e-12, 4e-12)
+    assert (row.to_dict()["worst_error"], row.to_dict()["tolerance"]) == (2e-12, 4e-12)
 
 
 def test_directions_are_labelled_and_counted():
