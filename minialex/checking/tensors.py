@@ -9,7 +9,7 @@ import numpy as np
 from minialex.autograd import branches_taken, enable_grad, grad
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import array_lines, options_text
-from minialex.checking.vjp import check_vjp, joined, split
+from minialex.checking.vjp import check_vjp, joined, require_callables, require_dtype, require_seed, split
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
 
@@ -45,6 +45,8 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     >>> x = ma.tensor([[0.3, -1.2], [2.0, 0.7]], requires_grad=True)
     >>> ma.gradcheck(lambda x: x.tanh() @ x, x)
     """
+    require_callables(fn=fn)
+    require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
         raise MiniAlexError(_NOTHING_ASKED)
@@ -190,11 +192,13 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
 
     Parameters, results and errors are those of `gradcheck`.
     """
+    require_callables(fn=fn)
+    require_seed(seed)
+    dtype = require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     wrt = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
     if not wrt:
         raise MiniAlexError(_NOTHING_ASKED)
-    dtype = np.dtype(options.get("dtype", np.float64))
     with enable_grad():
         results = outputs_of(fn, [_as_checked(t, dtype) for t in inputs])
     # Not the stream that inputs are often drawn from: an upstream gradient equal to an input hides mistakes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import array_lines, options_text
-from minialex.checks import is_number
+from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
+from minialex.tensor import Tensor
 
 # Up to this many derivatives the whole Jacobian is compared.
 JACOBIAN_LIMIT = 250_000
@@ -23,7 +24,7 @@ _REDRAWS = 5
 def check_vjp(
     forward: Callable[..., np.ndarray],
     vjp: Callable[..., Sequence[np.ndarray | None]],
-    inputs: Arrays,
+    inputs: np.ndarray | Arrays,
     *,
     wrt: Sequence[int] | None = None,
     dtype=np.float64,
@@ -50,8 +51,9 @@ def check_vjp(
         ``vjp(upstream, *arrays)`` gives a tuple with the gradient of each input; None for those
         that are not differentiated. An array alone is that of a single input. `upstream` has the shape of
         forward's result: for a tuple it is a tuple.
-    inputs : sequence of array
-        Floating-point arrays are converted to `dtype`; others are passed on as constants.
+    inputs : array, or sequence of array
+        Arrays of float32 and float64 are converted to `dtype`; integers and booleans are passed on as
+        constants. An array alone is a single input.
     wrt : sequence of int, optional
         The inputs to differentiate; all floating-point ones if not given.
     dtype : float64 or float32
@@ -91,25 +93,26 @@ def check_vjp(
     MiniAlexError
         If an argument is not as described.
     """
-    dtype = np.dtype(dtype)
-    if dtype not in STEPS:
-        raise MiniAlexError(f"dtype={dtype} cannot be checked: take float64, or float32 for a weak check")
+    require_callables(forward=forward, vjp=vjp)
+    require_callables(optional=True, redraw=redraw, branches=branches)
+    dtype = require_dtype(dtype)
+    require_seed(seed)
     if mode not in ("auto", "jacobian", "directions"):
         raise MiniAlexError(f'mode={mode!r} should be "auto", "jacobian" or "directions"')
     if method not in ("central", "complex"):
         raise MiniAlexError(f'method={method!r} should be "central" or "complex"')
-    if directions < 1:
-        raise MiniAlexError(f"directions={directions!r} should be 1 or more")
+    if not is_int(directions, 1):
+        raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
+    if not (is_number(max_skipped) and 0 <= max_skipped <= 1):
+        raise MiniAlexError(f"max_skipped={in_words(max_skipped)} should be a share, a number from 0 to 1")
     if step is not None and not (is_number(step) and 0 < step < math.inf):
         raise MiniAlexError(f"step={step!r} should be a number greater than 0, or None for the usual one")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
     generator = np.random.default_rng(seed)
     for attempt in range(_REDRAWS + 1):
-        arrays = [_prepared(a, dtype) for a in inputs]
-        chosen = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f") if wrt is None else tuple(wrt)
-        if not chosen:
-            raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
+        arrays = _prepared(inputs, dtype, "inputs" if attempt == 0 else "what redraw gives")
+        chosen = _chosen(wrt, arrays)
         forward, vjp, outputs = _of_one_result(name, *given, arrays, dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
@@ -137,11 +140,65 @@ def check_vjp(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _prepared(array, dtype) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype.kind == "c":
-        raise MiniAlexError("complex inputs cannot be checked")
-    return np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C")
+def require_callables(optional: bool = False, **functions) -> None:
+    """Refuse what cannot be called, by the name of its argument."""
+    for name, function in functions.items():
+        if not (callable(function) or (optional and function is None)):
+            raise MiniAlexError(
+                f"{name}={in_words(function)} should be a function{', or None' if optional else ''}"
+            )
+
+
+def require_dtype(dtype) -> np.dtype:
+    """The dtype to check in, as NumPy has it."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in STEPS:
+        given = in_words(dtype) if found is None else found
+        raise MiniAlexError(f"dtype={given} cannot be checked: take float64, or float32 for a weak check")
+    return found
+
+
+def require_seed(seed) -> None:
+    """Refuse a seed that NumPy's generators do not take."""
+    if not is_int(seed, 0):
+        raise MiniAlexError(f"seed={in_words(seed)} should be an int, 0 or more")
+
+
+def _prepared(inputs, dtype, what: str) -> list[np.ndarray]:
+    """The inputs as arrays of their own, in the dtype of the check."""
+    if isinstance(inputs, np.ndarray | np.generic | Tensor) or is_number(inputs):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict):
+        raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
+    arrays = []
+    for i, given in enumerate(inputs):
+        array = np.asarray(given)
+        if array.dtype.kind == "c":
+            raise MiniAlexError(f"input {i} is {array.dtype}: complex inputs cannot be checked")
+        if array.dtype.kind == "f" and array.dtype not in STEPS:
+            raise MiniAlexError(
+                f"input {i} is {array.dtype}, which cannot be checked: convert it to float64 or float32"
+            )
+        arrays.append(np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C"))
+    return arrays
+
+
+def _chosen(wrt, arrays: Arrays) -> tuple[int, ...]:
+    """The positions of the inputs to differentiate."""
+    floating = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
+    if not floating:
+        raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
+    if wrt is None:
+        return floating
+    if not isinstance(wrt, Iterable) or not (wrt := tuple(wrt)) or not all(i in floating for i in wrt):
+        raise MiniAlexError(
+            f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
+            f"{', '.join(map(str, floating))}"
+        )
+    return wrt
 
 
 def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Callable, int]:

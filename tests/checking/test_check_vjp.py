@@ -135,11 +135,78 @@ def test_wrt_chooses_inputs():
         ({"step": 0.0}, "step=0.0"),
         ({"step": float("nan")}, "step=nan"),
         ({"step": "small"}, "step='small'"),
+        ({"dtype": "half a float"}, "dtype='half a float' cannot be checked"),
+        ({"directions": "a"}, "directions='a' should be an int, 1 or more"),
+        ({"directions": 2.5}, r"directions=2\.5"),
+        ({"seed": "a"}, "seed='a' should be an int, 0 or more"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 1.5}, r"seed=1\.5"),
+        ({"max_skipped": 2}, "max_skipped=2 should be a share, a number from 0 to 1"),
+        ({"max_skipped": -0.1}, r"max_skipped=-0\.1"),
+        ({"max_skipped": float("nan")}, "max_skipped=nan"),
+        ({"max_skipped": None}, "max_skipped=None"),
     ],
 )
 def test_bad_options(options, says):
-    with pytest.raises(MiniAlexError, match=says):
-        check_vjp(cube, cube_vjp, [X], **options)
+    x = ma.Tensor(X, requires_grad=True)
+    for check in (
+        lambda: check_vjp(cube, cube_vjp, [X], **options),
+        lambda: gradcheck(cube, x, **options),
+        lambda: gradgradcheck(cube, x, **options),
+    ):
+        with pytest.raises(MiniAlexError, match=says) as caught:
+            check()
+        assert not isinstance(caught.value, GradcheckError)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"forward": X}, r"forward=an array of float64 and shape \(3, 4\) should be a function"),
+        ({"vjp": None}, "vjp=None should be a function"),
+        ({"redraw": 3}, "redraw=3 should be a function, or None"),
+        ({"branches": "relu"}, "branches='relu' should be a function, or None"),
+        ({"inputs": [X.astype(np.float16)]}, "input 0 is float16, which cannot be checked: convert it to"),
+        ({"inputs": X.astype(np.float16)}, "input 0 is float16"),
+        ({"inputs": [np.arange(3), X.astype(np.float16)]}, "input 1 is float16"),
+        ({"inputs": None}, "inputs should be an array or a sequence of arrays, not None"),
+        ({"inputs": "x"}, "inputs should be an array or a sequence of arrays, not 'x'"),
+        ({"wrt": [1]}, r"wrt=\(1,\) should be a sequence of positions of floating-point inputs, which are 0"),
+        ({"wrt": 0}, "wrt=0 should be a sequence"),
+        ({"wrt": []}, r"wrt=\(\) should be a sequence"),
+        ({"wrt": [0, 1], "inputs": [X, np.arange(3)]}, r"wrt=\(0, 1\) should"),
+    ],
+)
+def test_bad_arguments(changed, says):
+    with pytest.raises(MiniAlexError, match=says) as caught:
+        check_vjp(**{"forward": cube, "vjp": cube_vjp, "inputs": [X]} | changed)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_redraw_gives_is_looked_at_as_well():
+    with pytest.raises(MiniAlexError, match="input 0 is float16"):
+        check_vjp(relu, relu_vjp, np.zeros(4), redraw=lambda generator: np.ones(4, np.float16))
+    with pytest.raises(MiniAlexError, match="what redraw gives should be an array"):
+        check_vjp(relu, relu_vjp, np.zeros(4), redraw=lambda generator: None)
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_a_function_of_tensors_that_is_none(check):
+    with pytest.raises(MiniAlexError, match=r"fn=3 should be a function"):
+        check(3, ma.Tensor(X, requires_grad=True))
+
+
+@pytest.mark.parametrize("x", [X, X[0], np.array(0.5), np.float64(0.5), 0.5, ma.Tensor(X)])
+def test_an_array_alone_is_one_input(x):
+    size = np.asarray(x).size
+    report = check_vjp(cube, cube_vjp, x)
+    assert (len(report.inputs), report.compared) == (1, size * size)
+    with pytest.raises(GradcheckError, match=r"the gradient of input 0 is wrong"):
+        check_vjp(cube, lambda u, x: (u * 2 * x**2,), x)
+    # Zeros are kinks, and what is drawn in their place is one input, too.
+    redrawn = check_vjp(relu, relu_vjp, np.zeros(3), redraw=lambda generator: np.array([1.0, -2.0]))
+    assert (redrawn.redrawn, redrawn.compared) == (1, 4)
 
 
 def test_nothing_to_differentiate():
