@@ -24,10 +24,10 @@ import numpy as np
 
 from minialex import kernels
 from minialex.checks import in_words
-from minialex.devices import array_module, empty, is_array, native, to_device_array, to_numpy
+from minialex.devices import array_module, array_of, empty, is_array, native, to_numpy
 from minialex.errors import DeviceError, GraphError
 from minialex.kernels import memory
-from minialex.tensor import Tensor
+from minialex.tensor import FLOATS, Tensor, as_tensor, require_dtype
 
 
 class Edge(NamedTuple):
@@ -134,7 +134,8 @@ class Operation:
     A subclass defines
 
     - ``forward(self, *arrays)``: the result, an array or a tuple of arrays. It runs kernels
-      (`kernel`) and must not change its inputs. Optional inputs may be None.
+      (`kernel`) and must not change its inputs. Optional inputs may be None. A result of
+      integers or bools is a constant: it has no gradient.
     - ``backward(self, *upstream)``: given the gradient of each result (a Tensor, or None where none
       arrived), a tuple with the gradient of each input, in its shape and dtype, None where there is none. It
       computes with tensors, so that it can be differentiated. Where that is not asked for, arrays and numbers
@@ -171,7 +172,7 @@ class Operation:
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
         arrays = tuple(
-            r if is_array(r) else self._as_result(r, inputs)
+            r if type(r) is np.ndarray and r.dtype in FLOATS else self._as_result(r, inputs)
             for r in (results if isinstance(results, tuple) else (results,))
         )
         if _mode.branches is not None:
@@ -185,25 +186,43 @@ class Operation:
             self.shapes = tuple(None if t is None else t.data.shape for t in inputs)
             self.dtypes = tuple(None if t is None else t.data.dtype for t in inputs)
             self.results = len(arrays)
-            self._saved_inputs = tuple(inputs[i] for i in self.saved_inputs)
+            self._saved_inputs = self._named("saved_inputs", inputs)
             self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
             # A result refers to its creator: keeping the array alone avoids a cycle of references.
-            self._saved_outputs = tuple((i, arrays[i]) for i in self.saved_outputs)
-        creator = self if recorded else None
-        tensors = tuple(Tensor._made_by(creator, i, array, self.device) for i, array in enumerate(arrays))
+            self._saved_outputs = self._named("saved_outputs", tuple(enumerate(arrays)))
+        tensors = tuple(self._result(i, array, recorded) for i, array in enumerate(arrays))
         return tensors if isinstance(results, tuple) else tensors[0]
 
     def _as_result(self, result, inputs: tuple):
-        """An array of what forward returned in place of one: a number, in the dtype of the first input."""
+        """What forward returned as an array that a tensor holds; a number takes the first input's dtype."""
+        name = f"{type(self).__name__}.forward"
         if isinstance(result, np.generic):  # NumPy's array without axes
-            return np.asarray(result)
+            result = np.asarray(result)
+        if is_array(result):
+            try:
+                return require_dtype(result)
+            except TypeError as error:
+                raise TypeError(f"{name} returned an array of {result.dtype}: {error}") from None
         if isinstance(result, int | float):
             (first, *_) = (t for t in inputs if t is not None)
-            return to_device_array(np.asarray(result, first.dtype), self.device)
-        raise GraphError(
-            f"{type(self).__name__}.forward should return an array or a tuple of arrays, not "
-            f"{type(result).__name__}"
-        )
+            return as_tensor(result, first).data
+        raise GraphError(f"{name} should return an array or a tuple of arrays, not {type(result).__name__}")
+
+    def _result(self, i: int, array, recorded: bool = True) -> Tensor:
+        """Result i as a tensor: a part of the graph if it can have a gradient."""
+        creator = self if recorded and array.dtype in FLOATS else None
+        return Tensor._made_by(creator, i, array, self.device)
+
+    def _named(self, attribute: str, values: tuple) -> tuple:
+        """The values at the positions that the subclass names."""
+        positions = getattr(self, attribute)
+        try:
+            return tuple(values[i] for i in positions)
+        except (IndexError, TypeError):
+            raise GraphError(
+                f"{type(self).__name__}: {attribute}={positions!r} should be a tuple of positions, each "
+                f"from 0 to {len(values) - 1}"
+            ) from None
 
     def kernel(self, operation: str, *arrays, **parameters):
         """Run the kernel that the registry chooses for the device of the inputs."""
@@ -229,7 +248,7 @@ class Operation:
                     "changed after the result was computed (as an optimiser's step and load_state_dict do): "
                     "call backward before, or compute the result again"
                 )
-        outputs = (Tensor._made_by(self, i, array, self.device) for i, array in self._saved_outputs)
+        outputs = (self._result(i, array) for i, array in self._saved_outputs)
         return (*self._saved_inputs, *outputs)
 
     def release(self) -> None:
@@ -413,10 +432,7 @@ def _as_gradient(given, shape: tuple[int, ...], dtype: np.dtype, device: str, wh
             raise DeviceError(f"{what} is on {given.device!r}; {of} is on {device!r}")
         array = given.data
     else:
-        try:
-            array = native(given if is_array(given) else np.asarray(given))
-        except ValueError:  # rows of unequal length
-            array = np.empty(0, object)
+        array = native(given) if is_array(given) else array_of(given)
         if array.dtype.kind not in "biuf":
             raise GraphError(f"{what} is {in_words(given)}; it should be a tensor, an array, or numbers")
         if isinstance(given, int | float | list | tuple):
@@ -513,6 +529,8 @@ def _common_device(name: str, inputs) -> str:
             raise TypeError(
                 f"{name} takes tensors, not {type(value).__name__}; wrap an array with minialex.Tensor(array)"
             )
+    if not devices:
+        raise TypeError(f"{name} was called without inputs; pass at least one tensor")
     if len(devices) != 1:
         raise DeviceError(
             f"{name}: the inputs are on {', '.join(sorted(devices))}; move them with .to(device)"

@@ -115,6 +115,19 @@ def native(array):
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def array_of(values, dtype=None) -> np.ndarray:
+    """NumPy's array of numbers, lists or what else it takes, in the machine's byte order.
+
+    Rows of unequal length give an array of objects, which every caller refuses.
+    """
+    try:
+        return native(np.asarray(values, dtype=dtype))
+    except ValueError as error:
+        if "setting an array element with a sequence" in str(error):
+            return np.empty(0, object)
+        raise
+
+
 def to_numpy(array) -> np.ndarray:
     """The values of any device's array, or of a list, as a NumPy array; itself if it is one."""
     return array.get() if is_array(array) and not isinstance(array, np.ndarray) else np.asarray(array)

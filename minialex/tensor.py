@@ -8,7 +8,15 @@ from copy import copy, deepcopy
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.devices import copy_to_device, is_array, native, require_device, to_device_array, to_numpy
+from minialex.devices import (
+    array_of,
+    copy_to_device,
+    is_array,
+    native,
+    require_device,
+    to_device_array,
+    to_numpy,
+)
 from minialex.errors import DeviceError, GraphError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -346,7 +354,7 @@ def as_tensor(value, like: Tensor) -> Tensor:
             "wrap an array with minialex.Tensor(array)"
         )
     if not isinstance(value, Tensor):
-        array = native(value if is_array(value) else np.asarray(value))
+        array = native(value) if is_array(value) else array_of(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{in_words(value)} is not a number, an array of numbers or a tensor")
         if is_array(value) and array.ndim and array.dtype != like.dtype:
@@ -375,6 +383,14 @@ def as_tensor(value, like: Tensor) -> Tensor:
     return value
 
 
+def require_tensor(name: str, x) -> None:
+    """Raise an error unless x, the first argument of a function of that name, is a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name}: x should be a tensor, not {type(x).__name__}; wrap an array with minialex.Tensor(array)"
+        )
+
+
 def _as_array(data, dtype):
     """The values as an array of a dtype that a tensor holds, in the machine's byte order."""
     if isinstance(data, np.ma.MaskedArray):
@@ -384,9 +400,14 @@ def _as_array(data, dtype):
     if is_array(data) and not isinstance(data, np.ndarray):
         array = data if dtype is None else data.astype(dtype, copy=False)
     else:
-        array = native(np.asarray(data, dtype=dtype))
+        array = array_of(data, dtype)
         if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
             array = array.astype(np.float32)
+    return require_dtype(array)
+
+
+def require_dtype(array):
+    """The array, if its dtype is one that a tensor holds."""
     if array.dtype == object:
         raise TypeError("data holds something that is not a number, or rows of unequal length")
     if array.dtype.kind not in "biu" and array.dtype not in FLOATS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.windows import pair, resolve_padding
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class AvgPool2d(Operation):
@@ -52,6 +52,7 @@ def avg_pool2d(
     -------
     Tensor (N, C, P, Q)
     """
+    require_tensor("avg_pool2d", x)
     output_shape(
         "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
         ceil_mode=ceil_mode,

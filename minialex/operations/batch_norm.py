@@ -7,7 +7,7 @@ from minialex.checks import is_number
 from minialex.devices import array_module, is_array, is_read_only
 from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
-from minialex.tensor import Tensor, as_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 class BatchNorm(Operation):
@@ -175,6 +175,9 @@ def batch_norm(
         If a running statistic is no array, of another dtype or device than x, requires a gradient, or cannot
         be written in training.
     """
+    require_tensor("batch_norm", x)
+    weight = None if weight is None else as_tensor(weight, x)
+    bias = None if bias is None else as_tensor(bias, x)
     output_shape(
         "batch_norm", x.shape, None if weight is None else weight.shape,
         None if bias is None else bias.shape, axis=axis,
@@ -197,7 +200,6 @@ def batch_norm(
         weight = Tensor(xp.ones(features, x.dtype), device=x.device)
     if bias is None:
         bias = Tensor(xp.zeros(features, x.dtype), device=x.device)
-    weight, bias = as_tensor(weight, x), as_tensor(bias, x)
     if not training and running_mean is not None:
         # Copies: training moves the running statistics in place, perhaps before backward is called.
         mean, var = running_mean.copy(), running_var.copy()

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.devices import array_module, is_array, to_device_array
+from minialex.devices import array_module, array_of, is_array, to_device_array
 from minialex.errors import DeviceError
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.kernels.reduction.shape import reduced_axes
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 def is_operand(value) -> bool:
@@ -54,11 +54,13 @@ def greater_equal(a, b) -> Tensor:
 
 def any(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element over an axis, a tuple of axes, or all is true (not 0)."""
+    require_tensor("any", x)
     return _constant(x.data.any(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
 
 
 def all(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether all elements over an axis, a tuple of axes, or all are true (not 0)."""
+    require_tensor("all", x)
     return _constant(x.data.all(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
 
 
@@ -79,7 +81,7 @@ def _values(value, like: Tensor):
         return value.data
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         return value
-    array = value if is_array(value) else np.asarray(value)
+    array = value if is_array(value) else array_of(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"a tensor of {like.dtype} cannot be compared with {in_words(value)}")
     if array.ndim == 0 and not is_array(value):

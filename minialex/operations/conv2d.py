@@ -8,7 +8,7 @@ from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.windows import pair, resolve_padding
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 class Conv2d(Operation):
@@ -92,6 +92,7 @@ def conv2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
+    require_tensor("conv2d", x)
     weight = as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
     output_shape(

@@ -12,7 +12,7 @@ from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
 from minialex.operations.softmax import log_softmax, softmax
-from minialex.tensor import Tensor, as_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor
 
 IGNORED = -100
 """The label that does not count unless another one is named (PyTorch's default)."""
@@ -108,6 +108,7 @@ def cross_entropy(
     its share is 0, and the loss is infinite only where the target, smoothed, gives it a weight. PyTorch has
     NaN in place of that 0 where `target` is a distribution or the weight of a label's class is 0.
     """
+    require_tensor("cross_entropy", x)
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
     if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:

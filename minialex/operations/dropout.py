@@ -6,7 +6,7 @@ from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.random import next_stream
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class Dropout(Operation):
@@ -36,6 +36,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     training : bool
         False leaves x as it is.
     """
+    require_tensor("dropout", x)
     if not (is_number(p) and 0 <= p <= 1):
         raise ShapeError(f"dropout: p={p!r} should be a probability, 0 to 1")
     if not training or p == 0:

@@ -7,7 +7,7 @@ from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.kernels import output_shape
 from minialex.operations.reduction import sum_to
-from minialex.tensor import Tensor, as_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 class _Binary(Operation):
@@ -236,6 +236,7 @@ def absolute(x: Tensor) -> Tensor:
 
 def power(x: Tensor, exponent: float) -> Tensor:
     """X to the power of a number."""
+    require_tensor("power", x)
     if not is_number(exponent):
         raise TypeError(
             f"power takes a number as its exponent, not {type(exponent).__name__}; "

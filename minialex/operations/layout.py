@@ -11,7 +11,7 @@ from minialex.autograd import Operation
 from minialex.devices import array_module, is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class Reshape(Operation):
@@ -78,6 +78,7 @@ class IndexAdd(Operation):
 
 def reshape(x: Tensor, *shape) -> Tensor:
     """The same numbers in another shape; one length may be -1."""
+    require_tensor("reshape", x)
     shape = _items("reshape", shape)
     known = math.prod(n for n in shape if n != -1)
     resolved = tuple(x.size // known if n == -1 and known else n for n in shape)
@@ -88,11 +89,13 @@ def reshape(x: Tensor, *shape) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
     """Join the axes from start_dim to end_dim into one; by default all but the first (PyTorch's layer)."""
+    require_tensor("flatten", x)
     return Reshape(output_shape("flatten", x.shape, start_dim=start_dim, end_dim=end_dim))(x)
 
 
 def transpose(x: Tensor, *axes) -> Tensor:
     """The axes in another order; reversed without arguments (NumPy's transpose)."""
+    require_tensor("transpose", x)
     axes = _items("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
@@ -102,6 +105,7 @@ def transpose(x: Tensor, *axes) -> Tensor:
 
 def broadcast_to(x: Tensor, *shape) -> Tensor:
     """Repeat axes of length 1 to a shape, as a view; -1 stands for the length that an axis has."""
+    require_tensor("broadcast_to", x)
     shape = _items("broadcast_to", shape)
     added = len(shape) - x.ndim
     shape = tuple(x.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape))
@@ -116,6 +120,7 @@ def broadcast_to(x: Tensor, *shape) -> Tensor:
 
 def getitem(x: Tensor, index) -> Tensor:
     """x[index], with ints, slices, None, ... and integer or boolean arrays."""
+    require_tensor("getitem", x)
     items = index if isinstance(index, tuple) else (index,)
     return GetItem(tuple(_plain_index(item) for item in items))(x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 class Linear(Operation):
@@ -62,4 +62,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     Tensor (N, O)
     """
+    require_tensor("linear", x)
     return Linear()(x, as_tensor(weight, x), None if bias is None else as_tensor(bias, x))

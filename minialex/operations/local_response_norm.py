@@ -6,7 +6,7 @@ from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class LocalResponseNorm(Operation):
@@ -70,6 +70,7 @@ class ChannelWindowSum(Operation):
 
 def channel_window_sum(x: Tensor, size: int) -> Tensor:
     """The sum over the channels c - size//2 .. c + size//2 that exist; x (N, C, H, W), size odd."""
+    require_tensor("channel_window_sum", x)
     output_shape("channel_window_sum", x.shape, size=size)
     return ChannelWindowSum(size)(x)
 
@@ -101,6 +102,7 @@ def local_response_norm(
     -------
     Tensor (N, C, H, W)
     """
+    require_tensor("local_response_norm", x)
     output_shape("local_response_norm", x.shape, size=size)
     if alpha_mode not in ("sum", "mean"):
         raise ShapeError(f'local_response_norm: alpha_mode={alpha_mode!r} should be "sum" or "mean"')

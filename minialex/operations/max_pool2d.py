@@ -5,7 +5,7 @@ from __future__ import annotations
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.windows import pair, resolve_padding
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class MaxPool2d(Operation):
@@ -71,6 +71,7 @@ def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_
     ShapeError
         If a window does not fit, or holds nothing but padding.
     """
+    require_tensor("max_pool2d", x)
     output_shape(
         "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
         dilation=dilation, ceil_mode=ceil_mode,

@@ -8,7 +8,7 @@ from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.reduction.shape import reduced_axes
 from minialex.operations.layout import broadcast_to, reshape
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class Sum(Operation):
@@ -54,17 +54,20 @@ class Amax(Operation):
 
 def sum(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The sum over an axis, a tuple of axes, or all."""
+    require_tensor("sum", x)
     return Sum(reduced_axes(x.shape, axis), keepdims)(x)
 
 
 def mean(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The mean over an axis, a tuple of axes, or all."""
+    require_tensor("mean", x)
     count = math.prod(x.shape[i] for i in reduced_axes(x.shape, axis))
     return sum(x, axis, keepdims) / count
 
 
 def amax(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The maximum over an axis, a tuple of axes, or all."""
+    require_tensor("amax", x)
     output_shape("amax", x.shape, axis=axis, keepdims=keepdims)
     return Amax(reduced_axes(x.shape, axis), keepdims)(x)
 

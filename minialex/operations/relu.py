@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class ReLU(Operation):
@@ -35,4 +35,5 @@ class ReLUBackward(Operation):
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); its gradient at 0 is 0."""
+    require_tensor("relu", x)
     return ReLU()(x)

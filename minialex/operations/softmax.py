@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
-from minialex.tensor import Tensor
+from minialex.tensor import Tensor, require_tensor
 
 
 class Softmax(Operation):
@@ -75,11 +75,13 @@ class LogSoftmaxBackward(Operation):
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, for any shape."""
+    require_tensor("softmax", x)
     output_shape("softmax", x.shape, axis=axis)
     return Softmax(axis % x.ndim)(x)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """The logarithm of softmax along an axis, without the loss of precision of log(softmax(x))."""
+    require_tensor("log_softmax", x)
     output_shape("log_softmax", x.shape, axis=axis)
     return LogSoftmax(axis % x.ndim)(x)

@@ -5,7 +5,7 @@ import pytest
 
 import minialex as ma
 import minialex.functional as F
-from minialex import nn, optim
+from minialex import nn, operations, optim
 from minialex.errors import ShapeError
 
 every_device = pytest.mark.parametrize(
@@ -180,15 +180,51 @@ def test_an_exponent_that_is_no_number_is_refused(exponent):
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("ReLU", F.relu),
-        ("Softmax", F.softmax),
-        ("Linear", lambda x: nn.Linear(3, 2)(x)),
-        ("Reshape", F.flatten),
-        ("Conv2d", lambda x: nn.Conv2d(1, 1, 1)(x.reshape(1, 1, 2, 3))),
+        ("relu", F.relu),
+        ("softmax", F.softmax),
+        ("log_softmax", F.log_softmax),
+        ("linear", nn.Linear(3, 2)),
+        ("conv2d", nn.Conv2d(1, 1, 1)),
+        ("flatten", F.flatten),
+        ("flatten", nn.Flatten()),
+        ("avg_pool2d", lambda x: F.avg_pool2d(x, 1)),
+        ("max_pool2d", lambda x: F.max_pool2d(x, 1)),
+        ("local_response_norm", F.local_response_norm),
+        ("dropout", F.dropout),
+        ("dropout", lambda x: F.dropout(x, training=False)),
+        ("batch_norm", lambda x: F.batch_norm(x, None, None)),
+        ("batch_norm", nn.BatchNorm2d(3)),
+        ("cross_entropy", lambda x: F.cross_entropy(x, [0, 1])),
+        ("sum", operations.sum),
+        ("mean", operations.mean),
+        ("amax", operations.amax),
+        ("reshape", lambda x: operations.reshape(x, 6)),
+        ("transpose", operations.transpose),
+        ("broadcast_to", lambda x: operations.broadcast_to(x, 2, 3)),
+        ("getitem", lambda x: operations.getitem(x, 0)),
+        ("channel_window_sum", lambda x: operations.channel_window_sum(x, 1)),
+        ("any", operations.any),
+        ("all", operations.all),
+        ("power", lambda x: operations.power(x, 2)),
     ],
 )
-def test_an_array_where_a_tensor_belongs_is_refused_with_what_to_do(name, call):
+@pytest.mark.parametrize(
+    ("kind", "given"), [("ndarray", np.ones((2, 3, 1, 1), np.float32)), ("list", [[1.0, 2.0]])]
+)
+def test_what_is_no_tensor_is_refused_with_what_to_do(name, call, kind, given):
     with pytest.raises(
-        TypeError, match=rf"^{name} takes tensors, not ndarray; wrap an array with minialex\.Tensor"
+        TypeError, match=rf"^{name}: x should be a tensor, not {kind}; wrap an array with minialex\.Tensor"
     ):
-        call(np.ones((2, 3), np.float32))
+        call(given)
+
+
+def test_a_batch_normalisation_takes_lists_where_a_convolution_does():
+    """(x - 1) / sqrt(4) for x = 5, twice that plus 1, and thrice plus 2."""
+    x = ma.Tensor(np.full((1, 2, 1, 1), 5, np.float32))
+    mean, var = np.ones(2, np.float32), np.full(2, 4, np.float32)
+    y = F.batch_norm(x, mean, var, weight=[2.0, 3.0], bias=[1, 2], eps=0)
+    assert y.numpy().ravel().tolist() == [5.0, 8.0]
+    assert y.dtype == np.float32
+    for argument in ("weight", "bias"):
+        with pytest.raises(ShapeError, match=rf"batch_norm: .*{argument}"):
+            F.batch_norm(x, mean, var, **{argument: 1.0})

@@ -56,6 +56,9 @@ def test_floats_of_other_sizes_are_refused_with_advice(dtype):
         (np.zeros(2, [("a", "f4")]), "integers or bools, not "),
         (None, "not a number, or rows of unequal length"),
         ([1, None], "not a number, or rows of unequal length"),
+        ([[1], [1, 2]], "not a number, or rows of unequal length"),
+        ([[1.0], 2.0], "not a number, or rows of unequal length"),
+        ([np.ones((2, 2)), np.ones(3)], "not a number, or rows of unequal length"),
         (np.ma.array([1.0, 2.0], mask=[True, False]), r"masked array.*\.filled\(value\)"),
     ],
 )
@@ -68,7 +71,9 @@ def test_what_holds_no_real_numbers_is_refused(data, message):
 # Operands
 
 
-@pytest.mark.parametrize("operand", [None, "1", 1j, object(), [1j], ["a"], np.ones(2, "M8[s]")])
+@pytest.mark.parametrize(
+    "operand", [None, "1", 1j, object(), [1j], ["a"], [[1], [1, 2]], np.ones(2, "M8[s]")]
+)
 def test_an_operand_that_is_no_number_is_refused(operand):
     for compute in (lambda t: t + operand, lambda t: operand * t, lambda t: t / operand):
         with pytest.raises(TypeError, match=r"is not a number, an array of numbers or a tensor"):

@@ -789,7 +789,7 @@ def test_forward_returns_arrays(result):
 def test_an_operation_takes_tensors(given):
     with pytest.raises(TypeError, match=rf"Own takes tensors, not {type(given).__name__}; wrap"):
         operation_that_returns(backward=lambda g: g)(given)
-    with pytest.raises(TypeError, match="ReLU takes tensors, not "):
+    with pytest.raises(TypeError, match="relu: x should be a tensor, not "):
         F.relu(given)
 
 
@@ -976,3 +976,73 @@ def test_a_deep_copied_leaf_is_its_own():
     y.data[...] = y.grad.data[...] = 9
     assert x.numpy().tolist() == [1, 2]
     assert x.grad.numpy().tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [np.float16(1), np.ones(2, np.float16), np.longdouble(1), np.complex128(1), np.ones(2, np.complex64)]
+    + [np.array([None, 1]), np.zeros(2, "M8[s]"), np.zeros(2, [("a", "f4")])],
+    ids=repr,
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_forward_that_returns_what_no_tensor_holds_is_refused(result, asked):
+    class Wrong(ma.Operation):
+        def forward(self, x):
+            return x, result
+
+    with pytest.raises(TypeError, match=r"^Wrong\.forward returned an array of ") as caught:
+        Wrong()(ma.Tensor([1.0, 2.0], requires_grad=asked))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_of_integers_is_a_constant():
+    """The largest element, whose gradient goes to its place alone, and that place."""
+
+    class Largest(ma.Operation):
+        saved_outputs = (1,)
+
+        def forward(self, x):
+            return x.max(), x.argmax()
+
+        def backward(self, g, of_place):
+            assert of_place is None
+            (place,) = self.saved
+            assert not place.requires_grad
+            gx = np.zeros(self.shapes[0])
+            gx[place.numpy()] = g.item()
+            return gx
+
+    x = leaf([1.0, 5.0, 2.0])
+    largest, place = Largest()(x)
+    assert place.item() == 1
+    assert place.creator is None
+    assert not place.requires_grad
+    (3 * largest).backward()
+    assert x.grad.tolist() == [0.0, 3.0, 0.0]
+
+
+def test_a_number_that_integers_cannot_hold_is_no_result_of_theirs():
+    class Half(ma.Operation):
+        def forward(self, x):
+            return 0.5
+
+    with pytest.raises(TypeError, match=r"0\.5 meets a tensor of int64, which cannot hold it"):
+        Half()(ma.Tensor(np.array([1, 2])))
+
+
+@pytest.mark.parametrize("attribute", ["saved_inputs", "saved_outputs"])
+@pytest.mark.parametrize("positions", [(3,), 0, ("x",), None, (0, 1.0)], ids=repr)
+def test_positions_that_name_nothing_are_refused(attribute, positions):
+    class Wrong(ma.Operation):
+        def forward(self, x):
+            return 2 * x
+
+    setattr(Wrong, attribute, positions)
+    with pytest.raises(GraphError, match=rf"^Wrong: {attribute}=.* should be a tuple of positions, each "):
+        Wrong()(leaf([1.0, 2.0]))
+
+
+def test_an_operation_without_inputs_is_refused():
+    for inputs in ((), (None,)):
+        with pytest.raises(TypeError, match=r"^Double was called without inputs; pass at least one tensor$"):
+            Double()(*inputs)
