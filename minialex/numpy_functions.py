@@ -21,8 +21,9 @@ from minialex.devices import is_array
 from minialex.tensor import Tensor
 
 _OF_THE_ENGINE = (
-    "absolute", "add", "divide", "equal", "exp", "greater", "greater_equal", "less", "less_equal", "log",
-    "matmul", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "sqrt", "subtract", "tanh",
+    "absolute", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "divide", "equal", "exp", "greater",
+    "greater_equal", "invert", "less", "less_equal", "log", "matmul", "maximum", "minimum", "multiply",
+    "negative", "not_equal", "power", "sqrt", "subtract", "tanh",
 )  # fmt: skip
 # Their results depend on shape and dtype only.
 _CONSTANTS = (np.empty_like, np.full_like, np.ones_like, np.zeros_like)

@@ -26,9 +26,10 @@ class Tensor:
     """An array that remembers the operation that made it, so that gradients can flow back.
 
     A tensor holds float32, float64, integers or bools; a comparison (``t == 0``) gives one of bools, element
-    by element. NumPy sees the values: ``np.asarray(t)`` is ``t.numpy()``, even if the tensor requires a
-    gradient, and ``array @ t`` is the product, a tensor; see `minialex.numpy_functions`. As a key of a
-    dictionary or a member of a set a tensor is itself, not its values.
+    by element, and ``&``, ``|``, ``^`` and ``~`` combine these. NumPy sees the values: ``np.asarray(t)`` is
+    ``t.numpy()``, even if the tensor requires a gradient, and ``array @ t`` is the product, a tensor; see
+    `minialex.numpy_functions`. As a key of a dictionary or a member of a set a tensor is itself, not its
+    values.
 
     Parameters
     ----------
@@ -253,6 +254,12 @@ class Tensor:
     def __neg__(self):
         return operations.negative(self)
 
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return operations.absolute(self)
+
     def __pow__(self, exponent):
         return operations.power(self, exponent)
 
@@ -289,6 +296,30 @@ class Tensor:
             if operations.comparison.is_operand(other)
             else NotImplemented
         )
+
+    # Logic, element by element, of bools
+
+    def __invert__(self):
+        return operations.invert(self)
+
+    def __and__(self, other):
+        return (
+            operations.bitwise_and(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        )
+
+    def __or__(self, other):
+        return (
+            operations.bitwise_or(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        )
+
+    def __xor__(self, other):
+        return (
+            operations.bitwise_xor(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        )
+
+    __rand__ = __and__
+    __ror__ = __or__
+    __rxor__ = __xor__
 
     def any(self, axis=None, keepdims: bool = False):
         return operations.any(self, axis, keepdims)

@@ -1,4 +1,4 @@
-"""Comparisons of tensors, element by element: tensors of bools, outside of the graph.
+"""Comparisons of tensors, and their logic, element by element: tensors of bools, outside of the graph.
 
 Like NumPy, and unlike arithmetic here, a comparison takes operands of two dtypes: nothing is rounded by it.
 """
@@ -52,6 +52,28 @@ def greater_equal(a, b) -> Tensor:
     return _compare("greater_equal", a, b)
 
 
+def bitwise_and(a, b) -> Tensor:
+    """Where a and b are true, both of bools."""
+    return _combine("bitwise_and", a, b)
+
+
+def bitwise_or(a, b) -> Tensor:
+    """Where a or b is true, both of bools."""
+    return _combine("bitwise_or", a, b)
+
+
+def bitwise_xor(a, b) -> Tensor:
+    """Where one of a and b is true, both of bools."""
+    return _combine("bitwise_xor", a, b)
+
+
+def invert(x: Tensor) -> Tensor:
+    """Where x, of bools, is not true."""
+    require_tensor("invert", x)
+    _require_bools("invert", x.data)
+    return _constant(~x.data, x.device)
+
+
 def any(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element over an axis, a tuple of axes, or all is true (not 0)."""
     require_tensor("any", x)
@@ -62,6 +84,19 @@ def all(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether all elements over an axis, a tuple of axes, or all are true (not 0)."""
     require_tensor("all", x)
     return _constant(x.data.all(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
+
+
+def _combine(name: str, a, b) -> Tensor:
+    like = a if isinstance(a, Tensor) else b
+    for value in (a, b):
+        _require_bools(name, _values(value, like))
+    return _compare(name, a, b)
+
+
+def _require_bools(name: str, value) -> None:
+    dtype = np.asarray(value).dtype if isinstance(value, bool | int | float) else value.dtype
+    if dtype.kind != "b":
+        raise TypeError(f"{name} combines bools, not {dtype}; compare first, as in t != 0")
 
 
 def _compare(name: str, a, b) -> Tensor:

@@ -308,3 +308,52 @@ def test_a_tensor_of_one_element_is_formatted_as_its_number():
     assert f"{ma.tensor(2)}" == repr(ma.tensor(2))
     with pytest.raises(ValueError, match="has 2 elements"):
         f"{ma.tensor([1.0, 2.0]):.3f}"
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda-host", marks=pytest.mark.needs_gxx)])
+def test_masks_combine_by_the_tables_of_logic(device):
+    values = np.array([False, False, True, True]), np.array([False, True, False, True])
+    a, b = (ma.Tensor(each, device=device) for each in values)
+    for given in (b, values[1], values[1].tolist()):
+        for result, expected in [
+            (a & given, [0, 0, 0, 1]),
+            (a | given, [0, 1, 1, 1]),
+            (a ^ given, [0, 1, 1, 0]),
+            (given & a, [0, 0, 0, 1]),
+            (given | a, [0, 1, 1, 1]),
+            (given ^ a, [0, 1, 1, 0]),
+            (~a, [1, 1, 0, 0]),
+            (a & True, [0, 0, 1, 1]),
+            (False | a, [0, 0, 1, 1]),
+        ]:
+            assert isinstance(result, ma.Tensor)
+            assert (result.device, result.dtype) == (device, np.bool_)
+            assert result.tolist() == [bool(n) for n in expected]
+
+
+def test_a_mask_of_no_axes_stays_a_tensor():
+    inverse = ~ma.Tensor(np.array(True))
+    assert inverse.shape == ()
+    assert inverse.item() is False
+
+
+@pytest.mark.parametrize(
+    "other", [1, 1.0, [1, 2], np.array([1, 2]), ma.Tensor([1.0, 2.0]), None, "a"], ids=repr
+)
+def test_only_bools_are_combined(other):
+    mask = ma.Tensor(np.array([True, False]))
+    for meet in (lambda: mask & other, lambda: other | mask, lambda: mask ^ other):
+        with pytest.raises(
+            TypeError, match=r"combines bools, not |unsupported operand|cannot be compared with"
+        ):
+            meet()
+    with pytest.raises(TypeError, match="invert combines bools, not int64; compare first"):
+        ~ma.Tensor(np.array([1, 2]))
+
+
+def test_the_signs_of_python():
+    x = ma.Tensor([-2.0, 3.0], requires_grad=True)
+    assert (+x) is x
+    abs(x).backward([1.0, 10.0])
+    assert abs(x).tolist() == [2.0, 3.0]
+    assert x.grad.tolist() == [-1.0, 10.0]
