@@ -321,8 +321,9 @@ few = settings(some, max_examples=examples(30))
 
 def test_every_public_function_has_a_case():
     assert set(F.__all__) <= set(operations.__all__)
-    of_bools = {"all", "any", "equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
-    assert set(operations.__all__) | {"batch_norm at evaluation"} == set(CASES) | of_bools
+    comparisons = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
+    logic = {"all", "any", "bitwise_and", "bitwise_or", "bitwise_xor", "invert"}
+    assert set(operations.__all__) | {"batch_norm at evaluation"} == set(CASES) | comparisons | logic
 
 
 @every_case
