@@ -171,12 +171,13 @@ class Operation:
         self._called = True
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
-        arrays = tuple(
+        # Lists, as a generator costs more than what it does here.
+        arrays = [
             r if type(r) is np.ndarray and r.dtype in FLOATS else self._as_result(r, inputs)
             for r in (results if isinstance(results, tuple) else (results,))
-        )
+        ]
         if _mode.branches is not None:
-            taken = self.branch(tuple(None if t is None else t.data for t in inputs), arrays)
+            taken = self.branch(tuple(None if t is None else t.data for t in inputs), tuple(arrays))
             if taken is not None:
                 _mode.branches.append(to_numpy(taken))
         recorded = _mode.recording and any(t is not None and t.requires_grad for t in inputs)
@@ -190,8 +191,10 @@ class Operation:
             self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
             # A result refers to its creator: keeping the array alone avoids a cycle of references.
             self._saved_outputs = self._named("saved_outputs", tuple(enumerate(arrays)))
-        tensors = tuple(self._result(i, array, recorded) for i, array in enumerate(arrays))
-        return tensors if isinstance(results, tuple) else tensors[0]
+        tensors = [self._result(i, array, recorded) for i, array in enumerate(arrays)]
+        for tensor in tensors:
+            _count_changes_together(tensor, inputs)
+        return tuple(tensors) if isinstance(results, tuple) else tensors[0]
 
     def _as_result(self, result, inputs: tuple):
         """What forward returned as an array that a tensor holds; a number takes the first input's dtype."""
@@ -518,6 +521,17 @@ def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
         gradient = Copy()(gradient)
     taken.add(_memory(gradient))
     return gradient
+
+
+def _count_changes_together(result: Tensor, inputs) -> None:
+    """Let a result that is a view share the version of the input whose memory it has."""
+    array = result.data
+    base = array.base  # of a view of a view, too, it is the array that owns the memory
+    for t in inputs:
+        if t is not None:
+            other = t.data
+            if other is array or (base is not None and (other is base or other.base is base)):
+                result._changes = t._changes
 
 
 def _common_device(name: str, inputs) -> str:

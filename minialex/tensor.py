@@ -53,7 +53,8 @@ class Tensor:
         The operation that made the tensor; None for a leaf.
     version : int
         How often optimisers and loaded states have changed the values in place. Add 1 where you do: a
-        backward that would then use other values than its forward had raises an error.
+        backward that would then use other values than its forward had raises an error. A tensor, its views
+        (``t.T``, ``t[1:]``, ``t.reshape(...)``) and ``t.detach()`` count together.
 
     Raises
     ------
@@ -61,7 +62,7 @@ class Tensor:
         If data is of another dtype (float16, complex, longdouble, ...), or not of numbers.
     """
 
-    __slots__ = ("__weakref__", "creator", "data", "device", "grad", "index", "requires_grad", "version")
+    __slots__ = ("__weakref__", "_changes", "creator", "data", "device", "grad", "index", "requires_grad")
     # CuPy, too, leaves `array + tensor` to the tensor.
     __array_priority__ = 1000
 
@@ -75,7 +76,8 @@ class Tensor:
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self.creator = None
-        self.index = self.version = 0
+        self.index = 0
+        self._changes = [0]  # a list, as views share it
 
     @classmethod
     def _made_by(cls, creator, index: int, data, device: str) -> Tensor:
@@ -83,7 +85,7 @@ class Tensor:
         tensor = cls.__new__(Tensor)
         tensor.data, tensor.device = data, device
         tensor.creator, tensor.index = creator, index
-        tensor.requires_grad, tensor.grad, tensor.version = creator is not None, None, 0
+        tensor.requires_grad, tensor.grad, tensor._changes = creator is not None, None, [0]
         return tensor
 
     # What it is
@@ -103,6 +105,14 @@ class Tensor:
     @property
     def size(self) -> int:
         return self.data.size
+
+    @property
+    def version(self) -> int:
+        return self._changes[0]
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._changes[0] = version
 
     @property
     def is_leaf(self) -> bool:
@@ -184,7 +194,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A tensor of the same memory that is not part of the graph."""
-        return Tensor._made_by(None, 0, self.data, self.device)
+        tensor = Tensor._made_by(None, 0, self.data, self.device)
+        tensor._changes = self._changes
+        return tensor
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self.creator is not None:
@@ -194,6 +206,7 @@ class Tensor:
             )
         memo[id(self)] = copied = copy(self)
         copied.data, copied.grad = self.data.copy(), deepcopy(self.grad, memo)
+        copied._changes = [self.version]
         return copied
 
     def to(self, device: str) -> Tensor:

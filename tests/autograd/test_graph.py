@@ -10,6 +10,7 @@ import pytest
 
 import minialex as ma
 import minialex.functional as F
+from minialex import nn, optim
 from minialex.autograd import is_grad_enabled
 from minialex.errors import DeviceError, GraphError
 from minialex.testing.compare import assert_close
@@ -1046,3 +1047,49 @@ def test_an_operation_without_inputs_is_refused():
     for inputs in ((), (None,)):
         with pytest.raises(TypeError, match=r"^Double was called without inputs; pass at least one tensor$"):
             Double()(*inputs)
+
+
+VIEWS = {
+    "T": lambda w: w.T.T,
+    "transpose": lambda w: w.transpose(1, 0).transpose(1, 0),
+    "reshape": lambda w: w.reshape(4).reshape(2, 2),
+    "slice": lambda w: w[:],
+    "new axis": lambda w: w[None][0],
+    "expand": lambda w: w.expand(1, 2, 2)[0],
+    "detach": lambda w: w.detach(),
+    "detached view": lambda w: w.T.detach().T,
+    "an operation of its own": lambda w: operation_that_returns(forward=lambda x: x, backward=lambda g: g)(w),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("change", ["step", "state"])
+def test_a_view_of_changed_values_is_not_used_by_backward(name, change):
+    """The gradient of sum(x v), v a view of w, holds the sums of the rows that w had."""
+    w = nn.Parameter(np.array([[1.0, 2.0], [3.0, 5.0]]))
+    module = nn.Module()
+    module.w = w
+    x = leaf([[1.0, 1.0]])
+    w.grad = ma.Tensor(np.ones((2, 2)))
+    y = (x @ VIEWS[name](w)).sum()
+    assert ma.grad(y, x, retain_graph=True)[0].tolist() == [[3.0, 8.0]]
+    if change == "step":
+        optim.SGD([w], lr=1.0).step()
+    else:
+        module.load_state_dict({"w": np.zeros((2, 2))})
+    with pytest.raises(GraphError, match=r"MatMul\.backward needs its input 1, .* which was changed after"):
+        ma.grad(y, x)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda w: w[[0, 1]], lambda w: w * 1, lambda w: ma.tensor(w.numpy()), copy.deepcopy],
+    ids=range(4),
+)
+def test_a_copy_counts_its_own_changes(copied):
+    w = leaf([[1.0, 2.0], [3.0, 5.0]])
+    x = leaf([[1.0, 1.0]])
+    y = (x @ copied(w)).sum()
+    w.data += 1
+    w.version += 1
+    assert ma.grad(y, x)[0].tolist() == [[3.0, 8.0]]
