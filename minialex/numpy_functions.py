@@ -53,7 +53,10 @@ def call_with_values(function: Callable, arguments: tuple, options: dict, *, nam
     def values(item):
         if isinstance(item, Tensor):
             tensors.append(item)
-            return item.numpy()
+            # Read-only: np.copyto and its kin would change what the graph has saved, unseen.
+            array = item.numpy().view()
+            array.flags.writeable = False
+            return array
         if type(item) in (list, tuple):
             return type(item)(map(values, item))
         if type(item) is dict:
@@ -68,7 +71,15 @@ def call_with_values(function: Callable, arguments: tuple, options: dict, *, nam
     )
     if in_graph and out is not None:
         raise refusal
-    result = function(*arguments, **options)
+    try:
+        result = function(*arguments, **options)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise TypeError(
+            f"np.{name} writes to one of its arguments; tensors are not written in place: pass t.numpy(), "
+            "and add 1 to t.version"
+        ) from error
     if in_graph and function not in _CONSTANTS and _has_derivative(result):
         raise refusal
     return result

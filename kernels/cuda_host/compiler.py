@@ -38,7 +38,8 @@ DEFAULT_ARCHITECTURE = "sm_75"
 
 _LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
 # A fault is one where it stands in the source, and a stack that is full does not go over into the next one.
-_FAULTS = ("-fno-isolate-erroneous-paths-dereference", "-fstack-clash-protection")
+# Kernels have no exceptions, as in CUDA: nobody would catch one.
+_FAULTS = ("-fno-isolate-erroneous-paths-dereference", "-fstack-clash-protection", "-fno-exceptions")
 # As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
 # -g1 has the lines, for messages, and changes no instruction.
 _FAST = (

@@ -302,6 +302,32 @@ def test_a_tensor_is_not_written_by_a_function():
         np.add(FINITE, FINITE, out=ma.Tensor(FINITE))
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda t: np.copyto(t, 9),
+        lambda t: np.put(t, [0], 9),
+        lambda t: np.place(t, np.ones(t.shape, bool), [9]),
+        lambda t: np.putmask(t, np.ones(t.shape, bool), 9),
+        lambda t: np.put_along_axis(t, np.zeros((1, t.shape[1]), int), 9, 0),
+        lambda t: np.fill_diagonal(t, 9),
+        lambda t: np.add.at(t, 0, 9),
+        lambda t: np.median(t, overwrite_input=True),
+    ],
+)
+@pytest.mark.parametrize("requires_grad", [False, True])
+@every_device
+def test_no_function_writes_a_tensor_unseen(write, requires_grad, device):
+    """The graph would go on with values that its forward pass has not seen."""
+    values = FINITE[:2, :2].copy()
+    t = ma.Tensor(values.copy(), requires_grad, device)
+    with pytest.raises(TypeError, match=r"np\.\w+ writes to one of its arguments; .* pass t\.numpy\(\)"):
+        write(t)
+    np.testing.assert_array_equal(t.numpy(), values)
+    t.numpy()[0, 0] = 7
+    assert t.data[0, 0] == 7
+
+
 def test_a_tensor_of_one_element_is_formatted_as_its_number():
     loss = (ma.tensor([1.0, 2.0], requires_grad=True) / 3).sum()
     assert f"loss {loss:.3f}, {ma.tensor([[7]]):>4d}, {ma.tensor(0.5):%}" == "loss 1.000,    7, 50.000000%"

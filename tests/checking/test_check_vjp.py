@@ -394,14 +394,27 @@ def test_a_kink_is_skipped_and_counted():
 
 
 def test_too_many_kinks_fail_unless_redrawn():
-    zeros = np.zeros(4)
-    with pytest.raises(GradcheckError, match="25% of the derivatives of input 0 lie at a kink") as caught:
+    zeros, some = np.zeros(4), np.array([0.0, 0.0, 0.0, 1.0])
+    with pytest.raises(GradcheckError, match="19% of the derivatives of input 0 lie at a kink") as caught:
+        check_vjp(relu, relu_vjp, [some], max_skipped=0.1)
+    assert caught.value.check == "kinks"
+    with pytest.raises(GradcheckError, match="100% of the derivatives of input 0 that are not 0") as caught:
         check_vjp(relu, relu_vjp, [zeros])
     assert caught.value.check == "kinks"
     report = check_vjp(relu, relu_vjp, [zeros], redraw=lambda random: [random.standard_normal(4)])
     assert report.redrawn == 1
     assert report.skipped == 0
     assert check_vjp(relu, relu_vjp, [zeros], max_skipped=1.0).skipped == 4
+
+
+@pytest.mark.parametrize("elements", [1, 5, 12])
+@pytest.mark.parametrize("x", [0.0, 1e-8])
+def test_the_zeros_beside_kinks_are_no_comparison(elements, x):
+    """However many outputs do not depend on an element: a wrong gradient passed for 12 of them."""
+    for factor in (1, -5):
+        with pytest.raises(GradcheckError) as caught:
+            check_vjp(relu, lambda u, x, factor=factor: (factor * u * (x > 0),), [np.full(elements, x)])
+        assert caught.value.check == "kinks"
 
 
 def test_ties_of_a_pool_are_kinks():

@@ -292,6 +292,13 @@ def test_an_error_of_the_compiler_names_the_line_of_the_file(tmp_path):
     assert re.search(rf"^{re.escape(str(path))}:5:\d+: error: .*undeclared", str(failure.value), re.MULTILINE)
 
 
+@pytest.mark.parametrize("body", ["throw 1;", "try { y[0] = 1; } catch (int) {}"])
+def test_exceptions_are_refused_as_cuda_has_none(body):
+    """Nobody would catch one: it ended the process."""
+    with pytest.raises(KernelError, match=r":2:\d+: error: exception handling disabled"):
+        cuda_host.load(source_text=f'extern "C" __global__ void k(int* y)\n{{ {body} }}')
+
+
 def test_an_error_of_the_compiler_names_the_line_of_a_header(tmp_path):
     (tmp_path / "helper.cuh").write_text("\n__device__ int wrong() { return missing; }\n")
     (tmp_path / "ok.cu").write_text('#include "helper.cuh"\n__global__ void k(int* y) { *y = wrong(); }\n')
