@@ -10,6 +10,7 @@ import pytest
 FORESEEN = {
     "no NVIDIA driver|finds no GPU": "an NVIDIA GPU",
     "no browser": "Chromium",
+    "could not import 'jax'": "JAX",
     "CUDA toolkit|nvcc": "NVIDIA's CUDA toolkit",
     "MNIST files are not": "the MNIST files",
     r"g\+\+ has no|no g\+\+": "GCC with its sanitizers",

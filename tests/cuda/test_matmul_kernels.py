@@ -72,13 +72,19 @@ def test_infinities_and_nans_stay_in_their_rows_and_columns():
         assert np.all(np.isnan(y[:, 131])), rung
 
 
-@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize(
+    ("algorithm", "layer"),
+    [
+        (algorithm, layer)
+        for algorithm in ("double-buffered", "matrix-vector")
+        for layer in LAYERS
+        if algorithm != "matrix-vector" or layer[0] <= 4  # the images that it is for
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
-@pytest.mark.parametrize("algorithm", ["double-buffered", "matrix-vector"])
 def test_linear_of_any_size(algorithm, dtype, layer):
     images, inputs, outputs = layer
-    if algorithm == "matrix-vector" and images > 4:
-        pytest.skip("it is for up to four images")
     x, weight = normal(images, inputs, dtype=dtype), normal(outputs, inputs, dtype=dtype)
     g, bias = normal(images, outputs, dtype=dtype), normal(outputs, dtype=dtype)
 

@@ -16,8 +16,9 @@ from minialex.kernels.threads import num_threads, set_num_threads
 from minialex.testing.compare import assert_close
 from minialex.testing.strategies import normal_values
 
-# What the project promises of AlexNet's layers, relative to float64, by norm and worst element.
-DIRECT, WINOGRAD = 2e-6, 1e-5
+# What the project promises of AlexNet's layers, relative to float64, by norm and worst element. A processor
+# without fused multiply-add rounds each product, too, and then each sum of Winograd's longer chains.
+DIRECT, WINOGRAD = 2e-6, 1e-5 if processor().fused else 2e-5
 
 # (images, C, H, W), (O, C / groups, KH, KW), stride, padding, dilation, groups
 LAYERS = {
