@@ -132,7 +132,7 @@ def interrupt(*_, **__):
         (("data", "split", "a", "b"), "minialex.data.split_folder"),
         (("kernels", "check", "relu"), "minialex.checking.kernel_check.kernels_to_check"),
         (("summary", "alexnet"), "minialex.models.summarise"),
-        # Behind it the program may start again in another environment, which here would be the tests' process.
+        # Behind it the program may start again in another environment: here, in place of the tests.
         (("bench", "kernels"), "minialex.cli.bench._use_threads"),
         (("train", "--out", "x"), "minialex.training.run.prepare"),
     ],
