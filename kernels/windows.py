@@ -20,6 +20,11 @@ from minialex.errors import ShapeError
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
+# Kernels compute cells in int32 (CUDA) or int64, and a product of two of these numbers fits an int64.
+LARGEST = 2**31 - 1
+# No machine has the memory for one image of that many, and numbers of bytes still fit an int64.
+MOST_CELLS = 2**40
+
 # Concrete types: asking an abstract one takes as long as computing a shape.
 _INTEGERS = (int, np.integer)
 _SEQUENCES = (tuple, list)
@@ -31,7 +36,8 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     Raises
     ------
     ShapeError
-        If `value` is neither, or below `minimum`. `name` is the argument's name in the message.
+        If `value` is neither, or below `minimum` or above `LARGEST`. `name` is the argument's name in the
+        message.
     """
     items = (value, value) if isinstance(value, _INTEGERS) else value
     if (
@@ -41,6 +47,8 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
         or min(items) < minimum
     ):
         raise ShapeError(f"{name}={value!r} should be an int or a pair of ints, at least {minimum}")
+    if max(items) > LARGEST:
+        raise ShapeError(f"{name}={value!r} is too large: it should be at most {LARGEST}")
     return int(items[0]), int(items[1])
 
 
@@ -55,7 +63,23 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
         bottom and right (tf.nn.convolution, "padding").
     size, kernel, stride, dilation : pairs of ints
         The input's height and width, and the window.
+
+    Raises
+    ------
+    ShapeError
+        If `padding` is none of these, or makes more than `MOST_CELLS` cells of the input.
     """
+    resolved = _resolve(padding, size, kernel, stride, dilation)
+    height, width = (n + sum(both) for n, both in zip(size, resolved, strict=True))
+    if size[0] * size[1] <= MOST_CELLS < height * width:
+        raise ShapeError(
+            f"padding={padding!r} makes {height}x{width} cells of an input of {size[0]}x{size[1]}, window "
+            f"{kernel[0]}x{kernel[1]}, dilation {dilation[0]}x{dilation[1]}; it may make at most {MOST_CELLS}"
+        )
+    return resolved
+
+
+def _resolve(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
     if padding == "valid":
         return (0, 0), (0, 0)
     if padding == "same":
@@ -72,7 +96,7 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
     except ShapeError:
         raise ShapeError(
             f"padding={padding!r} should be an int, a pair of ints, ((top, bottom), (left, right)), "
-            "'valid' or 'same'; none may be negative"
+            f"'valid' or 'same'; none may be negative or above {LARGEST}"
         ) from None
     return (vertical, vertical), (horizontal, horizontal)
 

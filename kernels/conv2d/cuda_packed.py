@@ -59,8 +59,13 @@ class _Axis:
         return min(ends), max(ends) + (self.positions - 1) * self.stride
 
 
+def _step(count: int, step: int) -> int:
+    """The step between `count` things: any number will do for one, and a large one would overflow an int."""
+    return step if count > 1 else 1
+
+
 def _forward_axis(positions: int, kernel: int, stride: int, before: int, dilation: int) -> _Axis:
-    return _Axis(positions, stride, kernel, -before, dilation)
+    return _Axis(positions, _step(positions, stride), kernel, -before, _step(kernel, dilation))
 
 
 def _phases(size: int, kernel: int, stride: int, before: int, dilation: int) -> list[_Axis]:
@@ -71,18 +76,21 @@ def _phases(size: int, kernel: int, stride: int, before: int, dilation: int) -> 
     left out.
     """
     phases = []
-    for first in range(min(stride, size)):
+    step = stride // math.gcd(stride, dilation)
+    for first in sorted({(i * dilation - before) % stride for i in range(kernel)}):
+        if first >= size:
+            break
         taps = [i for i in range(kernel) if (first + before - i * dilation) % stride == 0]
-        if taps:
-            step = stride // math.gcd(stride, dilation)
-            phases.append(
-                _Axis(
-                    positions=tiles(size - first, stride), stride=1, taps=len(taps),
-                    first_cell=(first + before - taps[0] * dilation) // stride,
-                    dilation=-(step * dilation // stride),
-                    first_tap=taps[0], tap_step=step, first_result=first, result_step=stride,
-                )
-            )  # fmt: skip
+        positions = tiles(size - first, stride)
+        phases.append(
+            _Axis(
+                positions=positions, stride=1, taps=len(taps),
+                first_cell=(first + before - taps[0] * dilation) // stride,
+                dilation=-_step(len(taps), step * dilation // stride),
+                first_tap=taps[0], tap_step=step,
+                first_result=first, result_step=_step(positions, stride),
+            )
+        )  # fmt: skip
     return phases
 
 

@@ -7,12 +7,14 @@ offsets into the padded image: one of the output positions and one of the window
     input_grad   the same on g, with the taps turned around: see below
     weight_grad  rows: taps (c, i, j)     steps: positions (p, q)   b: g (positions, O)       c: gw
 
-The padded image. Images are copied in chunks into (n, C, stride, stride, H', W'): rows and columns are
-sorted by their remainder modulo the stride. Positions next to each other then read numbers next to each
-other at any stride, and tap (i, j) stands at a constant distance from the position.
+The padded image. Images are copied in chunks into (n, C, A, B, H', W'): rows and columns are sorted by
+their remainder modulo the stride, and the A and B remainders that some tap reads are kept. Positions next
+to each other then read numbers next to each other at any stride, and tap (i, j) stands at a constant
+distance from the position.
 
 The input gradient at stride s: the cells of gx with the same remainders modulo s are reached by the same
-taps, so each of these s * s classes is a convolution of g, at stride 1, with those taps in reverse.
+taps, so each of these classes is a convolution of g, at stride 1, with those taps in reverse. There are at
+most s * s, and no more than the window has taps; a cell of no class is 0.
 
 A panel of weights is as many output channels as fit a tile. Sums run over (c, i, j) in forward, over
 (o, i, j) in input_grad and over (n, p, q) in weight_grad, in this order for any number of threads.
@@ -21,6 +23,7 @@ float32 only: in float64 the plain kernels are as exact, and are what the fast o
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -54,26 +57,30 @@ _LEAST_ITEMS = 16
 
 
 class _Image:
-    """The padded image of one group of channels, as (C, stride, stride, H', W'), and offsets into it."""
+    """The padded image of one group of channels, as (C, A, B, H', W'), and offsets into it."""
 
     def __init__(self, channels: int, window, stride, padding, dilation, positions):
         (rows, columns), (down, right) = positions, stride
         taps_down = np.arange(window[0]) * dilation[0]
         taps_right = np.arange(window[1]) * dilation[1]
         self.origin = padding[0][0], padding[1][0]
+        self.stride = down, right
+        # The remainders modulo the stride: (A,) and (B,).
+        self.phases = np.unique(taps_down % down), np.unique(taps_right % right)
         self.shape = (
             channels,
-            *stride,
+            *(len(phases) for phases in self.phases),
             rows + int(taps_down[-1]) // down,
             columns + int(taps_right[-1]) // right,
         )
-        _, _, _, height, width = self.shape
+        _, _, across, height, width = self.shape
         self.size = math.prod(self.shape)
         # (P, Q) and (C, KH, KW), flat.
         self.positions = np.add.outer(np.arange(rows) * width, np.arange(columns)).ravel()
         in_plane = np.add.outer(
-            taps_down % down * right * height * width + taps_down // down * width,
-            taps_right % right * height * width + taps_right // right,
+            self.phases[0].searchsorted(taps_down % down) * across * height * width
+            + taps_down // down * width,
+            self.phases[1].searchsorted(taps_right % right) * height * width + taps_right // right,
         )
         self.taps = np.add.outer(np.arange(channels) * math.prod(self.shape[1:]), in_plane).ravel()
 
@@ -92,7 +99,10 @@ class _Image:
     def cut(self, x: np.ndarray, groups: int) -> np.ndarray:
         """Copy images x (n, C, H, W) into (n, groups, size), padded and sorted."""
         padded = empty((len(x) * x.shape[1], *self.shape[1:]), np.float32)
-        _sort_image.run(len(padded), x.reshape(len(padded), *x.shape[2:]), *self.origin, padded)
+        _sort_image.run(
+            len(padded), x.reshape(len(padded), *x.shape[2:]), *self.origin, *self.stride,
+            *self.phases, padded,
+        )  # fmt: skip
         return padded.reshape(len(x), groups, self.size)
 
     def chunks(self, images: int, groups: int):
@@ -121,18 +131,26 @@ class _Class:
         self.padding = farthest - (index + before) // stride
         self.shifts = farthest - back
 
+    @classmethod
+    def reached(cls, size: int, taps: int, stride: int, before: int, dilation: int) -> list[_Class]:
+        """The classes that some tap reaches: at most as many as there are taps, however large the stride."""
+        indices = np.unique((np.arange(taps) * dilation - before) % stride)
+        return [
+            cls(index, size, taps, stride, before, dilation) for index in indices[indices < size].tolist()
+        ]
+
 
 @compiled.parallel
-def _sort_image(item, worker, x, top, left, padded):
-    # x (n * C, H, W), padded (n * C, stride, stride, H', W')
+def _sort_image(item, worker, x, top, left, down, right, rows, columns, padded):
+    # x (n * C, H, W), rows (A,) and columns (B,): remainders modulo the stride, padded (n * C, A, B, H', W')
     height, width = x.shape[1:]
-    down, right = padded.shape[1:3]
-    for a in range(down):
-        for b in range(right):
+    for i in range(rows.size):
+        for j in range(columns.size):
+            a, b = rows[i], columns[j]
             first = min(max(-((b - left) // right), 0), padded.shape[4])
             last = min(max(-((b - left - width) // right), first), padded.shape[4])
             for r in range(padded.shape[3]):
-                row = padded[item, a, b, r]
+                row = padded[item, i, j, r]
                 h = r * down + a - top
                 if h < 0 or h >= height:
                     row[:] = 0
@@ -296,15 +314,17 @@ def forward_workspace(x, weight, bias, *, stride, padding, dilation, groups) -> 
     return _workspace(image, len(x), groups, outputs=len(weight) // groups, positions_packed=False)
 
 
+def _classes(input_size, window, stride, padding, dilation) -> list[list[_Class]]:
+    """The classes of cells along each axis."""
+    return [_Class.reached(input_size[i], window[i], stride[i], padding[i][0], dilation[i]) for i in range(2)]
+
+
 def input_grad_workspace(g, weight, *, input_size, stride, padding, dilation, groups) -> int:
     outputs, per_group, *window = weight.shape
     sizes = [0]
-    for down, right in np.ndindex(*stride):
-        rows = _Class(down, input_size[0], window[0], stride[0], padding[0][0], dilation[0])
-        columns = _Class(right, input_size[1], window[1], stride[1], padding[1][0], dilation[1])
-        if len(rows.cells) and len(columns.cells) and len(rows.taps) and len(columns.taps):
-            image = _Image.of_class(outputs // groups, rows, columns)
-            sizes.append(_workspace(image, len(g), groups, outputs=per_group, positions_packed=False))
+    for rows, columns in itertools.product(*_classes(input_size, window, stride, padding, dilation)):
+        image = _Image.of_class(outputs // groups, rows, columns)
+        sizes.append(_workspace(image, len(g), groups, outputs=per_group, positions_packed=False))
     return max(sizes)
 
 
@@ -371,21 +391,18 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
 def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
     outputs, per_group, *window = weight.shape
     height, width = input_size
-    gx = empty((len(g), groups * per_group, height, width), np.float32)
+    classes = _classes(input_size, window, stride, padding, dilation)
+    cells = math.prod(sum(len(each.cells) for each in axis) for axis in classes)
+    gx = (empty if cells == height * width else zeros)(
+        (len(g), groups * per_group, height, width), np.float32
+    )
     flat = gx.reshape(len(g), groups * per_group, height * width)
     g = np.ascontiguousarray(g)
     weights = np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
     no_bias = np.zeros(groups * per_group, np.float32)
     taps = math.prod(window)
-    for down, right in np.ndindex(*stride):
-        rows = _Class(down, height, window[0], stride[0], padding[0][0], dilation[0])
-        columns = _Class(right, width, window[1], stride[1], padding[1][0], dilation[1])
+    for rows, columns in itertools.product(*classes):
         targets = np.add.outer(rows.cells * width, columns.cells).ravel().astype(np.int64)
-        if not len(targets):
-            continue
-        if not len(rows.taps) or not len(columns.taps):
-            flat[:, :, targets] = 0
-            continue
         # (O, I, J) in weight (O, C, KH, KW), from which a column takes its channel.
         in_window = np.add.outer(rows.taps * window[1], columns.taps).ravel()
         depth = np.add.outer(np.arange(outputs // groups) * per_group * taps, in_window).ravel()

@@ -37,6 +37,9 @@ CASES = {
         (3, 6, 23, 29), (66, 6, 3, 5), _window((3, 2), ((2, 1), (0, 4)), (2, 3)),
     ),
     "strides above the kernel": ((2, 5, 31, 30), (7, 5, 2, 1), _window((5, 3), ((0, 3), (1, 0)))),
+    "strides beyond the image": (
+        (2, 5, 6, 7), (7, 5, 3, 2), _window((10**5, 2**31 - 1), ((1, 0), (0, 2)), (2, 1)),
+    ),
     "a channel a group": ((2, 70, 9, 11), (140, 1, 3, 3), _window(padding=((1, 1), (1, 1)), groups=70)),
     "many positions": ((3, 5, 23, 29), (7, 5, 2, 2), _window()),
 }  # fmt: skip
@@ -178,7 +181,7 @@ def test_peak_of_a_call_is_the_result_and_the_workspace(algorithm, direction):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_refuses_a_padding_that_an_index_cannot_hold(algorithm, direction):
     # Two positions only, but 2**31 cells between them.
-    window = _window(stride=(2**31, 1), padding=((2**31, 0), (0, 0)))
+    window = _window(stride=(2**31 - 1, 1), padding=((2**31 - 1, 0), (0, 0)))
     arrays, parameters = _call(direction, (1, 1, 1, 1), (1, 1, 1, 1), window, np.float64)
-    with pytest.raises(KernelError, match="1 \\+ 2147483648 \\+ 0 cells high"):
+    with pytest.raises(KernelError, match="1 \\+ 2147483647 \\+ 0 cells high"):
         _kernel(direction, algorithm)(*arrays, **parameters)

@@ -190,3 +190,75 @@ def test_the_kernel_is_not_flipped_and_the_bias_is_added_once(algorithm):
     y = entry(x, weight, bias, **window)
     # The first: 1*0 + 2*1 + 3*2 + 4*4 + 5*5 + 6*6 + 7*8 + 8*9 + 9*10 + 0.5; flipped it would be 147.5.
     np.testing.assert_allclose(y, [[[[303.5, 348.5], [483.5, 528.5]]]], rtol=1e-5)
+
+
+# Windows larger than any image
+
+
+def each_direction(algorithm, x, weight, g, window):
+    """What the three kernels of an algorithm give, which claim their workspace first."""
+    arguments = {
+        "forward": ((x, weight, None), {}),
+        "input_grad": ((g, weight), {"input_size": x.shape[2:]}),
+        "weight_grad": ((g, x), {"kernel_size": weight.shape[2:]}),
+    }
+    for direction, (arrays, sizes) in arguments.items():
+        entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
+        if entry.refusal(*arrays, **sizes, **window) is None:
+            if entry.workspace is not None:
+                assert entry.workspace(*arrays, **sizes, **window) < 2**24
+            yield entry, entry(*arrays, **sizes, **window)
+
+
+@pytest.mark.parametrize("stride", [10**5, 2**31 - 1])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_stride_beyond_the_image_costs_nothing_and_leaves_one_window(algorithm, stride):
+    generator = np.random.default_rng(0)
+    entry = find_kernel("conv2d.forward", algo=algorithm)
+    dtype = (entry.dtypes or ("float32",))[0]
+    x, weight, g = (normal_values(generator, s, dtype) for s in ((2, 2, 5, 6), (3, 2, 3, 2), (2, 3, 1, 1)))
+    window = {"stride": (stride, stride), "padding": ((1, 0), (2, 3)), "dilation": (1, 3), "groups": 1}
+    # The one window starts at row -1 and column -2, and its taps stand at columns -2 and 1: by hand, and
+    # in float64.
+    wide_x, wide_weight, wide_g = (a.astype(np.float64) for a in (x, weight, g))
+    image, taps = wide_x[:, :, :2, 1], wide_weight[:, :, 1:, 1]
+    gx, gw = np.zeros(x.shape), np.zeros(weight.shape)
+    gx[:, :, :2, 1] = np.einsum("no,ocr->ncr", wide_g[:, :, 0, 0], taps)
+    gw[:, :, 1:, 1] = np.einsum("no,ncr->ocr", wide_g[:, :, 0, 0], image)
+    expected = {
+        "conv2d.forward": np.einsum("ncr,ocr->no", image, taps)[:, :, None, None],
+        "conv2d.input_grad": gx,
+        "conv2d.weight_grad": gw,
+    }
+    for entry, actual in each_direction(algorithm, x, weight, g, window):
+        right = expected[entry.operation]
+        assert_close(
+            actual.astype(np.float64),
+            right,
+            entry.error or rounding(dtype),
+            scale=largest(x, weight, g, right),
+        )
+
+
+def test_windows_far_apart_read_their_own_cells():
+    # Four windows at the corners: 512 x 512 remainders, of which taps reach 3 x 2.
+    generator = np.random.default_rng(1)
+    x, weight, g = (
+        normal_values(generator, s, "float32") for s in ((1, 2, 515, 514), (2, 2, 3, 2), (1, 2, 2, 2))
+    )
+    window = {"stride": (512, 512), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    corners = x.reshape(1, 2, 515, 514)[:, :, [0, 1, 2, 512, 513, 514]][..., [0, 1, 512, 513]]
+    corners = corners.astype(np.float64).reshape(1, 2, 2, 3, 2, 2)  # (N, C, P, KH, Q, KW)
+    gx = np.zeros(x.shape)
+    spread = np.einsum("nopq,ocij->ncpiqj", g, weight, dtype=np.float64).reshape(1, 2, 6, 4)
+    gx[:, :, np.array([0, 1, 2, 512, 513, 514])[:, None], [0, 1, 512, 513]] = spread
+    expected = {
+        "conv2d.forward": np.einsum("ncpiqj,ocij->nopq", corners, weight),
+        "conv2d.input_grad": gx,
+        "conv2d.weight_grad": np.einsum("ncpiqj,nopq->ocij", corners, g),
+    }
+    for entry, actual in each_direction("direct", x, weight, g, window):
+        right = expected[entry.operation]
+        assert_close(
+            actual.astype(np.float64), right, rounding(np.float32), scale=largest(x, weight, g, right)
+        )
