@@ -23,7 +23,7 @@ from pathlib import Path
 
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels import code_cache
-from minialex.kernels.cuda_host import instrumentation, source, unsupported
+from minialex.kernels.cuda_host import host_code, instrumentation, source, unsupported
 
 RUNTIME = Path(__file__).parent / "runtime"
 HEADERS = Path(__file__).parents[1] / "cuda" / "include"
@@ -39,7 +39,13 @@ DEFAULT_ARCHITECTURE = "sm_75"
 _LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
 # A fault is one where it stands in the source, and a stack that is full does not go over into the next one.
 # Kernels have no exceptions, as in CUDA: nobody would catch one.
-_FAULTS = ("-fno-isolate-erroneous-paths-dereference", "-fstack-clash-protection", "-fno-exceptions")
+# A static variable of a function is initialised under no lock, which a fault in its constructor would keep.
+_FAULTS = (
+    "-fno-isolate-erroneous-paths-dereference",
+    "-fstack-clash-protection",
+    "-fno-exceptions",
+    "-fno-threadsafe-statics",
+)
 # As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
 # -g1 has the lines, for messages, and changes no instruction.
 _FAST = (
@@ -62,9 +68,10 @@ _HEADERS_OF_KERNELS = tuple(
     for name in ("assert.h", "cuda_language.h", "cuda_math.h", "cuda_simd.h", "executor.h", "kernel.h")
 )
 _REWRITING = tuple(
-    RUNTIME.parent / name for name in ("declarations.py", "source.py", "tokens.py", "unsupported.py")
+    RUNTIME.parent / name
+    for name in ("declarations.py", "host_code.py", "source.py", "tokens.py", "unsupported.py")
 )
-"""What decides how a source is rewritten."""
+"""What decides how a source is rewritten, and whether it is taken."""
 
 _BEGIN = "#pragma minialex source"
 _SEAL = b"minialex library 1\n"
@@ -192,11 +199,23 @@ def kernel_library(build: Build) -> Path:
         unit = source.unit(own, build.where, build.instances)
         file = target.with_suffix(".ii")
         file.write_text(preamble + begin + unit)
-        linked = ["-shared", "-Wl,-z,defs", str(file), str(executor)]
+        compiled = target.with_suffix(".o")
+        _compile([*flags, "-fpreprocessed", "-c", str(file)], compiled, build.where)
+
+        def diagnose() -> None:
+            # In C++20, where inline functions are constexpr if they can be, an empty constructor is no error.
+            text = host_code.with_constant_initialisation(own)
+            file.write_text(preamble + begin + source.unit(text, build.where, build.instances))
+            lenient = ("-std=c++20", "-fimplicit-constexpr", "-fmax-errors=0", "-fsyntax-only")
+            _run([*flags, *lenient, "-fpreprocessed", str(file)], build.where)
+
+        instrumented = build.checked or build.sanitize is not None
+        _refuse_initialisation(host_code.read(compiled, instrumented), build.where, diagnose)
+        linked = ["-shared", "-Wl,-z,defs", str(compiled), str(executor)]
         if build.checked:
             # The executor first: so none of its variables lie behind the kernels' shared ones.
-            linked = ["-shared", "-Wl,-z,defs", str(executor), str(file), *instrumentation.LINKER_FLAGS]
-        _compile([*flags, "-fpreprocessed", *linked], target, build.where)
+            linked = ["-shared", "-Wl,-z,defs", str(executor), str(compiled), *instrumentation.LINKER_FLAGS]
+        _compile([*flags, *linked], target, build.where)
 
     return _cached(re.sub(r"\W", "_", name), key, compile_)
 
@@ -340,6 +359,22 @@ def _remove_old(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _refuse_initialisation(compiled: host_code.ObjectFile, where: str, diagnose) -> None:
+    """Refuse variables that would be initialised at run time; `diagnose` has the compiler name them."""
+    if not compiled.runs and not compiled.guards:
+        return
+    try:
+        diagnose()
+    except KernelError as error:
+        if host_code.RULE in str(error):
+            raise
+    if compiled.runs:
+        raise KernelError(
+            f"{where}: code would run when it is loaded, a constructor or destructor of a variable outside "
+            f"of functions. {host_code.RULE}"
+        )
+
+
 def _cpp_files(names: tuple[str, ...]) -> list[str]:
     return [str(RUNTIME / name) for name in names if name.endswith(".cpp")]
 
@@ -362,6 +397,8 @@ def _run(arguments: list[str], where: str, text: str = "") -> str:
     )
     if answer.returncode != 0:
         if text and (problem := unsupported.missing_header(answer.stderr)):
+            raise KernelError(problem)
+        if problem := host_code.dynamic_initialisation(answer.stderr):
             raise KernelError(problem)
         raise KernelError(f"{where} does not compile:\n{answer.stderr.strip()}")
     return answer.stdout

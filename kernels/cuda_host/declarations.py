@@ -21,7 +21,7 @@ from minialex.kernels.cuda_host import tokens
 _BEFORE = re.compile(r"(?:\s+|^#[^\n]*\n|(?:case\b[^:]*|\w+)\s*:(?!:))*", re.MULTILINE)
 _ALIGNMENT = re.compile(r"\b(?:__attribute__|alignas)\s*(?=\()")
 _INTEGERS = re.compile(r"\btypedef\s+[\w\s]+?\b(u?int(?:64|ptr)_t)\s*;|\busing\s+(u?int(?:64|ptr)_t)\s*=")
-_MARKERS = re.compile(rf"\b({tokens.DEVICE}|{tokens.CONSTANT})\(\s*\)")
+_MARKERS = re.compile(rf"\b({tokens.DEVICE}|{tokens.CONSTANT})\((?:__constinit|\s)*\)")
 _DECLARATOR = re.compile(
     r"(?P<type>.*?)\s*(?P<name>\b[A-Za-z_]\w*)\s*(?P<extents>(?:\[[^\]]*\]\s*)*)", re.DOTALL
 )
