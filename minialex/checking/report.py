@@ -159,7 +159,8 @@ class GradcheckError(MiniAlexError, AssertionError):
         ):  # fmt: skip
             setattr(self, name, details.pop(name, None))
         for name in ("operation", "kernel", "pattern", "reproduce"):
-            setattr(self, name, details.pop(name, ""))
+            # The lines to reproduce a check are written here, where it has failed.
+            setattr(self, name, str(details.pop(name, "")))
         if details:
             raise TypeError(f"GradcheckError has no {', '.join(details)}")
         super().__init__(self._text())

@@ -8,7 +8,7 @@ import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad
 from minialex.checking.report import GradcheckError, Report
-from minialex.checking.reproduction import array_lines, options_text
+from minialex.checking.reproduction import Reproduction
 from minialex.checking.vjp import check_vjp, joined, require_callables, require_dtype, require_seed, split
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
@@ -54,7 +54,7 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     tensors = [t for t in inputs if isinstance(t, Tensor)]
     arrays = [t.numpy() for t in tensors]
     wanted = [t.requires_grad for t in tensors]
-    options.setdefault("reproduce", _reproduction("gradcheck", options, arrays, wanted))
+    options.setdefault("reproduce", _reproduction(gradcheck, inputs, options))
     forward, vjp, branches = on_arrays(fn, inputs)
     wrt = [i for i, each in enumerate(wanted) if each]
     return check_vjp(forward, vjp, arrays, wrt=wrt, branches=branches, **options)
@@ -165,23 +165,9 @@ def outputs_of(fn: Callable, arguments: Sequence) -> tuple[Tensor, ...]:
     return outputs
 
 
-def _reproduction(check: str, options: dict, arrays, differentiated) -> str:
-    dtype = np.dtype(options.get("dtype", np.float64))
-    arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
-    tensors = ", ".join(
-        f"ma.Tensor(x{i}, requires_grad=True)" if wanted else f"ma.Tensor(x{i})"
-        for i, wanted in enumerate(differentiated)
-    )
-    names = ("mode", "directions", "step", "seed", "max_skipped")
-    chosen = options_text(dtype=dtype.name, **{name: options.get(name) for name in names})
-    return "\n".join(
-        [
-            "import numpy as np",
-            "import minialex as ma",
-            *array_lines(arrays),
-            f"ma.{check}(fn, [{tensors}]{chosen})  # fn: {options['name']}",
-        ]
-    )
+def _reproduction(check: Callable, inputs: Sequence, options: dict) -> Reproduction:
+    chosen = {"dtype": np.float64} | {k: v for k, v in options.items() if k not in ("name", "kernel")}
+    return Reproduction(check, ("fn",), inputs, chosen, f"fn: {options['name']}")
 
 
 def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **options) -> Report:
@@ -218,13 +204,7 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
 
     own_name = getattr(fn, "__qualname__", type(fn).__name__)
     options.setdefault("name", f"gradient of {own_name}")
-    tensors = [t for t in inputs if isinstance(t, Tensor)]
-    text = _reproduction(
-        "gradgradcheck",
-        options | {"name": own_name, "seed": seed},
-        [t.numpy() for t in tensors],
-        [t.requires_grad for t in tensors],
-    )
+    text = _reproduction(gradgradcheck, inputs, options | {"name": own_name, "seed": seed})
     options.setdefault("reproduce", text)
     return gradcheck(gradients, (*inputs, *upstream), seed=seed, **options)
 

@@ -10,7 +10,7 @@ import numpy as np
 from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.report import GradcheckError, Report
-from minialex.checking.reproduction import array_lines, options_text
+from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
@@ -113,7 +113,8 @@ def check_vjp(
     for attempt in range(_REDRAWS + 1):
         arrays = _prepared(inputs, dtype, "inputs" if attempt == 0 else "what redraw gives")
         chosen = _chosen(wrt, arrays)
-        forward, vjp, outputs = _of_one_result(name, *given, arrays, dtype)
+        # Copies: should forward change its inputs, the check finds out, and prints them as they were.
+        forward, vjp, outputs = _of_one_result(name, *given, [a.copy() for a in arrays], dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
         report = Report(
@@ -123,11 +124,17 @@ def check_vjp(
         text = reproduce or _reproduction(
             name,
             arrays,
-            dtype=dtype.name,
-            mode=how,
-            directions=report.directions or None,
-            seed=seed,
-            step=step,
+            {
+                "wrt": None if wrt is None else chosen,
+                "dtype": dtype,
+                "mode": how,
+                "directions": directions,
+                "method": method,
+                "step": step,
+                "max_skipped": max_skipped,
+                "branches": branches,
+                "seed": seed,
+            },
         )
         try:
             Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
@@ -247,13 +254,5 @@ def _choose_mode(outputs: int, arrays, wrt) -> str:
     return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
 
 
-def _reproduction(name, arrays, **options) -> str:
-    names = ", ".join(f"x{i}" for i in range(len(arrays)))
-    return "\n".join(
-        [
-            "import numpy as np",
-            "import minialex as ma",
-            *array_lines(arrays),
-            f"ma.check_vjp(forward, vjp, [{names}]{options_text(**options)})  # forward: {name}",
-        ]
-    )
+def _reproduction(name: str, arrays: Arrays, options: dict) -> Reproduction:
+    return Reproduction(check_vjp, ("forward", "vjp"), arrays, options, f"forward: {name}")
