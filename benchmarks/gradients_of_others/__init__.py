@@ -6,10 +6,10 @@ respect. They are what gradient checkers are compared on (``gradcheck_of_others.
 
 from __future__ import annotations
 
-from gradients_of_others import elementwise, reductions, several_arrays
+from gradients_of_others import elementwise, matrices, normalisation, rearranging, reductions, several_arrays
 from gradients_of_others.case import Case, Function
 
-MODULES = (elementwise, several_arrays, reductions)
+MODULES = (elementwise, several_arrays, reductions, normalisation, matrices, rearranging)
 
 
 def functions() -> list[Function]:
