@@ -8,22 +8,27 @@ kernel of the operation takes.
     def test_my_kernel(drawn):
         my_kernel(*drawn.arrays, **drawn.parameters)
 
-A function of your own takes `convolutions`, `poolings` or `shapes`, and `distinct_arrays`,
-`normal_arrays` or `positive_arrays` to fill them; `layouts` puts an array in an awkward memory layout.
+A function of your own takes `convolutions`, `poolings`, `shapes` or `square_shapes`, and `distinct_arrays`,
+`normal_arrays`, `positive_arrays` or another strategy named ``..._arrays`` to fill them; `layouts` puts an
+array in an awkward memory layout.
 
     @given(normal_arrays(shapes()).flatmap(layouts))
     def test_my_function(x): ...
 
 Sizes are tiny, because the reference kernels are Python loops; and because a mistake in an index shows
 on a 3x4 image as well as on a large one. Values come from a NumPy generator whose seed Hypothesis
-draws: an example takes microseconds, and shrinks by its shapes and parameters. A failing example prints
-as code: a `Call` can be pasted, with `import numpy as np`, and is the same again, memory layout included.
+draws: an example takes microseconds, and shrinks by its shapes and parameters. No two arrays of an example
+hold the same numbers, even where their seeds shrink to the same: `x @ w` of two equal arrays hides mistakes.
+
+A failing example prints as code. A `Call` can be pasted, with `import numpy as np`, and is the same again,
+memory layout included; so can ``normal_values(default_rng((0, 0, 1)), (2, 3))``, with the names in it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -35,7 +40,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from minialex.errors import ShapeError
 from minialex.kernels import Kernel, output_shape
 from minialex.kernels.registry import Sizes
-from minialex.testing.values import distinct_values
+from minialex.testing.values import (
+    bounded_values,
+    dependent_column_values,
+    distinct_values,
+    normal_values,
+    positive_definite_values,
+    positive_values,
+    scaled_values,
+    simplex_values,
+    symmetric_values,
+)
 
 MUTATED: dict[str, tuple[int, ...]] = {"sgd.update": (0, 2), "adam.update": (0, 2, 3)}
 """The positions of the arrays that a kernel changes in place. All other kernels change none."""
@@ -144,25 +159,37 @@ def operations() -> list[str]:
 # Values
 
 
+def _shift_each_way() -> Iterator[int]:
+    """0, 1, -1, 2, -2, ..."""
+    for n in itertools.count():
+        yield (n + 1) // 2 * (1 if n % 2 else -1)
+
+
+# One counter an example: whatever draws from it in the same example gets another number.
+_numbers = st.shared(st.builds(lambda: itertools.count(1)), key="minialex.testing.strategies: generators")
+# Three words: the checker takes its upstream gradients from streams of two, which may begin alike.
+_seeds = st.tuples(st.integers(0, 2**16 - 1), st.just(0), _numbers.map(next)).map(np.random.default_rng)
+_shifts = st.shared(st.builds(_shift_each_way), key="minialex.testing.strategies: shifts")
+
+
+# Not 10.0**n, which misses 1e-7 by a bit and would print so.
+_powers_of_ten = st.integers(-8, 8).map(lambda exponent: float(f"1e{exponent}"))
+
+
 def seeds() -> SearchStrategy[np.random.Generator]:
-    """NumPy generators, each with its own seed."""
-    return st.integers(0, 2**16 - 1).map(np.random.default_rng)
+    """NumPy generators with drawn seeds; no two of one example give the same numbers.
+
+    Seeds shrink to 0, and Hypothesis likes to draw one again: a generator starts from its number in the
+    example, too.
+    """
+    return _seeds
 
 
-def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
-    """Standard normal values."""
-    return generator.standard_normal(shape).astype(dtype)
-
-
-def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
-    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
-    return generator.uniform(0.5, 2, shape).astype(dtype)
-
-
-def _filled(values: Callable, shape, dtype) -> SearchStrategy[np.ndarray]:
+def _filled(values: Callable, shape, dtype, **options: SearchStrategy) -> SearchStrategy[np.ndarray]:
     shapes = shape if isinstance(shape, SearchStrategy) else st.just(tuple(shape))
-    # The name, and not the dtype: Hypothesis prints the call, which one can then paste.
-    return st.builds(values, seeds(), shapes, st.just(np.dtype(dtype).name))
+    # Hypothesis prints the call, which one can then paste: it names the dtype, and only where that is needed.
+    named = () if np.dtype(dtype) == np.float64 else (st.just(np.dtype(dtype).name),)
+    return st.builds(values, seeds(), shapes, *named, **options)
 
 
 def normal_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
@@ -176,8 +203,58 @@ def positive_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
 
 
 def distinct_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
-    """Arrays of `distinct_values`, without ties; `shape` is a shape or a strategy that draws some."""
-    return _filled(distinct_values, shape, dtype)
+    """Arrays of `distinct_values`, without ties; `shape` is a shape or a strategy that draws some.
+
+    The second of an example is shifted up, the third down, and so on, as two orders of few numbers may be the
+    same.
+    """
+    return _filled(distinct_values, shape, dtype, shift=_shifts.map(next))
+
+
+def bounded_arrays(shape, low: float, high: float, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `bounded_values`, between two numbers; `shape` is a shape or a strategy that draws some."""
+    return _filled(bounded_values, shape, dtype, low=st.just(low), high=st.just(high))
+
+
+def scaled_arrays(shape, scale: float | None = None, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `scaled_values`: normal ones times `scale`, by default any power of ten from 1e-8 to 1e8.
+
+    A drawn scale shrinks to 1: another one that is printed matters. `shape` is a shape or a strategy that
+    draws some.
+    """
+    scales = _powers_of_ten if scale is None else st.just(scale)
+    return _filled(scaled_values, shape, dtype, scale=scales)
+
+
+def symmetric_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `symmetric_values`, symmetric matrices; `shape` is one of `square_shapes`, or draws such."""
+    return _filled(symmetric_values, shape, dtype)
+
+
+def positive_definite_arrays(shape, condition: float = 100.0, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `positive_definite_values`, whose condition number is `condition` at most.
+
+    `shape` is one of `square_shapes`, or draws such.
+    """
+    return _filled(positive_definite_values, shape, dtype, condition=st.just(condition))
+
+
+def simplex_arrays(shape, dtype=np.float64) -> SearchStrategy[np.ndarray]:
+    """Arrays of `simplex_values`, positive numbers that add up to 1 along the last axis.
+
+    `shape` is a shape or a strategy that draws some; one number would always be 1, so two are the least.
+    """
+    return _filled(simplex_values, shape, dtype)
+
+
+def dependent_column_arrays(
+    shape, columns: Mapping[int, Mapping[int, float]], dtype=np.float64
+) -> SearchStrategy[np.ndarray]:
+    """Arrays of `dependent_column_values`: matrices some of whose columns are combinations of others.
+
+    `columns` says of which: ``{2: {0: 1.0, 1: -2.0}}``. `shape` has the columns that it names, or draws such.
+    """
+    return _filled(dependent_column_values, shape, dtype, columns=st.just(columns))
 
 
 # Memory layouts
@@ -284,6 +361,14 @@ def _pairs(elements: SearchStrategy) -> SearchStrategy[tuple]:
 def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of arrays of any rank."""
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=4)
+
+
+def square_shapes(
+    min_dims: int = 2, max_dims: int = 3, min_side: int = 1, max_side: int = 4
+) -> SearchStrategy[tuple[int, ...]]:
+    """Shapes of square matrices, and of batches of them."""
+    batches = hnp.array_shapes(min_dims=min_dims - 2, max_dims=max_dims - 2, max_side=3)
+    return st.builds(lambda batch, n: (*batch, n, n), batches, st.integers(min_side, max_side))
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,198 @@
-"""Values for tests and checks, drawn from a NumPy generator."""
+"""Values for tests and checks, drawn from a NumPy generator.
+
+Each function takes a generator, a shape and a dtype, and gives an array.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
+from minialex.checks import in_words, is_int, is_number
+from minialex.errors import MiniAlexError
 
-def distinct_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+
+def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Standard normal values."""
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
+    return generator.uniform(0.5, 2, shape).astype(dtype)
+
+
+def distinct_values(generator: np.random.Generator, shape, dtype=np.float64, *, shift: int = 0) -> np.ndarray:
     """Well-separated values: all differ by a quarter or more, and none is nearer to 0 than an eighth.
 
     No maximum is tied, and no finite difference steps over the kink of a maximum or of ReLU. All are
-    multiples of an eighth, exact in float32.
+    multiples of an eighth, exact in float32. They lie around 0, or `shift` quarters above: arrays with other
+    shifts hold other numbers.
     """
     size = int(np.prod(shape))
-    ordered = (np.arange(size) - size // 2 + 0.5) / 4
+    ordered = (np.arange(size) - size // 2 + shift + 0.5) / 4
     return generator.permutation(ordered).reshape(shape).astype(dtype)
+
+
+def bounded_values(
+    generator: np.random.Generator, shape, dtype=np.float64, *, low: float, high: float
+) -> np.ndarray:
+    """Values between two numbers, from either by a sixteenth of their distance or more.
+
+    Raises
+    ------
+    MiniAlexError
+        If these are not two finite numbers, the smaller one first; or so near that no value of the dtype
+        lies between them.
+    """
+    given = f"low={in_words(low)} and high={in_words(high)}"
+    if not (_is_finite(low) and _is_finite(high) and low < high):
+        raise MiniAlexError(f"{given} should be two finite numbers, the smaller one first")
+    values = np.asarray(low + (high - low) * generator.uniform(1 / 16, 15 / 16, shape), dtype)
+    if not np.all((low < values) & (values < high)):
+        raise MiniAlexError(
+            f"{given} are too near each other for values of {np.dtype(dtype)} between them: move them apart"
+        )
+    return values
+
+
+def scaled_values(generator: np.random.Generator, shape, dtype=np.float64, *, scale: float) -> np.ndarray:
+    """Normal values times `scale`.
+
+    Raises
+    ------
+    MiniAlexError
+        If `scale` is not a finite number above 0.
+    """
+    if not (_is_finite(scale) and scale > 0):
+        raise MiniAlexError(f"scale={in_words(scale)} should be a finite number above 0")
+    return np.asarray(scale * generator.standard_normal(shape), dtype)
+
+
+def symmetric_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Symmetric matrices, to the last bit, in the last two axes: (a + aᵀ) / 2 of normal values.
+
+    Raises
+    ------
+    MiniAlexError
+        If `shape` is not that of square matrices.
+    """
+    return _symmetrised(normal_values(generator, _square(shape), dtype))
+
+
+def positive_definite_values(
+    generator: np.random.Generator, shape, dtype=np.float64, *, condition: float = 100.0
+) -> np.ndarray:
+    """Symmetric positive definite matrices, in the last two axes: q diag(λ) qᵀ with a random orthogonal q.
+
+    The eigenvalues λ lie apart, one in each part of an even division of [1/√condition, √condition] on a
+    logarithmic scale: so eigenvectors, too, have derivatives.
+
+    Parameters
+    ----------
+    generator, shape, dtype
+        `shape` ends in two equal lengths.
+    condition : float
+        What the condition number does not exceed: from 2 to 1e12 (1e4 in float32, where rounding would make
+        matrices singular).
+
+    Raises
+    ------
+    MiniAlexError
+        If `shape` is not that of square matrices, or `condition` is not such a number.
+    """
+    shape, dtype = _square(shape), np.dtype(dtype)
+    most = 1e4 if dtype == np.float32 else 1e12
+    if not (is_number(condition) and 2 <= condition <= most):
+        raise MiniAlexError(
+            f"condition={in_words(condition)} should be a number from 2 to {most:g} for matrices of {dtype}"
+        )
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    n = shape[-1]
+    q, _ = np.linalg.qr(generator.standard_normal(shape))
+    # The middle half of each part: neighbours differ by half a part or more, and rounding passes no bound.
+    parts = (np.arange(n) + generator.uniform(0.25, 0.75, shape[:-1])) / n - 0.5
+    eigenvalues = float(condition) ** parts
+    return _symmetrised(((q * eigenvalues[..., None, :]) @ np.swapaxes(q, -1, -2)).astype(dtype))
+
+
+def simplex_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Positive numbers that add up to 1 along the last axis: the softmax of normal values.
+
+    Raises
+    ------
+    MiniAlexError
+        If `shape` has no last axis with elements.
+    """
+    shape = tuple(shape)
+    if not shape or not shape[-1]:
+        raise MiniAlexError(f"shape={shape} has no last axis with elements that could add up to 1")
+    values = np.exp(generator.standard_normal(shape))
+    return (values / values.sum(axis=-1, keepdims=True)).astype(dtype)
+
+
+def dependent_column_values(
+    generator: np.random.Generator,
+    shape,
+    dtype=np.float64,
+    *,
+    columns: Mapping[int, Mapping[int, float]],
+) -> np.ndarray:
+    """Normal values in matrices (the last two axes) some of whose columns are combinations of others.
+
+    Parameters
+    ----------
+    generator, shape, dtype
+    columns : mapping
+        ``{2: {0: 1.0, 1: -2.0}}``: column 2 is column 0 less twice column 1.
+
+    Raises
+    ------
+    MiniAlexError
+        If `shape` has fewer axes or columns, or `columns` is not as described; a column that others are made
+        of must not be made of others itself.
+    """
+    shape = tuple(shape)
+    if not _are_combinations(columns):
+        raise MiniAlexError(
+            f"columns={columns!r} should be {{column: {{other column: coefficient}}}}, where the other "
+            "columns depend on none"
+        )
+    named = sorted({*columns, *(j for terms in columns.values() for j in terms)})
+    if len(shape) < 2 or named[-1] >= shape[-1]:
+        raise MiniAlexError(f"shape={shape} is not that of matrices with the columns {named} that are named")
+    values = normal_values(generator, shape, dtype)
+    for k, terms in columns.items():
+        values[..., k] = sum(values.dtype.type(c) * values[..., j] for j, c in terms.items())
+    return values
+
+
+def _are_combinations(columns) -> bool:
+    return (
+        isinstance(columns, Mapping)
+        and bool(columns)
+        and all(
+            is_int(k, 0)
+            and isinstance(terms, Mapping)
+            and all(is_int(j, 0) and j not in columns and _is_finite(c) for j, c in terms.items())
+            for k, terms in columns.items()
+        )
+    )
+
+
+def _is_finite(value) -> bool:
+    return is_number(value) and math.isfinite(value)
+
+
+def _square(shape) -> tuple[int, ...]:
+    shape = tuple(shape)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise MiniAlexError(f"shape={shape} should end in two equal lengths: it is that of square matrices")
+    return shape
+
+
+def _symmetrised(matrices: np.ndarray) -> np.ndarray:
+    return (matrices + np.swapaxes(matrices, -1, -2)) / 2
