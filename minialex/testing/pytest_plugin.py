@@ -16,11 +16,16 @@ imported or printed for it; ``-p no:minialex`` turns the plugin off.
 from __future__ import annotations
 
 import argparse
+import sys
+import weakref
 
 # pytest imports this module whenever it starts: what computes is imported by the first check.
 import pytest
 
-_OPTIONS = ("seed", "dtype", "mode", "directions", "method", "step", "max_skipped")
+_OPTIONS = (
+    "seed", "dtype", "mode", "directions", "method", "step", "max_skipped", "min_compared", "max_tolerance",
+    "nondeterminism",
+)  # fmt: skip
 _MARKER = (
     f"gradcheck({', '.join(f'{name}=...' for name in _OPTIONS)}): options of the checks that a test makes "
     "with the fixture gradcheck, where it does not give them itself"
@@ -58,44 +63,103 @@ class Gradcheck:
 
         return self._run(check_vjp, forward, vjp, inputs, **options)
 
+    def __repr__(self) -> str:
+        return "gradcheck"  # as a failing example names its arguments
+
     def _run(self, check, *arguments, **options):
         __tracebackhide__ = True
         from minialex.checking import GradcheckError
+        from minialex.testing.tracing import Pause
 
         state = self._state
-        try:
-            report = check(*arguments, **state.options() | options)
-        except GradcheckError as error:
-            state.add(failed=1)
-            if state.config.getoption("fulltrace"):
-                raise
-            # The message says what is wrong with the function. How the checker found it does not matter.
-            raise error.with_traceback(None) from None
-        state.add(
-            compared=report.compared,
-            skipped=report.skipped,
-            worst=report.worst_error,
-            quick=int(report.mode != "jacobian"),
-            weak=int(report.weak),
-        )
+        options = state.options() | options
+        with Pause() as pause:
+            try:
+                report = check(
+                    *map(pause.lifted, arguments),
+                    **{name: pause.lifted(value) for name, value in options.items()},
+                )
+            except GradcheckError as error:
+                state.failed(error)
+                if state.config.getoption("fulltrace"):
+                    raise
+                # The message says what is wrong with the function. How the checker found it does not matter.
+                raise error.with_traceback(None) from None
+            state.passed(report)
         return report
 
 
 class _State:
-    """The running test, and what it has checked since its last report."""
+    """The running test, and what it has checked since its last report.
+
+    Hypothesis runs a failing test hundreds of times, to shrink the example and to explain it. What is checked
+    on drawn examples is kept apart until it is known how the test ends.
+    """
 
     def __init__(self, config: pytest.Config):
         self.config = config
         self.item: pytest.Item | None = None
-        self.counts: dict[str, float] = {}
+        self.whole_item: dict[str, float] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self._counts: dict[str, float] = {}
+        self._drawn: dict[str, float] = {}
+        self._errors: weakref.WeakKeyDictionary[Exception, bool] = weakref.WeakKeyDictionary()
 
     def options(self) -> dict:
         options = {} if self.item is None else _marked(self.item)
         seed = self.config.getoption("gradcheck_seed")
         return options if seed is None else options | {"seed": seed}
 
-    def add(self, **counts: float) -> None:
-        _add(self.counts, {"checks": 1, **counts})
+    def passed(self, report) -> None:
+        _add(
+            self._drawn if _on_drawn_example() else self._counts,
+            {
+                "checks": 1,
+                "compared": report.compared,
+                "skipped": report.skipped,
+                "uncertain": getattr(report, "uncertain", 0),
+                "worst": float(report.worst_error),  # JSON and execnet take no NumPy numbers
+                "quick": int(report.mode != "jacobian"),
+                "weak": int(report.weak),
+            },
+        )
+
+    def failed(self, error: Exception) -> None:
+        drawn = self._errors[error] = _on_drawn_example()
+        _add(self._drawn if drawn else self._counts, {"checks": 1, "caught": 1})
+
+    def take(self, ending: BaseException | None) -> dict[str, float]:
+        """What counts of a part of a test, setup, call or teardown, that ended with this exception."""
+        counts, drawn, errors = self._counts, self._drawn, self._errors
+        self._start()
+        failed = [errors[each] for each in _causes(ending) if each in errors]
+        if ending is None:
+            _add(counts, drawn)
+        elif any(failed):
+            # Of a test that fails, only the examples that Hypothesis shows in the end.
+            _add(counts, {"checks": sum(failed), "caught": sum(failed)})
+        if failed:
+            _add(counts, {"failed": len(failed), "caught": -len(failed)})
+        return counts
+
+
+def _on_drawn_example() -> bool:
+    hypothesis = sys.modules.get("hypothesis")
+    return hypothesis is not None and hypothesis.currently_in_test_context()
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """An exception, those of its group, and those it was raised from or for: each once."""
+    found: dict[int, BaseException] = {}
+    left = [error]
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in found:
+            found[id(each)] = each
+            left += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+    return list(found.values())
 
 
 _state = pytest.StashKey[_State]()
@@ -147,6 +211,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     config.stash[_state] = _State(config)
+    config.pluginmanager.register(_Summary(), "minialex-summary")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -167,33 +232,69 @@ def pytest_runtest_protocol(item: pytest.Item):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):
-    # Reports are what pytest-xdist sends from its workers to the process that prints the summary.
-    report = yield
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     state = item.config.stash[_state]
-    if state.counts:
-        report.gradcheck, state.counts = state.counts, {}
+    if call.when == "setup":
+        state.whole_item = {}
+    counts = state.take(None if call.excinfo is None else call.excinfo.value)
+    _add(state.whole_item, counts)
+    # pytest writes them to the file of --junitxml. A test that is run again has those of its last run.
+    others = [each for each in item.user_properties if not each[0].startswith(_PROPERTY)]
+    item.user_properties[:] = others + _properties(state.whole_item)
+    report = yield
+    if counts:
+        # Reports are what pytest-xdist sends from its workers to the process that prints the summary.
+        report.gradcheck = counts
     return report
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    total: dict[str, float] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            _add(total, getattr(report, "gradcheck", {}))
-    if not total:
-        return
-    parts = [
-        f"{total['checks']:,} check{'s' * (total['checks'] != 1)}",
-        f"{total.get('compared', 0):,} derivatives compared",
-        f"{total.get('skipped', 0):,} skipped at kinks",
-        f"worst error {total.get('worst', 0.0):.1e}",
-    ]
-    for name, text in (
-        ("failed", "failed"),
-        ("quick", "along random directions only"),
-        ("weak", "in float32 (weak)"),
-    ):
-        if total.get(name):
-            parts.append(f"{total[name]:,} {text}")
-    terminalreporter.write_line(f"gradcheck: {', '.join(parts)}")
+_PROPERTY = "gradcheck_"
+
+
+def _properties(counts: dict[str, float]) -> list[tuple[str, float]]:
+    if not counts:
+        return []
+    names = {"checks": "checks", "compared": "compared", "skipped": "skipped", "uncertain": "uncertain"}
+    names |= {"worst": "worst_error", "failed": "failed"}
+    return [(_PROPERTY + text, counts.get(name, 0)) for name, text in names.items()]
+
+
+class _Summary:
+    """The last line: what counts of each test, added up."""
+
+    def __init__(self):
+        self._tests: dict[tuple, dict[str, float]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # pytest-xdist can run a test in several processes, each of which is a node.
+        test = getattr(report, "node", None), report.nodeid
+        if report.outcome == "rerun":  # of a test that fails and is run again, the last run counts
+            self._tests.pop(test, None)
+            return
+        counts = dict(getattr(report, "gradcheck", {}))
+        if hasattr(report, "wasxfail"):
+            _add(counts, {"caught": counts.pop("failed", 0)})
+        _add(self._tests.setdefault(test, {}), counts)
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        total: dict[str, float] = {}
+        for counts in self._tests.values():
+            _add(total, counts)
+        if not total.get("checks"):
+            return
+        parts = [
+            f"{total['checks']:,} check{'s' * (total['checks'] != 1)}",
+            f"{total.get('compared', 0):,} derivatives compared",
+            f"{total.get('skipped', 0):,} skipped at kinks",
+            f"worst error {total.get('worst', 0.0):.1e}",
+        ]
+        for name, text in (
+            ("uncertain", "uncertain"),
+            ("quick", "along random directions only"),
+            ("weak", "in float32 (weak)"),
+            ("failed", "failed"),
+            ("caught", "failed as the tests expect"),
+        ):
+            if total.get(name):
+                parts.append(f"{total[name]:,} {text}")
+        terminalreporter.write_line(f"gradcheck: {', '.join(parts)}")

@@ -1,8 +1,10 @@
 """The pytest plugin, in projects of its own: each test writes one and runs pytest on it."""
 
 import os
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -144,6 +146,7 @@ def test_wrong(gradcheck):
     )
     assert done.returncode == 0, done.stdout
     assert summary(done)[0].startswith("gradcheck: 1 check, 0 derivatives compared")
+    assert summary(done)[0].endswith(", 1 failed as the tests expect")
 
 
 def test_an_error_of_the_function_keeps_its_traceback(project):
@@ -272,6 +275,344 @@ def test_drawn(gradcheck, x):
     )
     assert done.returncode == 0, done.stdout
     assert summary(done)[0].startswith("gradcheck: 20 checks, ")
+
+
+DRAWN = """
+from hypothesis import HealthCheck, Phase, given, settings
+from minialex.testing.strategies import normal_arrays, shapes
+
+drawn = settings(
+    max_examples=20, deadline=None, database=None, derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
+arrays = normal_arrays(shapes(min_dims=1, min_side=1))
+
+def tripled_vjp(u, x):
+    if x.size > 2:
+        u = 3 * u
+    return cube_vjp(u, x)
+"""
+
+
+def test_a_failing_example_counts_once(project):
+    """However often Hypothesis tries it, to shrink it and to explain it."""
+    done = project.run(
+        f"""{DRAWN}
+calls = []
+
+@drawn
+@given(arrays)
+def test_wrong(gradcheck, x):
+    calls.append(x.size)
+    gradcheck.vjp(cube, tripled_vjp, [x])
+
+def test_right(gradcheck):
+    gradcheck.vjp(cube, cube_vjp, [x])
+    assert sum(size > 2 for size in calls) > 5
+"""
+    )
+    assert done.returncode == 1, done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+    (line,) = summary(done)
+    assert line.startswith("gradcheck: 2 checks, 36 derivatives compared, 0 skipped at kinks, worst error ")
+    assert line.endswith(", 1 failed")
+
+
+def test_checks_of_every_kind_of_test_are_counted(project):
+    """Parametrised tests, classes and fixtures; drawn examples that pass, of which each is a check."""
+    done = project.run(
+        f"""{DRAWN}
+@pytest.mark.parametrize("vjp", [cube_vjp, wrong_vjp, wrong_vjp], ids="abc")
+def test_parametrised(gradcheck, vjp):
+    gradcheck.vjp(cube, cube_vjp, [x])
+    gradcheck.vjp(cube, vjp, [x])
+
+class TestClass:
+    @drawn
+    @given(normal_arrays((2,)))
+    def test_drawn(self, gradcheck, x):
+        gradcheck.vjp(cube, cube_vjp, [x])
+
+    @pytest.mark.parametrize("power", [1, 2])
+    @drawn
+    @given(arrays)
+    def test_drawn_and_parametrised(self, gradcheck, power, x):
+        gradcheck.vjp(cube, cube_vjp, [x])
+        gradcheck.vjp(cube, tripled_vjp if power == 2 else cube_vjp, [x])
+
+@pytest.fixture
+def checked(gradcheck):
+    gradcheck.vjp(cube, wrong_vjp, [x])
+
+def test_its_fixture_is_wrong(checked):
+    pass
+
+@drawn
+@given(arrays)
+def test_wrong_in_another_way(gradcheck, x):
+    gradcheck.vjp(cube, cube_vjp, [x])
+    assert x.size < 3
+""",
+        "-q",
+    )
+    assert "4 failed, 3 passed, 1 error" in done.stdout
+    # 6 of the parametrised test; 20, 40 and 1 of the class; 1 of the fixture; none of the last,
+    # which proves nothing.
+    (line,) = summary(done)
+    assert line.startswith("gradcheck: 68 checks, ")
+    assert line.endswith(", 4 failed")
+
+
+def test_failures_that_a_test_expects_are_told_from_those_that_fail_it(project):
+    done = project.run(
+        f"""{DRAWN}
+from minialex import GradcheckError
+
+def test_caught(gradcheck):
+    with pytest.raises(GradcheckError):
+        gradcheck.vjp(cube, wrong_vjp, [x])
+
+@drawn
+@given(normal_arrays((2,)))
+def test_caught_when_drawn(gradcheck, x):
+    with pytest.raises(GradcheckError):
+        gradcheck.vjp(cube, wrong_vjp, [x])
+
+@pytest.mark.xfail(strict=True)
+def test_expected(gradcheck):
+    gradcheck.vjp(cube, wrong_vjp, [x])
+
+def test_another_error_from_it(gradcheck):
+    with pytest.raises(GradcheckError):
+        gradcheck.vjp(cube, wrong_vjp, [x])
+    try:
+        gradcheck.vjp(cube, wrong_vjp, [x])
+    except GradcheckError as error:
+        raise RuntimeError("an error of their own") from error
+
+def test_two_at_once(gradcheck):
+    errors = []
+    for _ in range(2):
+        try:
+            gradcheck.vjp(cube, wrong_vjp, [x])
+        except GradcheckError as error:
+            errors.append(error)
+    raise ExceptionGroup("both", errors)
+"""
+    )
+    assert "2 failed, 2 passed, 1 xfailed" in done.stdout
+    (line,) = summary(done)
+    assert line.startswith("gradcheck: 26 checks, 0 derivatives compared, ")
+    assert line.endswith(", 3 failed, 23 failed as the tests expect")
+
+
+@pytest.mark.full
+def test_of_a_test_that_is_run_again_the_last_run_counts(project):
+    # As pytest-rerunfailures does it.
+    (project.folder / "conftest.py").write_text(
+        """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for last in (False, False, True):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        for report in reports:
+            if report.failed and not last:
+                report.outcome = "rerun"
+                item.ihook.pytest_runtest_logreport(report=report)
+                break
+            item.ihook.pytest_runtest_logreport(report=report)
+        else:
+            break
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+def pytest_report_teststatus(report):
+    if report.outcome == "rerun":
+        return "rerun", "R", "RERUN"
+"""
+    )
+    done = project.run(
+        """
+runs = []
+
+@pytest.fixture
+def checked(gradcheck):
+    gradcheck.vjp(cube, cube_vjp, [x])
+
+def test_flaky(gradcheck, checked):
+    runs.append(1)
+    gradcheck.vjp(cube, cube_vjp, [x])
+    gradcheck.vjp(cube, wrong_vjp if len(runs) == 1 else cube_vjp, [x])
+
+def test_wrong(gradcheck):
+    gradcheck.vjp(cube, wrong_vjp, [x])
+""",
+        "--junitxml=report.xml",
+    )
+    assert "1 failed, 1 passed, 3 rerun" in done.stdout
+    (line,) = summary(done)
+    assert line.startswith("gradcheck: 4 checks, 108 derivatives compared, ")
+    assert line.endswith(", 1 failed")
+    properties = junit_properties(project)
+    assert properties["test_flaky"]["gradcheck_compared"] == "108"
+    assert properties["test_wrong"]["gradcheck_checks"] == "1"
+
+
+def junit_properties(project) -> dict[str, dict[str, str]]:
+    """What the file of --junitxml says of each test."""
+    cases = ElementTree.parse(project.folder / "report.xml").iter("testcase")
+    return {
+        case.get("name"): {each.get("name"): each.get("value") for each in case.iter("property")}
+        for case in cases
+    }
+
+
+def test_the_junit_file_has_what_each_test_compared(project):
+    done = project.run(
+        f"""{DRAWN}
+@pytest.fixture
+def checked(gradcheck):
+    yield
+    gradcheck.vjp(cube, cube_vjp, [x])
+
+def test_right(gradcheck, checked, record_property):
+    record_property("gradient", "of a cube")
+    gradcheck.vjp(cube, cube_vjp, [x])
+
+@pytest.mark.gradcheck(max_skipped=0.5)
+def test_kink(gradcheck):
+    gradcheck.vjp(np.abs, lambda u, x: (u * np.sign(x),), [np.array([0.0, 1.0])])
+
+@drawn
+@given(arrays)
+def test_wrong(gradcheck, x):
+    gradcheck.vjp(cube, tripled_vjp, [x])
+
+def test_other():
+    pass
+""",
+        "--junitxml=report.xml",
+        "-o",
+        "junit_family=xunit1",
+    )
+    assert "1 failed, 3 passed" in done.stdout
+    found = junit_properties(project)
+    assert found["test_other"] == {}
+    worst = float(found["test_right"].pop("gradcheck_worst_error"))
+    assert 0 < worst < 1e-9
+    assert found["test_right"] == {
+        "gradient": "of a cube",
+        "gradcheck_checks": "2",
+        "gradcheck_compared": "72",
+        "gradcheck_skipped": "0",
+        "gradcheck_uncertain": "0",
+        "gradcheck_failed": "0",
+    }
+    assert found["test_kink"]["gradcheck_skipped"] == "1"
+    assert found["test_wrong"]["gradcheck_checks"] == found["test_wrong"]["gradcheck_failed"] == "1"
+    assert found["test_wrong"]["gradcheck_compared"] == "0"
+
+
+@pytest.mark.full
+def test_it_counts_and_writes_the_same_in_several_processes(project):
+    done = project.run(
+        f"""{DRAWN}
+@pytest.mark.parametrize("n", range(4))
+def test_right(gradcheck, n):
+    gradcheck.vjp(cube, cube_vjp, [x])
+
+@drawn
+@given(arrays)
+def test_wrong(gradcheck, x):
+    gradcheck.vjp(cube, tripled_vjp, [x])
+""",
+        "-n2",
+        "--junitxml=report.xml",
+    )
+    (line,) = summary(done)
+    assert line.startswith("gradcheck: 5 checks, 144 derivatives compared, 0 skipped at kinks, worst error ")
+    assert line.endswith(", 1 failed")
+    assert junit_properties(project)["test_right[3]"]["gradcheck_compared"] == "36"
+
+
+def test_hypothesis_explains_the_functions_and_not_the_checker(project):
+    """Its lines that only failing examples ran are those of the user, wherever the checker calls him."""
+    text = f"""{DRAWN}
+def signed_square(x):
+    if x[0] > 0:
+        return x**2  # a positive one
+    return -(x**2)
+
+class Twice:
+    def __call__(self, u, x):
+        return (2 * u * x,)
+
+@drawn
+@given(normal_arrays((3,)))
+def test_forward(gradcheck, x):
+    gradcheck.vjp(signed_square, lambda u, x: (-2 * u * x,), [x])
+
+@drawn
+@given(arrays)
+def test_vjp(gradcheck, x):
+    gradcheck.vjp(cube, tripled_vjp, [x])
+
+@drawn
+@given(normal_arrays((2,)))
+def test_object(gradcheck, x):
+    doubled = x[0] > 0
+    if doubled:
+        pass  # where the derivative is doubled
+    gradcheck.vjp(lambda x: x**2, Twice() if not doubled else lambda u, x: Twice()(2 * u, x), [x])
+"""
+    done = project.run(text)
+    assert "3 failed" in done.stdout
+    lines = (project.folder / "test_it.py").read_text().splitlines()
+    explained = [
+        lines[int(number) - 1].strip()
+        for number in re.findall(r"^E +\S*test_it\.py:(\d+)$", done.stdout, re.MULTILINE)
+    ]
+    assert "return x**2  # a positive one" in explained
+    assert "u = 3 * u" in explained
+    assert "pass  # where the derivative is doubled" in explained
+    assert done.stdout.count("Explanation:") == 3
+    assert done.stdout.count("gradcheck=gradcheck,") == 3
+    assert "x=normal_values(default_rng((0, 0, 1)), (3,))" in done.stdout
+    for internal in ("minialex/checking", "minialex/testing", "/numpy/", "_check_jacobian", " object at 0x"):
+        assert internal not in done.stdout, internal
+
+
+def test_other_tracers_are_left_alone(project):
+    """A debugger's, or that of coverage."""
+    done = project.run(
+        """
+import sys
+from minialex.testing.tracing import Pause
+
+def test_it(gradcheck):
+    seen = set()
+
+    def trace(frame, event, argument):
+        seen.add(frame.f_code.co_name)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        gradcheck.vjp(cube, cube_vjp, [x])
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+    assert {"cube", "cube_vjp", "check_vjp"} <= seen
+    with Pause() as pause:
+        assert pause.lifted(cube) is cube
+"""
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_who_does_not_use_it_does_not_notice_it(project):
