@@ -54,6 +54,11 @@ def cases_of(*operations: str):
     return register
 
 
+def operations_with_cases() -> list[str]:
+    """The operations that have cases."""
+    return sorted(_cases)
+
+
 def make_cases(operation: str, seed: int) -> list[Case]:
     """The cases of an operation, with values drawn from a seed."""
     if operation not in _cases:
@@ -154,7 +159,8 @@ def _batch_norm(random):
     mean, var = random.standard_normal(4), random.uniform(0.5, 2, 4)
 
     def evaluate(x, weight, bias):
-        return F.batch_norm(x, *(Tensor(a, device=x.device) for a in (mean, var)), weight, bias)
+        running = (Tensor(a.astype(x.dtype), device=x.device) for a in (mean, var))
+        return F.batch_norm(x, *running, weight, bias)
 
     yield Case("evaluation", evaluate, _normal(random, (2, 4, 2, 3), (4,), (4,)))
 

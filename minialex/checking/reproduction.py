@@ -1,8 +1,8 @@
 """Writing a check down as lines of Python that repeat it, to the last bit, when they are pasted.
 
-Small arrays are written as their numbers, larger ones as compressed text. What is too large for a message is
-saved where the environment variable ``MINIALEX_GRADCHECK_DIR`` names a folder for it, and nowhere else: a check
-leaves no files behind unless it was asked to.
+Small arrays are written as their numbers, larger ones as compressed text. What is too large for a message
+is saved where the environment variable ``MINIALEX_GRADCHECK_DIR`` names a folder for it, and nowhere else: a
+check leaves no files behind unless it was asked to.
 """
 
 from __future__ import annotations
@@ -161,6 +161,13 @@ def array_lines(arrays: Sequence[np.ndarray]) -> list[str]:
     return _written(arrays, [f"x{i}" for i in range(len(arrays))])
 
 
+def written(*values) -> tuple[list[str], list[str]]:
+    """Lines that make the arrays in some values, and an expression for each value, given NumPy as np."""
+    arrays = _Arrays()
+    expressions = [arrays.text_of(value) for value in values]
+    return [*arrays.imports, *arrays.lines()], expressions
+
+
 def options_text(**options) -> str:
     """Keyword arguments, without those that are None."""
     return "".join(f", {name}={value!r}" for name, value in options.items() if value is not None)
@@ -183,8 +190,8 @@ def unpacked(dtype: str, shape: tuple[int, ...], text: str) -> np.ndarray:
         raise MiniAlexError(f"text of {len(text):,} characters is no packed array: {error}") from None
     if len(data) != expected:
         raise MiniAlexError(
-            f"text holds {len(data):,} bytes or more, an array {dtype} {shape} has {expected:,}: paste all of "
-            "its lines"
+            f"text holds {len(data):,} bytes or more, an array {dtype} {shape} has {expected:,}: "
+            "paste all of its lines"
         )
     return np.frombuffer(data, dtype).reshape(shape).copy()
 

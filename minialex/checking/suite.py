@@ -1,8 +1,14 @@
 """What `minialex gradcheck` goes through: every kernel of every operation, and every model.
 
 An operation has cases (`minialex.checking.cases`): differentiable functions with small inputs, which the
-checks call while `minialex.kernels.use` holds the kernel under check. Whoever registers a kernel, in the
-package or in a plug-in, has it checked by the cases of its operation.
+checks call while the engine is held to the kernel under check. Whoever registers a kernel, in the package or
+in a plug-in, has it checked by the cases of its operation, and where it supports none of these by cases that
+are drawn for it (`minialex.checking.drawn_cases`). A kernel none of whose derivatives was compared is
+unchecked, which is not a pass.
+
+A case is checked in float64 against numerical derivatives, then against the operation's definition
+(`minialex.checking.agreement`). What a kernel for float32 only computes is checked against the definition,
+derivative by derivative, after the definition was checked against numerical ones.
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,13 +25,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.checking.cases import make_cases
+from minialex.checking.agreement import Agreement, check_agreement, differentiate
+from minialex.checking.cases import Case, make_cases
+from minialex.checking.drawn_cases import case_code, case_of, drawn_calls
+from minialex.checking.kernel_runs import KernelRuns
 from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import options_text
+from minialex.checking.result import UNCHECKED, WRONG, Result
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
-from minialex.kernels import list_kernels, load_plugin, use
+from minialex.kernels import find_kernel, list_kernels, load_plugin, ranked, use
+from minialex.kernels.registry import REFERENCE
 from minialex.kernels.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
 from minialex.nn.init import initialise
@@ -38,6 +50,11 @@ _THINNER = 32
 # Of wrong gradients in the gallery 8 directions miss no fewer.
 _QUICK_DIRECTIONS = 4
 _MODEL_DIRECTIONS = 2
+# How many cases are drawn for a kernel that supports no others; twice as many until each direction has run.
+_DRAWN_CASES = 4
+# Checks that fail where the numerical derivatives themselves are poor.
+_OF_VALUES = ("values", "kinks", "uncertain", "nothing compared")
+_FIGURES = ("order", "mode", "dtype", "cases", "drawn", "refused", "compared", "zeros", "skipped")
 # Fewer rows take less time than a process needs to start.
 _ROWS_FOR_A_PROCESS = 20
 _SMALLEST_IMAGE = 12
@@ -54,43 +71,83 @@ class Row:
     order : int
         1 for gradients, 2 for the gradients of gradients.
     mode : str
-        ``"jacobian"`` or ``"directions"``.
+        ``"jacobian"`` or ``"directions"``: against numerical derivatives; ``"reference"``: each derivative,
+        against that of the operation's definition, for a kernel that computes in float32 only.
+    dtype : str
     cases : int
-        How many were run; `refused` counts those that the kernel does not support.
-    elements, skipped : int
-        Derivatives that were compared, and left out at kinks.
+        How many were run, of which `drawn` were drawn for the kernel; `refused` counts those of the operation
+        that it does not support.
+    compared, zeros : int
+        Derivatives that were compared: those that are not 0, and those that are 0 on both sides.
+    skipped : int
+        Derivatives that were left out at kinks.
     worst_error, tolerance : float
         The error that takes the largest share of its tolerance, and that tolerance; relative to the largest
         derivative.
     error : GradcheckError or None
+    unchecked : str
+        Why nothing was compared, of the kernel or of one of its directions; "" if that is not so.
+    unused : bool
+        Whether derivatives of this order do not take the kernel at all.
     """
 
     operation: str
     kernel: str
     order: int
     mode: str = "jacobian"
+    dtype: str = "float64"
     cases: int = 0
+    drawn: int = 0
     refused: int = 0
-    elements: int = 0
+    compared: int = 0
+    zeros: int = 0
     skipped: int = 0
     worst_error: float = 0.0
     tolerance: float = 0.0
     seconds: float = 0.0
+    unchecked: str = ""
+    unused: bool = False
     error: GradcheckError | None = field(default=None, repr=False)
 
-    def add(self, report: Report) -> None:
+    @property
+    def passed(self) -> bool:
+        return self.error is None and not self.unchecked
+
+    def add(self, report: Report | Agreement) -> None:
         """Count one case that passed."""
         self.cases += 1
-        self.mode = report.mode
-        self.elements += report.compared
-        self.skipped += report.skipped
+        self.compared += report.compared
+        self.zeros += getattr(report, "zeros", 0)
+        if isinstance(report, Report):
+            self.mode = report.mode
+            self.skipped += report.skipped
         pairs = [(self.worst_error, self.tolerance), (report.worst_error, report.tolerance)]
         self.worst_error, self.tolerance = worst_of(pairs)
 
+    def to_result(self) -> Result:
+        """The row as files of results hold it."""
+        figures = {name: getattr(self, name) for name in _FIGURES} | {
+            "worst error": self.worst_error,
+            "tolerance": self.tolerance,
+        }
+        name = f"{self.kernel}, order {self.order}"
+        failure = {}
+        if self.error is not None:
+            failure = {"verdict": WRONG, "message": self.error.summary, "text": str(self.error)}
+        elif self.unchecked:
+            failure = {"verdict": UNCHECKED, "message": self.unchecked, "text": self.unchecked}
+        return Result(self.operation, name, seconds=self.seconds, figures=figures, **failure)
+
     def to_dict(self) -> dict:
         """The row as JSON holds it."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "error"}
-        return values | {"passed": self.error is None, "error": self.error and str(self.error)}
+        left_out = ("error", "unchecked", "unused")
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
+        return values | {
+            "passed": self.passed,
+            "unchecked": bool(self.unchecked),
+            "reason": self.unchecked or None,
+            "error": self.error and str(self.error),
+        }
 
 
 @dataclass(frozen=True)
@@ -145,13 +202,15 @@ def run(task: Task) -> Row:
     if task.choice is None:
         _check_model(row, task.seed)
     else:
-        _check_cases(row, task.choice, task.device, task.seed, task.quick)
+        _KernelCheck(row, task.choice, task.device, task.seed, task.quick).run()
+    if not row.compared and row.error is None and not row.unchecked and not row.unused:
+        row.unchecked = "no derivative that is not 0 was compared"
     row.seconds = time.perf_counter() - start
     return row
 
 
 def run_all(tasks: Sequence[Task], jobs: int = 1, plugin: Path | None = None) -> Iterator[Row]:
-    """Compute the rows of tasks, in their order.
+    """Compute the rows of tasks, in their order; without those of kernels that have no part in them.
 
     Parameters
     ----------
@@ -163,12 +222,12 @@ def run_all(tasks: Sequence[Task], jobs: int = 1, plugin: Path | None = None) ->
     """
     jobs = min(jobs, len(tasks) // _ROWS_FOR_A_PROCESS)
     if jobs < 2:
-        yield from map(run, tasks)
+        yield from (row for row in map(run, tasks) if not row.unused)
         return
     # Not forked: threads that hold locks are not copied.
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (plugin,))
     try:
-        yield from pool.map(run, tasks)
+        yield from (row for row in pool.map(run, tasks) if not row.unused)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -198,48 +257,202 @@ def check_kernels(
     DeviceError
         If a device is named that cannot be used.
     """
-    yield from map(run, kernel_tasks(operation, algorithm, device, seed=seed, quick=quick))
+    yield from run_all(kernel_tasks(operation, algorithm, device, seed=seed, quick=quick))
 
 
-def _check_cases(row: Row, choice: dict[str, str], device: str, seed: int, quick: bool) -> None:
-    check = gradcheck if row.order == 1 else gradgradcheck
-    options = {"mode": "directions", "directions": _QUICK_DIRECTIONS} if quick else {"mode": "auto"}
-    for number, case in enumerate(make_cases(row.operation, seed)):
-        inputs = [Tensor(a, requires_grad=True, device=device) for a in case.arrays]
+@dataclass
+class _KernelCheck:
+    """The checks of a row: of the kernels of one operation, device and algorithm, one for each direction."""
+
+    row: Row
+    choice: dict[str, str]
+    device: str
+    seed: int
+    quick: bool
+
+    def __post_init__(self):
+        self.kernels = [
+            find_kernel(operation, algo=algorithm, device=self.device)
+            for operation, algorithm in self.choice.items()
+        ]
+        self.dtype = np.dtype(np.float64)
+        if not all(entry.takes(self.dtype) for entry in self.kernels):
+            self.dtype = np.dtype(np.float32)
+            self.row.mode = "reference"
+        self.row.dtype = self.dtype.name
+        # Of cases that were compared.
+        self.has_run: set[str] = set()
+        self.refusals: Counter[tuple[str, str]] = Counter()
+
+    def run(self) -> None:
+        row = self.row
         try:
-            with use(choice):
-                report = check(
-                    case.function,
-                    inputs,
-                    **options,
-                    seed=seed,
-                    name=f"{row.operation}, {case.name}" + (", second order" if row.order == 2 else ""),
-                    kernel=row.kernel,
-                    reproduce=_reproduction(row, choice, number, device, seed, options),
-                )
-            row.add(report)
+            cases = make_cases(row.operation, self.seed)
+        except KernelError as error:
+            row.unchecked = str(error)
+            return
+        try:
+            for number, case in enumerate(cases):
+                code = [
+                    "from minialex.checking.cases import make_cases",
+                    f"case = make_cases({row.operation!r}, seed={self.seed})[{number}]",
+                ]
+                row.refused += not self.check(case, code)
+            if row.refused and self.missing():
+                self.check_drawn()
         except GradcheckError as error:
             row.error = error
-            break
-        except KernelError:
-            row.refused += 1
+            return
+        if row.order == 1 and not row.refused and not self.has_run:
+            row.unused = True
+        elif self.missing() and not row.unchecked:
+            row.unchecked = self.why_unchecked()
 
+    def missing(self) -> list[str]:
+        """The directions that took no part in what was compared, and should have."""
+        missing = [operation for operation in self.choice if operation not in self.has_run]
+        if self.row.order == 1 and self.has_run:
+            # Some serve second derivatives only. Those that refused a call serve these.
+            refused = {operation for operation, _ in self.refusals}
+            missing = [operation for operation in missing if operation in refused]
+        return missing
 
-def _reproduction(
-    row: Row, choice: dict[str, str], number: int, device: str, seed: int, options: dict
-) -> str:
-    check = "gradcheck" if row.order == 1 else "gradgradcheck"
-    return "\n".join(
-        (
-            "import minialex as ma",
-            "from minialex.checking.cases import make_cases",
-            "# For a kernel of a plug-in, ma.kernels.load_plugin(file) comes first.",
-            f"case = make_cases({row.operation!r}, seed={seed})[{number}]",
-            f"inputs = [ma.Tensor(a, requires_grad=True, device={device!r}) for a in case.arrays]",
-            f"with ma.kernels.use({choice!r}):",
-            f"    ma.{check}(case.function, inputs, seed={seed}{options_text(**options)})",
+    def check_drawn(self) -> None:
+        """Check cases that the kernels are likely to support, until each of them has run in some."""
+        row = self.row
+        try:
+            for call in drawn_calls(row.operation, self.kernels, self.seed):
+                row.drawn += self.check(case_of(call), case_code(call))
+                if row.drawn >= 2 * _DRAWN_CASES:
+                    break
+                if row.drawn >= _DRAWN_CASES and not self.missing():
+                    break
+        except KernelError as error:
+            row.unchecked = f"it supports no case of {row.operation}; {error}"
+
+    def why_unchecked(self) -> str:
+        missing = ", ".join(self.missing())
+        if not self.refusals:
+            return f"no case of {self.row.operation} runs {missing}"
+        (_, reason), _ = self.refusals.most_common(1)[0]
+        return (
+            f"no case was found that {missing} supports: {reason}. Let it state its domain=, from which "
+            "cases are drawn"
         )
-    )
+
+    def check(self, case: Case, code: list[str]) -> bool:
+        """Check a case; False if the kernels refuse it. One that they have no part in counts as nothing."""
+        row = self.row
+        runs = self._trial(case, code)
+        if runs is None:
+            return False
+        if not runs.run:
+            return True
+        name = f"{row.operation}, {case.name}" + (", second order" if row.order == 2 else "")
+        lines = [*self._plugin_note(), "import numpy as np", "import minialex as ma", *code]
+        in_float64 = self.dtype == np.float64
+        options = {"mode": "auto"}
+        if self.quick or not in_float64:
+            # The reference kernels have a row of their own, in which they are checked in full.
+            options = {"mode": "directions", "directions": _QUICK_DIRECTIONS}
+        report = self._numeric(case, name, lines, options, reference=not in_float64)
+        if not in_float64:
+            self._behaviour(case, name, lines)
+        agreement = check_agreement(
+            case,
+            self.choice,
+            self.device,
+            order=row.order,
+            dtype=self.dtype,
+            jacobian=not in_float64,
+            seed=self.seed,
+            name=f"{name} [{row.kernel}]",
+            reproduce=self._agreement_code(lines),
+        )
+        row.add(report if in_float64 else agreement)
+        self.has_run.update(runs.run)
+        return True
+
+    def _trial(self, case: Case, code: list[str]) -> KernelRuns | None:
+        """Run the kernels once for the case's derivatives; None if they refuse the case."""
+        runs = KernelRuns(self.kernels)
+        try:
+            with runs:
+                differentiate(case, self.device, self.row.order, self.dtype, self.seed)
+        except Exception as error:
+            if isinstance(error, KernelError) and runs.failure is None:
+                self.refusals.update(runs.refusals or [("", str(error))])
+                return None
+            raise GradcheckError(
+                "raises",
+                f"{type(error).__name__}: {error}",
+                operation=f"{self.row.operation}, {case.name}",
+                kernel=self.row.kernel,
+                reproduce=self._agreement_code([*self._plugin_note(), "import numpy as np", *code]),
+            ) from error
+        return runs
+
+    def _numeric(self, case: Case, name: str, lines: list[str], options: dict, reference=False) -> Report:
+        """Check the derivatives of the kernels against numerical ones; or those of the reference kernels."""
+        arguments = case, name, lines, options | {"seed": self.seed}
+        if reference:
+            return self._numeric_with({self.row.operation: REFERENCE}, "cpu", *arguments)
+        try:
+            return self._numeric_with(self.choice, self.device, *arguments)
+        except GradcheckError as error:
+            if not isinstance(error.__cause__ or error.__context__, KernelError):
+                raise
+        # It does not support some memory layout, such as strided arrays, for which the engine takes another.
+        choice = {
+            entry.operation: (
+                entry.algorithm,
+                *(each.algorithm for each in ranked(entry.operation, self.device)),
+            )
+            for entry in self.kernels
+        }
+        return self._numeric_with(choice, self.device, *arguments)
+
+    def _numeric_with(self, choice, device, case: Case, name: str, lines: list[str], options: dict) -> Report:
+        check = gradcheck if self.row.order == 1 else gradgradcheck
+        code = [
+            f"inputs = [ma.Tensor(np.array(a), requires_grad=True, device={device!r}) for a in case.arrays]",
+            f"with ma.kernels.use({choice!r}):",
+            f"    ma.{check.__name__}(case.function, inputs{options_text(**options)})",
+        ]
+        with use(choice):
+            return check(
+                case.function,
+                [Tensor(np.array(a), requires_grad=True, device=device) for a in case.arrays],
+                **options,
+                name=name,
+                kernel=self.row.kernel if choice != {self.row.operation: REFERENCE} else f"cpu, {REFERENCE}",
+                reproduce="\n".join(lines + code),
+            )
+
+    def _behaviour(self, case: Case, name: str, lines: list[str]) -> None:
+        """What is not a matter of values: memory that is shared, not written, changed; layouts; linearity."""
+        try:
+            self._numeric(case, name, lines, {"dtype": "float32", "mode": "directions", "directions": 1})
+        except GradcheckError as error:
+            # Differences in float32 say less than the definition, with which the derivatives are compared.
+            if error.check not in _OF_VALUES:
+                raise
+
+    def _agreement_code(self, lines: list[str]) -> str:
+        return "\n".join(
+            [
+                *lines,
+                "from minialex.checking.agreement import check_agreement",
+                f"check_agreement(case, {self.choice!r}, {self.device!r}, order={self.row.order}, "
+                f"dtype={self.dtype.name!r}, jacobian={self.dtype != np.float64}, seed={self.seed})",
+            ]
+        )
+
+    def _plugin_note(self) -> list[str]:
+        modules = {entry.function.__module__ for entry in self.kernels}
+        if all(module.startswith("minialex.") for module in modules):
+            return []
+        return ["# The kernel is a plug-in's: ma.kernels.load_plugin(file) comes first."]
 
 
 def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
@@ -247,8 +460,9 @@ def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
     yield from map(run, model_tasks(name, seed=seed))
 
 
-def _check_model(row: Row, seed: int) -> None:
-    network = thin_network(get_architecture(row.operation))
+def model_case(name: str, seed: int) -> Case:
+    """A model with thin layers as a function of two small images and of its parameters, and their values."""
+    network = thin_network(get_architecture(name))
     random = np.random.default_rng(seed)
     arrays = [random.standard_normal((2, *network.input_shape))]
     # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
@@ -260,15 +474,29 @@ def _check_model(row: Row, seed: int) -> None:
         with seeded(seed), parameters_replaced(network, parameters):
             return network(x)
 
+    return Case(name, logits, tuple(arrays))
+
+
+def _check_model(row: Row, seed: int) -> None:
+    case = model_case(row.operation, seed)
+    check = gradcheck if row.order == 1 else gradgradcheck
+    options = {"mode": "directions", "directions": _MODEL_DIRECTIONS, "seed": seed}
     try:
         row.add(
-            (gradcheck if row.order == 1 else gradgradcheck)(
-                logits,
-                [Tensor(a, requires_grad=True) for a in arrays],
-                mode="directions",
-                directions=_MODEL_DIRECTIONS,
-                seed=seed,
+            check(
+                case.function,
+                [Tensor(a, requires_grad=True) for a in case.arrays],
+                **options,
                 name=row.operation,
+                reproduce="\n".join(
+                    [
+                        "import minialex as ma",
+                        "from minialex.checking.suite import model_case",
+                        f"case = model_case({row.operation!r}, seed={seed})",
+                        "inputs = [ma.Tensor(a, requires_grad=True) for a in case.arrays]",
+                        f"ma.{check.__name__}(case.function, inputs{options_text(**options)})",
+                    ]
+                ),
             )
         )
     except GradcheckError as error:

@@ -1,8 +1,12 @@
-"""`minialex gradcheck`: check the gradients of kernels and models."""
+"""`minialex gradcheck`: check the gradients of kernels and models, or of somebody's own file."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -10,16 +14,23 @@ import click
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line, print_text
 
-_COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
+_COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 
 
-@click.command("gradcheck", short_help="Check the gradients of kernels and models.")
+@click.command("gradcheck", short_help="Check the gradients of kernels and models, or of your own file.")
+@click.argument("targets", nargs=-1, metavar="[FILE.py[::NAME]]...")
 @click.option("--op", "operation", show_default="all", help="One operation, such as conv2d.")
 @click.option("--kernel", "algorithm", show_default="all", help="One algorithm, such as im2col.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
 @click.option("--model", show_default="all", help="One of `minialex models`, and no kernels.")
-@click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of values and upstream gradients.")
+@click.option(
+    "--plugin", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A Python file that registers more kernels.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+    help="Of values and upstream gradients.",
+)  # fmt: skip
 @click.option("--quick", is_flag=True, help="Random directions only, and no models: a weaker check.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), show_default="one a processor",
@@ -32,8 +43,17 @@ _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
     "--out", type=click.Path(path_type=Path), default=Path("gradcheck.png"), show_default=True,
     help="Where --explain puts its picture.",
 )  # fmt: skip
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.xml",
+    help="Write the results in JUnit's form, too.",
+)  # fmt: skip
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
+    help="Write the results as a page, too, which needs no other file.",
+)  # fmt: skip
 @as_json
 def command(
+    targets: tuple[str, ...],
     operation: str | None,
     algorithm: str | None,
     device: str | None,
@@ -44,32 +64,129 @@ def command(
     jobs: int | None,
     explain: str | None,
     out: Path,
+    junit: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Check every kernel of every operation, and every model, against numerical derivatives: first and
-    second order, in float64. Exit code 1 if anything is wrong.
+    second order. Exit code 1 if anything is wrong, or could not be checked.
 
     Kernels are checked derivative by derivative; models, with thin layers and small images, along
     random directions in each of their parameters.
-    """
-    from minialex.checking.suite import run_all
-    from minialex.errors import MiniAlexError
-    from minialex.kernels import code_cache, load_plugin
-    from minialex.kernels.threads import num_threads
 
-    if not 0 <= seed < 2**32:
-        raise MiniAlexError(f"seed={seed} should be an int, 0 to {2**32 - 1}")
+    With FILE.py, your own gradients are checked instead: by its functions check_..., or what is named.
+    NAME returns the report of a check (ma.check_vjp, ma.gradcheck, ...), or is a function or module that
+    has NAME_inputs beside it, and NAME_vjp if it takes NumPy arrays.
+    """
+    from minialex.kernels import load_plugin
+
+    _refuse_together(targets, operation, algorithm, device, model, explain)
+    for path in (junit, html):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise click.BadParameter(f"the folder of {str(path)!r} does not exist")
     if plugin is not None:
         load_plugin(plugin)
     if explain is not None:
         _explain(explain, seed, out)
         return
-    start = time.perf_counter()
-    tasks = _tasks(operation, algorithm, device, model, seed, quick)
-    if not tasks:
-        raise MiniAlexError(
-            f"no kernel fits --op {operation} --kernel {algorithm} --device {device}; see `minialex kernels`"
+    start, started = time.perf_counter(), datetime.now().astimezone()
+    if targets:
+        results, answers = _check_files(targets, seed, quick, as_json)
+    else:
+        results, answers = _check_rows(
+            _tasks(operation, algorithm, device, model, seed, quick), jobs, plugin, as_json
         )
+    seconds = time.perf_counter() - start
+    _write_files(results, junit, html, {"seed": seed, "quick": quick}, started, seconds)
+    passed = bool(results) and all(each.passed for each in results)
+    if as_json:
+        print_json({"passed": passed, "seed": seed, "quick": quick, "rows": answers})
+    else:
+        _print_summary(results, seconds)
+    if not passed:
+        raise click.exceptions.Exit(1)
+
+
+def _refuse_together(targets, operation, algorithm, device, model, explain) -> None:
+    named = {
+        "--op": operation,
+        "--kernel": algorithm,
+        "--device": device,
+        "--model": model,
+        "--explain": explain,
+    }
+    given = [option for option, value in named.items() if value is not None]
+    if targets and given:
+        raise click.UsageError(
+            f"{', '.join(given)} chooses among MiniAlex's own checks, and {targets[0]} is a file of yours; "
+            "give one or the other"
+        )
+    if model is not None and len(given) > 1:
+        raise click.UsageError(
+            f"--model checks a model and no kernels; leave out {', '.join(set(given) - {'--model'})}"
+        )
+
+
+def _tasks(operation, algorithm, device, model, seed, quick) -> list:
+    from minialex.checking.suite import kernel_tasks, model_tasks
+    from minialex.models import list_models
+
+    if model is not None:
+        _require(model, list_models(), "--model", "model")
+        return model_tasks(model, seed=seed)
+    _require_kernel(operation, algorithm, device)
+    tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)
+    # Asking for particular kernels asks for no models.
+    if (operation, algorithm, device) == (None, None, None) and not quick:
+        for name in list_models():
+            tasks += model_tasks(name, seed=seed)
+    return tasks
+
+
+def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
+    if given not in known:
+        raise click.BadParameter(
+            f"no {what} {given!r}; there are: {', '.join(known)}", param_hint=f"'{option}'"
+        )
+
+
+def _require_kernel(operation: str | None, algorithm: str | None, device: str | None) -> None:
+    """Refuse names that no kernel with a gradient has, each by itself and then together."""
+    from minialex.checking.suite import WITHOUT_GRADIENT
+    from minialex.devices import usable_devices, why_not_usable
+    from minialex.kernels import devices, list_kernels
+
+    entries = [each for each in list_kernels() if each.operation.split(".")[0] not in WITHOUT_GRADIENT]
+    if operation is not None:
+        names = sorted({name for each in entries for name in (each.operation.split(".")[0], each.operation)})
+        if operation not in names:
+            _require(
+                operation, [name for name in names if "." not in name], "--op", "operation with gradients"
+            )
+        entries = [each for each in entries if operation in (each.operation, each.operation.split(".")[0])]
+    if device is not None:
+        _require(device, devices(), "--device", "device")
+        if (reason := why_not_usable(device)) is not None:
+            raise click.BadParameter(
+                f"{device!r} is not available: {reason}; available: {', '.join(usable_devices())}",
+                param_hint="'--device'",
+            )
+        entries = [each for each in entries if each.device == device]
+    else:
+        entries = [each for each in entries if each.device in usable_devices()]
+    asked = [f"{option} {value}" for option, value in (("--op", operation), ("--device", device)) if value]
+    if not entries:
+        raise click.UsageError(f"no kernel fits {' '.join(asked)}; see `minialex kernels`")
+    if algorithm is not None:
+        known = sorted({each.algorithm for each in entries})
+        _require(algorithm, known, "--kernel", f"kernel for {' '.join(asked)} named" if asked else "kernel")
+
+
+def _check_rows(tasks: list, jobs: int | None, plugin: Path | None, as_json: bool) -> tuple[list, list]:
+    from minialex.checking.suite import run_all
+    from minialex.kernels import code_cache
+    from minialex.kernels.threads import num_threads
+
     if code_cache.is_empty():
         print_line(
             f"{code_cache.root()} keeps no compiled code yet: this run compiles, and takes longer",
@@ -79,59 +196,117 @@ def command(
     if not as_json:
         print_line(
             _COLUMNS.format(
-                "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time", ""
+                "operation", "kernel", "order", "cases", "compared", "zeros", "worst", "allowed", "kinks",
+                "time", "",
             )
-        )
+        )  # fmt: skip
     for row in run_all(tasks, jobs or num_threads(), plugin):
         rows.append(row)
         if not as_json:
             _print_row(row)
-    failed = [row for row in rows if row.error is not None]
-    seconds = time.perf_counter() - start
-    if as_json:
-        print_json(
-            {"passed": not failed, "seed": seed, "quick": quick, "rows": [row.to_dict() for row in rows]}
-        )
-    else:
-        for row in failed:
-            print_text(f"\n{row.error}")
-        elements, skipped = (sum(getattr(row, name) for row in rows) for name in ("elements", "skipped"))
-        print_text(f"\n{elements:,} derivatives compared, {skipped:,} at kinks skipped, {seconds:.0f} s")
-        print_line(f"{len(rows) - len(failed)} passed, {len(failed)} failed")
-    if failed:
-        raise click.exceptions.Exit(1)
-
-
-def _tasks(operation, algorithm, device, model, seed, quick) -> list:
-    from minialex.checking.suite import kernel_tasks, model_tasks
-    from minialex.models import list_models
-
-    if model is not None:
-        return model_tasks(model, seed=seed)
-    tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)
-    # Asking for particular kernels asks for no models.
-    if (operation, algorithm, device) == (None, None, None) and not quick:
-        for name in list_models():
-            tasks += model_tasks(name, seed=seed)
-    return tasks
+    return [row.to_result() for row in rows], [row.to_dict() for row in rows]
 
 
 def _print_row(row) -> None:
-    refused = f" ({row.refused} cases not supported)" if row.refused else ""
-    verdict = "ok" if row.error is None else f"WRONG: {row.error.summary}"
-    if row.error is None and row.mode == "directions":
-        verdict = "ok along random directions"
+    notes = [f"{row.refused} cases not supported"] * bool(row.refused) + [f"{row.drawn} drawn for it"] * bool(
+        row.drawn
+    )
+    if row.error is not None:
+        verdict = f"WRONG: {row.error.summary}"
+    elif row.unchecked:
+        verdict = f"UNCHECKED: {row.unchecked}"
+    else:
+        verdict = {
+            "jacobian": "ok",
+            "directions": "ok along random directions",
+            "reference": "ok in float32, beside the reference",
+        }[row.mode]
     print_line(
         _COLUMNS.format(
-            row.operation, row.kernel, row.order, row.cases, f"{row.elements:,}", f"{row.worst_error:.1e}",
-            f"{row.tolerance:.1e}", row.skipped, f"{row.seconds:.1f} s", verdict + refused,
+            row.operation, row.kernel, row.order, row.cases, f"{row.compared:,}", f"{row.zeros:,}",
+            f"{row.worst_error:.1e}", f"{row.tolerance:.1e}", row.skipped, f"{row.seconds:.1f} s",
+            verdict + (f" ({', '.join(notes)})" if notes else ""),
         )
     )  # fmt: skip
 
 
+def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) -> tuple[list, list]:
+    from minialex.checking.user_checks import NoSuchCheckError, find_checks, run_check
+
+    results, answers = [], []
+    # What the files print must not get among the JSON.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        try:
+            checks = [check for target in targets for check in find_checks(target, seed=seed, quick=quick)]
+        except NoSuchCheckError as error:
+            raise click.BadParameter(str(error), param_hint="'FILE.py::NAME'") from None
+        for check in checks:
+            if check.ignored:
+                options = " and ".join(f"--{each}" for each in check.ignored)
+                print_line(
+                    f"{check.file}::{check.name} has no parameter for {options}: it checks as it is written",
+                    err=True,
+                )
+            result, reports = run_check(check)
+            results.append(result)
+            answers.append(
+                {
+                    "file": check.file,
+                    "name": check.name,
+                    **{name.replace(" ", "_"): value for name, value in result.figures.items()},
+                    "seconds": result.seconds,
+                    "passed": result.passed,
+                    "unchecked": result.verdict == "unchecked",
+                    "reason": result.message if result.verdict == "unchecked" else None,
+                    "error": result.text if result.verdict in ("wrong", "error") else None,
+                    "reports": [str(report) for report in reports],
+                }
+            )
+            if not as_json:
+                verdict = "ok" if result.passed else f"{result.verdict.upper()}: {result.message}"
+                print_line(f"{check.file}::{check.name}  {verdict}")
+                for report in reports:
+                    print_line(f"    {report}")
+    return results, answers
+
+
+def _print_summary(results: Sequence, seconds: float) -> None:
+    from minialex.checking.result import UNCHECKED
+
+    for each in results:
+        if each.text and each.verdict != UNCHECKED:
+            print_text(f"\n{each.text}")
+    compared, zeros, skipped = (
+        sum(int(each.figures.get(name, 0)) for each in results) for name in ("compared", "zeros", "skipped")
+    )
+    print_text(
+        f"\n{compared:,} derivatives compared, {zeros:,} are 0 on both sides, {skipped:,} at kinks skipped, "
+        f"{seconds:.0f} s"
+    )
+    passed = sum(each.passed for each in results)
+    unchecked = sum(each.verdict == UNCHECKED for each in results)
+    print_line(
+        f"{passed} passed, {len(results) - passed - unchecked} failed"
+        + (f", {unchecked} unchecked" if unchecked else "")
+    )
+
+
+def _write_files(results, junit, html, settings, started, seconds) -> None:
+    if junit is not None:
+        from minialex.checking.junit import write_junit
+
+        write_junit(junit, results, started, seconds)
+    if html is not None:
+        from minialex.reporting.gradcheck_page import write_gradcheck_page
+
+        write_gradcheck_page(html, results, settings, started, seconds)
+
+
 def _explain(operation: str, seed: int, out: Path) -> None:
+    from minialex.checking.cases import operations_with_cases
     from minialex.checking.explain import draw_explanation, explain
 
+    _require(operation, operations_with_cases(), "--explain", "operation with gradient checks")
     explanation = explain(operation, seed=seed)
     print_text(str(explanation))
     draw_explanation(out, explanation)

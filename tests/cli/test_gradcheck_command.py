@@ -1,6 +1,7 @@
 """`minialex gradcheck`, run as a user runs it."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -42,14 +43,14 @@ def test_one_operation_as_a_table(minialex):
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split() == [
-        "operation", "kernel", "order", "cases", "elements", "worst", "allowed", "kinks", "time",
+        "operation", "kernel", "order", "cases", "compared", "zeros", "worst", "allowed", "kinks", "time",
     ]  # fmt: skip
     assert [line.split()[:4] for line in lines[1:7]] == [
         ["relu", "cpu,", kernel, order] for kernel in ("numba", "numpy", "reference") for order in ("1", "2")
     ]
     assert lines[-1] == "6 passed, 0 failed"
     # One of the cases has an element at 0: its 20 derivatives are skipped and counted.
-    assert [line.split()[8] for line in lines[1:7]] == ["20"] * 6
+    assert [line.split()[9] for line in lines[1:7]] == ["20"] * 6
 
 
 def test_json(minialex):
@@ -61,7 +62,9 @@ def test_json(minialex):
     assert (first["operation"], first["kernel"], first["order"]) == ("linear", "cpu, blas", 1)
     assert second["order"] == 2
     # (3, 4) and (5, 4) and (5,) give 15 outputs of 37 inputs; (2, 6) and (3, 6) give 6 of 30.
-    assert first["elements"] == 15 * 37 + 6 * 30
+    assert first["compared"] + first["zeros"] == 15 * 37 + 6 * 30
+    assert first["unchecked"] is False
+    assert first["reason"] is None
     assert 0 < first["worst_error"] < 1e-9
     assert first["mode"] == "jacobian"
 
@@ -86,8 +89,9 @@ def test_wrong_plugin_is_found_and_explained(minialex, plugin):
     assert "relu" in done.stdout
     assert "a constant factor of 1.0005" in done.stdout
     assert "to reproduce" in done.stdout
-    # Its second derivative is that of what it computes, which is the same factor: consistent with itself.
-    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+    # Its second derivative is that of what it computes: consistent with itself, but not the operation's.
+    assert "is not the reference kernel's" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 passed, 2 failed"
     assert "Traceback" not in done.stderr
 
 
@@ -100,15 +104,130 @@ def test_a_model(minialex):
         ("alexnet_mnist28_bn", 2),
     ]
     # Two directions in each of 26 parameters (8 weights, 8 biases, 5 pairs of the norms) and the images.
-    assert rows[0]["elements"] + rows[0]["skipped"] == 2 * (8 + 8 + 10 + 1)
+    assert rows[0]["compared"] + rows[0]["skipped"] == 2 * (8 + 8 + 10 + 1)
 
 
-def test_what_is_not_there(refuses):
-    refuses("gradcheck", "--op", "conv3d", says="conv3d")
-    refuses("gradcheck", "--kernel", "magic", says="magic")
-    refuses("gradcheck", "--model", "vgg", says="vgg")
-    refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py")
-    refuses("gradcheck", "--seed", -1, says="seed=-1")
+def test_what_is_not_there(refuses, plugin):
+    refuses("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
+    refuses("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
+    refuses("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
+    refuses("gradcheck", "--op", "relu", "--kernel", "im2col", says=("im2col", "--op relu", "numba"), code=2)
+    refuses("gradcheck", "--device", "tpu", says=("--device", "tpu", "cpu, cuda, cuda-host"), code=2)
+    refuses("gradcheck", "--model", "vgg", says=("--model", "vgg", "alexnet_caffe"), code=2)
+    refuses("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
+    refuses("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
+    refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
+    refuses("gradcheck", "--seed", -1, says="--seed", code=2)
+    refuses("gradcheck", "--html", "no/such/folder/a.html", says="folder", code=2)
+
+
+def test_a_device_that_cannot_be_used(refuses):
+    if "cuda" in usable_devices():
+        pytest.skip("only a system has no GPU that cannot be used")
+    refuses("gradcheck", "--device", "cuda", says=("--device", "cuda", "available: cpu"), code=2)
+
+
+NARROW = """
+import numpy as np
+from minialex.kernels import find_kernel, kernel
+
+
+def conv2d(direction):
+    return find_kernel(f"conv2d.{{direction}}", algo="reference").function
+
+
+def five(x, weight, bias, **window):
+    return weight.shape[2:] == (5, 5) or "windows of 5 x 5 only"
+
+
+def five_grad(g, weight, **window):
+    return weight.shape[2:] == (5, 5) or "windows of 5 x 5 only"
+
+
+def five_weight_grad(g, x, *, kernel_size, **window):
+    return kernel_size == (5, 5) or "windows of 5 x 5 only"
+
+
+@kernel("conv2d.forward", algo="five", supports=five)
+def forward(*arrays, **window):
+    return conv2d("forward")(*arrays, **window) * {factor}
+
+
+@kernel("conv2d.input_grad", algo="five", supports=five_grad)
+def input_grad(*arrays, **window):
+    return conv2d("input_grad")(*arrays, **window) * {factor}
+
+
+@kernel("conv2d.weight_grad", algo="five", supports=five_weight_grad)
+def weight_grad(*arrays, **window):
+    return conv2d("weight_grad")(*arrays, **window) * {factor}
+
+
+@kernel("softmax.backward", algo="never", supports=lambda g, y, axis: "only on Sundays")
+def never(g, y, axis):
+    raise AssertionError
+"""
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """A plug-in for windows of 5 x 5, which no case of conv2d has, with all products times a factor."""
+
+    def write(factor):
+        path = tmp_path / "narrow.py"
+        path.write_text(NARROW.format(factor=factor))
+        return path
+
+    return write
+
+
+def test_cases_are_drawn_for_a_kernel_that_supports_no_other(minialex, narrow):
+    # Hypothesis would leave its folder where the command runs.
+    folder = narrow("1").parent
+    done = minialex("gradcheck", "--plugin", "narrow.py", "--kernel", "five", "--quick", "--json", cwd=folder)
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0, answer
+    assert answer["passed"] is True
+    for row in answer["rows"]:
+        assert row["cases"] == row["drawn"] == 4
+        assert row["refused"] == 6
+        assert row["compared"] > 0
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["narrow.py"]
+
+
+def test_a_factor_in_all_directions_is_found(minialex, narrow):
+    # Its gradients are right for what it computes, which is no convolution.
+    done = minialex("gradcheck", "--plugin", narrow("1.01"), "--kernel", "five", "--quick")
+    assert done.returncode == 1
+    assert "a constant factor of 1.01" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 passed, 2 failed"
+
+
+@pytest.mark.full
+def test_a_kernel_for_which_nothing_is_found_is_unchecked(minialex, narrow):
+    done = minialex("gradcheck", "--plugin", narrow("1"), "--kernel", "never", "--quick", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert answer["passed"] is False
+    for row in answer["rows"]:
+        assert (row["cases"], row["compared"], row["refused"]) == (0, 0, 3)
+        assert (row["passed"], row["unchecked"], row["error"]) == (False, True, None)
+        assert "softmax.backward supports: only on Sundays" in row["reason"]
+
+
+def test_files_of_results(minialex, tmp_path, plugin):
+    done = minialex(
+        "gradcheck", "--plugin", plugin("1.0005"), "--op", "relu", "--kernel", "mine",
+        "--junit", tmp_path / "a.xml", "--html", tmp_path / "a.html",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    suite_element = ElementTree.parse(tmp_path / "a.xml").getroot()[0]
+    assert suite_element.get("tests") == suite_element.get("failures") == "2"
+    assert suite_element[0].get("classname") == "relu"
+    assert suite_element[0].get("name") == "cpu, mine, order 1"
+    assert "a constant factor of 1.0005" in suite_element[0].find("failure").text
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "a constant factor of 1.0005" in page
 
 
 def test_the_default_goes_through_everything(monkeypatch):
@@ -163,13 +282,11 @@ def test_every_kernel_of_cuda_host_is_right(minialex):
 
 def assert_right(done, mode):
     rows = json.loads(done.stdout)["rows"]
-    checked = [row for row in rows if row["cases"]]
-    assert checked
-    assert [row["error"] for row in rows if not row["passed"]] == []
-    assert {row["mode"] for row in checked} == {mode}
-    assert all(row["elements"] > 0 for row in checked)
-    # The others take float32 alone, and so refuse each case.
-    assert all(row["refused"] for row in rows if row not in checked)
+    assert [row["error"] or row["reason"] for row in rows if not row["passed"]] == []
+    assert all(row["cases"] and row["compared"] for row in rows)
+    # The others compute in float32 only.
+    assert {row["mode"] for row in rows if row["dtype"] == "float64"} == {mode}
+    assert {row["mode"] for row in rows if row["dtype"] == "float32"} <= {"reference"}
 
 
 @pytest.mark.full
@@ -179,4 +296,4 @@ def test_every_model_is_right(name):
 
     assert [row.order for row in rows] == [1, 2]
     assert [row.error for row in rows] == [None, None]
-    assert all(row.elements > 0 for row in rows)
+    assert all(row.compared > 0 for row in rows)

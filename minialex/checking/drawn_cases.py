@@ -1,0 +1,208 @@
+"""Cases for kernels that support few calls: drawn from what they say of themselves, their `domain`.
+
+The calls are those that `minialex.testing.strategies` draws for the tests. Which ones they are follows from a
+seed; and a case can be written down (`case_code`), whoever drew it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minialex import functional as F
+from minialex import operations
+from minialex.checking.cases import Case
+from minialex.checking.reproduction import written
+from minialex.errors import KernelError
+from minialex.kernels import Kernel
+from minialex.random import seeded
+from minialex.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minialex.testing.strategies import Call
+
+# A kernel that states no domain may support one call in a hundred.
+_ROUNDS, _IN_A_ROUND = 10, 100
+# Elements of all inputs together, each of which is moved: larger calls are tried last.
+_SMALL = 150
+
+
+def _constant(array: np.ndarray, like: Tensor) -> Tensor:
+    return Tensor(np.array(array, like.dtype), device=like.device)
+
+
+def _batch_norm(arrays, parameters) -> Case:
+    def normalise(x, weight, bias):
+        return F.batch_norm(x, None, None, weight, bias, training=True, **parameters)
+
+    return Case("", normalise, arrays)
+
+
+def _batch_norm_evaluate(arrays, parameters) -> Case:
+    *differentiated, mean, var = arrays
+
+    def evaluate(x, weight, bias):
+        return F.batch_norm(x, _constant(mean, x), _constant(var, x), weight, bias, **parameters)
+
+    return Case("", evaluate, tuple(differentiated))
+
+
+def _cross_entropy(arrays, parameters) -> Case:
+    x, target = arrays
+    return Case("", lambda x: F.cross_entropy(x, _constant(target, x), reduction="none"), (x,))
+
+
+def _dropout(arrays, parameters) -> Case:
+    def dropout(x):
+        with seeded(parameters["seed"]):
+            return F.dropout(x, parameters["p"])
+
+    return Case("", dropout, arrays)
+
+
+def _index_add(arrays, parameters) -> Case:
+    # It is the gradient of indexing: elements that are named several times are added up.
+    x = np.random.default_rng(arrays[0].size).standard_normal(parameters["shape"])
+    return Case("", lambda x: x[parameters["index"]], (x,))
+
+
+# Functions of tensors whose arguments are not those of the kernel.
+_ADAPTED: dict[str, Callable] = {
+    "batch_norm.forward": _batch_norm,
+    "batch_norm.evaluate": _batch_norm_evaluate,
+    "cross_entropy.forward": _cross_entropy,
+    "dropout.forward": _dropout,
+    "index_add.forward": _index_add,
+}
+
+
+def case_of(call: Call) -> Case:
+    """The differentiable function that makes a kernel's call, and values for it.
+
+    Raises
+    ------
+    KernelError
+        If there is no function of tensors for the call's operation.
+    """
+    arrays = tuple(np.array(a, order="C") for a in call.arrays if a is not None)
+    root, direction = call.operation.split(".")
+    adapted = _ADAPTED.get(call.operation)
+    function = getattr(operations, root, None) if direction == "forward" else None
+    if adapted is None and function is None:
+        raise KernelError(f"no function of tensors is known that calls {call.operation}")
+    if adapted is None:
+        case = Case("", lambda *tensors: function(*tensors, **call.parameters), arrays)
+    else:
+        case = adapted(arrays, call.parameters)
+    shapes = ", ".join(str(a.shape) for a in case.arrays)
+    return Case(f"drawn for inputs {shapes}", case.function, case.arrays)
+
+
+def case_code(call: Call) -> list[str]:
+    """Lines of Python that make ``case`` again, given NumPy as np."""
+    lines, (arrays, parameters) = written(call.arrays, call.parameters)
+    return [
+        "from minialex.checking.drawn_cases import case_of",
+        "from minialex.testing.strategies import Call",
+        *lines,
+        f"case = case_of(Call({call.operation!r}, {arrays}, {parameters}))",
+    ]
+
+
+def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
+    """Calls of an operation that some of its kernels, of one algorithm, are likely to support.
+
+    Parameters
+    ----------
+    root : str
+        The operation, such as ``"conv2d"``.
+    kernels : list of Kernel
+        Its directions. The calls are drawn from the domains that they state.
+    seed : int
+
+    Yields
+    ------
+    Call
+        Small ones as they are drawn, then the others, from small to large; none has empty arrays.
+
+    Raises
+    ------
+    KernelError
+        If calls of the operation cannot be drawn; the message says why.
+    """
+    try:
+        from minialex.testing.strategies import operations as drawable
+    except ImportError:
+        raise KernelError("others are drawn by Hypothesis: pip install hypothesis") from None
+    names = [name for name in (f"{root}.forward", f"{root}.evaluate") if name in drawable()]
+    if not names:
+        raise KernelError(
+            f"minialex.testing.strategies draws no calls of {root}; register cases that it supports with "
+            "minialex.checking.cases_of"
+        )
+    # The same domain is often stated by each direction.
+    stating = {str(dict(entry.domain())): entry for entry in kernels if entry.domain is not None}
+    large = []
+    for number in range(_ROUNDS):
+        for name in names:
+            for entry in list(stating.values()) or [None]:
+                for call in _draw(name, entry, _ROUNDS * seed + number):
+                    if not all(a is None or a.size for a in call.arrays):
+                        continue
+                    if _elements(call) <= _SMALL:
+                        yield call
+                    else:
+                        large.append(call)
+    yield from sorted(large, key=_elements)
+
+
+def _elements(call: Call) -> int:
+    return sum(a.size for a in call.arrays if a is not None)
+
+
+def _draw(operation: str, kernel: Kernel | None, seed: int) -> list[Call]:
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as from_seed
+
+    from minialex.testing.strategies import call
+
+    found: list[Call] = []
+    try:
+        strategy = call(operation, kernel=kernel)
+    except ValueError as error:
+        raise KernelError(str(error)) from None
+
+    @from_seed(seed)
+    @settings(
+        max_examples=_IN_A_ROUND,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(drawn):
+        found.append(drawn)
+
+    with _storage_elsewhere():
+        collect()
+    # The first is the smallest that there is, in which few mistakes show.
+    return found[1:]
+
+
+@contextmanager
+def _storage_elsewhere() -> Iterator[None]:
+    """Let Hypothesis leave its folder ``.hypothesis`` somewhere else than where the user is."""
+    from hypothesis.configuration import set_hypothesis_home_dir
+
+    with tempfile.TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            # Back to its default, or to what its environment variable says.
+            set_hypothesis_home_dir(None)

@@ -1,0 +1,273 @@
+"""Gradient checks that stand in somebody's Python file: ``minialex gradcheck FILE.py::NAME``.
+
+NAME is a function that checks and returns the report (or several); or what is to be checked, with its inputs
+beside it under the name NAME_inputs, an array, a sequence of arguments, or a function that gives one:
+
+    def check_tanh():                          # checks by itself
+        return ma.check_vjp(np.tanh, tanh_vjp, [x])
+
+    def cube(x):                               # a function of arrays, and its vector-Jacobian product
+        return x**3
+
+    def cube_vjp(u, x):
+        return (3 * u * x**2,)
+
+    cube_inputs = [np.array([0.5, -1.0])]
+
+    block = torch.nn.Sequential(...)           # a Module, a torch.autograd.Function, a function of JAX's
+    block_inputs = [torch.randn(2, 3)]
+
+Without NAME the file's functions named ``check_...`` are called. A function that has a parameter ``seed`` or
+``quick`` gets what the command was given.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from minialex.checking.report import GradcheckError, worst_of
+from minialex.checking.result import ERROR, UNCHECKED, WRONG, Result
+from minialex.errors import MiniAlexError
+from minialex.tensor import Tensor
+
+PREFIX = "check_"
+_QUICK = {"mode": "directions", "directions": 4}
+
+
+class NoSuchCheckError(MiniAlexError):
+    """There is no such file, or nothing of that name to check in it."""
+
+
+@dataclass(frozen=True)
+class UserCheck:
+    """One check of a file.
+
+    Attributes
+    ----------
+    file, name : str
+    run : callable
+        Gives a report, or several of them.
+    ignored : tuple of str
+        The options of the command that it does not heed.
+    """
+
+    file: str
+    name: str
+    run: Callable[[], object]
+    ignored: tuple[str, ...] = ()
+
+
+def find_checks(target: str, *, seed: int = 0, quick: bool = False) -> list[UserCheck]:
+    """What ``FILE.py`` or ``FILE.py::NAME`` stands for.
+
+    Parameters
+    ----------
+    target : str
+    seed : int
+        Of upstream gradients and directions.
+    quick : bool
+        Whether random directions are enough.
+
+    Raises
+    ------
+    NoSuchCheckError
+        If there is nothing of that name; the message lists what there is.
+    MiniAlexError
+        If the file fails to run, or an object has no inputs beside it.
+    """
+    file, separator, name = target.partition("::")
+    if separator and not name:
+        raise NoSuchCheckError(f"{target!r} should be FILE.py or FILE.py::NAME")
+    module = _load(Path(file))
+    options = {"seed": seed, "quick": quick}
+    if name:
+        return [_check_of(module, file, name, options)]
+    found = [each for each in _checkable(module) if each.startswith(PREFIX)]
+    if not found:
+        raise NoSuchCheckError(
+            f"{file!r} defines no function {PREFIX}...; name what to check: {file}::NAME. {_listed(module)}"
+        )
+    return [_check_of(module, file, each, options) for each in found]
+
+
+def run_check(check: UserCheck) -> tuple[Result, list]:
+    """Run a check; its result, and the reports that it gave."""
+    start = time.perf_counter()
+    reports: list = []
+    failure: dict[str, str] = {}
+    try:
+        reports = _reports(check.run())
+    except GradcheckError as error:
+        failure = {"verdict": WRONG, "message": error.summary, "text": str(error)}
+    except AssertionError as error:
+        failure = {"verdict": WRONG, "message": str(error) or "an assertion failed", "text": _where(error)}
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        failure = {"verdict": ERROR, "message": message, "text": _where(error)}
+    else:
+        reason = _why_unchecked(reports)
+        if reason:
+            failure = {"verdict": UNCHECKED, "message": reason, "text": reason}
+    seconds = time.perf_counter() - start
+    return Result(check.file, check.name, seconds=seconds, figures=_figures(reports), **failure), reports
+
+
+def _load(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise NoSuchCheckError(f"{str(path)!r} is not a file")
+    name = f"minialex_checked_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise NoSuchCheckError(f"{str(path)!r} is not a Python file; its name should end in .py")
+    module = importlib.util.module_from_spec(specification)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        # As for a program: it may import what stands beside it.
+        sys.path.insert(0, folder)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise MiniAlexError(f"{str(path)!r} fails to run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _checkable(module: ModuleType) -> list[str]:
+    """The names of a file that can be given, in their order there."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if f"{name}_inputs" in vars(module)
+        or (
+            name.startswith(PREFIX)
+            and inspect.isfunction(inspect.unwrap(value) if callable(value) else value)
+            and value.__module__ == module.__name__
+        )
+    ]
+
+
+def _listed(module: ModuleType) -> str:
+    return f"There are: {', '.join(_checkable(module)) or 'none'}"
+
+
+def _check_of(module: ModuleType, file: str, name: str, options: dict) -> UserCheck:
+    values = vars(module)
+    if name not in values:
+        raise NoSuchCheckError(f"{file!r} has no {name!r}. {_listed(module)}")
+    value = values[name]
+    inputs = values.get(f"{name}_inputs")
+    if inputs is not None:
+        return UserCheck(file, name, lambda: _check_object(name, value, inputs, values, options))
+    if not inspect.isfunction(value):
+        raise MiniAlexError(
+            f"{file}::{name} is of type {type(value).__name__} and has no inputs; define {name}_inputs "
+            "beside it, or name a function that checks it and returns the report"
+        )
+    parameters = inspect.signature(value).parameters.values()
+    wanted = {p.name for p in parameters if p.name in options}
+    if needed := [p.name for p in parameters if p.default is p.empty and p.name not in wanted and _named(p)]:
+        raise MiniAlexError(
+            f"{file}::{name} takes {', '.join(needed)}: define {name}_inputs beside it (and {name}_vjp, if "
+            "it is a function of NumPy arrays), or name a function without parameters that returns a report"
+        )
+    given = {each: options[each] for each in wanted}
+    ignored = tuple(each for each in options if options[each] and each not in wanted)
+    return UserCheck(file, name, lambda: value(**given), ignored)
+
+
+def _named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+
+
+def _check_object(name: str, value, inputs, values: Mapping, options: dict):
+    """Check an object by the function for its kind."""
+    import minialex as ma
+
+    inputs = inputs() if callable(inputs) and not isinstance(inputs, Tensor) else inputs
+    given = {"seed": options["seed"]} | (_QUICK if options["quick"] else {})
+    vjp = values.get(f"{name}_vjp")
+    if vjp is not None:
+        return ma.check_vjp(value, vjp, inputs, name=name, **given)
+    kind = _kind(value, inputs)
+    if kind == "torch":
+        return ma.check_torch(value, inputs, **given)
+    if kind == "jax":
+        return ma.check_jax(value, inputs, **given)
+    if kind == "minialex":
+        return ma.gradcheck(value, inputs, name=name, **given)
+    raise MiniAlexError(
+        f"{name} takes NumPy arrays: define {name}_vjp(upstream, *inputs), the gradient to check; for a "
+        f"function of tensors let {name}_inputs hold tensors, of PyTorch, JAX or MiniAlex"
+    )
+
+
+def _kind(value, inputs) -> str:
+    """Whose gradient it is, by the object and by what it is called with."""
+    objects = [value, *(inputs if isinstance(inputs, list | tuple) else [inputs])]
+    # Whoever has an object of a library has imported it.
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if torch is not None:
+        kinds = (torch.Tensor, torch.nn.Module)
+        is_function = isinstance(value, type) and issubclass(value, torch.autograd.Function)
+        if is_function or any(isinstance(each, kinds) for each in objects):
+            return "torch"
+    if jax is not None and any(
+        isinstance(each, (jax.Array, jax.custom_vjp, jax.custom_jvp)) for each in objects
+    ):
+        return "jax"
+    return "minialex" if any(isinstance(each, Tensor) for each in objects) else "numpy"
+
+
+def _reports(given) -> list:
+    """What a check returned as a list of reports."""
+    several = list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    for each in several:
+        if not isinstance(getattr(each, "compared", None), int | np.integer):
+            what = "None" if each is None else f"a value of type {type(each).__name__}"
+            raise MiniAlexError(
+                f"it returns {what}; it should return the report of its check, or a list of reports, which "
+                "tell what was compared"
+            )
+    return several
+
+
+def _why_unchecked(reports: list) -> str:
+    if not reports:
+        return "it returns an empty list of reports: nothing was compared"
+    if not all(each.compared for each in reports):
+        return "no derivative that is not 0 was compared"
+    return ""
+
+
+def _figures(reports: list) -> dict:
+    figures: dict[str, str | int | float] = {
+        name: sum(int(getattr(each, name, 0)) for each in reports)
+        for name in ("compared", "zeros", "skipped")
+    }
+    pairs = [(each.worst_error, each.tolerance) for each in reports if hasattr(each, "worst_error")]
+    figures["worst error"], figures["tolerance"] = map(float, worst_of(pairs))
+    for name in ("mode", "dtype"):
+        if found := {str(getattr(each, name)) for each in reports if hasattr(each, name)}:
+            figures[name] = ", ".join(sorted(found))
+    return figures
+
+
+def _where(error: BaseException) -> str:
+    """The error with the lines of the user's file that lead to it, and none of those that called the file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__]
+    lines = [
+        f"  {frame.filename}:{frame.lineno}, in {frame.name}" + (f": {frame.line}" if frame.line else "")
+        for frame in own
+    ]
+    return "\n".join([f"{type(error).__name__}: {error}", *lines])

@@ -1,0 +1,229 @@
+"""What a row of `minialex gradcheck` says of a kernel: checked, wrong, or unchecked, and never more."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import minialex as ma
+from minialex.checking import suite
+from minialex.checking.agreement import check_agreement
+from minialex.checking.cases import make_cases
+from minialex.checking.drawn_cases import case_code, case_of, drawn_calls
+from minialex.checking.kernel_runs import KernelRuns
+from minialex.errors import KernelError
+from minialex.kernels import find_kernel, kernel, list_kernels, unregister
+from minialex.testing.strategies import Call
+
+MINE = "mine of the suite"
+
+
+@pytest.fixture
+def registered():
+    """Register kernels under one algorithm for the length of a test: functions by operation."""
+    names = []
+
+    def register(functions, **options):
+        for operation, function in functions.items():
+            kernel(operation, algo=MINE, **options)(function)
+            names.append(operation)
+
+    yield register
+    for operation in names:
+        unregister(operation, algo=MINE)
+
+
+def reference(operation):
+    return find_kernel(operation, algo="reference").function
+
+
+def rows(operation, **options):
+    return list(suite.check_kernels(operation, MINE, "cpu", **options))
+
+
+def scaled(operation, factor):
+    return lambda *arrays, **parameters: reference(operation)(*arrays, **parameters) * np.float32(factor)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.0005])
+def test_a_kernel_for_float32_is_compared_with_the_definition(registered, factor):
+    registered({"tanh.forward": scaled("tanh.forward", factor)}, dtypes=("float32",))
+    first, second = rows("tanh")
+    assert first.dtype == second.dtype == "float32"
+    assert first.mode == "reference"
+    if factor == 1:
+        assert first.passed
+        # Of twelve outputs each depends on one of twelve inputs.
+        assert (first.compared, first.zeros) == (12, 132)
+        assert 0 < first.worst_error < first.tolerance < 1e-4
+    else:
+        assert first.error.check == "reference"
+        assert "is not the reference kernel's" in first.error.summary
+
+
+def test_a_kernel_of_second_derivatives_has_no_row_of_first_ones(registered):
+    registered({"max_pool2d.gather": reference("max_pool2d.gather")})
+    (row,) = rows("max_pool2d", quick=True)
+    assert row.order == 2
+    assert row.passed
+    assert row.compared
+
+
+def test_cases_in_which_a_kernel_has_no_part_do_not_count(registered):
+    # Three of the four cases of batch_norm are those of training.
+    registered({"batch_norm.evaluate": reference("batch_norm.evaluate")})
+    first, _ = rows("batch_norm", quick=True)
+    assert first.passed
+    assert first.cases == 1
+
+
+def test_some_directions_supporting_nothing_leave_the_kernel_unchecked(registered, monkeypatch):
+    monkeypatch.setattr("minialex.checking.drawn_cases._ROUNDS", 1)
+    registered({"avg_pool2d.forward": reference("avg_pool2d.forward")})
+    registered({"avg_pool2d.input_grad": None}, supports=lambda g, **window: "nothing")
+    first, second = rows("avg_pool2d")
+    for row in (first, second):
+        assert row.unchecked
+        assert not row.passed
+        assert "avg_pool2d.input_grad supports: nothing" in row.unchecked
+
+
+def test_a_kernel_that_raises_is_wrong_and_not_unsupported(registered):
+    def raises(x):
+        raise KernelError("grid of 0 blocks")
+
+    registered({"exp.forward": raises})
+    first, second = rows("exp")
+    for row in (first, second):
+        assert row.error.check == "raises"
+        assert "KernelError: grid of 0 blocks" in str(row.error)
+        with pytest.raises(KernelError, match="grid of 0 blocks"):
+            exec(row.error.reproduce, {})
+
+
+def test_an_operation_without_cases_is_unchecked(registered):
+    registered({"swish.forward": lambda x: x})
+    for row in rows("swish"):
+        assert "cases_of" in row.unchecked
+
+
+def test_without_hypothesis_it_says_so(registered, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "minialex.testing.strategies", None)
+    registered({"exp.forward": reference("exp.forward")}, supports=lambda x: "nothing")
+    for row in rows("exp"):
+        assert "pip install hypothesis" in row.unchecked
+
+
+def wrong_relu_backward(g, y):
+    return g * (y > 0) * 1.5
+
+
+def wrong_conv(*arrays, **window):
+    return reference("conv2d.forward")(*arrays, **window) * 1.5
+
+
+@pytest.mark.parametrize(
+    ("functions", "options"),
+    [
+        ({"relu.forward": reference("relu.forward"), "relu.backward": wrong_relu_backward}, {}),
+        ({"conv2d.forward": wrong_conv}, {"domain": lambda: {"windows": ((2, 2),), "empty": False}}),
+        ({"tanh.forward": lambda x: np.tanh(x) * np.float32(1.5)}, {"dtypes": ("float32",)}),
+    ],
+    ids=["a case", "a drawn case", "float32"],
+)
+def test_failures_of_rows_can_be_pasted(registered, functions, options):
+    if "conv2d.forward" in functions:
+        options = options | {
+            "supports": lambda x, weight, bias, **window: weight.shape[2:] == (2, 2) or "2 x 2 only"
+        }
+    registered(functions, **options)
+    found = rows(next(iter(functions)).split(".")[0])
+    assert [row.error is not None for row in found] == [True, True]
+    for row in found:
+        with pytest.raises(ma.GradcheckError) as again:
+            exec(row.error.reproduce, {})
+        for name in (
+            "check",
+            "summary",
+            "input",
+            "index",
+            "output_index",
+            "analytic",
+            "numeric",
+            "tolerance",
+        ):
+            assert getattr(again.value, name) == getattr(row.error, name), name
+
+
+def test_failures_of_models_can_be_pasted(monkeypatch):
+    relu = importlib.import_module("minialex.operations.relu")
+    monkeypatch.setattr(relu.ReLU, "backward", lambda self, g: (g * 0.5,))
+    (first, _) = suite.model_tasks("alexnet_cifar_thinner4")
+    row = suite.run(first)
+    assert row.error.check == "values"
+    with pytest.raises(ma.GradcheckError) as again:
+        exec(row.error.reproduce, {})
+    assert again.value.analytic == row.error.analytic
+
+
+def test_drawn_calls_follow_from_the_seed_and_can_be_written_down():
+    kernels = [find_kernel("conv2d.forward", algo="reference")]
+    calls = [next(drawn_calls("conv2d", kernels, seed)) for seed in (0, 0, 1)]
+    assert repr(calls[0]) == repr(calls[1]) != repr(calls[2])
+    names = {"np": np}
+    exec("\n".join(case_code(calls[0])), names)
+    case = case_of(calls[0])
+    assert [a.tobytes() for a in names["case"].arrays] == [a.tobytes() for a in case.arrays]
+    tensors = [ma.Tensor(a) for a in case.arrays]
+    expected = reference("conv2d.forward")(*[*case.arrays, None][:3], **calls[0].parameters)
+    np.testing.assert_allclose(names["case"].function(*tensors).numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def forward_directions():
+    operations = {entry.operation for entry in list_kernels()}
+    roots = {operation.split(".")[0] for operation in operations} - {*suite.WITHOUT_GRADIENT}
+    return [
+        name
+        for root in sorted(roots)
+        for name in (f"{root}.forward", f"{root}.evaluate")
+        if name in operations
+    ]
+
+
+@pytest.mark.parametrize("operation", forward_directions())
+def test_what_is_drawn_runs_the_operation(operation):
+    """Each case made of a call runs that kernel with the call's arrays."""
+    root = operation.split(".")[0]
+    calls = (call for call in drawn_calls(root, [], 0) if call.operation == operation)
+    # Without anything to drop, dropout runs no kernel.
+    call = next(call for call in calls if call.parameters.get("p", 1))
+    case = case_of(call)
+    with KernelRuns([find_kernel(operation, algo="reference")]) as runs:
+        y = case.function(*(ma.Tensor(np.array(a), requires_grad=True) for a in case.arrays))
+        if root == "index_add":
+            y.backward(ma.Tensor(np.ones(y.shape)))
+    assert runs.run[operation] == 1
+    if root not in ("index_add", "dropout"):
+        expected = reference(operation)(*call.arrays, **call.parameters)
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_agreement_counts_zeros_apart():
+    (case, _) = make_cases("relu", 0)
+    agreement = check_agreement(case, {"relu.forward": "numpy", "relu.backward": "numpy"}, jacobian=True)
+    positive = int((case.arrays[0] > 0).sum())
+    assert (agreement.compared, agreement.zeros) == (positive, 400 - positive)
+
+
+def test_runs_leave_the_registry_as_it_was():
+    before = list_kernels()
+    with pytest.raises(ZeroDivisionError), KernelRuns([find_kernel("exp.forward", algo="numpy")]):
+        raise ZeroDivisionError
+    assert list_kernels() == before
+
+
+def test_empty_calls_are_not_drawn():
+    for call, _ in zip(drawn_calls("softmax", [], 3), range(30), strict=False):
+        assert isinstance(call, Call)
+        assert all(a.size for a in call.arrays)
