@@ -19,6 +19,7 @@ __all__ = [
     "Operation",
     "Tensor",
     "__version__",
+    "check_cuda",
     "check_vjp",
     "checking",
     "data",
@@ -39,7 +40,13 @@ __all__ = [
 ]
 
 _MODULES = ("checking", "data", "models", "nn", "optim")
-_CHECKS = ("GradcheckError", "check_vjp", "gradcheck", "gradgradcheck")
+_CHECKS = (
+    "GradcheckError",
+    "check_cuda",
+    "check_vjp",
+    "gradcheck",
+    "gradgradcheck",
+)
 
 
 def __getattr__(name: str):

@@ -1,6 +1,8 @@
 """Checking gradients, ours and anyone's, against numerical derivatives."""
 
 from minialex.checking.cases import Case, cases_of
+from minialex.checking.cuda_arguments import CudaKernel
+from minialex.checking.cuda_pair import check_cuda
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.checking.suite import check_kernels, check_model
 from minialex.checking.tensors import gradcheck, gradgradcheck
@@ -8,10 +10,12 @@ from minialex.checking.vjp import check_vjp
 
 __all__ = [
     "Case",
+    "CudaKernel",
     "GradcheckError",
     "InputReport",
     "Report",
     "cases_of",
+    "check_cuda",
     "check_kernels",
     "check_model",
     "check_vjp",

@@ -63,6 +63,13 @@ class Gradcheck:
 
         return self._run(check_vjp, forward, vjp, inputs, **options)
 
+    def cuda(self, source, forward, backward, inputs, outputs, **options):
+        """`minialex.check_cuda`: a pair of CUDA kernels."""
+        __tracebackhide__ = True
+        from minialex.checking import check_cuda
+
+        return self._run(check_cuda, source, forward, backward, inputs, outputs, **options)
+
     def __repr__(self) -> str:
         return "gradcheck"  # as a failing example names its arguments
 

@@ -11,6 +11,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import minialex as ma
+from minialex import devices
 from minialex.checking import check, differences, vjp
 from minialex.cli.gradcheck import command
 from minialex.kernels import find_kernel, kernel
@@ -62,6 +63,8 @@ def run_as_tests(code: str, folder: Path) -> None:
 def test_the_documentation_runs(code, error, tmp_path):
     for library in re.findall(r"^import (torch|jax)$", code, re.MULTILINE):
         pytest.importorskip(library)
+    if "ma.check_cuda(" in code and (reason := devices.why_not_usable("cuda-host")):
+        pytest.skip(reason)
     if "def test_" in code:
         run_as_tests(code, tmp_path)
     elif error:
