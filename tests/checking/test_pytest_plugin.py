@@ -318,6 +318,7 @@ def test_right(gradcheck):
     assert line.endswith(", 1 failed")
 
 
+@pytest.mark.full
 def test_checks_of_every_kind_of_test_are_counted(project):
     """Parametrised tests, classes and fixtures; drawn examples that pass, of which each is a check."""
     done = project.run(
