@@ -48,6 +48,10 @@ class NoSuchCheckError(MiniAlexError):
     """There is no such file, or nothing of that name to check in it."""
 
 
+class _NoReportError(Exception):
+    """A check ran, and does not tell that it compared anything."""
+
+
 @dataclass(frozen=True)
 class UserCheck:
     """One check of a file.
@@ -55,6 +59,7 @@ class UserCheck:
     Attributes
     ----------
     file, name : str
+        As they were given.
     run : callable
         Gives a report, or several of them.
     ignored : tuple of str
@@ -67,12 +72,12 @@ class UserCheck:
     ignored: tuple[str, ...] = ()
 
 
-def find_checks(target: str, *, seed: int = 0, quick: bool = False) -> list[UserCheck]:
-    """What ``FILE.py`` or ``FILE.py::NAME`` stands for.
+def find_checks(targets: Sequence[str], *, seed: int = 0, quick: bool = False) -> list[UserCheck]:
+    """What some of ``FILE.py`` and ``FILE.py::NAME`` stand for; a file is run once.
 
     Parameters
     ----------
-    target : str
+    targets : sequence of str
     seed : int
         Of upstream gradients and directions.
     quick : bool
@@ -81,23 +86,27 @@ def find_checks(target: str, *, seed: int = 0, quick: bool = False) -> list[User
     Raises
     ------
     NoSuchCheckError
-        If there is nothing of that name; the message lists what there is.
+        If there is no such file, or nothing of that name to check in it; the message lists what there is.
     MiniAlexError
-        If the file fails to run, or an object has no inputs beside it.
+        If a file fails to run.
     """
-    file, separator, name = target.partition("::")
-    if separator and not name:
-        raise NoSuchCheckError(f"{target!r} should be FILE.py or FILE.py::NAME")
-    module = _load(Path(file))
+    modules: dict[str, ModuleType] = {}
     options = {"seed": seed, "quick": quick}
-    if name:
-        return [_check_of(module, file, name, options)]
-    found = [each for each in _checkable(module) if each.startswith(PREFIX)]
-    if not found:
-        raise NoSuchCheckError(
-            f"{file!r} defines no function {PREFIX}...; name what to check: {file}::NAME. {_listed(module)}"
-        )
-    return [_check_of(module, file, each, options) for each in found]
+    checks = []
+    for target in targets:
+        file, separator, name = target.partition("::")
+        if separator and not name:
+            raise NoSuchCheckError(f"{target!r} should be FILE.py or FILE.py::NAME")
+        if file not in modules:
+            modules[file] = _load(Path(file))
+        names = [name] if name else [each for each in _checkable(modules[file]) if each.startswith(PREFIX)]
+        if not names:
+            raise NoSuchCheckError(
+                f"{file!r} defines no function {PREFIX}...; name what to check: {file}::NAME. "
+                + _listed(modules[file])
+            )
+        checks += [_check_of(modules[file], file, each, options) for each in names]
+    return checks
 
 
 def run_check(check: UserCheck) -> tuple[Result, list]:
@@ -109,15 +118,17 @@ def run_check(check: UserCheck) -> tuple[Result, list]:
         reports = _reports(check.run())
     except GradcheckError as error:
         failure = {"verdict": WRONG, "message": error.summary, "text": str(error)}
+    except _NoReportError as error:
+        failure = {"verdict": UNCHECKED, "message": str(error), "text": str(error)}
     except AssertionError as error:
         failure = {"verdict": WRONG, "message": str(error) or "an assertion failed", "text": _where(error)}
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        failure = {"verdict": ERROR, "message": message, "text": _where(error)}
-    else:
-        reason = _why_unchecked(reports)
-        if reason:
-            failure = {"verdict": UNCHECKED, "message": reason, "text": reason}
+    # Also of SystemExit: a file must not end the command as if all were well.
+    except (Exception, SystemExit) as error:
+        failure = {
+            "verdict": ERROR,
+            "message": f"{type(error).__name__}: {error}",
+            "text": f"{check.file}::{check.name}: {_where(error)}",
+        }
     seconds = time.perf_counter() - start
     return Result(check.file, check.name, seconds=seconds, figures=_figures(reports), **failure), reports
 
@@ -137,7 +148,7 @@ def _load(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MiniAlexError(f"{str(path)!r} fails to run: {type(error).__name__}: {error}") from error
     return module
 
@@ -169,14 +180,14 @@ def _check_of(module: ModuleType, file: str, name: str, options: dict) -> UserCh
     if inputs is not None:
         return UserCheck(file, name, lambda: _check_object(name, value, inputs, values, options))
     if not inspect.isfunction(value):
-        raise MiniAlexError(
+        raise NoSuchCheckError(
             f"{file}::{name} is of type {type(value).__name__} and has no inputs; define {name}_inputs "
             "beside it, or name a function that checks it and returns the report"
         )
     parameters = inspect.signature(value).parameters.values()
     wanted = {p.name for p in parameters if p.name in options}
     if needed := [p.name for p in parameters if p.default is p.empty and p.name not in wanted and _named(p)]:
-        raise MiniAlexError(
+        raise NoSuchCheckError(
             f"{file}::{name} takes {', '.join(needed)}: define {name}_inputs beside it (and {name}_vjp, if "
             "it is a function of NumPy arrays), or name a function without parameters that returns a report"
         )
@@ -229,24 +240,20 @@ def _kind(value, inputs) -> str:
 
 
 def _reports(given) -> list:
-    """What a check returned as a list of reports."""
+    """What a check returned, as a list of reports."""
     several = list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    if not several:
+        raise _NoReportError("it returns an empty list of reports: nothing was compared")
     for each in several:
         if not isinstance(getattr(each, "compared", None), int | np.integer):
             what = "None" if each is None else f"a value of type {type(each).__name__}"
-            raise MiniAlexError(
-                f"it returns {what}; it should return the report of its check, or a list of reports, which "
-                "tell what was compared"
+            raise _NoReportError(
+                f"it returns {what}: what it compared is not known. It should return the report of its "
+                "check, or a list of reports"
             )
+    if not all(each.compared for each in several):
+        raise _NoReportError("no derivative that is not 0 was compared")
     return several
-
-
-def _why_unchecked(reports: list) -> str:
-    if not reports:
-        return "it returns an empty list of reports: nothing was compared"
-    if not all(each.compared for each in reports):
-        return "no derivative that is not 0 was compared"
-    return ""
 
 
 def _figures(reports: list) -> dict:

@@ -237,7 +237,7 @@ def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) 
     # What the files print must not get among the JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
-            checks = [check for target in targets for check in find_checks(target, seed=seed, quick=quick)]
+            checks = find_checks(targets, seed=seed, quick=quick)
         except NoSuchCheckError as error:
             raise click.BadParameter(str(error), param_hint="'FILE.py::NAME'") from None
         for check in checks:
