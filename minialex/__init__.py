@@ -20,6 +20,8 @@ __all__ = [
     "Tensor",
     "__version__",
     "check_cuda",
+    "check_jax",
+    "check_torch",
     "check_vjp",
     "checking",
     "data",
@@ -43,6 +45,8 @@ _MODULES = ("checking", "data", "models", "nn", "optim")
 _CHECKS = (
     "GradcheckError",
     "check_cuda",
+    "check_jax",
+    "check_torch",
     "check_vjp",
     "gradcheck",
     "gradgradcheck",

@@ -3,9 +3,11 @@
 from minialex.checking.cases import Case, cases_of
 from minialex.checking.cuda_arguments import CudaKernel
 from minialex.checking.cuda_pair import check_cuda
+from minialex.checking.jax_functions import check_jax
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.checking.suite import check_kernels, check_model
 from minialex.checking.tensors import gradcheck, gradgradcheck
+from minialex.checking.torch_functions import check_torch
 from minialex.checking.vjp import check_vjp
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "Report",
     "cases_of",
     "check_cuda",
+    "check_jax",
     "check_kernels",
     "check_model",
+    "check_torch",
     "check_vjp",
     "gradcheck",
     "gradgradcheck",

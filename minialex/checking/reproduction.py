@@ -37,6 +37,14 @@ _ALWAYS = ("dtype", "mode", "seed")
 _WRITTEN_AS_THEY_ARE = (bool, int, float, complex, str, bytes, slice, range, type(None), type(...))
 
 
+class Expression:
+    """An argument that writes itself, as those of other libraries do."""
+
+    def code(self, text_of: Callable[[object], str]) -> str:
+        """The expression; `text_of` gives that of a part, and a name to an array."""
+        raise NotImplementedError
+
+
 @dataclass
 class Reproduction:
     """The lines that repeat a check. They are written when `str` asks for them, which is when it fails.
@@ -52,6 +60,10 @@ class Reproduction:
     options : dict
     note : str
         What the functions were called where they were checked.
+    imports : sequence of str
+        Lines that import what the expressions need.
+    before : sequence of Expression
+        Statements that stand before the call.
     """
 
     check: Callable
@@ -59,6 +71,8 @@ class Reproduction:
     arguments: Sequence
     options: Mapping = field(default_factory=dict)
     note: str = ""
+    imports: Sequence[str] = ()
+    before: Sequence[Expression] = ()
 
     def __post_init__(self):
         # The functions under check may change what they are called with; that may be why the check fails.
@@ -73,13 +87,16 @@ class Reproduction:
             for name, value in essential(self.check, self.options).items()
         )
         call = f"ma.{self.check.__name__}({', '.join(self.functions)}, [{inputs}]{options})"
+        before = [arrays.text_of(each) for each in self.before]
         notes = ", ".join(filter(None, (self.note, *arrays.others)))
         return "\n".join(
             [
                 "import numpy as np",
+                *self.imports,
                 "import minialex as ma",
                 *arrays.imports,
                 *arrays.lines(),
+                *before,
                 call + (f"  # {notes}" if notes else ""),
             ]
         )
@@ -113,6 +130,8 @@ class _Arrays:
 
     def text_of(self, value, name: str = "") -> str:
         """An expression for a value; `name` is that of the option, if it is one."""
+        if isinstance(value, Expression):
+            return value.code(self.text_of)
         if isinstance(value, Tensor):
             return self._tensor(value)
         if isinstance(value, np.ndarray):

@@ -4,6 +4,8 @@
         gradcheck(my_layer, [x, weight])                       # a function of tensors
         gradcheck.second(my_layer, [x, weight])                # its second derivatives
         gradcheck.vjp(forward, vjp, [array])                   # anyone's code on plain arrays
+        gradcheck.torch(module, [tensor])                      # PyTorch's functions and modules
+        gradcheck.jax(function, [array])                       # JAX's
 
     @pytest.mark.gradcheck(dtype="float32", max_skipped=0.5)   # on a test, a class or a module
     def test_another(gradcheck): ...
@@ -69,6 +71,20 @@ class Gradcheck:
         from minialex.checking import check_cuda
 
         return self._run(check_cuda, source, forward, backward, inputs, outputs, **options)
+
+    def torch(self, function, inputs, **options):
+        """`minialex.check_torch`: a PyTorch function, `torch.autograd.Function` or module."""
+        __tracebackhide__ = True
+        from minialex.checking import check_torch
+
+        return self._run(check_torch, function, inputs, **options)
+
+    def jax(self, function, inputs, **options):
+        """`minialex.check_jax`: a JAX function, `custom_vjp` or other."""
+        __tracebackhide__ = True
+        from minialex.checking import check_jax
+
+        return self._run(check_jax, function, inputs, **options)
 
     def __repr__(self) -> str:
         return "gradcheck"  # as a failing example names its arguments
