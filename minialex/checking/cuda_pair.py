@@ -19,7 +19,7 @@ from minialex.checking.cuda_arguments import CudaKernel, Names, Part, Role
 from minialex.checking.cuda_launches import Pair
 from minialex.checking.cuda_source import Source
 from minialex.checking.report import Report
-from minialex.checking.reproduction import array_lines
+from minialex.checking.reproduction import Deferred, array_lines
 from minialex.checking.rewording import reworded
 from minialex.checking.vjp import _chosen, _prepared, check_vjp, require_seed
 from minialex.checks import in_words, is_int
@@ -156,7 +156,8 @@ def check_cuda(
     arrays = dict(zip(names.inputs, prepared, strict=True))
     name = name or f"{launches[0][0].name} and {launches[1][0].name}"
     given |= {"dtype": dtype.name, **options}
-    text = reproduce or _reproduction(source, forward, backward, arrays, names.by_name, given)
+    kept = {key: array.copy() for key, array in arrays.items()}
+    text = reproduce or Deferred(lambda: _reproduction(source, forward, backward, kept, names.by_name, given))
     pair = Pair(
         code.module(dtype), names, *launches, dtype,
         shapes=_shapes(Part.OUTPUT, outputs, names.outputs) | _shapes(Part.SAVED, saved, names.saved),

@@ -102,6 +102,20 @@ class Reproduction:
         )
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """Lines to reproduce a check that are written by a function, when the check has failed.
+
+    Writing the inputs of each check that passes would take long, and might save files of them.
+    """
+
+    write: Callable[[], str]
+
+    def __str__(self) -> str:
+        """The lines."""
+        return self.write()
+
+
 def essential(function: Callable, options: Mapping) -> dict:
     """The options that repeat a call of a function: without those that have their default."""
     defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
