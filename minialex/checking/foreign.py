@@ -25,6 +25,8 @@ from minialex.errors import MiniAlexError
 # Upstream gradients come from a stream of their own: equal to inputs that were drawn from the same seed, they
 # would hide mistakes.
 _STREAM = 3
+# Which check is that of a library, by the package that its classes and functions are in.
+_CHECKS = {"torch": "check_torch", "jax": "check_jax", "jaxlib": "check_jax"}
 # How much of an exception's message is shown.
 _LONG = 500
 
@@ -196,6 +198,31 @@ def in_one_line(error: Exception) -> str:
     """An exception with its message, which libraries write over many lines."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) <= _LONG else text[: _LONG - 3] + '...'}"
+
+
+def check_for(value: object) -> str | None:
+    """Which of the checks is that of the library an object comes from; None if it comes from none of them.
+
+    Nothing is imported to tell: a class, or a function, names its module.
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
+    owner = getattr(value, "__self__", None)
+    kinds = [kind for each in (value, owner) for kind in _kinds(each)]
+    modules = [each.__module__ for each in kinds] + [getattr(value, "__module__", None)]
+    roots = [module.partition(".")[0] for module in modules if isinstance(module, str)]
+    return next((_CHECKS[root] for root in roots if root in _CHECKS), None)
+
+
+def described_as(value: object) -> str:
+    """What an object of another library is, for a message: its own name, or its type's."""
+    named = getattr(value, "__name__", None)
+    library = {"check_torch": "PyTorch", "check_jax": "JAX"}[check_for(value)]
+    return f"{named} of {library}" if isinstance(named, str) else f"a {type(value).__name__} of {library}"
+
+
+def _kinds(value: object) -> tuple[type, ...]:
+    return (*type(value).__mro__, *(value.__mro__ if isinstance(value, type) else ()))
 
 
 def function_name(function: Callable) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad
+from minialex.checking.foreign import check_for, described_as
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
 from minialex.checking.vjp import check_vjp, joined, require_callables, require_dtype, require_seed, split
@@ -46,6 +47,7 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     >>> ma.gradcheck(lambda x: x.tanh() @ x, x)
     """
     require_callables(fn=fn)
+    _require_ours(fn, inputs)
     require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
@@ -58,6 +60,19 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     forward, vjp, branches = on_arrays(fn, inputs)
     wrt = [i for i, each in enumerate(wanted) if each]
     return check_vjp(forward, vjp, arrays, wrt=wrt, branches=branches, **options)
+
+
+def _require_ours(fn, inputs) -> None:
+    """Refuse functions and arrays of other libraries, whose backward would never be called."""
+    others = {"fn": fn, "inputs": inputs}
+    if isinstance(inputs, list | tuple):
+        others |= {f"input {i}": each for i, each in enumerate(inputs)}
+    for what, value in others.items():
+        if (check := check_for(value)) is not None:
+            raise MiniAlexError(
+                f"{what} is {described_as(value)}, and gradcheck takes functions of MiniAlex tensors: its "
+                f"own gradient would not be checked; call ma.{check}"
+            )
 
 
 def on_arrays(fn: Callable, inputs: Sequence) -> tuple[Callable, Callable, Callable]:
@@ -136,6 +151,13 @@ def outputs_of(fn: Callable, arguments: Sequence) -> tuple[Tensor, ...]:
     for i, each in enumerate(outputs):
         what = f"result {i}" if several else "the result"
         if not isinstance(each, Tensor):
+            if (check := check_for(each)) is not None:
+                raise GradcheckError(
+                    "result",
+                    f"{what} is {described_as(each)}, and its own gradient would not be checked; call "
+                    f"ma.{check}",
+                    operation=name,
+                )
             given = "None" if each is None else f"of type {type(each).__name__}"
             raise GradcheckError(
                 "result",
@@ -179,6 +201,7 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     Parameters, results and errors are those of `gradcheck`.
     """
     require_callables(fn=fn)
+    _require_ours(fn, inputs)
     require_seed(seed)
     dtype = require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
