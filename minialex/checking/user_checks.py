@@ -224,7 +224,7 @@ def _check_object(name: str, value, inputs, values: Mapping, options: dict):
 
 def _kind(value, inputs) -> str:
     """Whose gradient it is, by the object and by what it is called with."""
-    objects = [value, *(inputs if isinstance(inputs, list | tuple) else [inputs])]
+    objects = [value, *_leaves(inputs)]
     # Whoever has an object of a library has imported it.
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch is not None:
@@ -237,6 +237,15 @@ def _kind(value, inputs) -> str:
     ):
         return "jax"
     return "minialex" if any(isinstance(each, Tensor) for each in objects) else "numpy"
+
+
+def _leaves(inputs) -> list:
+    """What is in nested lists, tuples and dictionaries."""
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    if not isinstance(inputs, list | tuple):
+        return [inputs]
+    return [leaf for each in inputs for leaf in _leaves(each)]
 
 
 def _reports(given) -> list:

@@ -197,3 +197,75 @@ def test_functions_of_arrays_need_a_vjp(minialex, folder):
     code, answer = run(minialex, folder, "mine.py::of_arrays")
     assert code == 1
     assert "of_arrays_vjp" in answer["rows"][0]["error"]
+
+
+TORCH = """
+import torch
+
+x = torch.tensor([[0.5, -1.0, 2.0]], requires_grad=True)
+module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh())
+module_inputs = [x]
+
+
+def function(x, scale):
+    return (x * scale).sin()
+
+
+def function_inputs():
+    return {"x": x}["x"], 2.0
+
+
+class Wrong(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(context, g):
+        (x,) = context.saved_tensors
+        return g * x.sin()
+
+
+Wrong_inputs = x
+"""
+JAX = """
+import jax
+import jax.numpy as jnp
+
+w = jnp.array([[0.5, -1.0], [2.0, 0.25]])
+
+
+def function(p, x):
+    return jnp.tanh(x @ p["w"])
+
+
+function_inputs = [{"w": w}, w[0]]
+
+
+@jax.custom_vjp
+def wrong(x):
+    return jnp.sin(x)
+
+
+wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.sin(x),))
+wrong_inputs = w
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "source", "right", "wrong"),
+    [("torch", TORCH, ["module", "function"], "Wrong"), ("jax", JAX, ["function"], "wrong")],
+    ids=["torch", "jax"],
+)
+def test_objects_of_other_libraries(minialex, tmp_path, library, source, right, wrong):
+    pytest.importorskip(library)
+    (tmp_path / "theirs.py").write_text(source)
+    code, answer = run(minialex, tmp_path, *(f"theirs.py::{name}" for name in [*right, wrong]))
+    assert code == 1
+    assert [row["passed"] for row in answer["rows"]] == [*(True for _ in right), False], answer
+    assert f"ma.check_{library}(" in answer["rows"][-1]["error"]
+    # In random directions, too.
+    code, answer = run(minialex, tmp_path, f"theirs.py::{right[0]}", "--quick")
+    assert code == 0
+    assert answer["rows"][0]["mode"] == "directions"
