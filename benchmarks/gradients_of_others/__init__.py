@@ -6,10 +6,19 @@ respect. They are what gradient checkers are compared on (``gradcheck_of_others.
 
 from __future__ import annotations
 
-from gradients_of_others import elementwise, matrices, normalisation, rearranging, reductions, several_arrays
+from gradients_of_others import (
+    elementwise,
+    matrices,
+    normalisation,
+    of_jax,
+    of_torch,
+    rearranging,
+    reductions,
+    several_arrays,
+)
 from gradients_of_others.case import Case, Function
 
-MODULES = (elementwise, several_arrays, reductions, normalisation, matrices, rearranging)
+MODULES = (elementwise, several_arrays, reductions, normalisation, matrices, rearranging, of_torch, of_jax)
 
 
 def functions() -> list[Function]:

@@ -52,6 +52,10 @@ class Function:
     wrt : tuple of int, optional
         The inputs that are differentiated; all floating-point ones by default.
     library : str
+    native : callable, optional
+        The function on the library's own arrays, which the library differentiates itself.
+    own : callable, optional
+        The vjp that the library's own differentiation gives: right as well, but rounded differently.
     """
 
     name: str
@@ -61,14 +65,18 @@ class Function:
     wrong: Sequence[Mistake]
     wrt: tuple[int, ...] | None = None
     library: str = "NumPy"
+    native: Callable | None = None
+    own: Vjp | None = None
 
     def cases(self) -> Iterable[Case]:
         """The right gradient at every point, and there every mistake."""
         for where in self.at:
-            yield Case(self, where, None)
+            yield Case(self, where, "right", self.vjp, True)
+            if self.own is not None:
+                yield Case(self, where, f"right: {self.library}'s own", self.own, True)
             for mistake in self.wrong:
                 if mistake.at is None or where in mistake.at:
-                    yield Case(self, where, mistake)
+                    yield Case(self, where, mistake.name, mistake.of(self.vjp), False)
 
 
 @dataclass(frozen=True)
@@ -77,21 +85,9 @@ class Case:
 
     function: Function
     where: str
-    mistake: Mistake | None
-
-    vjp: Vjp = field(init=False, repr=False)
-
-    def __post_init__(self):
-        right = self.function.vjp
-        object.__setattr__(self, "vjp", right if self.mistake is None else self.mistake.of(right))
-
-    @property
-    def right(self) -> bool:
-        return self.mistake is None
-
-    @property
-    def gradient(self) -> str:
-        return "right" if self.mistake is None else self.mistake.name
+    gradient: str
+    vjp: Vjp = field(repr=False)
+    right: bool
 
     @property
     def name(self) -> str:

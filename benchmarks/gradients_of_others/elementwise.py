@@ -31,11 +31,11 @@ def _log_sum(x):
     return np.logaddexp(0.0, x)
 
 
-def _sigmoid(x):
+def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def _sinc_slope(x):
+def sinc_slope(x):
     """The difference of two equal numbers near 0: there, by its series."""
     p = np.pi * x
     small = np.abs(p) < 0.05
@@ -44,7 +44,7 @@ def _sinc_slope(x):
     return np.pi * np.where(small, series, np.cos(far) / far - np.sin(far) / far**2)
 
 
-def _normal_density(x):
+def normal_density(x):
     return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
@@ -52,14 +52,14 @@ def _gelu_tanh(x):
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def _gelu_tanh_slope(x):
+def gelu_tanh_slope(x):
     k = math.sqrt(2 / math.pi)
     t = np.tanh(k * (x + 0.044715 * x**3))
     return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * k * (1 + 3 * 0.044715 * x**2)
 
 
-def _mish_slope(x):
-    t, s = np.tanh(_log_sum(x)), _sigmoid(x)
+def mish_slope(x):
+    t, s = np.tanh(_log_sum(x)), sigmoid(x)
     return t + x * s * (1 - t**2)
 
 
@@ -333,7 +333,7 @@ TRIGONOMETRY = [
     elementwise(
         "sinc",
         np.sinc,
-        _sinc_slope,
+        sinc_slope,
         scales(signed, 1e-8, 1e-3, 1.0),
         [times(1.001), negated(), slope("cos(pi x) / x", lambda x: np.cos(np.pi * x) / x)],
     ),
@@ -343,27 +343,27 @@ ACTIVATIONS = [
     elementwise(
         "sigmoid",
         lambda x: 1 / (1 + np.exp(-x)),
-        lambda x: _sigmoid(x) * _sigmoid(-x),
+        lambda x: sigmoid(x) * sigmoid(-x),
         {
             **scales(signed, 1e-8, 1.0),
             "+-30": np.array([-30.0, -29.0, -28.5, -1.0, 2.0, 30.0]),
             "+-15": signed(1.0) * 5,
         },
-        [times(1.001), slope("s", _sigmoid), one_element(1.01, ("1", "+-15"))],
+        [times(1.001), slope("s", sigmoid), one_element(1.01, ("1", "+-15"))],
     ),
     elementwise(
         "softplus",
         lambda x: np.logaddexp(0.0, x),
-        _sigmoid,
+        sigmoid,
         {**scales(signed, 1e-8, 1.0), "+-30": np.array([-30.0, -29.0, -28.5, 1.0, 29.0, 30.0])},
-        [times(1.001), slope("sigmoid(-x)", lambda x: _sigmoid(-x), ("1", "+-30"))],
+        [times(1.001), slope("sigmoid(-x)", lambda x: sigmoid(-x), ("1", "+-30"))],
     ),
     elementwise(
         "log sigmoid",
         lambda x: -np.logaddexp(0.0, -x),
-        lambda x: _sigmoid(-x),
+        lambda x: sigmoid(-x),
         {**scales(signed, 1e-8, 1.0), "-300": signed(1.0) - 300},
-        [times(1.001), slope("sigmoid(x)", _sigmoid, ("1", "-300"))],
+        [times(1.001), slope("sigmoid(x)", sigmoid, ("1", "-300"))],
     ),
     elementwise(
         "logit",
@@ -375,28 +375,28 @@ ACTIVATIONS = [
     elementwise(
         "silu",
         lambda x: x / (1 + np.exp(-x)),
-        lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)),
+        lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
         {**scales(signed, 1e-8, 1.0), "-20": signed(1.0) - 20},
-        [times(1.001), slope("sigmoid", _sigmoid, ("1", "-20"))],
+        [times(1.001), slope("sigmoid", sigmoid, ("1", "-20"))],
     ),
     elementwise(
         "gelu",
         lambda x: x * special.ndtr(x),
-        lambda x: special.ndtr(x) + x * _normal_density(x),
+        lambda x: special.ndtr(x) + x * normal_density(x),
         scales(signed, 1e-8, 1.0),
         [times(1.001), slope("Phi alone", special.ndtr, ("1",)), in_float32(("1",))],
     ),
     elementwise(
         "gelu, tanh form",
         _gelu_tanh,
-        _gelu_tanh_slope,
+        gelu_tanh_slope,
         scales(signed, 1e-8, 1.0),
-        [times(1.001), slope("of the erf form", lambda x: special.ndtr(x) + x * _normal_density(x), ("1",))],
+        [times(1.001), slope("of the erf form", lambda x: special.ndtr(x) + x * normal_density(x), ("1",))],
     ),
     elementwise(
         "mish",
         lambda x: x * np.tanh(np.logaddexp(0.0, x)),
-        _mish_slope,
+        mish_slope,
         scales(signed, 1e-8, 1.0, 5.0),
         [times(1.001), slope("tanh(softplus)", lambda x: np.tanh(_log_sum(x)), ("1",))],
     ),

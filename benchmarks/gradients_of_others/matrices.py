@@ -29,15 +29,15 @@ def _sym(a):
 # Products
 
 
-def _matmul_vjp(u, a, b):
+def matmul_vjp(u, a, b):
     return u @ b.T, a.T @ u
 
 
-def _linear_vjp(u, x, w, b):
+def linear_vjp(u, x, w, b):
     return u @ w, u.T @ x, u.sum(axis=0)
 
 
-def _bilinear_vjp(u, x, w, y):
+def bilinear_vjp(u, x, w, y):
     return (
         np.einsum("n,ij,nj->ni", u, w, y),
         np.einsum("n,ni,nj->ij", u, x, y),
@@ -105,7 +105,7 @@ PRODUCTS = [
     Function(
         "matrix product",
         np.matmul,
-        _matmul_vjp,
+        matmul_vjp,
         {
             **{f"{s:g}": _pair(41, s, s) for s in (1e-8, 1e-4, 1.0, 1e4, 1e8)},
             "1e-8 and 1e8": _pair(41, 1e-8, 1e8),
@@ -119,7 +119,7 @@ PRODUCTS = [
     Function(
         "product of square matrices",
         lambda a, b: a @ b,
-        _matmul_vjp,
+        matmul_vjp,
         {
             "1": [normal(43, 3, 3), normal(44, 3, 3)],
             "1e8 and 1e-8": [normal(43, 3, 3, scale=1e8), normal(44, 3, 3, scale=1e-8)],
@@ -134,7 +134,7 @@ PRODUCTS = [
     Function(
         "product of columns from 1e6 to 1e-6",
         lambda a, b: a @ b,
-        _matmul_vjp,
+        matmul_vjp,
         {"side by side": [normal(45, 2, 3), normal(46, 3, 3) * np.array([1e6, 1.0, 1e-6])]},
         [
             times(1.001),
@@ -144,7 +144,7 @@ PRODUCTS = [
     Function(
         "dense layer",
         lambda x, w, b: x @ w.T + b,
-        _linear_vjp,
+        linear_vjp,
         {
             f"{s:g}": [normal(47, 3, 2, scale=s), normal(48, 4, 2), normal(49, 4, scale=s)]
             for s in (1e-8, 1.0, 1e8)
@@ -199,7 +199,7 @@ PRODUCTS = [
     Function(
         "bilinear form",
         lambda x, w, y: np.einsum("ni,ij,nj->n", x, w, y),
-        _bilinear_vjp,
+        bilinear_vjp,
         {
             "1": [normal(58, 2, 3), normal(59, 3, 3), normal(60, 2, 3)],
             "1e-4, 1e8, 1e-4": [
@@ -210,10 +210,10 @@ PRODUCTS = [
         },
         [
             times(1.001),
-            instead("the matrix transposed", lambda u, x, w, y: _bilinear_vjp(u, x, w.T, y)),
+            instead("the matrix transposed", lambda u, x, w, y: bilinear_vjp(u, x, w.T, y)),
             instead(
                 "the matrix' gradient transposed",
-                lambda u, x, w, y: (lambda g: (g[0], g[1].T, g[2]))(_bilinear_vjp(u, x, w, y)),
+                lambda u, x, w, y: (lambda g: (g[0], g[1].T, g[2]))(bilinear_vjp(u, x, w, y)),
             ),
         ],
     ),
@@ -319,17 +319,17 @@ PRODUCTS = [
 # Solutions, determinants and decompositions
 
 
-def _solve_vjp(u, a, b):
+def solve_vjp(u, a, b):
     g = np.linalg.solve(a.T, u)
     return -np.outer(g, np.linalg.solve(a, b)), g
 
 
-def _inverse_vjp(u, a):
+def inverse_vjp(u, a):
     t = np.linalg.inv(a).T
     return (-t @ u @ t,)
 
 
-def _cholesky_vjp(u, a):
+def cholesky_vjp(u, a):
     """The gradient of the symmetric part (Murray, 2016, "Differentiation of the Cholesky decomposition")."""
     root = np.linalg.cholesky(_sym(a))
     inner = np.tril(root.T @ np.tril(u))
@@ -338,12 +338,12 @@ def _cholesky_vjp(u, a):
     return (_sym(inverse.T @ inner @ inverse),)
 
 
-def _eigenvalues_vjp(u, a):
+def eigenvalues_vjp(u, a):
     _, vectors = np.linalg.eigh(_sym(a))
     return ((vectors * u) @ vectors.T,)
 
 
-def _singular_values_vjp(u, a):
+def singular_values_vjp(u, a):
     left, _, right = np.linalg.svd(a, full_matrices=False)
     return ((left * u) @ right,)
 
@@ -372,7 +372,7 @@ def _whitened_vjp(u, x, a):
     root = np.linalg.cholesky(a @ a.T)
     g = np.linalg.solve(root.T, u)
     z = np.linalg.solve(root, x)
-    (by_product,) = _cholesky_vjp(-np.outer(g, z), a @ a.T)
+    (by_product,) = cholesky_vjp(-np.outer(g, z), a @ a.T)
     return g, 2 * by_product @ a
 
 
@@ -383,21 +383,21 @@ SYSTEMS = [
     Function(
         "solve",
         np.linalg.solve,
-        _solve_vjp,
+        solve_vjp,
         {f"{s:g}": [regular(82, 3, s), normal(83, 3)] for s in (1e-4, 1.0, 1e4)}
         | {"b of 1e-8": [regular(82, 3), normal(83, 3, scale=1e-8)]},
         [
             times(1.001),
-            instead("not transposed", lambda u, a, b: (_solve_vjp(u, a, b)[0], np.linalg.solve(a, u))),
+            instead("not transposed", lambda u, a, b: (solve_vjp(u, a, b)[0], np.linalg.solve(a, u))),
             instead(
-                "the sign of the matrix'", lambda u, a, b: (-_solve_vjp(u, a, b)[0], _solve_vjp(u, a, b)[1])
+                "the sign of the matrix'", lambda u, a, b: (-solve_vjp(u, a, b)[0], solve_vjp(u, a, b)[1])
             ),
         ],
     ),
     Function(
         "inverse",
         np.linalg.inv,
-        _inverse_vjp,
+        inverse_vjp,
         {f"{s:g}": [regular(84, 3, s)] for s in (1e-4, 1.0, 1e4)},
         [
             times(1.001),
@@ -408,7 +408,7 @@ SYSTEMS = [
     Function(
         "inverse of a nearly singular matrix",
         np.linalg.inv,
-        _inverse_vjp,
+        inverse_vjp,
         {
             "1e-4 from singular": [np.array([[1.0, 2.0], [2.0, 4.0001]])],
             "1e-6 from singular": [np.array([[1.0, 2.0], [2.0, 4.000001]])],
@@ -436,39 +436,39 @@ SYSTEMS = [
     Function(
         "Cholesky factor of the symmetric part",
         lambda a: np.linalg.cholesky((a + a.T) / 2),
-        _cholesky_vjp,
+        cholesky_vjp,
         {f"{s:g}": [s * SYMMETRIC] for s in (1e-4, 1.0, 1e4)},
         [times(1.001), times(2)],
     ),
     Function(
         "eigenvalues of the symmetric part",
         lambda a: np.linalg.eigvalsh((a + a.T) / 2),
-        _eigenvalues_vjp,
+        eigenvalues_vjp,
         {f"{s:g}": [s * SYMMETRIC] for s in (1e-8, 1.0, 1e8)},
-        [times(1.001), instead("in the reverse order", lambda u, a: _eigenvalues_vjp(u[::-1], a))],
+        [times(1.001), instead("in the reverse order", lambda u, a: eigenvalues_vjp(u[::-1], a))],
     ),
     Function(
         "singular values",
         lambda a: np.linalg.svd(a, compute_uv=False),
-        _singular_values_vjp,
+        singular_values_vjp,
         {f"{s:g}": [s * regular(87, 3)[:2]] for s in (1e-8, 1.0, 1e8)},
         [times(1.001), negated(), one_element()],
     ),
     Function(
         "nuclear norm",
         lambda a: np.linalg.svd(a, compute_uv=False).sum(),
-        lambda u, a: _singular_values_vjp(u * np.ones(2), a),
+        lambda u, a: singular_values_vjp(u * np.ones(2), a),
         {f"{s:g}": [s * regular(88, 3)[:2]] for s in (1e-8, 1.0, 1e8)},
         [times(1.001), instead("the Frobenius norm's", lambda u, a: (u * a / np.linalg.norm(a),))],
     ),
     Function(
         "spectral norm",
         lambda a: np.linalg.norm(a, 2),
-        lambda u, a: _singular_values_vjp(u * np.array([1.0, 0.0]), a),
+        lambda u, a: singular_values_vjp(u * np.array([1.0, 0.0]), a),
         {"1": [regular(88, 3)[:2]], "1e8": [1e8 * regular(88, 3)[:2]]},
         [
             times(1.001),
-            instead("of all singular values", lambda u, a: _singular_values_vjp(u * np.ones(2), a)),
+            instead("of all singular values", lambda u, a: singular_values_vjp(u * np.ones(2), a)),
         ],
     ),
     Function(

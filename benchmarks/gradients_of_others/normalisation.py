@@ -7,13 +7,13 @@ from gradients_of_others.case import Function, instead, negated, normal, stale, 
 EPS = 1e-5
 
 
-def _normalised(x, axes, eps=EPS):
+def normalised(x, axes, eps=EPS):
     mean = x.mean(axis=axes, keepdims=True)
     return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)
 
 
-def _normalised_vjp(u, x, axes, eps=EPS):
-    z = _normalised(x, axes, eps)
+def normalised_vjp(u, x, axes, eps=EPS):
+    z = normalised(x, axes, eps)
     spread = np.sqrt(x.var(axis=axes, keepdims=True) + eps)
     return (u - u.mean(axis=axes, keepdims=True) - z * (u * z).mean(axis=axes, keepdims=True)) / spread
 
@@ -22,12 +22,12 @@ def _layer(axes, features):
     """Normalisation over some axes, with a weight and a bias whose gradients are sums over other axes."""
 
     def forward(x, w, b):
-        return _normalised(x, axes) * w + b
+        return normalised(x, axes) * w + b
 
     def vjp(u, x, w, b):
-        z = _normalised(x, axes)
+        z = normalised(x, axes)
         return (
-            _normalised_vjp(u * w, x, axes),
+            normalised_vjp(u * w, x, axes),
             (u * z).sum(axis=features).reshape(w.shape),
             u.sum(axis=features).reshape(b.shape),
         )
@@ -41,7 +41,7 @@ def _mistakes(axes, vjp, *, at=None):
         return (u * w / spread, *vjp(u, x, w, b)[1:])
 
     def without_mean(u, x, w, b):
-        z, g = _normalised(x, axes), u * w
+        z, g = normalised(x, axes), u * w
         spread = np.sqrt(x.var(axis=axes, keepdims=True) + EPS)
         return ((g - z * (g * z).mean(axis=axes, keepdims=True)) / spread, *vjp(u, x, w, b)[1:])
 
@@ -77,15 +77,15 @@ def _groups(x):
 
 
 def _group_norm_vjp(u, x, w):
-    z = _normalised(_groups(x), (2,)).reshape(x.shape)
-    return _normalised_vjp(_groups(u * w), _groups(x), (2,)).reshape(x.shape), (u * z).sum(axis=(0, 2))[
+    z = normalised(_groups(x), (2,)).reshape(x.shape)
+    return normalised_vjp(_groups(u * w), _groups(x), (2,)).reshape(x.shape), (u * z).sum(axis=(0, 2))[
         :, None
     ]
 
 
 def _group_norm_of_all(u, x, w):
     flat = x.reshape(x.shape[0], -1)
-    g = _normalised_vjp((u * w).reshape(flat.shape), flat, (1,)).reshape(x.shape)
+    g = normalised_vjp((u * w).reshape(flat.shape), flat, (1,)).reshape(x.shape)
     return g, _group_norm_vjp(u, x, w)[1]
 
 
@@ -93,7 +93,7 @@ def _rms_norm(x, w):
     return w * x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-12)
 
 
-def _rms_norm_vjp(u, x, w):
+def rms_norm_vjp(u, x, w):
     r = np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-12)
     y, g = x / r, u * w
     return (g - y * (g * y).mean(axis=-1, keepdims=True)) / r, (u * y).sum(axis=0)
@@ -107,7 +107,7 @@ def _lrn(x, alpha, k=2.0):
     return x * (k + alpha * np.einsum("cd,ndl->ncl", BAND * 1.0, x**2)) ** -0.75
 
 
-def _lrn_vjp(u, x, alpha, k=2.0):
+def lrn_vjp(u, x, alpha, k=2.0):
     s = k + alpha * np.einsum("cd,ndl->ncl", BAND * 1.0, x**2)
     shared = np.einsum("cd,ndl->ncl", BAND * 1.0, u * x * s**-1.75)
     return (u * s**-0.75 - 1.5 * alpha * x * shared,)
@@ -183,7 +183,7 @@ FUNCTIONS: list[Function] = [
     ),
     Function(
         "group normalisation",
-        lambda x, w: _normalised(x.reshape(x.shape[0], 2, -1), (2,)).reshape(x.shape) * w,
+        lambda x, w: normalised(x.reshape(x.shape[0], 2, -1), (2,)).reshape(x.shape) * w,
         _group_norm_vjp,
         {
             f"{s:g}": [normal(113, 2, 4, 2, scale=s), 1 + normal(114, 4, 1, scale=0.3)]
@@ -216,7 +216,7 @@ FUNCTIONS: list[Function] = [
     Function(
         "RMS normalisation",
         _rms_norm,
-        _rms_norm_vjp,
+        rms_norm_vjp,
         {
             f"{s:g}": [normal(117, 2, 4, scale=s), 1 + normal(118, 4, scale=0.3)]
             for s in (1e-8, 1e-5, 1.0, 1e8)
@@ -227,7 +227,7 @@ FUNCTIONS: list[Function] = [
                 "the root a constant",
                 lambda u, x, w: (
                     u * w / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-12),
-                    _rms_norm_vjp(u, x, w)[1],
+                    rms_norm_vjp(u, x, w)[1],
                 ),
                 ("1e-05", "1", "1e+08"),
             ),
@@ -237,7 +237,7 @@ FUNCTIONS: list[Function] = [
         Function(
             f"local response normalisation, alpha {alpha:g}",
             lambda x, alpha=alpha: _lrn(x, alpha),
-            lambda u, x, alpha=alpha: _lrn_vjp(u, x, alpha),
+            lambda u, x, alpha=alpha: lrn_vjp(u, x, alpha),
             {f"{s:g}": [normal(119, 1, 5, 2, scale=s)] for s in scales},
             [
                 times(1.001),

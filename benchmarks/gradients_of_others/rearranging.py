@@ -30,15 +30,15 @@ def one(seed: int, *shape: int, scales=SCALES) -> dict[str, list[np.ndarray]]:
 # Cumulative sums and order
 
 
-def _reversed_cumsum(u):
+def reversed_cumsum(u):
     return np.cumsum(u[:, ::-1], axis=1)[:, ::-1]
 
 
-def _cumprod_vjp(u, x):
-    return (_reversed_cumsum(u * np.cumprod(x, axis=1)) / x,)
+def cumprod_vjp(u, x):
+    return (reversed_cumsum(u * np.cumprod(x, axis=1)) / x,)
 
 
-def _sort_vjp(u, x):
+def sort_vjp(u, x):
     order = np.argsort(x, axis=1)
     g = np.empty_like(x)
     np.put_along_axis(g, order, u, axis=1)
@@ -62,43 +62,43 @@ def _top_two(x):
 
 
 def _top_two_vjp(u, x):
-    return _sort_vjp(np.pad(u, ((0, 0), (x.shape[1] - 2, 0))), x)
+    return sort_vjp(np.pad(u, ((0, 0), (x.shape[1] - 2, 0))), x)
 
 
 def _log_cumulative(x):
     return np.log(np.cumsum(np.exp(x), axis=1))
 
 
-def _log_cumulative_vjp(u, x):
-    return (np.exp(x) * _reversed_cumsum(u / np.cumsum(np.exp(x), axis=1)),)
+def log_cumulative_vjp(u, x):
+    return (np.exp(x) * reversed_cumsum(u / np.cumsum(np.exp(x), axis=1)),)
 
 
 ORDER = [
     Function(
         "cumulative sum",
         lambda x: np.cumsum(x, axis=1),
-        lambda u, x: (_reversed_cumsum(u).copy(),),
+        lambda u, x: (reversed_cumsum(u).copy(),),
         one(131, 2, 4),
         [
             times(1.001),
             instead("in the same direction", lambda u, x: (np.cumsum(u, axis=1),)),
-            instead("without the last", lambda u, x: (_reversed_cumsum(u) - u,)),
+            instead("without the last", lambda u, x: (reversed_cumsum(u) - u,)),
         ],
     ),
     Function(
         "cumulative product",
         lambda x: np.cumprod(x, axis=1),
-        _cumprod_vjp,
+        cumprod_vjp,
         one(132, 2, 4, scales=(1e-2, 1.0, 1e2)),
         [
             times(1.001),
-            instead("not divided", lambda u, x: (_reversed_cumsum(u * np.cumprod(x, axis=1)).copy(),)),
+            instead("not divided", lambda u, x: (reversed_cumsum(u * np.cumprod(x, axis=1)).copy(),)),
         ],
     ),
     Function(
         "logarithm of a cumulative sum",
         _log_cumulative,
-        _log_cumulative_vjp,
+        log_cumulative_vjp,
         {"1": [normal(133, 2, 4)], "-300": [normal(133, 2, 4) - 300]},
         [
             times(1.001),
@@ -115,7 +115,7 @@ ORDER = [
     Function(
         "sort",
         lambda x: np.sort(x, axis=1),
-        _sort_vjp,
+        sort_vjp,
         one(135, 2, 5),
         [
             times(1.001),
@@ -160,7 +160,7 @@ ROWS = np.array([2, 0, 2, 1])
 SEGMENTS = np.array([0, 2, 0, 1, 2])
 
 
-def _embedding_vjp(u, table, rows):
+def embedding_vjp(u, table, rows):
     g = np.zeros_like(table)
     np.add.at(g, rows, u)
     return g, None
@@ -205,13 +205,13 @@ SHAPES = [
     Function(
         "rows of a table",
         lambda table, rows: table[rows],
-        _embedding_vjp,
+        embedding_vjp,
         {f"{s:g}": [normal(141, 3, 2, scale=s), ROWS] for s in SCALES},
         [
             times(1.001),
             instead("repeated rows overwritten", _embedding_overwritten),
             instead(
-                "the next row", lambda u, t, rows: (np.roll(_embedding_vjp(u, t, rows)[0], 1, axis=0), None)
+                "the next row", lambda u, t, rows: (np.roll(embedding_vjp(u, t, rows)[0], 1, axis=0), None)
             ),
         ],
     ),
@@ -336,7 +336,7 @@ def _conv1d(x, w):
     return np.stack([(x[:, i : i + w.size] * w).sum(axis=1) for i in range(x.shape[1] - w.size + 1)], axis=1)
 
 
-def _conv1d_vjp(u, x, w):
+def conv1d_vjp(u, x, w):
     gx, gw = np.zeros_like(x), np.zeros_like(w)
     for i in range(u.shape[1]):
         gx[:, i : i + w.size] += u[:, i : i + 1] * w
@@ -345,11 +345,11 @@ def _conv1d_vjp(u, x, w):
 
 
 def _conv1d_flipped(u, x, w):
-    return _conv1d_vjp(u, x, w[::-1])[0], _conv1d_vjp(u, x, w)[1]
+    return conv1d_vjp(u, x, w[::-1])[0], conv1d_vjp(u, x, w)[1]
 
 
 def _conv1d_shifted(u, x, w):
-    gx, gw = _conv1d_vjp(u, x, w)
+    gx, gw = conv1d_vjp(u, x, w)
     return np.roll(gx, 1, axis=1), gw
 
 
@@ -359,7 +359,7 @@ def _conv2d(x, w):
     return sum(np.einsum("hwc,cd->hwd", x[i : i + h, j : j + v], w[i, j]) for i in range(3) for j in range(3))
 
 
-def _conv2d_vjp(u, x, w):
+def conv2d_vjp(u, x, w):
     gx, gw = np.zeros_like(x), np.zeros_like(w)
     h, v = u.shape[:2]
     for i in range(3):
@@ -370,14 +370,14 @@ def _conv2d_vjp(u, x, w):
 
 
 def _conv2d_kernel_transposed(u, x, w):
-    return _conv2d_vjp(u, x, w.transpose(1, 0, 2, 3))[0], _conv2d_vjp(u, x, w)[1]
+    return conv2d_vjp(u, x, w.transpose(1, 0, 2, 3))[0], conv2d_vjp(u, x, w)[1]
 
 
 def _max_pool(x):
     return x.reshape(2, 3, 2).max(axis=2)
 
 
-def _max_pool_vjp(u, x):
+def max_pool_vjp(u, x):
     windows = x.reshape(2, 3, 2)
     return (((windows == windows.max(axis=2, keepdims=True)) * u[..., None]).reshape(x.shape),)
 
@@ -391,7 +391,7 @@ def _fft_convolution(x, w):
     return np.fft.irfft(np.fft.rfft(x) * np.fft.rfft(w), n=6)
 
 
-def _fft_convolution_vjp(u, x, w):
+def fft_convolution_vjp(u, x, w):
     of_u = np.fft.rfft(u)
     return np.fft.irfft(of_u * np.conj(np.fft.rfft(w)), n=6), np.fft.irfft(
         of_u * np.conj(np.fft.rfft(x)), n=6
@@ -406,7 +406,7 @@ def _power_spectrum(x):
     return np.abs(np.fft.fft(x)) ** 2
 
 
-def _power_spectrum_vjp(u, x):
+def power_spectrum_vjp(u, x):
     return (2 * np.real(np.fft.fft(u * np.conj(np.fft.fft(x)))),)
 
 
@@ -417,7 +417,7 @@ def _interpolated(t, y):
     )
 
 
-def _interpolated_vjp(u, t, y):
+def interpolated_vjp(u, t, y):
     a = t - np.array([0, 1, 2])
     return u * (y[1:] - y[:-1]), np.append(u * (1 - a), 0) + np.append(0, u * a)
 
@@ -495,7 +495,7 @@ WINDOWS = [
     Function(
         "correlation with a filter",
         _conv1d,
-        _conv1d_vjp,
+        conv1d_vjp,
         {f"{s:g}": [normal(161, 2, 6, scale=s), normal(162, 3)] for s in SCALES},
         [
             times(1.001),
@@ -507,7 +507,7 @@ WINDOWS = [
     Function(
         "convolution of images",
         _conv2d,
-        _conv2d_vjp,
+        conv2d_vjp,
         {
             f"{s:g}": [normal(163, 4, 4, 2, scale=s), normal(164, 3, 3, 2, 2, scale=1 / s)]
             for s in (1e-4, 1.0, 1e4)
@@ -522,7 +522,7 @@ WINDOWS = [
     Function(
         "max-pool",
         _max_pool,
-        _max_pool_vjp,
+        max_pool_vjp,
         {
             **one(165, 2, 6),
             "1e-8 apart": [
@@ -541,21 +541,21 @@ WINDOWS = [
     Function(
         "moving average",
         lambda x: np.stack([x[:, i : i + 3].mean(axis=1) for i in range(4)], axis=1),
-        lambda u, x: (_conv1d_vjp(u, x, np.full(3, 1 / 3))[0],),
+        lambda u, x: (conv1d_vjp(u, x, np.full(3, 1 / 3))[0],),
         one(166, 2, 6),
-        [times(1.001), instead("divided by 4", lambda u, x: (_conv1d_vjp(u, x, np.full(3, 1 / 4))[0],))],
+        [times(1.001), instead("divided by 4", lambda u, x: (conv1d_vjp(u, x, np.full(3, 1 / 4))[0],))],
     ),
     Function(
         "circular convolution by FFT",
         _fft_convolution,
-        _fft_convolution_vjp,
+        fft_convolution_vjp,
         {f"{s:g}": [normal(167, 6, scale=s), normal(168, 6)] for s in SCALES},
         [times(1.001), instead("not conjugated", _not_conjugated), swapped(("1",))],
     ),
     Function(
         "power spectrum",
         _power_spectrum,
-        _power_spectrum_vjp,
+        power_spectrum_vjp,
         one(169, 5, scales=(1e-4, 1.0, 1e4)),
         [
             times(1.001),
@@ -566,7 +566,7 @@ WINDOWS = [
     Function(
         "linear interpolation",
         _interpolated,
-        _interpolated_vjp,
+        interpolated_vjp,
         {
             "1": [np.array([0.3, 1.8, 2.4]), normal(170, 4)],
             "y of 1e8": [np.array([0.3, 1.8, 2.4]), normal(170, 4, scale=1e8)],
@@ -575,7 +575,7 @@ WINDOWS = [
             times(1.001),
             instead(
                 "the weights swapped",
-                lambda u, t, y: (_interpolated_vjp(u, t, y)[0], _interpolated_vjp(u, 3 - t[::-1], y)[1]),
+                lambda u, t, y: (interpolated_vjp(u, t, y)[0], interpolated_vjp(u, 3 - t[::-1], y)[1]),
             ),
         ],
     ),

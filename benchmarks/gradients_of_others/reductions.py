@@ -245,12 +245,12 @@ def _unit(x):
     return x / np.sqrt((x**2).sum(axis=1, keepdims=True))
 
 
-def _unit_vjp(u, x):
+def unit_vjp(u, x):
     y, n = _unit(x), np.sqrt((x**2).sum(axis=1, keepdims=True))
     return ((u - y * (u * y).sum(axis=1, keepdims=True)) / n,)
 
 
-def _p_norm_vjp(u, x):
+def p_norm_vjp(u, x):
     n = (np.abs(x) ** 3).sum(axis=1, keepdims=True) ** (1 / 3)
     return (u[:, None] * np.sign(x) * x**2 / n**2,)
 
@@ -259,7 +259,7 @@ def _cosine(x, y):
     return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
 
 
-def _cosine_vjp(u, x, y):
+def cosine_vjp(u, x, y):
     a, b = (np.sqrt((v**2).sum(axis=1, keepdims=True)) for v in (x, y))
     c, u = _cosine(x, y)[:, None], u[:, None]
     return u * (y / (a * b) - c * x / a**2), u * (x / (a * b) - c * y / b**2)
@@ -285,7 +285,7 @@ NORMS = [
     Function(
         "l2 normalisation",
         _unit,
-        _unit_vjp,
+        unit_vjp,
         at_scales(17, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
         [
             times(1.001),
@@ -307,12 +307,12 @@ NORMS = [
     Function(
         "3-norm",
         lambda x: (np.abs(x) ** 3).sum(axis=1) ** (1 / 3),
-        _p_norm_vjp,
+        p_norm_vjp,
         at_scales(18, (2, 3), 1e-4, 1.0, 1e4),
         [
             times(1.001),
             instead(
-                "without the sign", lambda u, x: (np.abs(_p_norm_vjp(np.abs(u), x)[0]) * np.sign(u[:, None]),)
+                "without the sign", lambda u, x: (np.abs(p_norm_vjp(np.abs(u), x)[0]) * np.sign(u[:, None]),)
             ),
         ],
     ),
@@ -339,7 +339,7 @@ NORMS = [
     Function(
         "cosine similarity",
         _cosine,
-        _cosine_vjp,
+        cosine_vjp,
         {f"{s:g}": [normal(19, 2, 3, scale=s), normal(20, 2, 3, scale=s)] for s in (1e-8, 1.0, 1e8)}
         | {"1e-5 and 1e5": [normal(19, 2, 3, scale=1e-5), normal(20, 2, 3, scale=1e5)]},
         [times(1.001), instead("the norms constant", _cosine_without_the_norms), swapped(("1e-5 and 1e5",))],
@@ -350,18 +350,18 @@ NORMS = [
 # Softmax, and what is made of it
 
 
-def _softmax(x):
+def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def _softmax_vjp(u, x):
-    p = _softmax(x)
+def softmax_vjp(u, x):
+    p = softmax(x)
     return (p * (u - (u * p).sum(axis=-1, keepdims=True)),)
 
 
 def _softmax_diagonal(u, x):
-    p = _softmax(x)
+    p = softmax(x)
     return (u * p * (1 - p),)
 
 
@@ -370,16 +370,16 @@ def _logsumexp(x):
     return (top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True)))[..., 0]
 
 
-def _log_softmax(x):
+def log_softmax(x):
     return x - _logsumexp(x)[..., None]
 
 
-def _log_softmax_vjp(u, x):
-    return (u - _softmax(x) * u.sum(axis=-1, keepdims=True),)
+def log_softmax_vjp(u, x):
+    return (u - softmax(x) * u.sum(axis=-1, keepdims=True),)
 
 
 def _masked_vjp(u, x, mask):
-    g = _softmax_vjp(u, x + mask)[0]
+    g = softmax_vjp(u, x + mask)[0]
     return g, g.copy()
 
 
@@ -398,11 +398,11 @@ ONE_HOT = np.eye(4)[LABELS]
 
 
 def _cross_entropy(x):
-    return -(ONE_HOT * _log_softmax(x)).sum(axis=1).mean()
+    return -(ONE_HOT * log_softmax(x)).sum(axis=1).mean()
 
 
 def _cross_entropy_vjp(u, x):
-    return (u * (_softmax(x) - ONE_HOT) / len(x),)
+    return (u * (softmax(x) - ONE_HOT) / len(x),)
 
 
 def _confident(gap: float) -> np.ndarray:
@@ -410,29 +410,29 @@ def _confident(gap: float) -> np.ndarray:
 
 
 def _focal(x):
-    logp = (ONE_HOT * _log_softmax(x)).sum(axis=1)
+    logp = (ONE_HOT * log_softmax(x)).sum(axis=1)
     return -((1 - np.exp(logp)) ** 2) * logp
 
 
 def _focal_vjp(u, x):
-    logp = (ONE_HOT * _log_softmax(x)).sum(axis=1)
+    logp = (ONE_HOT * log_softmax(x)).sum(axis=1)
     p = np.exp(logp)
     slope = 2 * (1 - p) * p * logp - (1 - p) ** 2
-    return _log_softmax_vjp((u * slope)[:, None] * ONE_HOT, x)
+    return log_softmax_vjp((u * slope)[:, None] * ONE_HOT, x)
 
 
 def _smoothed_vjp(u, x):
-    return (u * (_softmax(x) - (0.9 * ONE_HOT + 0.025)) / len(x),)
+    return (u * (softmax(x) - (0.9 * ONE_HOT + 0.025)) / len(x),)
 
 
 def _attention(q, k, v):
-    return _softmax(q @ k.T / math.sqrt(q.shape[1])) @ v
+    return softmax(q @ k.T / math.sqrt(q.shape[1])) @ v
 
 
 def _attention_vjp(u, q, k, v):
     s = math.sqrt(q.shape[1])
-    p = _softmax(q @ k.T / s)
-    (g,) = _softmax_vjp(u @ v.T, q @ k.T / s)
+    p = softmax(q @ k.T / s)
+    (g,) = softmax_vjp(u @ v.T, q @ k.T / s)
     return g @ k / s, g.T @ q / s, p.T @ u
 
 
@@ -445,22 +445,22 @@ def _attention_unscaled(u, q, k, v):
 SOFTMAX = [
     Function(
         "softmax",
-        _softmax,
-        _softmax_vjp,
+        softmax,
+        softmax_vjp,
         OF_LOGITS,
         [times(1.001), instead("the diagonal alone", _softmax_diagonal), negated()],
     ),
     Function(
         "softmax of a temperature of 1e-3",
-        lambda x: _softmax(x / 1e-3),
-        lambda u, x: (_softmax_vjp(u, x / 1e-3)[0] / 1e-3,),
+        lambda x: softmax(x / 1e-3),
+        lambda u, x: (softmax_vjp(u, x / 1e-3)[0] / 1e-3,),
         {"1e-3": [1e-3 * LOGITS]},
-        [times(1.001), instead("without the temperature", lambda u, x: _softmax_vjp(u, x / 1e-3))],
+        [times(1.001), instead("without the temperature", lambda u, x: softmax_vjp(u, x / 1e-3))],
     ),
     Function(
         "softmax with a mask outside wrt",
-        lambda x, m: _softmax(x + m),
-        lambda u, x, m: (_softmax_vjp(u, x + m)[0], None),
+        lambda x, m: softmax(x + m),
+        lambda u, x, m: (softmax_vjp(u, x + m)[0], None),
         {
             "-1e9": [LOGITS, MASK],
             "float32's minimum": [LOGITS, np.where(MASK < 0, FLOAT32_MIN, 0.0)],
@@ -470,32 +470,32 @@ SOFTMAX = [
             times(1.001),
             times(1.05),
             times(-7),
-            instead("the mask ignored", lambda u, x, m: (_softmax_vjp(u, x)[0], None)),
+            instead("the mask ignored", lambda u, x, m: (softmax_vjp(u, x)[0], None)),
         ],
         wrt=(0,),
     ),
     Function(
         "softmax with a mask inside wrt",
-        lambda x, m: _softmax(x + m),
+        lambda x, m: softmax(x + m),
         _masked_vjp,
         {"-1e9": [LOGITS, MASK], "float32's minimum": [LOGITS, np.where(MASK < 0, FLOAT32_MIN, 0.0)]},
         [times(1.001), times(1.05), times(-7), without(1)],
     ),
     Function(
         "log-softmax",
-        _log_softmax,
-        _log_softmax_vjp,
+        log_softmax,
+        log_softmax_vjp,
         OF_LOGITS,
         [
             times(1.001),
-            instead("without the sum", lambda u, x: (u * (1 - _softmax(x)),)),
-            instead("the softmax's", _softmax_vjp),
+            instead("without the sum", lambda u, x: (u * (1 - softmax(x)),)),
+            instead("the softmax's", softmax_vjp),
         ],
     ),
     Function(
         "logsumexp",
         _logsumexp,
-        lambda u, x: (u[:, None] * _softmax(x),),
+        lambda u, x: (u[:, None] * softmax(x),),
         {**OF_LOGITS, "1e8": [1e8 + LOGITS]},
         [times(1.001), instead("exp(x)", lambda u, x: (u[:, None] * np.exp(np.minimum(x, 9)),))],
     ),
@@ -512,13 +512,13 @@ SOFTMAX = [
         },
         [
             times(1.001),
-            instead("missing 1/N", lambda u, x: (u * (_softmax(x) - ONE_HOT),)),
-            instead("without the label", lambda u, x: (u * _softmax(x) / len(x),)),
+            instead("missing 1/N", lambda u, x: (u * (softmax(x) - ONE_HOT),)),
+            instead("without the label", lambda u, x: (u * softmax(x) / len(x),)),
         ],
     ),
     Function(
         "cross-entropy with smoothed labels",
-        lambda x: -((0.9 * ONE_HOT + 0.025) * _log_softmax(x)).sum(axis=1).mean(),
+        lambda x: -((0.9 * ONE_HOT + 0.025) * log_softmax(x)).sum(axis=1).mean(),
         _smoothed_vjp,
         {"1": [normal(22, 3, 4)], "confident by 10": [_confident(10.0)]},
         [times(1.001), instead("without smoothing", _cross_entropy_vjp)],
@@ -532,8 +532,8 @@ SOFTMAX = [
             times(1.001),
             instead(
                 "the factor a constant",
-                lambda u, x: _log_softmax_vjp(
-                    -(u * (1 - np.exp((ONE_HOT * _log_softmax(x)).sum(1))) ** 2)[:, None] * ONE_HOT, x
+                lambda u, x: log_softmax_vjp(
+                    -(u * (1 - np.exp((ONE_HOT * log_softmax(x)).sum(1))) ** 2)[:, None] * ONE_HOT, x
                 ),
             ),
         ],
@@ -554,8 +554,8 @@ SOFTMAX = [
 
 # Losses and measures of information
 
-P = _softmax(normal(26, 2, 4))
-Q = _softmax(normal(27, 2, 4))
+P = softmax(normal(26, 2, 4))
+Q = softmax(normal(27, 2, 4))
 TARGETS = (normal(28, 6) > 0) * 1.0
 
 
@@ -588,11 +588,11 @@ def _triplet_vjp(u, a, p, n):
 def _info_nce(a, b):
     """The rows of b that belong to those of a against all others."""
     logits = a @ b.T / 0.1
-    return -np.trace(_log_softmax(logits)) / len(a)
+    return -np.trace(log_softmax(logits)) / len(a)
 
 
 def _info_nce_vjp(u, a, b):
-    g = u * (_softmax(a @ b.T / 0.1) - np.eye(len(a))) / len(a) / 0.1
+    g = u * (softmax(a @ b.T / 0.1) - np.eye(len(a))) / len(a) / 0.1
     return g @ b, g.T @ a
 
 
@@ -606,7 +606,7 @@ def _rbf_vjp(u, x, y):
     return -g.sum(axis=1), g.sum(axis=0)
 
 
-def _distance_vjp(u, x, y):
+def distance_vjp(u, x, y):
     d = x[:, None] - y[None]
     g = (u / np.sqrt((d**2).sum(axis=-1)))[..., None] * d
     return g.sum(axis=1), -g.sum(axis=0)
@@ -782,7 +782,7 @@ LOSSES = [
     Function(
         "distances",
         lambda x, y: np.sqrt(((x[:, None] - y[None]) ** 2).sum(axis=-1)),
-        _distance_vjp,
+        distance_vjp,
         {f"{s:g}": [normal(36, 3, 2, scale=s), normal(37, 2, 2, scale=s)] for s in (1e-8, 1.0, 1e8)},
         [times(1.001), negated(), in_float32(("1",)), at_smallest(2.0)],
     ),
