@@ -63,8 +63,8 @@ def report(chosen: list[Case], verdicts: dict[str, list[str]]) -> list[str]:
         f"`python benchmarks/gradcheck_of_others.py`; Python {platform.python_version()}, {versions()}.",
         "",
         f"{functions} functions of other libraries, at several points and scales each: {right} right",
-        f"gradients and {wrong} wrong ones. The checkers take them in float64, at their defaults; PyTorch's as",
-        "an `autograd.Function`, JAX's (`order=1, modes=['rev']`) as a `custom_vjp` of callbacks.",
+        f"gradients and {wrong} wrong ones. The checkers take them in float64, at their defaults, PyTorch's",
+        "as an `autograd.Function`, JAX's (`order=1, modes=['rev']`) as a `custom_vjp` of callbacks.",
         "PyTorch's tolerance is 1e-5 + 1e-3 of a derivative: a factor of 1.001 is within it by design.",
         "",
         *table(
