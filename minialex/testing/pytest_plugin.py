@@ -107,9 +107,21 @@ class Gradcheck:
                 if state.config.getoption("fulltrace"):
                     raise
                 # The message says what is wrong with the function. How the checker found it does not matter.
-                raise error.with_traceback(None) from None
+                raise error.with_traceback(None) from _of_the_function(error.__cause__)
             state.passed(report)
         return report
+
+
+def _of_the_function(error: BaseException | None) -> BaseException | None:
+    """What the function under check raised, traced from the function on."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None and _is_of_the_checker(trace.tb_frame.f_globals.get("__name__", "")):
+        trace = trace.tb_next
+    return error if trace is None else error.with_traceback(trace)
+
+
+def _is_of_the_checker(module: str) -> bool:
+    return module.startswith(("minialex.checking", "minialex.testing"))
 
 
 class _State:
