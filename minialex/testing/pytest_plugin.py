@@ -49,47 +49,47 @@ class Gradcheck:
         __tracebackhide__ = True
         from minialex.checking import gradcheck
 
-        return self._run(gradcheck, fn, inputs, **options)
+        return self._run(gradcheck, (fn, inputs), options)
 
     def second(self, fn, inputs, **options):
         """`minialex.gradgradcheck`: the second derivatives of a function of tensors."""
         __tracebackhide__ = True
         from minialex.checking import gradgradcheck
 
-        return self._run(gradgradcheck, fn, inputs, **options)
+        return self._run(gradgradcheck, (fn, inputs), options)
 
     def vjp(self, forward, vjp, inputs, **options):
         """`minialex.check_vjp`: a function of plain arrays, and its vector-Jacobian product."""
         __tracebackhide__ = True
         from minialex.checking import check_vjp
 
-        return self._run(check_vjp, forward, vjp, inputs, **options)
+        return self._run(check_vjp, (forward, vjp, inputs), options)
 
     def cuda(self, source, forward, backward, inputs, outputs, **options):
         """`minialex.check_cuda`: a pair of CUDA kernels."""
         __tracebackhide__ = True
         from minialex.checking import check_cuda
 
-        return self._run(check_cuda, source, forward, backward, inputs, outputs, **options)
+        return self._run(check_cuda, (source, forward, backward, inputs, outputs), options, objects=False)
 
     def torch(self, function, inputs, **options):
         """`minialex.check_torch`: a PyTorch function, `torch.autograd.Function` or module."""
         __tracebackhide__ = True
         from minialex.checking import check_torch
 
-        return self._run(check_torch, function, inputs, **options)
+        return self._run(check_torch, (function, inputs), options, objects=False)
 
     def jax(self, function, inputs, **options):
         """`minialex.check_jax`: a JAX function, `custom_vjp` or other."""
         __tracebackhide__ = True
         from minialex.checking import check_jax
 
-        return self._run(check_jax, function, inputs, **options)
+        return self._run(check_jax, (function, inputs), options, objects=False)
 
     def __repr__(self) -> str:
         return "gradcheck"  # as a failing example names its arguments
 
-    def _run(self, check, *arguments, **options):
+    def _run(self, check, arguments, options, *, objects=True):
         __tracebackhide__ = True
         from minialex.checking import GradcheckError
         from minialex.testing.tracing import Pause
@@ -99,8 +99,8 @@ class Gradcheck:
         with Pause() as pause:
             try:
                 report = check(
-                    *map(pause.lifted, arguments),
-                    **{name: pause.lifted(value) for name, value in options.items()},
+                    *(pause.lifted(each, objects=objects) for each in arguments),
+                    **{name: pause.lifted(each, objects=objects) for name, each in options.items()},
                 )
             except GradcheckError as error:
                 state.failed(error)

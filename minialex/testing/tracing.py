@@ -37,12 +37,17 @@ class Pause:
     def __exit__(self, *_) -> None:
         self._start()
 
-    def lifted(self, function):
+    def lifted(self, function, *, objects: bool = True):
         """A function that is traced as it would be without the pause; itself, if nothing was to be traced.
 
-        What is no function, and classes, is given back as it is.
+        What cannot be called, and classes, is given back as it is; without `objects` whatever is not a plain
+        function, too: where it matters what an object is, such as a module of PyTorch's, and not only what it
+        does.
         """
-        if not self.traced or not callable(function) or inspect.isclass(function):
+        takes = (
+            callable(function) and not inspect.isclass(function) if objects else inspect.isfunction(function)
+        )
+        if not (self.traced and takes):
             return function
 
         @functools.wraps(function, updated=())
