@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minialex.testing.strategies import Call
 
 # A kernel that states no domain may support one call in a hundred.
-_ROUNDS, _IN_A_ROUND = 10, 100
+_ROUNDS, _IN_A_ROUND = 40, 25
 # Elements of all inputs together, each of which is moved: larger calls are tried last.
 _SMALL = 150
 
