@@ -54,6 +54,8 @@ _MODEL_DIRECTIONS = 2
 _DRAWN_CASES = 4
 # Checks that fail where the numerical derivatives themselves are poor.
 _OF_VALUES = ("values", "kinks", "uncertain", "nothing compared")
+# The relative error up to which what is the same but for rounding is the same, in float32.
+_CLOSE = 512 * float(np.finfo(np.float32).eps)
 _FIGURES = ("order", "mode", "dtype", "cases", "drawn", "refused", "compared", "zeros", "skipped")
 # Fewer rows take less time than a process needs to start.
 _ROWS_FOR_A_PROCESS = 20
@@ -394,6 +396,8 @@ class _KernelCheck:
 
     def _numeric(self, case: Case, name: str, lines: list[str], options: dict, reference=False) -> Report:
         """Check the derivatives of the kernels against numerical ones; or those of the reference kernels."""
+        if case.max_skipped is not None:
+            options = options | {"max_skipped": case.max_skipped}
         arguments = case, name, lines, options | {"seed": self.seed}
         if reference:
             return self._numeric_with({self.row.operation: REFERENCE}, "cpu", *arguments)
@@ -434,8 +438,10 @@ class _KernelCheck:
         try:
             self._numeric(case, name, lines, {"dtype": "float32", "mode": "directions", "directions": 1})
         except GradcheckError as error:
-            # Differences in float32 say less than the definition, with which the derivatives are compared.
-            if error.check not in _OF_VALUES:
+            # Differences in float32 say less than the definition, with which the derivatives are compared. What
+            # promises less than float32 has is linear, and the same for any layout, to that accuracy.
+            coarse = any((entry.error or 0) > _CLOSE for entry in self.kernels)
+            if error.check not in (*_OF_VALUES, *(("not linear", "layout") if coarse else ())):
                 raise
 
     def _agreement_code(self, lines: list[str]) -> str:
