@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gradients_of_others import (
     elementwise,
+    large,
     matrices,
     normalisation,
     of_jax,
@@ -18,7 +19,17 @@ from gradients_of_others import (
 )
 from gradients_of_others.case import Case, Function
 
-MODULES = (elementwise, several_arrays, reductions, normalisation, matrices, rearranging, of_torch, of_jax)
+MODULES = (
+    elementwise,
+    several_arrays,
+    reductions,
+    normalisation,
+    matrices,
+    rearranging,
+    large,
+    of_torch,
+    of_jax,
+)
 
 
 def functions() -> list[Function]:

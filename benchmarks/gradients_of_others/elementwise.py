@@ -609,4 +609,130 @@ SIDE_BY_SIDE = [
     ),
 ]
 
-FUNCTIONS: list[Function] = POWERS + EXPONENTIALS + TRIGONOMETRY + ACTIVATIONS + SPECIAL + SIDE_BY_SIDE
+CANCELLATION = [
+    elementwise(
+        "1 - cos x",
+        lambda x: 1 - np.cos(x),
+        np.sin,
+        scales(signed, 1e-6, 1e-3, 1.0),
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "exp(x) - 1",
+        lambda x: np.exp(x) - 1,
+        np.exp,
+        scales(signed, 1e-8, 1e-6, 1.0),
+        [times(1.001), slope("exp(x) - 1", np.expm1)],
+    ),
+    elementwise(
+        "log(1 + x)",
+        lambda x: np.log(1 + x),
+        lambda x: 1 / (1 + x),
+        scales(positive, 1e-8, 1e-6, 1.0),
+        [times(1.001), slope("1 / x", lambda x: 1 / x)],
+    ),
+    elementwise(
+        "sqrt(1 + x) - 1",
+        lambda x: np.sqrt(1 + x) - 1,
+        lambda x: 0.5 / np.sqrt(1 + x),
+        scales(positive, 1e-8, 1e-4, 1.0),
+        [times(1.001), times(2)],
+    ),
+    elementwise(
+        "x - sin x",
+        lambda x: x - np.sin(x),
+        lambda x: 2 * np.sin(x / 2) ** 2,
+        scales(signed, 1e-2, 1.0, 1e4),
+        [times(1.001), slope("1 + cos x", lambda x: 1 + np.cos(x))],
+    ),
+    elementwise(
+        "sqrt(x + 1) - sqrt(x)",
+        lambda x: np.sqrt(x + 1) - np.sqrt(x),
+        lambda x: -0.5 / (np.sqrt(x) * np.sqrt(x + 1) * (np.sqrt(x) + np.sqrt(x + 1))),
+        scales(positive, 1.0, 1e4),
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "1 / x - 1 / (x + 1)",
+        lambda x: 1 / x - 1 / (x + 1),
+        lambda x: -(2 * x + 1) / (x * (x + 1)) ** 2,
+        scales(positive, 1e-4, 1.0, 1e3),
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "log cosh by its definition",
+        lambda x: np.log(np.cosh(x)),
+        np.tanh,
+        scales(signed, 1e-4, 1e-2, 1.0),
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "1e6 + sin x",
+        lambda x: 1e6 + np.sin(x),
+        np.cos,
+        scales(signed, 1e-6, 1.0),
+        [times(1.001), slope("sin", np.sin)],
+    ),
+]
+"""Results that are differences of larger numbers: their rounding is not relative to them."""
+
+ROUNDED = [
+    elementwise(
+        "sigmoid by s (1 - s)",
+        lambda x: 1 / (1 + np.exp(-x)),
+        lambda x: sigmoid(x) * (1 - sigmoid(x)),
+        {
+            "1": signed(1.0),
+            "12": np.array([-12.0, -11.0, 10.5, 12.0]),
+            "20": np.array([-20.0, 3.0, 18.0, 20.0]),
+        },
+        [times(1.001), slope("s", sigmoid)],
+    ),
+    elementwise(
+        "arctanh by 1 / (1 - x^2)",
+        np.arctanh,
+        lambda x: 1 / (1 - x**2),
+        {"0.999999": np.array([-0.999999, 0.999998, 0.999999]), "0.9": 0.9 + signed(0.02)},
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "arcsin by 1 / sqrt(1 - x^2)",
+        np.arcsin,
+        lambda x: 1 / np.sqrt(1 - x**2),
+        {"0.999999": np.array([-0.999999, 0.999998, 0.999999])},
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "arccosh by 1 / sqrt(x^2 - 1)",
+        np.arccosh,
+        lambda x: 1 / np.sqrt(x**2 - 1),
+        {"1 + 1e-6": 1 + positive(1e-6)},
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "expm1 by y + 1",
+        np.expm1,
+        lambda x: np.expm1(x) + 1,
+        {"-10": signed(1.0) - 10, "1e-8": signed(1e-8)},
+        [times(1.001), slope("y", np.expm1)],
+    ),
+    elementwise(
+        "tan by 1 / cos^2",
+        np.tan,
+        lambda x: 1 / np.cos(x) ** 2,
+        {"1e-6 below pi / 2": np.pi / 2 - positive(1e-6)},
+        [times(1.001), negated()],
+    ),
+    elementwise(
+        "softplus by 1 - exp(-y)",
+        lambda x: np.logaddexp(0.0, x),
+        lambda x: 1 - np.exp(-np.logaddexp(0.0, x)),
+        {"-10": signed(1.0) - 10, "1": signed(1.0)},
+        [times(1.001), slope("exp(-y)", lambda x: np.exp(-np.logaddexp(0.0, x)))],
+    ),
+]
+"""Right gradients whose formulas lose digits themselves."""
+
+FUNCTIONS: list[Function] = (
+    POWERS + EXPONENTIALS + TRIGONOMETRY + ACTIVATIONS + SPECIAL + SIDE_BY_SIDE + CANCELLATION + ROUNDED
+)

@@ -169,6 +169,13 @@ SUMS = [
         [times(1.001), times(5), instead("the mean left out", lambda u, x: (2 * u[:, None] * x / 5,))],
     ),
     Function(
+        "variance by the mean of squares",
+        lambda x: (x**2).mean(axis=-1) - x.mean(axis=-1) ** 2,
+        _variance_vjp,
+        {"1": _spread_data(0.0), "mean 1e3": _spread_data(1e3)},
+        [times(1.001), instead("the mean left out", lambda u, x: (2 * u[..., None] * x / 5,))],
+    ),
+    Function(
         "unbiased variance",
         lambda x: np.var(x, axis=-1, ddof=1),
         lambda u, x: (_variance_vjp(u, x)[0] * 5 / 4,),

@@ -311,6 +311,13 @@ FUNCTIONS: list[Function] = [
         [times(1.05), negated()],
     ),
     Function(
+        "the smaller root of a quadratic equation",
+        lambda b, c: (-b + np.sqrt(b**2 - 4 * c)) / 2,
+        lambda u, b, c: (u * (b / np.sqrt(b**2 - 4 * c) - 1) / 2, -u / np.sqrt(b**2 - 4 * c)),
+        {"1": [3 + positive(1.0), positive(0.5)], "b of 1e3": [positive(1e3), positive(0.5)]},
+        [times(1.01), negated(), without(1)],
+    ),
+    Function(
         "the decay since a time stamp of 1.7e9",
         _decay,
         _decay_vjp,
