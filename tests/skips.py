@@ -9,6 +9,7 @@ import pytest
 # with what would run the test.
 FORESEEN = {
     "no NVIDIA driver|finds no GPU": "an NVIDIA GPU",
+    "there is a GPU": "a machine without one",
     "no browser": "Chromium",
     "could not import 'jax'": "JAX",
     "CUDA toolkit|nvcc": "NVIDIA's CUDA toolkit",

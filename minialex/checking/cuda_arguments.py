@@ -14,7 +14,7 @@ Given as sequences, by position, in the order of these two examples.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -35,13 +35,18 @@ class Part(Enum):
     INPUT = "input"
     OUTPUT = "output"
     SAVED = "saved array"
+    SCRATCH = "scratch array"
     UPSTREAM = "upstream gradient"
     GRADIENT = "gradient"
     PARAMETER = "parameter"
 
 
 _Orders = Sequence[Sequence[tuple[Part, Sequence[str]]]]
-_ARRAYS_OF_OURS = (Part.OUTPUT, Part.SAVED, Part.GRADIENT)
+WRITTEN = (
+    (Part.OUTPUT, Part.SAVED, Part.SCRATCH),
+    (Part.GRADIENT, Part.SCRATCH),
+)
+"""What forward writes, and what backward does."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Names:
 
     Attributes
     ----------
-    inputs, outputs, saved, parameters : tuple of str
+    inputs, outputs, saved, scratch, parameters : tuple of str
     floating : tuple of str
         The inputs that may have gradients.
     differentiated : tuple of str
@@ -120,6 +125,7 @@ class Names:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     saved: tuple[str, ...]
+    scratch: tuple[str, ...]
     parameters: tuple[str, ...]
     by_name: bool
     gradients: Mapping[str, str]
@@ -130,7 +136,7 @@ class Names:
         """The role of each parameter of a forward kernel."""
         groups = [
             (Part.INPUT, self.inputs), (Part.OUTPUT, self.outputs), (Part.SAVED, self.saved),
-            (Part.PARAMETER, self.parameters),
+            (Part.SCRATCH, self.scratch), (Part.PARAMETER, self.parameters),
         ]  # fmt: skip
         if self.by_name:
             known = {name: Role(part, name) for part, names in groups for name in names}
@@ -143,7 +149,7 @@ class Names:
         outputs, saved = (Part.OUTPUT, self.outputs), (Part.SAVED, self.saved)
         parameters = (Part.PARAMETER, self.parameters)
         if self.by_name:
-            groups = [inputs, outputs, saved, parameters]
+            groups = [inputs, outputs, saved, (Part.SCRATCH, self.scratch), parameters]
             known = {name: Role(part, name) for part, names in groups for name in names}
             return [self._named(kernel, name, known, True) for name in self._all_named(launch, kernel)]
         # Kernels have their parameters whatever is compared: one for each gradient, or for those alone.
@@ -177,7 +183,7 @@ class Names:
                 f"gradients={{{name!r}: ...}}"
             )
         else:
-            what = f"is none of the inputs, outputs, saved arrays and parameters that were given: {there}"
+            what = f"is none of the arrays and parameters that were given: {there}"
         raise MiniAlexError(f"{signature(kernel)}: {name} {what}")
 
     def _gradient_roles(self, name: str) -> set[Role]:
@@ -236,7 +242,9 @@ def require_alike(forward: Sequence[tuple[str | None, Role]], kernel: Kernel, ro
             )
 
 
-def require_fitting(kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role, np.dtype | None]) -> None:
+def require_fitting(
+    kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role, np.dtype | None], unwritten: Collection[Role]
+) -> None:
     """Refuse what a parameter cannot take: an array for a number, another dtype, a const that is written.
 
     Parameters
@@ -245,8 +253,9 @@ def require_fitting(kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role,
     roles : sequence of Role
     dtypes : mapping of Role to dtype
         Of the arrays; None for one that takes the dtype that is declared.
+    unwritten : collection of Role
+        What is to be written, and what no other kernel of its direction can write.
     """
-    forward = not any(role.part in (Part.UPSTREAM, Part.GRADIENT) for role in roles)
     for parameter, role in zip(kernel.signature, roles, strict=True):
         if role.part is Part.PARAMETER:
             continue
@@ -256,9 +265,7 @@ def require_fitting(kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role,
             problem = "and an array is to be passed there"
         elif dtype is not None and parameter.dtype is not None and parameter.dtype != dtype:
             problem = f"and the array is {dtype}: give it as {parameter.dtype}"
-        elif parameter.constant and (
-            role.part is Part.GRADIENT or (forward and role.part in _ARRAYS_OF_OURS)
-        ):
+        elif parameter.constant and role in unwritten:
             problem = "a pointer to const, and the kernel is to write there"
         if problem:
             raise MiniAlexError(

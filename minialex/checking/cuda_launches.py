@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minialex.checking.cuda_arguments import (
+    WRITTEN,
     CudaKernel,
     Names,
     Part,
@@ -28,8 +29,6 @@ from minialex.checks import in_words
 from minialex.devices import require_device
 from minialex.errors import MiniAlexError
 
-# What each direction writes.
-_WRITTEN = (Part.OUTPUT, Part.SAVED), (Part.GRADIENT,)
 # Of what two block sizes may differ by, whose sums have another order, in units of the last bit.
 _ROUNDING = 512
 _SHOWN = 5
@@ -44,6 +43,12 @@ class _Step:
     launch: CudaKernel
     kernel: object
     roles: list[Role]
+
+    @property
+    def writes(self) -> set[Role]:
+        """What it may write."""
+        pairs = zip(self.kernel.signature, self.roles, strict=True)
+        return {role for parameter, role in pairs if parameter.pointer and not parameter.constant}
 
     def size(self, block: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Its grid and its block."""
@@ -64,7 +69,7 @@ class Pair:
     dtype : dtype
         Of all arrays of floats.
     shapes : mapping of Role to tuple of int
-        Those of the outputs and the saved arrays.
+        Those of the outputs, the saved and the scratch arrays.
     parameters : mapping
         The values that are not arrays, by name.
     zeroed : sequence of str
@@ -122,7 +127,7 @@ class Pair:
         self.zeroed = self._zeroed(zeroed)
         for step in (*self.steps[0], *self.steps[1]):
             for parameter, role in zip(step.kernel.signature, step.roles, strict=True):
-                if role.part is Part.SAVED:
+                if role.part in (Part.SAVED, Part.SCRATCH):
                     self.dtypes.setdefault(role, parameter.dtype)
                 elif role.part is Part.PARAMETER:
                     scalar(step.kernel, parameter, self.parameters[role.of])
@@ -141,6 +146,9 @@ class Pair:
                 kernels = ", ".join(signature(step.kernel) for step in self.steps[among])
                 hint = "; leave inputs that have none out of wrt" if part is Part.GRADIENT else ""
                 raise MiniAlexError(f"no kernel of {does} {', '.join(missing)}: {kernels}{hint}")
+        unused = [each for each in self.names.scratch if Role(Part.SCRATCH, each) not in there[0] | there[1]]
+        if unused:
+            raise MiniAlexError(f"no kernel takes the scratch array {', '.join(unused)}")
         unread = [each for each in self.names.inputs if Role(Part.INPUT, each) not in there[0]]
         if unread:
             kernels = ", ".join(signature(step.kernel) for step in self.steps[0])
@@ -149,7 +157,7 @@ class Pair:
     def _zeroed(self, given: Sequence[str]) -> set[Role]:
         """The arrays that hold zeros before a launch, by the names of their parameters."""
         named = {}
-        for steps, ours in zip(self.steps, _WRITTEN, strict=True):
+        for steps, ours in zip(self.steps, WRITTEN, strict=True):
             for step in steps:
                 parameters = zip(step.launch.names(step.kernel), step.roles, strict=True)
                 named |= {name: role for name, role in parameters if name and role.part in ours}
@@ -181,24 +189,25 @@ class Pair:
         )
 
     def forward(self, inputs: Mapping[str, np.ndarray], block: int, run: Callable) -> dict[Role, np.ndarray]:
-        """The outputs and saved arrays."""
+        """The outputs and the saved arrays."""
         arrays = self._inputs(inputs) | {
             role: self._fresh(role, shape) for role, shape in self.shapes.items()
         }
         self._launch(self.steps[0], arrays, block, run)
-        return {role: arrays[role] for role in self.shapes}
+        return {role: arrays[role] for role in self.shapes if role.part is not Part.SCRATCH}
 
     def backward(
         self, inputs: Mapping[str, np.ndarray], upstreams, block: int, run: Callable
     ) -> dict[Role, np.ndarray]:
         """The gradients."""
         arrays = self._inputs(inputs)
-        if any(role in self.shapes for step in self.steps[1] for role in step.roles):
+        if any(role.part in (Part.OUTPUT, Part.SAVED) for step in self.steps[1] for role in step.roles):
             arrays |= self.forward(inputs, block, self.run if run == self.look else run)
         for each, upstream in zip(self.names.outputs, upstreams, strict=True):
             arrays[Role(Part.UPSTREAM, each)] = np.array(upstream, order="C")
         found = {role: self._fresh(role, inputs[role.of].shape) for role in self.gradients}
-        arrays |= found
+        scratch = [role for role in self.shapes if role.part is Part.SCRATCH]
+        arrays |= found | {role: self._fresh(role, self.shapes[role]) for role in scratch}
         self._launch(self.steps[1], arrays, block, run)
         return found
 
@@ -209,7 +218,13 @@ class Pair:
     def _fresh(self, role: Role, shape: tuple[int, ...]) -> np.ndarray:
         """An array that nothing has written: all zeros if its caller fills it so, else the pattern."""
         dtype = self.dtypes[role]
-        return np.zeros(shape, dtype) if role in self.zeroed else np.full(shape, _poison(dtype), dtype)
+        if role in self.zeroed:
+            return np.zeros(shape, dtype)
+        pattern = _poison(dtype)
+        if role.part is Part.SCRATCH and dtype.kind == "f":
+            # NaN passes its bits on: what is computed from it should not look as if it were unwritten.
+            pattern = np.copysign(pattern, dtype.type(1))
+        return np.full(shape, pattern, dtype)
 
     def _launch(
         self, steps: Sequence[_Step], arrays: dict[Role, np.ndarray], block: int, run: Callable
@@ -223,11 +238,7 @@ class Pair:
                 else:
                     arguments.append(arrays[role])
             run(step, block, tuple(arguments), written)
-            written |= {
-                role
-                for p, role in zip(step.kernel.signature, step.roles, strict=True)
-                if p.pointer and not p.constant
-            }
+            written |= step.writes
 
     # How a launch is run
 
@@ -239,7 +250,7 @@ class Pair:
         """On the processor, under the checker."""
         from minialex.kernels import cuda_host
 
-        ours = _WRITTEN[step in self.steps[1]]
+        ours = WRITTEN[step in self.steps[1]]
         fresh = [
             i
             for i, role in enumerate(step.roles)
@@ -292,8 +303,11 @@ class Pair:
     def look_at(self, inputs: Mapping[str, np.ndarray], sizes, random, nondeterminism: float) -> None:
         """Run both directions under the checker, with each size of block, and compare what they give."""
         dtypes = self.dtypes | {Role(Part.INPUT, each): array.dtype for each, array in inputs.items()}
-        for step in (*self.steps[0], *self.steps[1]):
-            require_fitting(step.kernel, step.roles, dtypes)
+        for steps, ours in zip(self.steps, WRITTEN, strict=True):
+            taken = {role for step in steps for role in step.roles if role.part in ours}
+            unwritten = taken - {role for step in steps for role in step.writes}
+            for step in steps:
+                require_fitting(step.kernel, step.roles, dtypes, unwritten)
         upstreams = [
             random.standard_normal(self.shapes[Role(Part.OUTPUT, each)]).astype(self.dtype)
             for each in self.names.outputs

@@ -46,6 +46,7 @@ def check_cuda(
     *,
     parameters: Mapping[str, float] | Sequence[float] = (),
     saved: Mapping[str, Sequence[int]] | Sequence[Sequence[int]] = (),
+    scratch: Mapping[str, Sequence[int]] | None = None,
     threads: int | None = None,
     blocks: Sequence[int] = BLOCKS,
     zeroed: Sequence[str] = (),
@@ -78,13 +79,15 @@ def check_cuda(
         Those that the kernels take by value, converted to the declared types; None for a null pointer.
     saved : dict or sequence of shape
         Arrays that forward writes for backward, of any type: a maximum's position, a mean.
+    scratch : dict of shape, optional
+        Arrays that the kernels of one direction write for each other, of any type.
     threads : int
         How many threads a launch has at least: the grid follows for each size of block.
     blocks : sequence of int
         The sizes of block to try; (256, 96, 32), as far as a kernel's ``__launch_bounds__`` allow it.
     zeroed : sequence of str
-        Names of parameters whose arrays (outputs, saved arrays, gradients) the caller fills with zeros before
-        the launch, as kernels that add to them need.
+        Names of parameters whose arrays (outputs, saved and scratch arrays, gradients) the caller fills with
+        zeros before the launch, as kernels that add to them need.
     gradients : dict of str to str, optional
         For names of parameters of backward from which it does not show whose gradient they are: gy, grad_y,
         dy, y_grad and their like are that of y.
@@ -135,11 +138,11 @@ def check_cuda(
         raise MiniAlexError(f'device={device!r} should be "cuda-host" or "cuda"')
     require_device("cuda-host")
     given = {
-        "outputs": outputs, "parameters": parameters, "saved": saved, "threads": threads, "blocks": blocks,
-        "zeroed": zeroed, "gradients": gradients, "real": real, "flags": flags, "device": device, "wrt": wrt,
-        "seed": seed,
+        "outputs": outputs, "parameters": parameters, "saved": saved, "scratch": scratch, "threads": threads,
+        "blocks": blocks, "zeroed": zeroed, "gradients": gradients, "real": real, "flags": flags,
+        "device": device, "wrt": wrt, "seed": seed,
     }  # fmt: skip
-    names, given_arrays = _named(inputs, outputs, saved, parameters, gradients)
+    names, given_arrays = _named(inputs, outputs, saved, scratch or {}, parameters, gradients)
     launches = _launches("forward", forward, threads), _launches("backward", backward, threads)
     blocks = _block_sizes(blocks, [*launches[0], *launches[1]])
     kernels = dict.fromkeys(launch.name for group in launches for launch in group)
@@ -160,7 +163,9 @@ def check_cuda(
     text = reproduce or Deferred(lambda: _reproduction(source, forward, backward, kept, names.by_name, given))
     pair = Pair(
         code.module(dtype), names, *launches, dtype,
-        shapes=_shapes(Part.OUTPUT, outputs, names.outputs) | _shapes(Part.SAVED, saved, names.saved),
+        shapes=_shapes(Part.OUTPUT, outputs, names.outputs)
+        | _shapes(Part.SAVED, saved, names.saved)
+        | _shapes(Part.SCRATCH, scratch or {}, names.scratch),
         parameters=dict(zip(names.parameters, _listed(parameters), strict=True)),
         zeroed=(zeroed,) if isinstance(zeroed, str) else tuple(zeroed),
         name=name, reproduce=text,
@@ -199,11 +204,17 @@ def _sizes_in_words(sizes: Sequence[int]) -> str:
 # ---- What was given ---------------------------------------------------------------------------------------
 
 
-def _named(inputs, outputs, saved, parameters, gradients) -> tuple[Names, list]:
+def _named(inputs, outputs, saved, scratch, parameters, gradients) -> tuple[Names, list]:
     """What everything is called, and the inputs."""
     if isinstance(inputs, np.ndarray | np.generic):
         inputs = [inputs]
-    groups = {"inputs": inputs, "outputs": outputs, "saved": saved, "parameters": parameters}
+    groups = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "saved": saved,
+        "scratch": scratch,
+        "parameters": parameters,
+    }
     for what, group in groups.items():
         if not isinstance(group, Mapping | Sequence) or isinstance(group, str):
             raise MiniAlexError(f"{what}={in_words(group)} should be a dictionary or a sequence")
@@ -223,8 +234,8 @@ def _named(inputs, outputs, saved, parameters, gradients) -> tuple[Names, list]:
         twice = sorted({name for name in every if every.count(name) > 1})
         if twice:
             raise MiniAlexError(
-                f"{', '.join(twice)} stands in two of inputs, outputs, saved and parameters; a kernel that "
-                "works in place cannot be checked, as backward needs what it overwrites"
+                f"{', '.join(twice)} stands in two of inputs, outputs, saved, scratch and parameters; a "
+                "kernel that works in place cannot be checked, as backward needs what it overwrites"
             )
         whose = gradients or {}
         for parameter, of in whose.items():

@@ -1,6 +1,7 @@
 """Pairs of CUDA kernels, right and wrong, as their authors would write them."""
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,28 @@ __global__ void only_w(const T* gy, const T* x, T* gw, int n)
 {
     int i = I;
     if (i < n) gw[i] = OF_W;
+}
+
+// y = x² w, by way of x w: written by one kernel for the next, in either direction.
+__global__ void times(const T* x, const T* w, T* product, int n)
+{
+    int i = I;
+    if (i < n) product[i] = x[i] * w[i];
+}
+__global__ void times_half(const T* x, const T* w, T* product, int n)
+{
+    int i = I;
+    if (i < n / 2) product[i] = x[i] * w[i];
+}
+__global__ void times_again(const T* x, const T* product, T* y, int n)
+{
+    int i = I;
+    if (i < n) y[i] = x[i] * product[i];
+}
+__global__ void from_product(const T* gy, const T* x, const T* product, T* gx, T* gw, int n)
+{
+    int i = I;
+    if (i < n) { gx[i] = 2 * gy[i] * product[i]; gw[i] = OF_W; }
 }
 
 // y = w x, with one w for all: its gradient is a sum over all threads.
@@ -219,6 +242,18 @@ def test_names_and_positions_find_the_same():
 def test_several_kernels_share_the_work():
     assert check_by_name(["only_x", "only_w"]).compared == check("square_grad").compared
     assert check_by_name("only_w", wrt=["w"]).compared == check("square_grad", wrt=[1]).compared
+
+
+def test_scratch_arrays_are_passed_from_kernel_to_kernel_and_no_further():
+    kernels = {"forward": ["times", "times_again"], "scratch": {"product": N}}
+    assert check_by_name(["times", "from_product"], **kernels).compared == check("square_grad").compared
+    # What forward has left there is gone.
+    with pytest.raises(
+        MiniAlexError, match=r"const double\* product is the scratch array product, a pointer to"
+    ):
+        check_by_name(["from_product"], **kernels)
+    error = failure(check_by_name, ["times_half", "from_product"], **kernels)
+    assert error.check in ("finite", "uninitialised", "values")
 
 
 def test_a_sum_over_threads_in_shared_memory_or_by_atomic_functions():
@@ -366,6 +401,7 @@ def test_a_result_that_depends_on_the_size_of_the_blocks_is_found():
         (lambda: check("square_grad", blocks=(2000,)), r"blocks=\(2000,\) should be a sequence of ints"),
         (lambda: check(["only_x", "only_w"]), r"several kernels share the work: give inputs"),
         (lambda: check_by_name("only_x"), r"no kernel of backward writes the gradient of input w"),
+        (lambda: check_by_name("square_grad", scratch={"s": N}), r"no kernel takes the scratch array s"),
         (lambda: check_by_name("only_x", wrt=["v"]), r"wrt=\('v',\) should be a sequence of positions"),
         (lambda: check("square_grad", outputs=[(3, "a")]), r"the output 0 has \(3, 'a'\); it should be"),
         (lambda: check_by_name("square_grad", parameters=[N]), r"all of them should be dictionaries, or"),
@@ -410,6 +446,45 @@ def test_a_failure_prints_lines_that_repeat_it():
 
 
 # Other sources: each is compiled on its own.
+
+KERNELS = Path(ma.kernels.__file__).parent
+IMAGES = RANDOM.standard_normal((2, 5, 3, 3))
+LINES = {"lines": 2, "length": 40, "inner": 1}
+WINDOW = {"size": 90, "channels": 5, "pixels": 9, "half": 2, "alpha": 0.7, "beta": 0.75, "k": 2.0}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("source", "forward", "backward", "x", "options"),
+    [
+        (
+            "relu", "relu_forward", "relu_backward", IMAGES,
+            {"parameters": {"n": 90}, "threads": 90, "gradients": {"g": "y"}},
+        ),
+        (
+            "softmax", CudaKernel("softmax_forward_rows", grid=2, block=256),
+            CudaKernel("softmax_backward_rows", grid=(2,), block=(256,)), IMAGES.ravel()[:80].reshape(2, 40),
+            {"parameters": LINES, "gradients": {"g": "y"}},
+        ),
+        (
+            "local_response_norm", "local_response_norm_forward",
+            ["local_response_norm_factors", "local_response_norm_backward"], IMAGES,
+            {
+                "parameters": WINDOW, "threads": 90, "scratch": {"cross": IMAGES.shape},
+                "gradients": {"g": "y", "direct": "x"},
+            },
+        ),
+    ],
+    ids=["relu", "softmax", "local_response_norm"],
+)  # fmt: skip
+def test_kernels_of_the_project_pass(source, forward, backward, x, options):
+    flags = [f"-I{KERNELS / 'cuda' / 'include'}"]
+    file = KERNELS / source / f"{source}.cu"
+    report = ma.check_cuda(
+        file, forward, backward, {"x": x}, {"y": x.shape}, real="REAL", flags=flags, **options
+    )
+    assert (report.dtype, report.compared > 0) == ("float64", True)
+
 
 SINGLE = """
 extern "C" __global__ void cube(const float* x, float* y, int n)
