@@ -6,6 +6,7 @@ seed; and a case can be written down (`case_code`), whoever drew it.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from minialex.errors import KernelError
 from minialex.kernels import Kernel
 from minialex.random import seeded
 from minialex.tensor import Tensor
+from minialex.testing.values import distinct_values
 
 if TYPE_CHECKING:
     from minialex.testing.strategies import Call
 
 # A kernel that states no domain may support one call in a hundred.
-_ROUNDS, _IN_A_ROUND = 40, 25
+_ROUNDS, _IN_A_ROUND = 20, 25
+_ROUNDS_BEFORE_USUAL = 4
 # Elements of all inputs together, each of which is moved: larger calls are tried last.
 _SMALL = 150
 
@@ -127,7 +130,8 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
     Yields
     ------
     Call
-        Small ones as they are drawn, then the others, from small to large; none has empty arrays.
+        Small ones as they are drawn, usual ones among them, then the others, from small to large; none has
+        empty arrays.
 
     Raises
     ------
@@ -148,6 +152,8 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
     stating = {str(dict(entry.domain())): entry for entry in kernels if entry.domain is not None}
     large = []
     for number in range(_ROUNDS):
+        if number == _ROUNDS_BEFORE_USUAL:
+            yield from usual_calls(root, seed)
         for name in names:
             for entry in list(stating.values()) or [None]:
                 for call in _draw(name, entry, _ROUNDS * seed + number):
@@ -158,6 +164,42 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
                     else:
                         large.append(call)
     yield from sorted(large, key=_elements)
+
+
+def usual_calls(root: str, seed: int) -> list[Call]:
+    """Convolutions and poolings as networks have them, in any order.
+
+    What is drawn has all parameters unusual at once, so that a kernel for one kind of call may never meet it.
+    """
+    from minialex.testing.strategies import Call
+
+    random = np.random.default_rng(seed)
+    calls = []
+    if root == "conv2d":
+        for window, stride, padded, dilation, groups, bias in itertools.product(
+            (1, 2, 3, 4, 5, 7, 11), (1, 2, 3, 4), (False, True), (1, 2), (1, 2), (False, True)
+        ):
+            few = 1 if window > 5 else 2
+            padding = (dilation * (window - 1) // 2 if padded else 0,) * 2
+            size = max(1, dilation * (window - 1) + 1 + stride - sum(padding))
+            x, weight = (1, few * groups, size, size + 1), (2 * groups, few, window, window)
+            arrays = (random.standard_normal(x), random.standard_normal(weight))
+            arrays += (random.standard_normal(weight[0]) if bias else None,)
+            parameters = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (dilation,) * 2}
+            calls.append(Call("conv2d.forward", arrays, parameters | {"groups": groups}))
+    elif root in ("max_pool2d", "avg_pool2d"):
+        own = {"dilation": ((1, 1), (2, 2))} if root == "max_pool2d" else {"count_include_pad": (True, False)}
+        ((name, values),) = own.items()
+        for window, stride, padded, ceil_mode, value in itertools.product(
+            (2, 3, 4, 5), (1, 2, 3), (False, True), (False, True), values
+        ):
+            shape = 1, 2, 2 * window + 1, 2 * window
+            parameters = {"kernel_size": (window,) * 2, "stride": (stride,) * 2}
+            parameters |= {"padding": ((window // 2 if padded else 0,) * 2,) * 2, name: value}
+            array = distinct_values(random, shape)
+            calls.append(Call(f"{root}.forward", (array,), parameters | {"ceil_mode": ceil_mode}))
+    random.shuffle(calls)
+    return calls
 
 
 def _elements(call: Call) -> int:

@@ -438,8 +438,8 @@ class _KernelCheck:
         try:
             self._numeric(case, name, lines, {"dtype": "float32", "mode": "directions", "directions": 1})
         except GradcheckError as error:
-            # Differences in float32 say less than the definition, with which the derivatives are compared. What
-            # promises less than float32 has is linear, and the same for any layout, to that accuracy.
+            # Differences in float32 say less than the definition, with which the derivatives are compared.
+            # What promises less than float32 has is linear, and the same for any layout, to that accuracy.
             coarse = any((entry.error or 0) > _CLOSE for entry in self.kernels)
             if error.check not in (*_OF_VALUES, *(("not linear", "layout") if coarse else ())):
                 raise

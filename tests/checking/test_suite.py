@@ -9,7 +9,7 @@ import minialex as ma
 from minialex.checking import suite
 from minialex.checking.agreement import check_agreement
 from minialex.checking.cases import make_cases
-from minialex.checking.drawn_cases import case_code, case_of, drawn_calls
+from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernel_runs import KernelRuns
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, list_kernels, unregister
@@ -227,3 +227,16 @@ def test_empty_calls_are_not_drawn():
     for call, _ in zip(drawn_calls("softmax", [], 3), range(30), strict=False):
         assert isinstance(call, Call)
         assert all(a.size for a in call.arrays)
+
+
+@pytest.mark.parametrize("root", ["conv2d", "max_pool2d", "avg_pool2d"])
+def test_usual_calls_are_calls_of_the_operation(root):
+    calls = usual_calls(root, 0)
+    assert {tuple(call.parameters) for call in calls} == {tuple(next(drawn_calls(root, [], 0)).parameters)}
+    windows = set()
+    for call in calls[::5]:
+        case = case_of(call)
+        y = case.function(*map(ma.Tensor, case.arrays))
+        assert y.data.size
+        windows.add(call.parameters.get("kernel_size") or case.arrays[1].shape[2:])
+    assert windows >= {(2, 2), (3, 3), (5, 5)}

@@ -203,6 +203,64 @@ def test_a_factor_in_all_directions_is_found(minialex, narrow):
     assert done.stdout.splitlines()[-1] == "0 passed, 2 failed"
 
 
+CUDA = """
+from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+
+SOURCE = Source(__file__, "five.cu")
+
+
+def supports(x, weight, bias, *, stride, padding, dilation, groups):
+    if weight.shape[2:] != (5, 5) or any(map(any, padding)) or groups != 1 or bias is not None:
+        return "windows of 5 x 5 only, without padding, groups and bias"
+    return (stride, dilation) == ((1, 1), (1, 1)) or "no stride and no dilation"
+
+
+@cuda_kernel("conv2d.forward", algo="five", supports=supports)
+def forward(device, x, weight, bias, **window):
+    x, weight = device.contiguous(x), device.contiguous(weight)
+    n, c, h, w = x.shape
+    y = device.empty((n, len(weight), h - 4, w - 4), x.dtype)
+    sizes = (c, h, w, len(weight), y.size)
+    device.launch(SOURCE["five"], blocks_for(y.size, 64), 64, x, weight, y, *sizes)
+    return y
+"""
+CUDA_SOURCE = """
+#include "real.cuh"
+
+extern "C" __global__ void
+five(const real* x, const real* weight, real* y, int c, int h, int w, int outputs, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x, q = w - 4, p = h - 4;
+    if (i >= n)
+        return;
+    int image = i / (q * p * outputs), output = i / (q * p) % outputs, row = i / q % p, column = i % q;
+    real sum = 0;
+    for (int k = 0; k < c; k++)
+        for (int a = 0; a < 5; a++)
+            for (int b = 0; b < 5; b++)
+                sum += x[((image * c + k) * h + row + a) * w + column + b]
+                       * weight[((output * c + k) * 5 + a) * 5 + b];
+    y[i] = sum * (real)FACTOR;
+}
+"""
+
+
+@pytest.mark.full
+@pytest.mark.needs_gxx
+@pytest.mark.parametrize("factor", ["1", "1.01"])
+def test_a_cuda_kernel_for_few_calls(minialex, tmp_path, factor):
+    (tmp_path / "five.py").write_text(CUDA)
+    (tmp_path / "five.cu").write_text(CUDA_SOURCE.replace("FACTOR", factor))
+    done = minialex("gradcheck", "--plugin", "five.py", "--kernel", "five", "--quick", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["passed"] is (factor == "1")
+    assert done.returncode == (factor != "1")
+    for row in answer["rows"]:
+        assert row["unchecked"] is False
+        assert (row["error"] is None) == (factor == "1")
+        assert (row["compared"] > 0) == (factor == "1")
+
+
 @pytest.mark.full
 def test_a_kernel_for_which_nothing_is_found_is_unchecked(minialex, narrow):
     done = minialex("gradcheck", "--plugin", narrow("1"), "--kernel", "never", "--quick", "--json")
