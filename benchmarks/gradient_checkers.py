@@ -51,7 +51,7 @@ def pytorch(case: Case) -> str:
     tensors = [torch.tensor(a, requires_grad=i in wrt) for i, a in enumerate(case.inputs)]
     try:
         torch.autograd.gradcheck(Wrapped.apply, tensors)
-    except RuntimeError as error:  # its GradcheckError is one; its engine refuses some shapes
+    except Exception as error:  # its GradcheckError, or what a step out of the domain raises
         return type(error).__name__
     return ""
 
@@ -97,7 +97,7 @@ def jax_(case: Case) -> str:
         try:
             own = case.vjp is case.function.own and native is not None
             check_grads(native if own else wrapped, moving, order=1, modes=("rev",))
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # an AssertionError, or what a step out of the domain raises
             return type(error).__name__
     return ""
 
