@@ -2,6 +2,6 @@
 
 - `minialex.testing.compare`: the one comparison of two arrays;
 - `minialex.testing.numerical`: gradients by finite differences;
-- `minialex.testing.values`: values without ties;
+- `minialex.testing.values`: values without ties, matrices of every kind, drawn from a NumPy generator;
 - `minialex.testing.strategies`: Hypothesis strategies (this module alone needs Hypothesis).
 """

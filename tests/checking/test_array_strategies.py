@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from tiers import examples
 
+import minialex as ma
 from minialex.checking import constraints
 from minialex.errors import MiniAlexError
 from minialex.testing import strategies, values
@@ -72,6 +73,16 @@ def test_the_smallest_example_holds_different_arrays(name):
     assert not np.array_equal(a, b)
     assert not np.array_equal(b, c)
     assert not np.array_equal(a, c)
+
+
+@given(normal_arrays((2, 2)), normal_arrays((2, 2)))
+@settings(max_examples=examples(50))
+def test_a_mistake_that_equal_inputs_hide_is_found_in_every_example(x, w):
+    def swapped(u, x, w):
+        return u @ x.T, w.T @ u
+
+    with pytest.raises(ma.GradcheckError, match=r"the gradient of input \d is wrong"):
+        ma.check_vjp(np.matmul, swapped, [x, w])
 
 
 def test_arrays_of_lists_and_calls_differ():
