@@ -290,7 +290,7 @@ def _properties(counts: dict[str, float]) -> list[tuple[str, float]]:
     if not counts:
         return []
     names = {"checks": "checks", "compared": "compared", "skipped": "skipped", "uncertain": "uncertain"}
-    names |= {"worst": "worst_error", "failed": "failed"}
+    names |= {"worst": "worst_relative_error", "failed": "failed"}
     return [(_PROPERTY + text, counts.get(name, 0)) for name, text in names.items()]
 
 
@@ -321,7 +321,7 @@ class _Summary:
             f"{total['checks']:,} check{'s' * (total['checks'] != 1)}",
             f"{total.get('compared', 0):,} derivatives compared",
             f"{total.get('skipped', 0):,} skipped at kinks",
-            f"worst error {total.get('worst', 0.0):.1e}",
+            f"worst relative error {total.get('worst', 0.0):.1e}",
         ]
         for name, text in (
             ("uncertain", "uncertain"),
