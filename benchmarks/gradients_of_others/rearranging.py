@@ -313,7 +313,7 @@ SHAPES = [
         _polynomial_vjp,
         {
             "1": [normal(154, 4), signed(1.0)],
-            "x of 1e-8": [normal(154, 4), signed(1e-8)],
+            "x of 1e-2": [normal(154, 4), signed(1e-2)],
             "x of 1e3": [normal(154, 4), signed(1e3)],
         },
         [
