@@ -81,6 +81,10 @@ def command(
     from minialex.kernels import load_plugin
 
     _refuse_together(targets, operation, algorithm, device, model, explain)
+    if explain is not None and (junit or html):
+        raise click.UsageError(
+            "--explain shows one check and writes no results; leave out --junit and --html"
+        )
     for path in (junit, html):
         if path is not None and not path.absolute().parent.is_dir():
             raise click.BadParameter(f"the folder of {str(path)!r} does not exist")
@@ -97,7 +101,8 @@ def command(
             _tasks(operation, algorithm, device, model, seed, quick), jobs, plugin, as_json
         )
     seconds = time.perf_counter() - start
-    _write_files(results, junit, html, {"seed": seed, "quick": quick}, started, seconds)
+    settings = {"seed": seed, "quick": "yes" if quick else "no"}
+    _write_files(results, junit, html, settings, started, seconds)
     passed = bool(results) and all(each.passed for each in results)
     if as_json:
         print_json({"passed": passed, "seed": seed, "quick": quick, "rows": answers})

@@ -116,6 +116,7 @@ def test_what_is_not_there(refuses, plugin):
     refuses("gradcheck", "--model", "vgg", says=("--model", "vgg", "alexnet_caffe"), code=2)
     refuses("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
     refuses("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
+    refuses("gradcheck", "--explain", "relu", "--html", "a.html", says=("--explain", "--html"), code=2)
     refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
     refuses("gradcheck", "--seed", -1, says="--seed", code=2)
     refuses("gradcheck", "--html", "no/such/folder/a.html", says="folder", code=2)
