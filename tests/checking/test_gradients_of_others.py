@@ -8,6 +8,7 @@ import sys
 import types
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from gradcheck_of_others import report
+from gradient_checkers import jax_, pytorch
 from gradients_of_others import functions
+from gradients_of_others.case import negated
 
 FUNCTIONS = {f.name: f for f in functions()}
 OF_NUMPY = [name for name, f in FUNCTIONS.items() if f.library == "NumPy"]
@@ -159,3 +163,35 @@ def test_right_gradients_are_those_of_the_library_itself(name):
             expected = jacobians(case, case.vjp)
             for i, actual in jacobians(case, function.vjp).items():
                 assert_same(actual, expected[i], rtol=1e-6)
+
+
+# The table
+
+
+def test_the_table_names_the_points_at_which_a_checker_errs():
+    chosen = list(FUNCTIONS["1 / x"].cases())
+    true = ["" if case.right else "values" for case in chosen]
+    refuses_one = [
+        "kinks" if case.right and case.where == "1e-08" else v for case, v in zip(chosen, true, strict=True)
+    ]
+    passes_signs = ["" if case.gradient == "the sign" else v for case, v in zip(chosen, true, strict=True)]
+    lines = report(chosen, {"A": true, "B": refuses_one, "C": passes_signs})
+    points = "1e-08, 1e-06, 0.001, 1, 1e+08"
+    assert "| right gradients refused, of 5 | 0 | 1 | 0 |" in lines
+    assert "| wrong gradients passed, of 10 | 0 | 0 | 5 |" in lines
+    assert f"| 1 / x | NumPy | right | {points} |  | refused at 1e-08 |  |" in lines
+    assert f"| 1 / x | NumPy | the sign | {points} |  |  | **passed** at {points} |" in lines
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["x^3", "sin and cos", "rows of a table", "F.mse_loss", "jnp.matmul"])
+@pytest.mark.parametrize(("package", "check"), [("torch", pytorch), ("jax", jax_)], ids=["PyTorch", "JAX"])
+def test_peers_see_the_functions_as_they_are(name, package, check):
+    pytest.importorskip(package)
+    if name not in FUNCTIONS:
+        pytest.skip(f"could not import '{'torch' if name.startswith('F.') else 'jax'}'")
+    at_one = [case for case in FUNCTIONS[name].cases() if case.where == "1"]
+    right = [case for case in at_one if case.right]
+    assert [check(case) for case in right] == [""] * len(right)
+    wrong = replace(right[0], vjp=negated().of(right[0].vjp), right=False)
+    assert check(wrong) in ("GradcheckError", "AssertionError")
