@@ -94,7 +94,7 @@ def check_agreement(
 
     promised = [find_kernel(name, algo=algorithm, device=device).error for name, algorithm in choice.items()]
     unit = max(error or rounding(dtype) for error in promised)
-    limit = _ROUNDINGS * order * unit
+    limit = tolerance_of(unit, order)
     result = Agreement()
     # Where terms cancel, rounding is relative to them, and they are of the magnitude of what goes in.
     terms = largest(*wide) if order == 1 else 0.0
@@ -110,6 +110,11 @@ def check_agreement(
         pairs = [(result.worst_error, result.tolerance), (error / scale if scale else 0.0, limit)]
         result.worst_error, result.tolerance = worst_of(pairs)
     return result
+
+
+def tolerance_of(error: float, order: int) -> float:
+    """What derivatives may be off by, relative to the largest, where each kernel is off by `error`."""
+    return _ROUNDINGS * order * error
 
 
 def differentiate(case: Case, device: str, order: int, dtype, seed: int) -> None:

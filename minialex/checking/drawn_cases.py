@@ -149,7 +149,7 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
             "minialex.checking.cases_of"
         )
     # The same domain is often stated by each direction.
-    stating = {str(dict(entry.domain())): entry for entry in kernels if entry.domain is not None}
+    stating = {str(_domain(entry)): entry for entry in kernels if entry.domain is not None}
     large = []
     for number in range(_ROUNDS):
         if number == _ROUNDS_BEFORE_USUAL:
@@ -164,6 +164,13 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
                     else:
                         large.append(call)
     yield from sorted(large, key=_elements)
+
+
+def _domain(kernel: Kernel) -> dict:
+    try:
+        return dict(kernel.domain())
+    except Exception as error:
+        raise KernelError(f"its domain cannot be had: {type(error).__name__}: {error}") from error
 
 
 def usual_calls(root: str, seed: int) -> list[Call]:

@@ -29,6 +29,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,9 @@ import numpy as np
 
 from minialex.checking.report import GradcheckError, worst_of
 from minialex.checking.result import ERROR, UNCHECKED, WRONG, Result
+from minialex.checking.suite import parameters_replaced
 from minialex.errors import MiniAlexError
+from minialex.random import seeded
 from minialex.tensor import Tensor
 
 PREFIX = "check_"
@@ -214,12 +217,28 @@ def _check_object(name: str, value, inputs, values: Mapping, options: dict):
         return ma.check_torch(value, inputs, **given)
     if kind == "jax":
         return ma.check_jax(value, inputs, **given)
+    if isinstance(value, ma.nn.Module):
+        value, inputs = _with_parameters(value, inputs, options["seed"])
     if kind == "minialex":
         return ma.gradcheck(value, inputs, name=name, **given)
     raise MiniAlexError(
         f"{name} takes NumPy arrays: define {name}_vjp(upstream, *inputs), the gradient to check; for a "
         f"function of tensors let {name}_inputs hold tensors, of PyTorch, JAX or MiniAlex"
     )
+
+
+def _with_parameters(module, inputs, seed: int) -> tuple[Callable, list]:
+    """A module as a function of its inputs and its parameters, in float64; and values for these."""
+    module = deepcopy(module).astype(np.float64)
+    inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    parameters = [p.detach().numpy() for p in module.parameters()]
+
+    def function(*arguments):
+        with seeded(seed), parameters_replaced(module, arguments[len(inputs) :]):
+            return module(*arguments[: len(inputs)])
+
+    function.__qualname__ = type(module).__name__
+    return function, [*inputs, *(Tensor(p, requires_grad=True) for p in parameters)]
 
 
 def _kind(value, inputs) -> str:

@@ -101,6 +101,18 @@ def test_a_kernel_that_raises_is_wrong_and_not_unsupported(registered):
             exec(row.error.reproduce, {})
 
 
+def test_a_kernel_that_promises_little_is_unchecked(registered):
+    registered({"exp.forward": reference("exp.forward")}, error=0.5)
+    for row in rows("exp"):
+        assert "promises a relative error of 0.5" in row.unchecked
+
+
+def test_a_domain_that_raises_is_a_reason(registered):
+    registered({"exp.forward": reference("exp.forward")}, supports=lambda x: "nothing", domain=lambda: 1 / 0)
+    for row in rows("exp"):
+        assert "its domain cannot be had: ZeroDivisionError" in row.unchecked
+
+
 def test_an_operation_without_cases_is_unchecked(registered):
     registered({"swish.forward": lambda x: x})
     for row in rows("swish"):

@@ -42,7 +42,7 @@ def softmax(t):
 
 
 softmax_inputs = (ma.Tensor(x, requires_grad=True),)
-layer = ma.nn.Linear(3, 2)
+layer = ma.nn.Sequential(ma.nn.Linear(3, 2), ma.nn.Dropout(0.5))
 layer_inputs = [ma.Tensor(x[None].astype("f4"), requires_grad=True)]
 of_arrays = np.tanh
 of_arrays_inputs = [x]
@@ -131,13 +131,15 @@ def test_the_functions_of_a_file(minialex, folder):
 
 
 def test_any_object_that_has_inputs(minialex, folder):
-    names = ("cube", "square", "softmax")
+    names = ("cube", "square", "softmax", "layer")
     code, answer = run(minialex, folder, *(f"mine.py::{name}" for name in names))
     assert code == 1
     assert [row["name"] for row in answer["rows"]] == list(names)
-    assert [row["passed"] for row in answer["rows"]] == [True, False, True]
+    assert [row["passed"] for row in answer["rows"]] == [True, False, True, True]
     assert "a constant factor of 0.5" in answer["rows"][1]["error"]
     assert {row["mode"] for row in answer["rows"] if row["passed"]} == {"jacobian"}
+    # Two outputs by three inputs, six weights and two biases.
+    assert answer["rows"][3]["compared"] + answer["rows"][3]["zeros"] == 2 * (3 + 6 + 2)
 
 
 def test_quick_and_seed_reach_the_checks(minialex, folder):
