@@ -123,7 +123,12 @@ def _copied(module):
         if torch.is_tensor(value) and not value.is_leaf
     }
     try:
-        return copy.deepcopy(module, computed)
+        # Copies of scripted modules would otherwise be results of their parameters, not parameters.
+        with torch.no_grad():
+            copied = copy.deepcopy(module, computed)
+        for parameter, original in zip(copied.parameters(), module.parameters(), strict=True):
+            parameter.requires_grad_(original.requires_grad)
+        return copied
     except Exception as error:
         raise MiniAlexError(
             f"the module cannot be copied ({type(error).__name__}: {error}), and the check would change it: "

@@ -7,6 +7,7 @@ issues of pytorch/pytorch.
 import functools
 import pickle
 import re
+import warnings
 from collections import namedtuple
 from typing import ClassVar
 
@@ -43,6 +44,11 @@ def constant(*shape, seed=1):
 def laid(tensor):
     """A tensor of these strides that is a leaf."""
     return tensor.detach().requires_grad_()
+
+
+def scripted(module):
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        return torch.jit.script(module)
 
 
 def failure(function, inputs, **options):
@@ -398,12 +404,16 @@ def test_tied_parameters_are_one(tied):
         lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 3)),
         lambda: torch.nn.LayerNorm(2),
         lambda: torch.nn.PReLU(),
+        lambda: scripted(torch.nn.Linear(2, 3)),
     ],
-    ids=["LSTM", "spectral_norm", "weight_norm", "LayerNorm", "PReLU"],
+    ids=["LSTM", "spectral_norm", "weight_norm", "LayerNorm", "PReLU", "scripted"],
 )
 def test_modules_of_pytorch(make):
     torch.manual_seed(0)
-    assert ma.check_torch(make(), normal(3, 1, 2)).compared > 0
+    module = make()
+    report = ma.check_torch(module, normal(3, 1, 2))
+    assert report.compared > 0
+    assert len(report.inputs) == 1 + len(list(module.parameters()))
 
 
 def test_weights_that_a_hook_computes_can_be_copied():
