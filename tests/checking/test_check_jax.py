@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking.jax_traces import Traced
 from minialex.errors import MiniAlexError
 
 jax = pytest.importorskip("jax")
@@ -201,6 +202,7 @@ def test_64_bits_are_enabled_while_the_check_runs():
 
     def function(x, constant):
         seen.update({x.dtype.name, constant.dtype.name})
+        assert isinstance(constant, jax.Array)
         return jax.lax.mul(x, constant)
 
     # As JAX has them by default: of float32.
@@ -417,6 +419,16 @@ def test_complex_arrays_may_be_constants():
 def test_options_are_passed_on():
     report = ma.check_jax(jnp.sin, normal(6), mode="directions", directions=3, seed=4)
     assert (report.mode, report.directions, report.seed) == ("directions", 3, 4)
+
+
+def test_each_point_has_its_own_gradient():
+    # What was traced at one point is kept for the other upstream gradients of that point alone.
+    traced = Traced(lambda x: x**2, [normal(3)], {}, None, np.dtype(np.float64))
+    traced.paths, traced.kept = ["result"], [0]
+    u = normal(3, seed=1)
+    for x in (normal(3), normal(3, seed=2), normal(3)):
+        (gradient,) = traced.vjp(u, x)
+        np.testing.assert_allclose(gradient, 2 * u * x, rtol=1e-15)
 
 
 def test_redraw_gives_other_inputs():

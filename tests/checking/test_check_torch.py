@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking.torch_tensors import laid_out
 from minialex.errors import MiniAlexError
 
 torch = pytest.importorskip("torch")
@@ -282,6 +283,34 @@ def test_each_input_alone():
     error = failure(Swapped, [normal(3), normal(3, seed=1)])
     assert error.check == "values"
     assert "another one where inputs[0] alone requires a gradient (ctx.needs_input_grad)" in str(error)
+
+
+def test_each_parameter_alone():
+    class Affine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, weight, bias):
+            ctx.save_for_backward(x, weight)
+            return x * weight + bias
+
+        @staticmethod
+        def backward(ctx, u):
+            x, weight = ctx.saved_tensors
+            # The slip: the gradient of the weight is made where that of the bias is wanted.
+            by_weight = u * x if ctx.needs_input_grad[2] else torch.zeros_like(u)
+            return u * weight, by_weight, u
+
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor([0.5, -1.0, 2.0]))
+            self.bias = torch.nn.Parameter(torch.tensor([0.1, 0.2, 0.3]))
+
+        def forward(self, x):
+            return Affine.apply(x, self.weight, self.bias)
+
+    error = failure(Layer(), normal(3))
+    assert error.check == "values"
+    assert "another one where parameter 'weight' alone requires a gradient" in str(error)
 
 
 # Modules
@@ -601,6 +630,16 @@ def test_a_function_may_refuse_a_layout():
 
     x = laid(normal(1, 2, 2, 3).to(memory_format=torch.channels_last))
     assert ma.check_torch(only_channels_last, x).compared == 144
+
+
+def test_memory_between_the_elements_is_filled():
+    values = constant(3, 2)
+    strided = laid_out(values, (5, 2))
+    assert torch.equal(strided, values)
+    memory = strided.as_strided((13,), (1,))
+    assert (memory == torch.finfo(torch.float64).max).sum() == 13 - 6
+    assert laid_out(values, (0, 1)) is None
+    assert laid_out(values[:1].expand(3, 2), (0, 1)).stride() == (0, 1)
 
 
 # What is changed in place
