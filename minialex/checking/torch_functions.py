@@ -153,6 +153,7 @@ class _Check(ForeignCheck):
         self.require_unchanged(self.backward, leaves)
         self._note_buffers()
         self.check_strides(results, gradients, drawn)
+        self.check_state()
 
     def _require_results(self, found) -> None:
         torch, recorded = import_torch(), self.function
@@ -238,6 +239,21 @@ class _Check(ForeignCheck):
         found = self._part("for contiguous inputs", drawn, contiguous=True)
         self.require_same(expected, found, self.gradient_names(), "layout", how, drawn)
 
+    def check_state(self) -> None:
+        """See that a module keeps nothing of a call: at another point it gives what a new copy gives."""
+        recorded = self.function
+        if recorded.module is None:
+            return
+        moved = [np.where(a == 0, 2.0**-10, a * (1 + 2.0**-6)).astype(a.dtype) for a in recorded.arrays]
+        try:
+            both = [each.results(moved)[1] for each in (recorded, recorded.afresh())]
+        except Exception:
+            return  # Not everywhere is a function defined.
+        found, expected = ([as_numpy(y).copy() for y in results] for results in both)
+        if all(np.isfinite(y).all() for y in (*found, *expected)):
+            where = "for a module that was called before: it keeps what it computed, and not in a buffer"
+            self.require_same(expected, found, ["the result"] * len(found), "not deterministic", where)
+
     def check_parts(self) -> None:
         """Ask for the gradient of one input alone, and for that of one result alone."""
         recorded, names = self.function, self.gradient_names()
@@ -295,6 +311,9 @@ class _SecondCheck(_Check):
 
     def check_strides(self, results, gradients, drawn) -> None:
         """The first order has compared them."""
+
+    def check_state(self) -> None:
+        """The first order has seen to it."""
 
     def check_parts(self) -> None:
         """The first order has asked for them."""

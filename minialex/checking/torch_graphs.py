@@ -46,7 +46,7 @@ class Recorded:
     """
 
     def __init__(self, function, inputs, kwargs, dtype: np.dtype, seed: int):
-        self.dtype, self.seed = dtype, seed
+        self.given_function, self.dtype, self.seed = function, dtype, seed
         self.real = getattr(import_torch(), dtype.name)
         self.call, self.module = _prepared(function, dtype)
         self.paths: list[str] = []
@@ -77,6 +77,13 @@ class Recorded:
                 "there is nothing to differentiate: no floating-point tensor of inputs requires a gradient, "
                 f"and no parameter of a module; call requires_grad_() on what is to be checked{hint}"
             )
+
+    def afresh(self) -> Recorded:
+        """The same with a new copy of its module, which has not been called yet."""
+        arguments = self.arguments
+        new = Recorded(self.given_function, arguments.inputs, arguments.kwargs, self.dtype, self.seed)
+        new.paths, new.kept = self.paths, self.kept
+        return new
 
     def environment(self):
         """In which the function is called and differentiated."""

@@ -390,6 +390,29 @@ def test_batch_norm_does_not_drift():
     assert ma.check_torch(torch.nn.BatchNorm1d(3).eval(), normal(4, 3)).notes == ()
 
 
+def test_what_a_module_keeps_of_a_call():
+    class Caches(torch.nn.Linear):
+        """Computes something from its weight, or from its input, in the first call alone."""
+
+        kept = None
+
+        def __init__(self, source):
+            super().__init__(2, 2, bias=False)
+            self.source = source
+
+        def forward(self, x):
+            if self.kept is None:
+                sources = {"weight": self.weight.sum(), "input": x.sum(), "shape": torch.tensor(x.shape[1])}
+                self.kept = 2 * sources[self.source].detach()
+            return super().forward(x) * self.kept
+
+    for source in ("weight", "input"):
+        error = failure(Caches(source), normal(3, 2))
+        assert error.check == "not deterministic"
+        assert "another one for a module that was called before" in str(error)
+    assert ma.check_torch(Caches("shape"), normal(3, 2)).compared > 0
+
+
 def test_a_method_of_a_module():
     class Coder(torch.nn.Module):
         def __init__(self):
