@@ -30,18 +30,28 @@ class InputReport:
     ----------
     input : int
         Its position.
-    compared, skipped : int
-        Derivatives that were compared, and that were left out at kinks.
+    compared : int
+        Derivatives that are not 0 and were compared.
+    zeros : int
+        Those that are 0 on both sides.
+    small : int
+        Those that are so small beside others, of their output or by their element, that rounding hides them: they
+        agree as far as they can be known.
+    skipped, uncertain : int
+        Those that were left out at kinks, and that are not known well enough to compare with.
     worst_error : float
-        The error that takes the largest share of its tolerance; relative to the largest derivative (along
-        random directions, to the sum of the absolute derivatives).
+        The error that takes the largest share of its tolerance, relative to the derivative (along random
+        directions, to the norm of the terms of the slope).
     tolerance : float
         What that very error was allowed to be, relative to the same.
     """
 
     input: int
     compared: int = 0
+    zeros: int = 0
+    small: int = 0
     skipped: int = 0
+    uncertain: int = 0
     worst_error: float = 0.0
     tolerance: float = 0.0
 
@@ -70,6 +80,10 @@ class Report:
     inputs : list of InputReport
     redrawn : int
         How often the inputs were drawn again to avoid kinks.
+    nondeterminism : float
+        By how much results differed when they were computed again, where that was allowed.
+    elements : int
+        In the second mode, how many elements all inputs have that are differentiated.
     """
 
     name: str
@@ -81,6 +95,8 @@ class Report:
     directions: int = 0
     redrawn: int = 0
     inputs: list[InputReport] = field(default_factory=list)
+    nondeterminism: float = 0.0
+    elements: int = 0
 
     @property
     def weak(self) -> bool:
@@ -91,8 +107,20 @@ class Report:
         return sum(each.compared for each in self.inputs)
 
     @property
+    def zeros(self) -> int:
+        return sum(each.zeros for each in self.inputs)
+
+    @property
+    def small(self) -> int:
+        return sum(each.small for each in self.inputs)
+
+    @property
     def skipped(self) -> int:
         return sum(each.skipped for each in self.inputs)
+
+    @property
+    def uncertain(self) -> int:
+        return sum(each.uncertain for each in self.inputs)
 
     @property
     def worst_error(self) -> float:
@@ -107,12 +135,25 @@ class Report:
         return worst_of((each.worst_error, each.tolerance) for each in self.inputs)
 
     def __str__(self) -> str:
-        how = self.mode if self.mode == "jacobian" else f"{self.directions} random directions (a quick check)"
+        how = "every derivative" if self.mode == "jacobian" else f"{self.directions} random directions (a quick check)"
         weak = ", float32 (a weak check)" if self.weak else ""
         kernel = f" [{self.kernel}]" if self.kernel else ""
+        what = "derivatives that are not 0" if self.mode == "jacobian" else "slopes"
+        others = [
+            f"{count:,} {text}"
+            for count, text in (
+                (self.zeros, "are 0 on both sides"),
+                (self.small, "too small beside others to be known"),
+                (self.skipped, "at kinks skipped"),
+                (self.uncertain, "too uncertain"),
+            )
+            if count
+        ]
+        if self.nondeterminism:
+            others.append(f"computed again they differ by up to {self.nondeterminism:.1e}")
         return (
-            f"{self.name}{kernel}: {self.compared:,} derivatives agree to {self.worst_error:.1e} "
-            f"(tolerance {self.tolerance:.1e}), {self.skipped:,} at kinks skipped; {how}{weak}"
+            f"{self.name}{kernel}: {self.compared:,} {what} agree to {self.worst_error:.1e} of each "
+            f"(tolerance {self.tolerance:.1e}){''.join(f', {each}' for each in others)}; {how}{weak}"
         )
 
 
@@ -124,7 +165,8 @@ class GradcheckError(MiniAlexError, AssertionError):
     check : str
         Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
         ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
-        ``"kinks"``; or ``"result"``, where what a function returns cannot be checked at all.
+        ``"kinks"``, ``"uncertain"``, ``"nothing compared"``, where there is too little to compare with;
+        ``"raises"``, where a function raises; or ``"result"``, where what it returns cannot be checked at all.
     operation, kernel : str
         What was checked.
     input : int or None

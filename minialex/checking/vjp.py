@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from minialex.checking import constraints as constraints_of_inputs
 from minialex.checking.check import Arrays, Check, as_array, described
+from minialex.checking.constraints import Constraint
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
@@ -18,7 +20,11 @@ from minialex.tensor import Tensor
 # Up to this many derivatives the whole Jacobian is compared.
 JACOBIAN_LIMIT = 250_000
 DIRECTIONS = 8
+# A derivative that is known worse than to this share of it compares nothing.
+MAX_TOLERANCE = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 0.1}
 _REDRAWS = 5
+# What other inputs may mend.
+_OF_THE_INPUTS = ("kinks", "uncertain", "nothing compared")
 
 
 def check_vjp(
@@ -35,6 +41,10 @@ def check_vjp(
     max_skipped: float = 0.2,
     redraw: Callable[[np.random.Generator], Arrays] | None = None,
     branches: Callable[..., Sequence[np.ndarray]] | None = None,
+    constraints: Constraint | Sequence[Constraint | None] | None = None,
+    min_compared: int = 1,
+    max_tolerance: float | None = None,
+    nondeterminism: float = 0.0,
     seed: int = 0,
     name: str | None = None,
     kernel: str = "",
@@ -67,14 +77,29 @@ def check_vjp(
         Central differences with an error estimate; or the complex step, for a function that is analytic and
         computes with complex numbers.
     step : float, optional
-        The larger of the two steps, relative to max(1, abs(x)).
+        The larger of the two steps to begin with, relative to abs(x), or to what is typical of its array where that
+        is larger: both are taken as the next power of two below. Other steps are tried where a derivative is
+        not certain.
     max_skipped : float
-        The share of derivatives that may lie at kinks; they are skipped, counted and reported.
+        The share of derivatives that are not 0 that may lie at kinks, or be uncertain; they are skipped, counted and
+        reported.
     redraw : callable, optional
-        ``redraw(generator)`` gives other inputs; called, up to five times, where too many lie at kinks.
+        ``redraw(generator)`` gives other inputs; called, up to five times, where too many lie at kinks, or too few
+        could be compared.
     branches : callable, optional
         ``branches(*arrays)`` gives arrays that tell which branch the function takes (a sign, an argmax):
         where they differ within a step there is a kink. Second differences show the others.
+    constraints : Constraint or sequence of them, optional
+        For each input one of `minialex.checking.constraints`, or None: positive numbers, symmetric matrices, and
+        so on move within their domain only. A single one is that of a single input.
+    min_compared : int
+        A check that compares fewer derivatives that are not 0 fails. 0 is for functions that may be constant, or have
+        no elements to differentiate.
+    max_tolerance : float, optional
+        A derivative with a wider tolerance, relative to itself, is not compared but called uncertain: 1e-3 in float64
+        and 0.1 in float32 if nothing else is asked for.
+    nondeterminism : float
+        By how much a result may differ when it is computed again, absolutely; the report says by how much it did.
     seed : int
         Of the upstream gradients and directions.
     name, kernel : str
@@ -107,20 +132,37 @@ def check_vjp(
         raise MiniAlexError(f"max_skipped={in_words(max_skipped)} should be a share, a number from 0 to 1")
     if step is not None and not (is_number(step) and 0 < step < math.inf):
         raise MiniAlexError(f"step={step!r} should be a number greater than 0, or None for the usual one")
+    if not is_int(min_compared, 0):
+        raise MiniAlexError(f"min_compared={in_words(min_compared)} should be an int, 0 or more")
+    if max_tolerance is not None and not (is_number(max_tolerance) and 0 < max_tolerance < 1):
+        raise MiniAlexError(
+            f"max_tolerance={in_words(max_tolerance)} should be a share, a number between 0 and 1, or None for the "
+            "usual one"
+        )
+    if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
+        raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
     generator = np.random.default_rng(seed)
     for attempt in range(_REDRAWS + 1):
         arrays = _prepared(inputs, dtype, "inputs" if attempt == 0 else "what redraw gives")
         chosen = _chosen(wrt, arrays)
+        constrained = _constrained(constraints, arrays, chosen)
         # Copies: should forward change its inputs, the check finds out, and prints them as they were.
         forward, vjp, outputs = _of_one_result(name, *given, [a.copy() for a in arrays], dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
         report = Report(
-            name, kernel, how, dtype.name, step or default, seed,
-            directions if how == "directions" else 0, attempt,
-        )  # fmt: skip
+            name,
+            kernel,
+            how,
+            dtype.name,
+            2.0 ** math.floor(math.log2(step or default)),
+            seed,
+            directions if how == "directions" else 0,
+            attempt,
+            elements=sum(arrays[i].size for i in chosen),
+        )
         text = reproduce or _reproduction(
             name,
             arrays,
@@ -133,13 +175,33 @@ def check_vjp(
                 "step": step,
                 "max_skipped": max_skipped,
                 "branches": branches,
+                "constraints": constraints,
+                "min_compared": min_compared,
+                "max_tolerance": max_tolerance,
+                "nondeterminism": nondeterminism,
                 "seed": seed,
             },
         )
+        check = Check(
+            forward,
+            vjp,
+            arrays,
+            chosen,
+            dtype,
+            report,
+            method,
+            max_skipped,
+            branches,
+            text,
+            max_tolerance or MAX_TOLERANCE[dtype],
+            min_compared,
+            nondeterminism,
+            constrained,
+        )
         try:
-            Check(forward, vjp, arrays, chosen, dtype, report, method, max_skipped, branches, text).run()
+            check.run()
         except GradcheckError as error:
-            if error.check != "kinks" or redraw is None or attempt == _REDRAWS:
+            if error.check not in _OF_THE_INPUTS or redraw is None or attempt == _REDRAWS:
                 raise
             inputs = redraw(generator)
         else:
@@ -208,6 +270,31 @@ def _chosen(wrt, arrays: Arrays) -> tuple[int, ...]:
     return wrt
 
 
+def _constrained(given, arrays: Arrays, chosen: Sequence[int]) -> list[Constraint]:
+    """One constraint an input, which fits it."""
+    if isinstance(given, Constraint):
+        given = [given]
+    if given is None:
+        given = [None] * len(arrays)
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(arrays):
+        raise MiniAlexError(
+            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} inputs"
+        )
+    for i, (each, array) in enumerate(zip(given, arrays, strict=True)):
+        if each is None:
+            continue
+        if not isinstance(each, Constraint):
+            raise MiniAlexError(
+                f"constraints[{i}]={in_words(each)} should be one of minialex.checking.constraints, such as "
+                "constraints.positive, or None"
+            )
+        if i not in chosen:
+            raise MiniAlexError(f"constraints[{i}]={each}: input {i} is not differentiated and does not move")
+        if (wrong := each.violation(array)) is not None:
+            raise MiniAlexError(f"input {i} is not in {each}, which is its constraint: {wrong}")
+    return [each or constraints_of_inputs.free for each in given]
+
+
 def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Callable, int]:
     """The two functions for one result, into which several are joined; and how many elements it has."""
 
@@ -220,7 +307,14 @@ def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Ca
             refuse("result", f"{described(y)}; it should return an array, or a tuple of arrays")
         return y
 
-    first = forward(*arrays)
+    try:
+        first = forward(*arrays)
+    except MiniAlexError:
+        raise
+    except Exception as error:
+        raise GradcheckError(
+            "raises", f"forward raises {type(error).__name__}: {error}", operation=name
+        ) from error
     if not isinstance(first, tuple):
         return lambda *inputs: result(forward(*inputs)), vjp, result(first).size
     first = [result(y) for y in first]

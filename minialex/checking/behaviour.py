@@ -1,0 +1,297 @@
+"""How a forward function and its gradient behave, whatever their values are.
+
+Inputs and upstream gradients untouched, results of the right shape and dtype in memory of their own, the same
+bits twice, linear in the upstream gradient, and the same for any memory layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minialex.checking.report import GradcheckError
+from minialex.kernels import memory
+
+if TYPE_CHECKING:
+    from minialex.checking.check import Check
+
+# Of what a gradient's own magnitude may be lost to rounding, in units of the last bit.
+ROUNDING = 512
+_REPEATS = 2
+
+
+def check_forward(check: Check) -> np.ndarray:
+    """The result, which has to be finite, of the dtype asked for, and the same twice."""
+    before = [a.copy() for a in check.inputs]
+    with check.told("forward"):
+        y = check.evaluate(check.inputs)
+    for i, (a, b) in enumerate(zip(check.inputs, before, strict=True)):
+        if not same_bits(a, b):
+            check.fail("changed input", f"forward changes its input {i}", input=i)
+    if y.dtype != check.dtype:
+        check.fail(
+            "dtype", f"forward gives {y.dtype} for inputs of {check.dtype}; it should keep the dtype"
+        )
+    if not np.isfinite(y).all():
+        check.fail(
+            "finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite"
+        )
+    y = y.copy()
+    # A number: a gradient that reads freed memory is told apart from one that is not finite.
+    _fill_freed_memory([y, *check.inputs], 1e30)
+    with check.told("forward, called again,"):
+        again = check.evaluate(check.inputs)
+    _require_repeated(check, again, y, "forward gives another result")
+    return y
+
+
+def check_gradients(check: Check) -> None:
+    """One gradient an input, of its shape and dtype, finite, in memory of its own."""
+    upstream = check.upstream()
+    before = [a.copy() for a in (upstream, *check.inputs)]
+    gradients = check.gradients(upstream)
+    _require_unchanged(check, upstream, check.inputs, before, "")
+    for i, gradient in zip(check.wrt, gradients, strict=True):
+        shape = check.inputs[i].shape
+        if gradient.shape != shape:
+            check.fail(
+                "shape", f"the gradient of input {i} has shape {gradient.shape}, not {shape}", input=i
+            )
+        if gradient.dtype != check.dtype:
+            check.fail(
+                "dtype",
+                f"the gradient of input {i} has dtype {gradient.dtype}, not {check.dtype}",
+                input=i,
+            )
+        if not np.isfinite(gradient).all():
+            wrong = np.argwhere(~np.isfinite(gradient))
+            check.fail(
+                "finite",
+                f"the gradient of input {i} has {len(wrong)} values that are not finite, "
+                f"the first at {tuple(wrong[0].tolist())}",
+                input=i,
+            )
+    others: list[tuple[str, np.ndarray]] = [(f"input {i}", a) for i, a in enumerate(check.inputs)]
+    for i, gradient in zip(check.wrt, gradients, strict=True):
+        for name, array in others:
+            if np.shares_memory(gradient, array) and not _passes_on(gradient, array, upstream):
+                check.fail("aliasing", f"the gradient of input {i} shares its memory with {name}", input=i)
+        others.append((f"the gradient of input {i}", gradient))
+    for i, gradient, another in zip(check.wrt, gradients, check.gradients(check.upstream()), strict=True):
+        if np.shares_memory(gradient, another):
+            check.fail(
+                "aliasing",
+                f"the gradient of input {i} stands in memory that the next call overwrites",
+                input=i,
+            )
+
+
+def check_repeatable(check: Check) -> None:
+    """The same bits again, whatever stands in freed memory."""
+    upstream = check.upstream()
+    kept = [check.inputs[i] for i in check.wrt]
+    # Which freed memory a new array gets is up to the allocator: try more than once.
+    for _ in range(_REPEATS):
+        _fill_freed_memory([check.y, *kept], 1e30)
+        first = [g.copy() for g in check.gradients(upstream)]
+        _fill_freed_memory([check.y, *kept], np.nan)
+        for i, a, b in zip(check.wrt, first, check.gradients(upstream), strict=True):
+            _require_repeated(check, b, a, f"the gradient of input {i} differs", input=i)
+
+
+def _require_repeated(check: Check, again: np.ndarray, first: np.ndarray, what: str, **details) -> None:
+    """Fail unless two results have the same bits, or differ by less than the nondeterminism that was asked for."""
+    if same_bits(again, first):
+        return
+    if again.shape == first.shape and again.dtype == first.dtype and check.nondeterminism:
+        found = float(np.abs(again - first).max(initial=0))
+        if found <= check.nondeterminism:
+            check.report.nondeterminism = max(check.report.nondeterminism, found)
+            return
+        what = f"{what} by up to {found:.3g}, beyond the nondeterminism={check.nondeterminism:g} asked for,"
+    check.fail(
+        "not deterministic",
+        f"{what} when it is computed again: seed its random numbers; it may read memory that nothing has written",
+        **details,
+    )
+
+
+def check_linear(check: Check) -> None:
+    """Zero for a zero upstream gradient, and linear in the upstream gradient."""
+    for i, gradient in zip(check.wrt, check.gradients(np.zeros_like(check.y)), strict=True):
+        if np.any(gradient):
+            check.fail(
+                "zero upstream",
+                f"the gradient of input {i} is not zero for a zero upstream gradient",
+                input=i,
+            )
+    u, v = check.upstream(), check.upstream()
+    a, b = check.dtype.type(2), check.dtype.type(-0.5)
+    first, second = ([g.copy() for g in check.gradients(each)] for each in (u, v))
+    expected = [a * g + b * h for g, h in zip(first, second, strict=True)]
+    # Each of the three rounds by itself.
+    _require_same_gradients(
+        check,
+        lambda: check.gradients(a * u + b * v),
+        expected,
+        "not linear",
+        "not linear in the upstream gradient",
+        lambda: [
+            4 * sum(parts)
+            for parts in zip(*(check.gradient_noise(each) for each in (u, v, a * u + b * v)), strict=True)
+        ],
+        sizes=[np.abs(a * g) + np.abs(b * h) for g, h in zip(first, second, strict=True)],
+    )
+
+
+# How inputs and upstream gradients lie in memory: never alike, so that no strides fit both.
+def _layouts() -> tuple[tuple[str, Callable, str, Callable], ...]:
+    return (
+        ("read-only", _read_only, "read-only", _read_only),
+        ("strided", _strided, "contiguous", np.copy),
+        ("contiguous", np.copy, "strided", _strided),
+        ("transposed", _transposed, "contiguous", np.copy),
+        ("contiguous", np.copy, "transposed", _transposed),
+        ("strided", _strided, "transposed", _transposed),
+        ("backwards", _backwards, "contiguous", np.copy),
+        ("contiguous", np.copy, "backwards", _backwards),
+    )
+
+
+def check_layouts(check: Check) -> None:
+    """The same for inputs and upstream gradients in other memory layouts, which are left unchanged."""
+    upstream = check.upstream()
+    expected = [g.copy() for g in check.gradients(upstream)]
+    for inputs_lie, arrange, upstream_lies, arrange_upstream in _layouts():
+        inputs = [arrange(a) for a in check.inputs]
+        if inputs_lie != "contiguous":
+            _check_result(check, inputs, inputs_lie)
+        what = f"with {inputs_lie} inputs and a {upstream_lies} upstream gradient"
+        _check_layout(check, arrange_upstream(upstream), inputs, expected, upstream, what)
+    # One number that stands for all of them, as the gradient of a sum has it.
+    if check.y.ndim:
+        same = np.broadcast_to(check.dtype.type(0.75), check.y.shape)
+        expected = [g.copy() for g in check.gradients(same.copy())]
+        what = "with a broadcast upstream gradient"
+        _check_layout(check, same, check.inputs, expected, same.copy(), what)
+
+
+def _check_result(check: Check, inputs, lie: str) -> None:
+    try:
+        result = check.evaluate(inputs)
+    except Exception as error:
+        if _refuses_strides(error):
+            return
+        check.fail("layout", f"with {lie} inputs forward raises {type(error).__name__}: {error}")
+    limit = ROUNDING * _eps(check) * (np.abs(check.y) + np.abs(result)) if result.shape == check.y.shape else 0
+    if result.shape != check.y.shape or not np.all(
+        np.abs(result - check.y) <= limit + 64 * check.noise.reshape(check.y.shape) + check.nondeterminism
+    ):
+        check.fail("layout", f"the result is not the same with {lie} inputs, in forward")
+
+
+def _check_layout(check: Check, upstream, inputs, expected, contiguous, what: str) -> None:
+    before = [a.copy() for a in (upstream, *inputs)]
+    try:
+        gradients = check.gradients(upstream, inputs)
+    except GradcheckError as error:
+        cause = error.__cause__
+        if error.check != "raises" or cause is None:
+            raise
+        if _refuses_strides(cause):
+            return
+        check.fail("layout", f"{what} vjp raises {type(cause).__name__}: {cause}")
+    _require_unchanged(check, upstream, inputs, before, f" {what}")
+    _require_same_gradients(
+        check, lambda: gradients, expected, "layout", f"not the same {what}",
+        lambda: check.gradient_noise(contiguous),
+    )  # fmt: skip
+
+
+def _refuses_strides(error: BaseException) -> bool:
+    """Whether a library says that it cannot have such strides, as PyTorch does of negative ones."""
+    return isinstance(error, ValueError | TypeError | NotImplementedError) and "stride" in str(error).lower()
+
+
+def _require_unchanged(check: Check, upstream, inputs, before, what: str) -> None:
+    names = ("the upstream gradient", *(f"input {i}" for i in range(len(inputs))))
+    for name, a, b in zip(names, (upstream, *inputs), before, strict=True):
+        if not same_bits(a, b):
+            check.fail("changed input", f"vjp changes {name}{what}")
+
+
+def _require_same_gradients(
+    check: Check, actual: Callable, expected: Sequence[np.ndarray], kind: str, what: str, noise: Callable, sizes=None
+) -> None:
+    """Fail unless gradients agree but for their own rounding, which is only measured where they do not."""
+    actual = actual()
+    margins = None
+    for at, (i, a, b) in enumerate(zip(check.wrt, actual, expected, strict=True)):
+        if a.shape != b.shape:
+            check.fail(kind, f"the gradient of input {i} is {what}: its shape is {a.shape}", input=i)
+        size = np.abs(b) + np.abs(a) if sizes is None else sizes[at]
+        limit = ROUNDING * _eps(check) * size + check.nondeterminism
+        if np.all(np.abs(a - b) <= limit):
+            continue
+        margins = noise() if margins is None else margins
+        if not np.all(np.abs(a - b) <= limit + margins[at]):
+            check.fail(kind, f"the gradient of input {i} is {what}", input=i)
+
+
+def _eps(check: Check) -> float:
+    return float(np.finfo(check.dtype).eps)
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _passes_on(gradient, array, upstream) -> bool:
+    """Whether two gradients share memory because both are the upstream gradient itself, passed through."""
+    return np.shares_memory(gradient, upstream) and np.shares_memory(array, upstream)
+
+
+def _fill_freed_memory(like: Sequence[np.ndarray], value: float) -> None:
+    """Leave `value` in freed memory of these sizes, which the next uninitialised array is likely to get."""
+    for array in like:
+        if array.dtype.kind != "f":
+            continue
+        # Each may come from NumPy or, where it is large, from the kernels' arena.
+        garbage = [
+            allocate(array.shape, array.dtype) for allocate in (np.empty, memory.empty) for _ in range(8)
+        ]
+        for each in garbage:
+            each.fill(value)
+        del garbage, each
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _transposed(array: np.ndarray) -> np.ndarray:
+    return array.copy(order="F")
+
+
+def _strided(array: np.ndarray) -> np.ndarray:
+    """Every second element of an array that holds the largest number in between."""
+    return _spaced(array, 2)
+
+
+def _backwards(array: np.ndarray) -> np.ndarray:
+    """The same from the last element to the first."""
+    return _spaced(array, -2)
+
+
+def _spaced(array: np.ndarray, step: int) -> np.ndarray:
+    if array.ndim == 0:
+        return array.copy()
+    filler = np.finfo(array.dtype).max if array.dtype.kind == "f" else 0
+    wide = np.full([2 * n for n in array.shape], filler, array.dtype)
+    view = wide[(slice(None, None, step),) * array.ndim]
+    view[...] = array
+    return view

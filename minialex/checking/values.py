@@ -1,0 +1,565 @@
+"""Comparing gradients with numerical derivatives: one by one, or along random directions.
+
+Each derivative has a tolerance of its own, which follows from what the numerical one may be off by:
+
+    tolerance = 4 error + 512 eps |derivative|          the second term: rounding in the analytic one
+
+Where the two are further apart, a second look is taken before the gradient is called wrong: the numerical
+derivative has to stay what it is at other steps (a function may repeat itself at the first one), and the distance
+has to be more than what the analytic gradient scatters by when its inputs move by their last bits.
+
+A derivative whose tolerance is more than a share of it (`max_tolerance`) is not known: a comparison with it says
+nothing. It counts like one at a kink; so many of them are a failure, and never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minialex.checking.behaviour import ROUNDING
+from minialex.checking.differences import (
+    ACCURACY,
+    COMPLEX_STEP,
+    Derivative,
+    negligible_below,
+    refined,
+    smallest_step,
+    steps_to_try,
+    too_uncertain,
+)
+from minialex.checking.patterns import recognise
+
+if TYPE_CHECKING:
+    from minialex.checking.check import Check
+
+# Random upstream gradients whose products are compared beside the Jacobian.
+UPSTREAMS = 3
+# How often another direction is drawn where one meets a kink.
+_REDRAWS = 8
+# What is below so much of the largest term of an output is 0 but for rounding.
+_NOTHING = 64
+# Steps at which a derivative that seems wrong is looked at again, relative to the one it was found with. They are
+# no powers of two: a function that repeats itself with the first step does not with these.
+_OTHER_STEPS = (0.3, 0.04, 0.003, 2e-4, 1e-5, 7e-7)
+_SMALL = 1e-3
+
+
+class Kind(IntEnum):
+    """What became of one derivative.
+
+    It is 0 on both sides; compared; too small beside others of its output and by its element to be known as well as
+    they are, or than the slopes beside it; at a kink; or not known well enough to compare with.
+    """
+
+    ZERO = 0
+    COMPARED = 1
+    SMALL = 2
+    KINK = 3
+    UNCERTAIN = 4
+
+
+@dataclass
+class Comparison:
+    """The derivatives of all M outputs along the K moves of one input, from both sides.
+
+    Attributes
+    ----------
+    input : int
+        Its position.
+    analytic : float64 (M, K)
+        What vjp computes, row by row.
+    found : Derivative
+        What the differences give, column by column.
+    scatter : float64 (M, K)
+        What analytic ones may be off by through cancellation in vjp, where that was looked for.
+    nothing : float64 (M, K)
+        The size that is 0 but for rounding.
+    dtype, max_tolerance
+        Those of the check.
+    """
+
+    input: int
+    analytic: np.ndarray
+    found: Derivative
+    nothing: np.ndarray
+    dtype: np.dtype
+    max_tolerance: float
+    scatter: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        self.scatter = np.zeros_like(self.analytic)
+
+    @property
+    def size(self) -> np.ndarray:
+        return np.maximum(np.abs(self.analytic), np.abs(np.where(self.known, self.found.value, 0)))
+
+    @property
+    def known(self) -> np.ndarray:
+        return np.isfinite(self.found.error)
+
+    @property
+    def tolerance(self) -> np.ndarray:
+        """How far apart the two may be; infinite where there is nothing to compare with."""
+        value = np.abs(np.where(self.known, self.found.value, 0))
+        return 4 * self.found.error + ROUNDING * float(np.finfo(self.dtype).eps) * value + self.scatter
+
+    @property
+    def distance(self) -> np.ndarray:
+        """How far apart they are; 0 where there is nothing to compare with."""
+        distance = np.abs(self.analytic - np.where(self.known, self.found.value, self.analytic))
+        return np.where(np.isnan(distance), np.inf, distance)
+
+    @property
+    def wrong(self) -> np.ndarray:
+        return self.distance > self.tolerance
+
+    def kinds(self) -> np.ndarray:
+        """The `Kind` of each, as integers (M, K)."""
+        size, tolerance = self.size, self.tolerance
+        zero = (np.abs(self.analytic) <= self.nothing) & (self.distance <= tolerance) & self.known
+        zero &= np.abs(np.where(self.known, self.found.value, np.inf)) <= tolerance
+        compared = ~zero & (tolerance <= self.max_tolerance * size)
+        largest = np.where(compared, size, 0)
+        rows, columns = (largest.max(axis=axis, keepdims=True, initial=0) for axis in (1, 0))
+        # Small only if what it is by is known from another output.
+        small = ~zero & ~compared & self.known & (columns > 0)
+        small &= size + tolerance <= _SMALL * np.maximum(rows, columns)
+        # Or if the function is steeper on both sides of x, nearly a minimum, by more than what is not known.
+        small |= ~zero & ~compared & self.known & (size + tolerance <= _SMALL * self.found.secant)
+        kinds = np.where(zero, Kind.ZERO, np.where(compared, Kind.COMPARED, Kind.UNCERTAIN))
+        kinds = np.where(small, Kind.SMALL, kinds)
+        smooth = self.known & (2 * self.found.jump <= self.found.error)
+        return np.where((kinds == Kind.UNCERTAIN) & ~smooth, Kind.KINK, kinds)
+
+
+def analytic_jacobians(check: Check) -> list[np.ndarray]:
+    """One array (M, K) for each input that is checked, row by row from unit upstream gradients."""
+    rows = [np.zeros((check.y.size, check.inputs[i].size)) for i in check.wrt]
+    for m in range(check.y.size):
+        for jacobian, gradient in zip(rows, check.gradients(check.unit_upstream(m)), strict=True):
+            jacobian[m] = gradient.ravel()
+    return [_along_moves(check, i, each) for i, each in zip(check.wrt, rows, strict=True)]
+
+
+def _along_moves(check: Check, i: int, rows: np.ndarray) -> np.ndarray:
+    """Derivatives (M, size) by the elements of an input, as (M, K) along its moves."""
+    if check.is_free(i):
+        return rows
+    moves = [check.move(i, k)[0] for k in range(check.moves(i))]
+    columns = [rows[:, move.indices] @ move.weights for move in moves]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+
+
+def numeric_jacobian(check: Check, i: int) -> Derivative:
+    """The derivatives of all M outputs along all moves of input i: arrays (M, K)."""
+    count = check.moves(i)
+    whole = Derivative.zeros((check.y.size, count))
+    usual = []
+    for k in range(count):
+        at, unit, position, reach = along_move(check, i, k)
+        usual.append(usual_step(check.report.step, position, reach, check.dtype))
+        whole.put(k, at(usual[-1]).per_unit(unit))
+    if check.method == "complex":
+        return whole
+    accuracy, floor = _accuracy(check), negligible_below(whole)
+    for k in np.flatnonzero(too_uncertain(whole, accuracy, floor).any(axis=0)):
+        at, unit, position, reach = along_move(check, i, k)
+        first = whole.column(k).per_unit(1 / unit)
+        steps = [s for s in steps_to_try(usual[k], position, check.dtype) if s < reach]
+        whole.put(k, refined(first, at, steps, accuracy, floor[:, k] * unit).per_unit(unit))
+    return whole
+
+
+def _accuracy(check: Check) -> float:
+    return min(ACCURACY[check.dtype], check.max_tolerance / 8)
+
+
+def usual_step(step: float, position: float, reach: float, dtype) -> float:
+    """The step to begin with: what was asked for, within the domain, and not below what x resolves."""
+    step = max(step, smallest_step(position, dtype))
+    while step >= reach > 0:
+        step /= 2
+    return step
+
+
+def along_move(check: Check, i: int, k: int):
+    """The derivative along one move for any step; the step's unit; |x| and the reach of the move in that unit."""
+    move, unit = check.move(i, k)
+    position = check.position(i, move, unit)
+    at = check.differentiated(check.along(i, move, unit), noise=check.noise)
+    return at, unit, position, check.reach(i, move, unit)
+
+
+def compare_jacobians(check: Check) -> list[Comparison]:
+    """Both sides of every derivative by every input that is checked, before anything is judged."""
+    analytic = analytic_jacobians(check)
+    numeric = [numeric_jacobian(check, i) for i in check.wrt]
+    units = [np.array([check.move(i, k)[1] for k in range(check.moves(i))]) for i in check.wrt]
+    # By how much each output moves when an input moves by its unit, at most: rounding is relative to that.
+    terms = np.zeros((check.y.size, 1))
+    for found, unit in zip(numeric, units, strict=True):
+        moved = np.abs(np.where(np.isfinite(found.error), found.value, 0)) * unit
+        terms = np.maximum(terms, moved.max(axis=1, keepdims=True, initial=0))
+    eps = float(np.finfo(check.dtype).eps)
+    return [
+        Comparison(i, a, n, _NOTHING * eps * terms / unit, check.dtype, check.max_tolerance)
+        for i, a, n, unit in zip(check.wrt, analytic, numeric, units, strict=True)
+    ]
+
+
+def check_jacobian(check: Check) -> None:
+    """Compare every derivative, and the products with random upstream gradients."""
+    comparisons = compare_jacobians(check)
+    for each in comparisons:
+        _look_again(check, each)
+        if each.wrong.any():
+            _fail(check, each)
+        _count(check, each)
+    for each in comparisons:
+        _require_known(check, each)
+    for _ in range(UPSTREAMS):
+        _compare_product(check, comparisons, check.upstream())
+
+
+def _look_again(check: Check, each: Comparison) -> None:
+    """Clear what only seemed wrong: up to one output and one move at a time, the worst first."""
+    at = check.wrt.index(each.input)
+    for _ in range(8 * sum(each.analytic.shape)):
+        wrong = each.wrong
+        if not wrong.any():
+            return
+        m, k = _worst(each)
+        if not each.scatter[m].any():
+            noise = check.gradient_noise(check.unit_upstream(m))[at]
+            each.scatter[m] = np.maximum(_sizes_along_moves(check, each.input, noise), 1e-300)
+            if not each.wrong[m, k]:
+                continue
+        if check.method == "complex" or _confirmed(check, each, m, k):
+            return
+
+
+def _sizes_along_moves(check: Check, i: int, sizes: np.ndarray) -> np.ndarray:
+    flat = sizes.ravel()
+    if check.is_free(i):
+        return flat
+    moves = (check.move(i, k)[0] for k in range(check.moves(i)))
+    return np.array([np.abs(move.weights) @ flat[move.indices] for move in moves])
+
+
+def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
+    """Whether smaller steps find the same derivative; if they do not, theirs is taken, for all outputs."""
+    at, unit, _, _ = along_move(check, each.input, k)
+    column = each.found.column(k)
+    beyond = each.distance[m, k]
+    for share in _OTHER_STEPS:
+        now = at(share * column.step[m] / unit).per_unit(unit)
+        # Rounding would hide what is looked for.
+        if not 8 * now.rounding[m] < beyond:
+            return True
+        differs = np.abs(now.value - column.value) > 4 * (now.error + column.error)
+        if differs[m] and now.moves[m]:
+            first = now.per_unit(1 / unit)
+            steps = [first.step[m] / 2**n for n in (4, 8, 12, 16)]
+            floor = np.zeros(len(each.analytic))
+            now = refined(first, at, steps, _accuracy(check), floor).per_unit(unit)
+            each.found.put(k, column.replaced(differs & now.moves, now))
+            return False
+    return True
+
+
+def _worst(each: Comparison) -> tuple[int, int]:
+    """The derivative furthest beyond its tolerance."""
+    distance, tolerance = each.distance, each.tolerance
+    share = np.divide(
+        distance, tolerance, out=np.where(distance > 0, np.inf, 0.0), where=each.known & (tolerance > 0)
+    )
+    m, k = np.unravel_index(int(np.where(each.wrong, share, 0).argmax()), share.shape)
+    return int(m), int(k)
+
+
+def _fail(check: Check, each: Comparison) -> None:
+    i = each.input
+    m, k = _worst(each)
+    a, n = float(each.analytic[m, k]), float(each.found.value[m, k])
+    distance, kinds = each.distance, each.kinds()
+    counted = np.isin(kinds, (Kind.COMPARED, Kind.SMALL)) | each.wrong
+    norm = float(np.linalg.norm(np.where(counted, each.found.value, 0)))
+    move, unit = check.move(i, k)
+    element = int(move.indices[np.abs(move.weights).argmax()])
+    along = "" if check.is_free(i) else f" along move {k} of {check.constraints[i]}"
+    check.fail(
+        "values",
+        f"the gradient of input {i} is wrong{along}",
+        input=i,
+        index=tuple(int(j) for j in np.unravel_index(element, check.inputs[i].shape)),
+        output_index=tuple(int(j) for j in np.unravel_index(m, check.y.shape)),
+        analytic=a,
+        numeric=n,
+        absolute_error=abs(a - n),
+        relative_error=abs(a - n) / max(abs(a), abs(n)),
+        norm_error=float(np.linalg.norm(np.where(counted, distance, 0))) / norm if norm else math.inf,
+        tolerance=float(each.tolerance[m, k]),
+        step=float(each.found.step[m, k]) / unit,
+        wrong=int(each.wrong.sum()),
+        compared=int(counted.sum()),
+        pattern=_pattern(check, each),
+    )
+
+
+def _pattern(check: Check, each: Comparison) -> str:
+    if not check.is_free(each.input):
+        return ""
+    # Looked for in the gradient of one random upstream, which has the shape of the input.
+    weights = check.random.standard_normal(len(each.analytic))
+    wrong, right = (
+        weights @ np.where(each.known, jacobian, 0) for jacobian in (each.analytic, each.found.value)
+    )
+    shape = check.inputs[each.input].shape
+    return recognise(wrong.reshape(shape), right.reshape(shape), check.y.shape)
+
+
+def _count(check: Check, each: Comparison) -> None:
+    """Note in the report what was compared."""
+    kinds, entry = each.kinds(), check.entry(each.input)
+    for kind, name in (
+        (Kind.COMPARED, "compared"),
+        (Kind.ZERO, "zeros"),
+        (Kind.SMALL, "small"),
+        (Kind.KINK, "skipped"),
+        (Kind.UNCERTAIN, "uncertain"),
+    ):
+        setattr(entry, name, getattr(entry, name) + int(np.count_nonzero(kinds == kind)))
+    compared = kinds == Kind.COMPARED
+    if compared.any():
+        share = np.where(compared, each.distance / np.where(compared, each.tolerance, 1), -1)
+        if not share.max() > 0:
+            share = np.where(compared, each.tolerance / np.where(compared, each.size, 1), -1)
+        at = np.unravel_index(int(share.argmax()), share.shape)
+        size = float(each.size[at])
+        entry.add(float(each.distance[at]) / size, float(each.tolerance[at]) / size)
+
+
+def _require_known(check: Check, each: Comparison) -> None:
+    """Fail if too many derivatives that are not 0 have nothing to be compared with."""
+    entry = check.entry(each.input)
+    unknown = entry.skipped + entry.uncertain
+    share = unknown / (unknown + entry.compared) if unknown else 0.0
+    if share <= check.max_skipped:
+        return
+    kinds = each.kinds()
+    if entry.skipped >= entry.uncertain:
+        if check.raised is not None and not each.known[kinds == Kind.KINK].any():
+            error, inputs = check.raised
+            check.fail(
+                "raises",
+                f"forward raises {type(error).__name__} near the inputs, at every step: {error}; "
+                f"the last time with {_moved(check, inputs)}",
+                input=each.input,
+            )
+        _fail_unknown(
+            check, each, kinds == Kind.KINK, "kinks",
+            f"{share:.0%} of the derivatives of input {each.input} that are not 0 lie at a kink at any step: none to "
+            f"compare with (allowed: {check.max_skipped:.0%}); move the inputs away, or pass redraw",
+        )  # fmt: skip
+    _fail_unknown(
+        check, each, kinds == Kind.UNCERTAIN, "uncertain",
+        f"{share:.0%} of the derivatives of input {each.input} that are not 0 are not known to "
+        f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%})",
+    )  # fmt: skip
+
+
+def _moved(check: Check, inputs) -> str:
+    for i, (a, b) in enumerate(zip(inputs, check.inputs, strict=True)):
+        moved = np.argwhere(a != b)
+        if len(moved):
+            index = tuple(moved[0].tolist())
+            return f"input {i} at {index} = {a[index].item()!r} instead of {b[index].item()!r}"
+    return "the inputs themselves"
+
+
+def _fail_unknown(check: Check, each: Comparison, where: np.ndarray, kind: str, summary: str) -> None:
+    m, k = (int(j) for j in np.argwhere(where)[0])
+    found, (move, unit) = each.found, check.move(each.input, k)
+    index = tuple(int(j) for j in np.unravel_index(int(move.indices[0]), check.inputs[each.input].shape))
+    if kind == "uncertain":
+        value, error, rounding = (float(a[m, k]) for a in (found.value, found.error, found.rounding))
+        step = float(found.step[m, k]) / unit
+        output = float(check.y.flat[m])
+        summary += (
+            f". The first: by the element at {index} it is {value:.6g}, give or take {error:.2g}, at the step "
+            f"{step:.2g}; "
+        )
+        if 2 * rounding > error:
+            summary += (
+                f"the rounding of the output, {output:.6g}, is what drowns it. Bring inputs and outputs to one scale, "
+                "try a larger step=, or float64 if this is float32; max_tolerance= allows more"
+            )
+        else:
+            summary += "the function bends too much within it. Try a smaller step=; max_tolerance= allows more"
+    check.fail(kind, summary, input=each.input, step=float(found.step[m, k]) / unit)
+
+
+def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray) -> None:
+    """The gradient for a random upstream gradient, against its product with the numeric Jacobian."""
+    weights = u.ravel().astype(np.float64)
+    for at, (each, gradient) in enumerate(zip(comparisons, check.gradients(u), strict=True)):
+        i = each.input
+        analytic = _along_moves(check, i, gradient.reshape(1, -1).astype(np.float64))[0]
+        with np.errstate(invalid="ignore"):
+            numeric = weights @ np.where(each.known, each.found.value, 0)
+            limit = np.where(each.known.all(axis=0), np.abs(weights) @ np.where(each.known, each.tolerance, 0), np.inf)
+        distance = np.where(np.isfinite(limit), np.abs(analytic - numeric), 0)
+        if np.all(distance <= limit):
+            continue
+        limit = limit + _sizes_along_moves(check, i, check.gradient_noise(u)[at])
+        wrong = ~(distance <= limit)
+        if not wrong.any():
+            continue
+        k = int(np.where(wrong, distance / np.where(limit > 0, limit, 1e-300), 0).argmax())
+        a, n = float(analytic[k]), float(numeric[k])
+        move, unit = check.move(i, k)
+        element = int(move.indices[np.abs(move.weights).argmax()])
+        shape = check.inputs[i].shape
+        norm = float(np.linalg.norm(numeric[np.isfinite(limit)]))
+        check.fail(
+            "values",
+            f"the gradient of input {i} is wrong for a random upstream gradient, though not for those of one output",
+            input=i,
+            index=tuple(int(j) for j in np.unravel_index(element, shape)),
+            analytic=a,
+            numeric=n,
+            absolute_error=abs(a - n),
+            relative_error=abs(a - n) / max(abs(a), abs(n)),
+            norm_error=float(np.linalg.norm(distance)) / norm if norm else math.inf,
+            tolerance=float(limit[k]),
+            step=float(each.found.step[:, k].min(initial=math.inf)) / unit,
+            wrong=int(wrong.sum()),
+            compared=int(np.isfinite(limit).sum()),
+            pattern=recognise(gradient, numeric.reshape(shape), check.y.shape) if check.is_free(i) else "",
+        )
+
+
+# Random directions
+
+
+def check_directions(check: Check) -> None:
+    """Compare the slope of each input along random directions, for random upstream gradients."""
+    wide = {}
+    for number in range(check.report.directions):
+        u = check.upstream()
+        gradients = check.gradients(u)
+        for i, gradient in zip(check.wrt, gradients, strict=True):
+            kind, found = _along_direction(check, i, gradient, u, number)
+            entry = check.entry(i)
+            name = {
+                Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN: "uncertain",
+            }[kind]  # fmt: skip
+            setattr(entry, name, getattr(entry, name) + 1)
+            if kind == Kind.UNCERTAIN:
+                wide[i] = found
+    for i in check.wrt:
+        entry = check.entry(i)
+        unknown = entry.skipped + entry.uncertain
+        total = unknown + entry.compared
+        if not unknown or unknown <= check.max_skipped * total:
+            continue
+        if entry.skipped >= entry.uncertain:
+            check.fail(
+                "kinks",
+                f"{entry.skipped} of {total} random directions of input {i} meet a kink (allowed: "
+                f"{check.max_skipped:.0%}); pass redraw, or a smaller step=",
+                input=i,
+            )
+        slope, size, error, rounding, step = wide[i]
+        cure = (
+            "rounding drowns it: bring inputs and outputs to one scale, or try a larger step="
+            if 2 * rounding > error
+            else "the function bends too much: try a smaller step="
+        )
+        check.fail(
+            "uncertain",
+            f"{entry.uncertain} of {total} random directions of input {i} have a slope that is not known to "
+            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give or take "
+            f"{error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. max_tolerance= allows more",
+            input=i,
+        )
+
+
+def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int):
+    """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
+
+    Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions that
+    leave a random half of the elements alone are tried.
+    """
+    weights = u.ravel().astype(np.float64)
+    terms = weights * check.y.ravel()
+    eps = float(np.finfo(check.dtype).eps)
+    # Outputs are rounded independently of each other; their sum is made in float64.
+    noise = max(
+        float(check.noise_of(lambda values: values @ weights[:, None])[0]),
+        eps * float(np.linalg.norm(terms)),
+        np.finfo(float).eps * float(np.abs(terms).sum()),
+    )
+    gradient = gradient.ravel().astype(np.float64)
+    best = None
+    for attempt in range(_REDRAWS + 1):
+        move = check.random_move(i, sparse=attempt > 0)
+        slopes = gradient[move.indices] * move.weights
+        size = float(np.linalg.norm(slopes))
+        position = 1.0
+        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+        if check.method == "complex":
+            best = slopes, size, at(COMPLEX_STEP), at, math.inf
+            break
+        reach = check.reach(i, move, 1.0)
+        step = usual_step(check.report.step, position, reach, check.dtype)
+        steps = [s for s in steps_to_try(step, position, check.dtype) if s < reach]
+        found = refined(at(step), at, steps, _accuracy(check), np.array([size]))
+        if best is None or found.error[0] < best[2].error[0]:
+            best = slopes, size, found, at, reach
+        if 4 * best[2].error[0] <= check.max_tolerance * max(best[1], abs(best[2].value[0])):
+            break
+    slopes, size, found, at, reach = best
+    value, error = float(found.value[0]), float(found.error[0])
+    slope = float(slopes.sum())
+    limit = 4 * error + ROUNDING * eps * float(np.abs(slopes).sum())
+    distance = abs(slope - value)
+    details = slope, size, error, float(found.rounding[0]), float(found.step[0])
+    if not math.isfinite(error):
+        return Kind.KINK, details
+    if not distance <= limit:
+        scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
+        limit += float(np.linalg.norm(scattered * np.abs(slopes / np.where(gradient, gradient, 1))))
+        if not distance <= limit:
+            _fail_along(check, i, number, slope, value, distance, limit, float(found.step[0]))
+    if size == 0 and abs(value) <= limit:
+        return Kind.ZERO, details
+    if limit > check.max_tolerance * max(size, abs(value)):
+        kinked = 2 * float(found.jump[0]) > error
+        return (Kind.KINK if kinked else Kind.UNCERTAIN), details
+    entry = check.entry(i)
+    entry.add(distance / max(size, abs(value)), limit / max(size, abs(value)))
+    return Kind.COMPARED, details
+
+
+def _fail_along(check: Check, i, number, slope, value, distance, limit, step) -> None:
+    check.fail(
+        "values",
+        f"the gradient of input {i} is wrong along random direction {number}",
+        input=i,
+        index=(),
+        analytic=slope,
+        numeric=value,
+        absolute_error=distance,
+        relative_error=distance / max(abs(slope), abs(value)),
+        norm_error=distance / abs(value) if value else math.inf,
+        tolerance=limit,
+        step=step,
+        wrong=1,
+        compared=1,
+    )
