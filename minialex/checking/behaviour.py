@@ -31,13 +31,9 @@ def check_forward(check: Check) -> np.ndarray:
         if not same_bits(a, b):
             check.fail("changed input", f"forward changes its input {i}", input=i)
     if y.dtype != check.dtype:
-        check.fail(
-            "dtype", f"forward gives {y.dtype} for inputs of {check.dtype}; it should keep the dtype"
-        )
+        check.fail("dtype", f"forward gives {y.dtype} for inputs of {check.dtype}; it should keep the dtype")
     if not np.isfinite(y).all():
-        check.fail(
-            "finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite"
-        )
+        check.fail("finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite")
     y = y.copy()
     # A number: a gradient that reads freed memory is told apart from one that is not finite.
     _fill_freed_memory([y, *check.inputs], 1e30)
@@ -56,9 +52,7 @@ def check_gradients(check: Check) -> None:
     for i, gradient in zip(check.wrt, gradients, strict=True):
         shape = check.inputs[i].shape
         if gradient.shape != shape:
-            check.fail(
-                "shape", f"the gradient of input {i} has shape {gradient.shape}, not {shape}", input=i
-            )
+            check.fail("shape", f"the gradient of input {i} has shape {gradient.shape}, not {shape}", input=i)
         if gradient.dtype != check.dtype:
             check.fail(
                 "dtype",
@@ -102,7 +96,7 @@ def check_repeatable(check: Check) -> None:
 
 
 def _require_repeated(check: Check, again: np.ndarray, first: np.ndarray, what: str, **details) -> None:
-    """Fail unless two results have the same bits, or differ by less than the nondeterminism that was asked for."""
+    """Fail unless two results have the same bits, or differ by no more than was asked for."""
     if same_bits(again, first):
         return
     if again.shape == first.shape and again.dtype == first.dtype and check.nondeterminism:
@@ -113,7 +107,8 @@ def _require_repeated(check: Check, again: np.ndarray, first: np.ndarray, what: 
         what = f"{what} by up to {found:.3g}, beyond the nondeterminism={check.nondeterminism:g} asked for,"
     check.fail(
         "not deterministic",
-        f"{what} when it is computed again: seed its random numbers; it may read memory that nothing has written",
+        f"{what} when it is computed again: seed its random numbers; it may read memory that nothing has "
+        f"written",
         **details,
     )
 
@@ -185,7 +180,9 @@ def _check_result(check: Check, inputs, lie: str) -> None:
         if _refuses_strides(error):
             return
         check.fail("layout", f"with {lie} inputs forward raises {type(error).__name__}: {error}")
-    limit = ROUNDING * _eps(check) * (np.abs(check.y) + np.abs(result)) if result.shape == check.y.shape else 0
+    limit = (
+        ROUNDING * _eps(check) * (np.abs(check.y) + np.abs(result)) if result.shape == check.y.shape else 0
+    )
     if result.shape != check.y.shape or not np.all(
         np.abs(result - check.y) <= limit + 64 * check.noise.reshape(check.y.shape) + check.nondeterminism
     ):
@@ -223,7 +220,13 @@ def _require_unchanged(check: Check, upstream, inputs, before, what: str) -> Non
 
 
 def _require_same_gradients(
-    check: Check, actual: Callable, expected: Sequence[np.ndarray], kind: str, what: str, noise: Callable, sizes=None
+    check: Check,
+    actual: Callable,
+    expected: Sequence[np.ndarray],
+    kind: str,
+    what: str,
+    noise: Callable,
+    sizes=None,
 ) -> None:
     """Fail unless gradients agree but for their own rounding, which is only measured where they do not."""
     actual = actual()

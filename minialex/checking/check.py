@@ -28,6 +28,7 @@ from minialex.checking.differences import (
     central,
     complex_step,
     noise_at_scales,
+    residue,
     scatter,
     typical_size,
     unit_of,
@@ -43,11 +44,15 @@ Arrays = Sequence[np.ndarray]
 _STREAM = 1
 # Random moves are multiples of a 64th of their unit: with steps that are powers of two they are exact.
 _GRAIN = 64
-# Points at which the noise of a function is measured. They are some last bits apart; or further, where results that
-# were made of larger numbers do not move with these.
+# Points at which noise is measured: some last bits apart; of gradients also further, where results that were
+# made of larger numbers do not move with these.
 _NOISE_POINTS = (-4, -3, -2, -1, 0, 1, 2, 3, 4)
 _NOISE_BITS = (2, 4, 6, 8)
-_NOISE_SCALES = {np.dtype(np.float64): (1, 2**8, 2**16, 2**24), np.dtype(np.float32): (1, 2**4, 2**8)}
+_NOISE_SCALES = {
+    np.dtype(np.float64): (1, 2**12, 2**16, 2**20, 2**24),
+    np.dtype(np.float32): (1, 2**3, 2**6, 2**9),
+}
+_FITTED, _GRID = 24, 512
 # How much more than what it scatters by over those points a gradient may be off by.
 _GRADIENT_NOISE = 32
 
@@ -72,7 +77,6 @@ class Check:
     constraints: Sequence[Constraint] = ()
     random: np.random.Generator = field(init=False)
     raised: tuple[Exception, Arrays] | None = field(init=False, default=None)
-    samples: dict[int, np.ndarray] = field(init=False, default_factory=dict)
 
     def __post_init__(self):
         self.random = np.random.default_rng([self.report.seed, _STREAM])
@@ -114,7 +118,8 @@ class Check:
         self.y = behaviour.check_forward(self)
         if self.branches is not None:
             self.branch = [np.array(b) for b in self.branches(*self.inputs)]
-        self.noise = self.noise_of(lambda values: values)
+        self.samples = [self.try_to_evaluate(inputs).ravel().astype(np.float64) for inputs in self._nearby(1)]
+        self.noise = scatter(np.array(self.samples))[0]
 
     def require_compared(self) -> None:
         """Refuse a check that has compared nothing: it would pass whatever the gradient is."""
@@ -128,7 +133,8 @@ class Check:
         self.fail(
             "nothing compared",
             f"{found} derivatives that are not 0 could be compared, of {self.min_compared:,} asked for"
-            f"{': ' if why else ''}{', '.join(why)}. Take inputs on which the result depends; or min_compared=0, "
+            f"{': ' if why else ''}{', '.join(why)}. Take inputs on which the result depends; or "
+            f"min_compared=0, "
             "if nothing is to be compared",
         )
 
@@ -275,16 +281,22 @@ class Check:
 
     # Numerical derivatives, and the noise in them
 
-    def noise_of(self, project: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """The noise of what is made from results, (K, M) for K points: what is not smooth in it near the inputs."""
-        for scale in _NOISE_SCALES[self.dtype]:
-            if scale not in self.samples:
-                near = [self.try_to_evaluate(inputs).ravel() for inputs in self._nearby(scale)]
-                self.samples[scale] = np.array(near, np.float64)
-        return noise_at_scales([scatter(project(each)) for each in self.samples.values()])
+    def noise_along(
+        self, along: Callable[[float], Arrays], step: float, weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The noise of each output, or of their weighted sum, within a step.
+
+        Or what is left there of a function that moves faster than that.
+        """
+        # Not equidistant: results that lie on a grid, as where 1 was added and taken away, look smooth at
+        # such points.
+        shares = self.random.choice(2 * _GRID, _FITTED, replace=False) / _GRID - 1
+        values = [self.try_to_evaluate(along(share * step)).ravel().astype(np.float64) for share in shares]
+        found = np.array(values)
+        return residue(shares, found if weights is None else found @ weights[:, None])
 
     def gradient_noise(self, upstream: np.ndarray) -> list[np.ndarray]:
-        """What each gradient may be off by through its own rounding: the noise of what vjp gives near the inputs."""
+        """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs."""
         eps = float(np.finfo(self.dtype).eps)
         noise: list[list[np.ndarray]] = [[] for _ in self.wrt]
         for scale in _NOISE_SCALES[self.dtype]:
@@ -296,11 +308,11 @@ class Check:
                 for collected, gradient in zip(values, gradients, strict=True):
                     collected.append(gradient.astype(np.float64))
             for found, each in zip(noise, values, strict=True):
-                found.append(scatter(np.array(each)))
+                found.append(np.array(each))
         return [_GRADIENT_NOISE * noise_at_scales(each) for each in noise]
 
     def _nearby(self, scale: int) -> Iterator[list[np.ndarray]]:
-        """The inputs at equidistant points some last bits apart, times a scale, all of them moving together."""
+        """The inputs, moving together, at equidistant points some last bits apart, times a scale."""
         step = scale * float(np.finfo(self.dtype).eps)
         moves = {}
         for i in self.wrt:
@@ -333,7 +345,9 @@ class Check:
             return wide if weights is None else np.atleast_1d(weights @ wide)
 
         if self.method == "complex":
-            return lambda step, twice=False: complex_step(lambda t: project(self.evaluate(along(t))), self.dtype)
+            return lambda step, twice=False: complex_step(
+                lambda t: project(self.evaluate(along(t))), self.dtype
+            )
         middle = project(self.y)
 
         def at(step: float, twice: bool = False) -> Derivative:

@@ -1,13 +1,13 @@
 """Inputs that may not move freely: positive ones, symmetric matrices, points of a simplex.
 
-A derivative by one element of a symmetric matrix means nothing to a function that reads one triangle only, and
-x - h may lie where a logarithm is not defined. A constraint says along which directions an input may move, and
-how far; a check then compares the derivatives along these.
+A derivative by one element of a symmetric matrix means nothing to a function that reads one triangle only,
+and x - h may lie where a logarithm is not defined. A constraint says along which directions an input may
+move, and how far; a check then compares the derivatives along these.
 
     ma.check_vjp(np.linalg.cholesky, vjp, [a], constraints=[constraints.positive_definite])
 
-Along a direction d the analytic derivative is the gradient's product with d: of a gradient of a symmetric matrix
-only the symmetric part is compared, however it is divided between the two triangles.
+Along a direction d the analytic derivative is the gradient's product with d: of a gradient of a symmetric
+matrix only the symmetric part is compared, however it is divided between the two triangles.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Move:
 
 
 class Constraint:
-    """Which moves of an input stay in its domain. By itself it constrains nothing: every element moves alone."""
+    """Which moves of an input stay in its domain. By itself it constrains nothing."""
 
     name = "free"
 
@@ -117,7 +117,8 @@ class _PositiveDefinite(_Matrices):
         return wrong
 
     def reach(self, x, move):
-        # An eigenvalue moves by the spectral norm of what is added, at most; half of the way keeps it regular.
+        # An eigenvalue moves by the spectral norm of what is added, at most; half of the way keeps it
+        # regular.
         norm = float(np.linalg.norm(move.weights))
         return float(np.linalg.eigvalsh(x).min()) / norm / 2 if norm else math.inf
 
@@ -242,10 +243,13 @@ def dependent_columns(columns: Mapping[int, Mapping[int, float]]) -> Constraint:
     )
     if not good or any(j in columns for terms in columns.values() for j in terms):
         raise MiniAlexError(
-            f"dependent_columns({columns!r}) should be {{column: {{other column: coefficient}}}}, where the other "
+            f"dependent_columns({columns!r}) should be {{column: {{other column: coefficient}}}}, where the "
+            f"other "
             "columns depend on none"
         )
-    return _DependentColumns({k: dict(terms) for k, terms in columns.items()}, f"dependent_columns({columns!r})")
+    return _DependentColumns(
+        {k: dict(terms) for k, terms in columns.items()}, f"dependent_columns({columns!r})"
+    )
 
 
 def along(directions: Sequence[np.ndarray]) -> Constraint:

@@ -8,15 +8,16 @@ Central differences with two steps, h and h/2, and Richardson's extrapolation fr
 What R may be off by has three parts, all of them seen in the same five values of f:
 
     truncation  |R - D(h/2)|: what the extrapolation has removed bounds what it has left
-    rounding    8 ν / h, where ν is the noise of that very output: what its values scatter by when x moves by a
+    rounding    8 ν / h, where ν is the noise of that very output: what its values scatter by when x moves by
+    a
                 few of its last bits (`noise`), and at least the last bit of what f returns
     jump        |S(h) - 4 S(h/2)| / h, with the second difference S(h) = f(x + h) - 2 f(x) + f(x - h). For a
                 smooth function it falls with h³. Where the slope jumps within the step, it is of the size of
                 the jump: a kink.
 
-No one step suits log at 1e-8, sin at 10⁶ and tanh(x / 1e-6). Where the error of a derivative is too large, other
-steps are tried, and for each output the one with the smallest error counts (`refined`). What no step makes
-certain is either a kink, where the jump remains however small the step is, or drowned in rounding.
+No one step suits log at 1e-8, sin at 10⁶ and tanh(x / 1e-6). Where the error of a derivative is too large,
+other steps are tried, and for each output the one with the smallest error counts (`refined`). What no step
+makes certain is either a kink, where the jump remains however small the step is, or drowned in rounding.
 
 Steps are powers of two times a power of two near |x| (`unit_of`): x + h and x - h are then numbers that the
 dtype has, and the step is exactly what it says.
@@ -30,8 +31,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-# Relative to the unit of x. In float64 2^-13 (1.2e-4) balances h⁴ against rounding / h, and is small enough that
-# few random inputs have a kink within the step.
+# Relative to the unit of x. In float64 2^-13 (1.2e-4) balances h⁴ against rounding / h, and is small enough
+# that few random inputs have a kink within the step.
 STEPS = {np.dtype(np.float64): 2.0**-13, np.dtype(np.float32): 2.0**-6}
 
 # Along a random direction many kinks could be crossed at once: a smaller step crosses fewer.
@@ -46,7 +47,8 @@ COMPLEX_STEP = 1e-30
 _NEIGHBOURS = 32
 # A step beyond the unit of x is for functions that are nearly linear in it: this is the largest.
 _LARGEST_STEP = 2.0**30
-# What is so much smaller than the largest derivative of its output, and by its element, need not be known as well.
+# What is so much smaller than the largest derivative of its output, and by its element, need not be known as
+# well.
 _NEGLIGIBLE = 1e-3
 
 
@@ -59,8 +61,8 @@ class Derivative:
     value : float64 (M,)
         One derivative for each of the M outputs.
     error : float64 (M,)
-        What they may be off by: truncation, rounding and jump. Infinite where f is not defined within the step,
-        or takes another branch.
+        What they may be off by: truncation, rounding and jump. Infinite where f is not defined within the
+        step, or takes another branch.
     rounding, jump : float64 (M,)
         Those parts of it.
     step : float64 (M,)
@@ -135,7 +137,7 @@ def central(
         coarse = (wide[0] - wide[1]) / (2 * step)
         fine = (narrow[0] - narrow[1]) / step
         value, least = (4 * fine - coarse) / 3, step
-        bends = np.abs((wide[0] - 2 * middle + wide[1]) - 4 * (narrow[0] - 2 * middle + narrow[1])) / step
+        bends = _fourth_difference(wide, middle, narrow) / step
         moves = (wide[0] != middle) | (wide[1] != middle) | (narrow[0] != middle) | (narrow[1] != middle)
         if twice:
             # The same from the two smaller steps, and what the two say together.
@@ -143,10 +145,12 @@ def central(
             finer = (narrow[0] - narrow[1]) / least
             before, fine = value, (4 * finer - fine) / 3
             value = (16 * fine - before) / 15
-            bends = np.abs((wide[0] - 2 * middle + wide[1]) - 4 * (narrow[0] - 2 * middle + narrow[1])) / least
+            # What falls with the third power of the step comes from a smooth function, and is no error of R.
+            bends = (8 * _fourth_difference(wide, middle, narrow) / least - bends) / 7
+            moves |= (narrow[0] != middle) | (narrow[1] != middle)
+        bends = np.abs(bends)
         size = np.maximum(np.maximum(np.abs(wide[0]), np.abs(wide[1])), np.abs(middle))
         rounding = 8 * np.maximum(float(np.finfo(dtype).eps) * size, noise) / least
-        # A fourth difference has no part in the error of what is antisymmetric about x: of a kink it has.
         error = np.abs(value - fine) + rounding + bends
         secant = np.maximum(np.abs(wide[0] - middle), np.abs(wide[1] - middle)) / least
     return Derivative(
@@ -160,6 +164,10 @@ def central(
     )
 
 
+def _fourth_difference(wide, middle, narrow) -> np.ndarray:
+    return (wide[0] - 2 * middle + wide[1]) - 4 * (narrow[0] - 2 * middle + narrow[1])
+
+
 def negligible_below(found: Derivative) -> np.ndarray:
     """The size (M, N) below which a derivative is small beside others of its output and by its element."""
     known = np.where(np.isfinite(found.error), np.abs(found.value), 0.0)
@@ -167,11 +175,16 @@ def negligible_below(found: Derivative) -> np.ndarray:
     return _NEGLIGIBLE * np.minimum(rows, columns)
 
 
-def too_uncertain(found: Derivative, accuracy: float, floor: np.ndarray | float = 0.0) -> np.ndarray:
-    """Where the error is larger than `accuracy` times the derivative, or times `floor` if that is larger."""
+def too_uncertain(
+    found: Derivative, accuracy: float, floor: np.ndarray | float = 0.0, expected: np.ndarray | bool = False
+) -> np.ndarray:
+    """Where the error is larger than `accuracy` times the derivative, or times `floor` if that is larger.
+
+    An output that does not move has a derivative of 0, unless another one is `expected`.
+    """
     with np.errstate(invalid="ignore"):
         certain = found.error <= accuracy * np.maximum(np.abs(found.value), floor)
-    return ~certain & found.moves
+    return ~certain & (found.moves | expected)
 
 
 def refined(
@@ -180,8 +193,10 @@ def refined(
     steps: Iterable[float],
     accuracy: float,
     floor: np.ndarray | float = 0.0,
+    expected: np.ndarray | bool = False,
 ) -> Derivative:
-    """Try other steps where the error is too large: larger ones against rounding, smaller ones against the rest.
+    """Try other steps where the error is too large: larger ones against rounding, smaller ones against the
+    rest.
 
     Parameters
     ----------
@@ -191,7 +206,7 @@ def refined(
         ``at(step, twice=False)``: the derivative with another step, as `central` has it.
     steps : iterable of float
         Those to try, the larger ones ascending and the smaller ones descending.
-    accuracy, floor : float
+    accuracy, floor, expected
         Those of `too_uncertain`: to be more accurate no other step is tried.
 
     Returns
@@ -202,7 +217,7 @@ def refined(
     usual, steps = first.step.flat[0], list(steps)
     best, before, steepest = first, first, first.secant
     for step in (s for s in steps if s < usual):
-        asked = too_uncertain(best, accuracy, floor)
+        asked = too_uncertain(best, accuracy, floor, expected)
         # Where rounding is already more than half of the error, a smaller step has more of it.
         asked &= ~(2 * before.rounding > before.error)
         if not asked.any():
@@ -211,17 +226,18 @@ def refined(
         # A step longer than a period finds a slope that is too small, and believes it with an error as small.
         better = (now.error < best.error) | ~_agree(now, best)
         # What stands still now may be constant here, beside a kink, or only coarse in its values.
-        better &= now.moves | (np.abs(best.value) <= 4 * best.error)
+        better &= now.moves | (~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error))
         best = best.replaced(asked & better & np.isfinite(now.error), now)
         before, steepest = now, np.maximum(steepest, now.secant)
     for step in (s for s in steps if s > usual):
-        unknown = too_uncertain(best, accuracy, floor)
+        unknown = too_uncertain(best, accuracy, floor, expected)
         if not unknown.any():
             break
         now = at(step, twice=True)
-        # Beyond a period of the function, or in another regime of it, larger steps agree with each other and not
-        # with what the smaller ones have found.
-        better = unknown & _agree(now, best) & (now.error < best.error)
+        # Beyond a period of the function, or in another regime of it, larger steps agree with each other and
+        # not with what the smaller ones have found.
+        # Rounding falls with the step; a kink stays what it is.
+        better = unknown & _agree(now, best) & (now.error < 0.7 * best.error)
         steepest = np.maximum(steepest, now.secant)
         if not better.any():
             break
@@ -279,40 +295,60 @@ def typical_size(array: np.ndarray) -> float:
     return min(1.0, float(np.median(sizes))) if sizes.size else 1.0
 
 
-def scatter(values: np.ndarray) -> np.ndarray:
-    """The standard deviation of the rounding in values (K, M) of a smooth function at K equidistant points, K >= 7.
+def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The standard deviation of the rounding in values (K, M) of a smooth function at K equidistant points,
+    K >= 7.
 
     Differences of a high order vanish for what is smooth; those of independent errors of deviation ν have the
-    deviation ν sqrt(binomial(2k, k)) in order k. Estimates of the orders 3, 4 and 5 agree if they are of rounding,
-    and fall if they are of the function: then, and where a value is not finite, the result is 0. (R. W. Hamming,
-    "Introduction to Applied Numerical Analysis", 1971, chapter 1; J. Moré and S. Wild, "Estimating computational
-    noise", SIAM J. Sci. Comput. 33, 2011.)
+    deviation ν sqrt(binomial(2k, k)) in order k. (R. W. Hamming, "Introduction to Applied Numerical
+    Analysis", 1971, chapter 1; J. Moré and S. Wild, "Estimating computational noise", SIAM J. Sci. Comput.
+    33, 2011.)
+
+    Returns
+    -------
+    float64 (M,)
+        The smallest of the estimates of the orders 3, 4 and 5; 0 where a value is not finite.
+    bool (M,)
+        Whether they are of rounding: then they agree, where those of the function itself fall with the
+        order, and rounding is in most differences, where a kink stands in three of those of the third order,
+        at most.
     """
     estimates = []
     with np.errstate(invalid="ignore", over="ignore"):
         for order in (3, 4, 5):
             differences = np.diff(values, order, axis=0)
             estimates.append(np.sqrt(np.mean(differences**2, axis=0) / math.comb(2 * order, order)))
-        alike = (estimates[1] >= estimates[0] / 3) & (estimates[2] >= estimates[1] / 3)
-        # A kink stands in half of the differences of the third order, at most; rounding is in all of them.
-        ordinary = np.sort(np.abs(np.diff(values, 3, axis=0)), axis=0)[(len(values) - 4) // 2]
-        found = np.minimum(np.maximum.reduce(estimates), 4 * ordinary / math.sqrt(math.comb(6, 3)))
-    return np.where(alike & np.isfinite(found), found, 0.0)
+        least = np.minimum.reduce(estimates)
+        ordinary = np.sort(np.abs(np.diff(values, 3, axis=0)), axis=0)[len(values) - 7]
+        alike = (np.maximum.reduce(estimates) <= 4 * least) & (ordinary >= least) & (least > 0)
+    return np.where(np.isfinite(least), least, 0.0), alike
 
 
-def noise_at_scales(estimates: list[np.ndarray]) -> np.ndarray:
-    """The noise, from what `scatter` gives for points that lie further and further apart.
+def noise_at_scales(values: list[np.ndarray]) -> np.ndarray:
+    """The noise, from values (K, M) at points that lie further and further apart.
 
-    That of the nearest points that show any; or a larger one if two scales agree on it: a function that oscillates
-    between the points looks like noise at its own scale, and rounding does at all.
+    What the nearest points show; or more, if two scales agree on it: a function that oscillates between the
+    points looks like noise at its own scale, and rounding does at all.
     """
-    found = np.zeros_like(estimates[0])
-    for each in estimates:
-        found = np.where(found > 0, found, each)
-    for near, far in zip(estimates, estimates[1:], strict=False):
+    (found, alike), *others = (scatter(each) for each in values)
+    near = found
+    for far, alike_there in others:
         least, most = np.minimum(near, far), np.maximum(near, far)
-        found = np.maximum(found, np.where(most <= 8 * least, most, 0.0))
+        found = np.maximum(found, np.where(alike & alike_there & (most <= 8 * least), most, 0.0))
+        near, alike = far, alike_there
     return found
+
+
+def residue(at: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The standard deviation of values (K, M) at K places in [-1, 1] from polynomials of degree 4."""
+    degree = 4
+    middle = values.mean(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        powers = np.polynomial.legendre.legvander(at, degree)
+        off = values - middle
+        left = off - powers @ np.linalg.lstsq(powers, np.where(np.isfinite(off), off, 0.0), rcond=None)[0]
+        found = np.sqrt((left**2).sum(axis=0) / (len(at) - degree - 1))
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def complex_step(f: Callable[[complex], np.ndarray], dtype) -> Derivative:

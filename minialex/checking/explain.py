@@ -4,7 +4,7 @@
     print(explanation)
     draw_explanation(Path("gradcheck.png"), explanation)
 
-The numbers are those of the check itself: this module asks `minialex.checking.check` for them, and only
+The numbers are those of the check itself: this module asks `minialex.checking.values` for them, and only
 chooses what to show.
 """
 
@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checking.behaviour import ROUNDING
 from minialex.checking.cases import Case, make_cases
-from minialex.checking.check import ANALYTIC_ROUNDING, Check, same_branches
+from minialex.checking.check import Check, same_branches
 from minialex.checking.differences import STEPS
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.tensors import on_arrays
+from minialex.checking.values import Comparison, Kind, compare_jacobians
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -46,11 +48,11 @@ class Jacobian:
         Its shape.
     analytic, numeric : float64 (M, size)
         What backward computes, row by row, and what the differences give, column by column.
-    error, rounding, step, tolerance : float64 (M, size)
-        What the numeric ones may be off by; the share of rounding in it; the step with which each was found;
-        and how far apart the two may be.
-    kinked : bool (M, size)
-        Where the function has no derivative, so that nothing is compared.
+    error, rounding, jump, step, tolerance : float64 (M, size)
+        What the numeric ones may be off by; the shares of rounding and of the jump of the slope in it; the
+        step with which each was found; and how far apart the two may be.
+    kinds : int (M, size)
+        What became of each: a `minialex.checking.values.Kind`.
     """
 
     input: int
@@ -59,9 +61,23 @@ class Jacobian:
     numeric: np.ndarray
     error: np.ndarray
     rounding: np.ndarray
+    jump: np.ndarray
     step: np.ndarray
     tolerance: np.ndarray
-    kinked: np.ndarray
+    kinds: np.ndarray
+
+    @classmethod
+    def of(cls, compared: Comparison, shape: tuple[int, ...]) -> Jacobian:
+        found = compared.found
+        return cls(
+            compared.input, shape, compared.analytic, found.value, found.error, found.rounding, found.jump,
+            found.step, compared.tolerance, compared.kinds(),
+        )  # fmt: skip
+
+    @property
+    def kinked(self) -> np.ndarray:
+        """Where there is nothing to compare with."""
+        return np.isin(self.kinds, (Kind.KINK, Kind.UNCERTAIN))
 
     @property
     def difference(self) -> np.ndarray:
@@ -96,8 +112,8 @@ class Walk:
         f(x), and f at x + h, x - h, x + h/2, x - h/2.
     coarse, fine, numeric : float
         D(h), D(h/2), and Richardson's R from them.
-    truncation, rounding : float
-        The two parts of the error of R.
+    truncation, rounding, jump : float
+        The three parts of the error of R.
     analytic, tolerance : float
     kinked : bool
         Whether it is skipped.
@@ -117,6 +133,7 @@ class Walk:
     numeric: float
     truncation: float
     rounding: float
+    jump: float
     analytic: float
     tolerance: float
     kinked: bool
@@ -136,27 +153,30 @@ class Walk:
             f"  D(h)        {self.coarse:.16g}  = [f(x + h) - f(x - h)] / 2h",
             f"  D(h/2)      {self.fine:.16g}  = [f(x + h/2) - f(x - h/2)] / h",
             f"  R           {self.numeric:.16g}  = [4 D(h/2) - D(h)] / 3, the numeric derivative",
-            f"  error of R  {self.truncation + self.rounding:.3g}  = |R - D(h/2)| + 8 eps max(|f|, |x|, |xR|)"
-            f" / h = {self.truncation:.3g} + {self.rounding:.3g}",
+            f"  error of R  {self.truncation + self.rounding + self.jump:.3g} absolute"
+            f"  = {self.truncation:.3g} + {self.rounding:.3g} + {self.jump:.3g}",
+            "              = |R - D(h/2)| + 8 noise / h + |S(h) - 4 S(h/2)| / h",
+            "              (noise: what f scatters by near x, at least its last bit;",
+            "              S(h): f(x + h) - 2 f(x) + f(x - h))",
             f"  backward    {self.analytic:.16g}  , the analytic derivative",
             "",
         ]
         if self.kinked:
             why = "f takes another branch within h" if self.branched else "the second difference jumps"
             return lines + [
-                f"  S(h) - 4 S(h/2) = {second[0] - 4 * second[1]:.3g}; it would be about 0 if f were smooth "
-                "(S(h) is f(x + h) - 2 f(x) + f(x - h)).",
+                f"  S(h) - 4 S(h/2) = {second[0] - 4 * second[1]:.3g}; it would be about 0 if f were smooth.",
                 f"  This is a kink: {why}. The slope on the left is "
                 f"{(self.middle - self.values[1]) / self.step:.6g},",
                 f"  on the right {(self.values[0] - self.middle) / self.step:.6g}, and R is neither. "
                 "Skipped, and counted as skipped.",
             ]
         error = abs(self.analytic - self.numeric)
+        size = max(abs(self.analytic), abs(self.numeric)) or 1.0
         verdict = "they agree" if error <= self.tolerance else "WRONG"
         return lines + [
-            f"  difference  {error:.3g}",
-            f"  tolerance   {self.tolerance:.3g}  = 4 times the error of R"
-            f" + {ANALYTIC_ROUNDING} eps max|derivative|",
+            f"  difference  {error:.3g} absolute, {error / size:.3g} relative to the derivative",
+            f"  tolerance   {self.tolerance:.3g} absolute, {self.tolerance / size:.3g} relative"
+            f"  = 4 times the error of R + {ROUNDING} eps |derivative|",
             f"  verdict     {verdict}",
         ]
 
@@ -231,12 +251,13 @@ class Explanation:
 
     def _all(self) -> list[str]:
         lines = _section(3, "All of them")
-        row = "{:8} {:>10} {:>10} {:>10} {:>6} {:>18} {:>22}"
+        row = "{:8} {:>8} {:>9} {:>9} {:>10} {:>6} {:>28} {:>19}"
         lines.append(
             row.format(
-                "", "outputs", "elements", "compared", "kinks", "largest difference", "of what is allowed"
+                "", "outputs", "elements", "compared", "0 on both", "kinks", "largest absolute difference",
+                "of what is allowed",
             )
-        )
+        )  # fmt: skip
         for each in self.jacobians:
             smooth = ~each.kinked
             largest = np.abs(each.difference[smooth]).max(initial=0)
@@ -244,8 +265,8 @@ class Explanation:
             share = f"{worst:.2g} times, {each.wrong:,} WRONG" if each.wrong else f"{worst:.1%}"
             lines.append(
                 row.format(
-                    f"input {each.input}", *each.analytic.shape, f"{smooth.sum():,}", int(each.kinked.sum()),
-                    f"{largest:.1e}", share,
+                    f"input {each.input}", *each.analytic.shape, f"{(each.kinds == Kind.COMPARED).sum():,}",
+                    f"{(each.kinds == Kind.ZERO).sum():,}", int(each.kinked.sum()), f"{largest:.1e}", share,
                 )
             )  # fmt: skip
         for each in self.jacobians:
@@ -269,7 +290,7 @@ class Explanation:
             difference = np.abs(gradient.ravel()[smooth] - expected).max(initial=0)
             lines.append(
                 f"input {each.input}    backward(u) and u J, J the numeric Jacobian, differ by "
-                f"{difference:.1e} at values up to {np.abs(expected).max(initial=0):.3g}"
+                f"{difference:.1e} absolute, at values up to {np.abs(expected).max(initial=0):.3g}"
             )
         return lines + [
             "An upstream gradient of ones, as .sum() sends, would give the sums of the columns alone: a",
@@ -325,27 +346,12 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     try:
         check.run()
     except GradcheckError as caught:
-        if caught.check in ("result", "shape", "not deterministic") or not hasattr(check, "scale"):
+        if caught.check in ("result", "shape", "not deterministic", "raises") or not hasattr(check, "noise"):
             raise  # there is no Jacobian to show
         error = caught
 
     upstream = check.upstream()
-    jacobians = []
-    for i, analytic in zip(wrt, check.analytic_jacobians(), strict=True):
-        numeric = check.numeric_jacobian(i)
-        jacobians.append(
-            Jacobian(
-                i,
-                arrays[i].shape,
-                analytic,
-                numeric.value,
-                numeric.error,
-                numeric.rounding,
-                numeric.step,
-                check.tolerance_of(numeric),
-                numeric.kinked,
-            )
-        )
+    jacobians = [Jacobian.of(each, arrays[each.input].shape) for each in compare_jacobians(check)]
     walks = tuple(_walk(check, jacobians[i], row, element) for i, row, element in _chosen(jacobians))
     return Explanation(
         operation, case.name, seed, tuple(arrays), check.y, upstream, tuple(check.gradients(upstream)),
@@ -383,9 +389,10 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
 
 def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     i = jacobian.input
-    along, scale = check.along_element(i, element)
+    move, unit = check.move(i, element)
+    along = check.along(i, move, unit)
     step = float(jacobian.step[row, element])
-    t = step / scale
+    t = step / unit
 
     def f(t: float) -> float:
         return float(check.evaluate(along(t)).flat[row])
@@ -407,6 +414,7 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
         numeric=numeric,
         truncation=abs(numeric - fine),
         rounding=float(jacobian.rounding[row, element]),
+        jump=float(jacobian.jump[row, element]),
         analytic=float(jacobian.analytic[row, element]),
         tolerance=float(jacobian.tolerance[row, element]),
         kinked=bool(jacobian.kinked[row, element]),

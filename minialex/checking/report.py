@@ -35,8 +35,8 @@ class InputReport:
     zeros : int
         Those that are 0 on both sides.
     small : int
-        Those that are so small beside others, of their output or by their element, that rounding hides them: they
-        agree as far as they can be known.
+        Those that are so small beside others, of their output or by their element, that rounding hides them:
+        they agree as far as they can be known.
     skipped, uncertain : int
         Those that were left out at kinks, and that are not known well enough to compare with.
     worst_error : float
@@ -135,14 +135,18 @@ class Report:
         return worst_of((each.worst_error, each.tolerance) for each in self.inputs)
 
     def __str__(self) -> str:
-        how = "every derivative" if self.mode == "jacobian" else f"{self.directions} random directions (a quick check)"
+        how = (
+            "every derivative"
+            if self.mode == "jacobian"
+            else f"{self.directions} random directions (a quick check)"
+        )
         weak = ", float32 (a weak check)" if self.weak else ""
         kernel = f" [{self.kernel}]" if self.kernel else ""
-        what = "derivatives that are not 0" if self.mode == "jacobian" else "slopes"
+        what = "nonzero derivatives" if self.mode == "jacobian" else "slopes"
         others = [
             f"{count:,} {text}"
             for count, text in (
-                (self.zeros, "are 0 on both sides"),
+                (self.zeros, "zero on both sides"),
                 (self.small, "too small beside others to be known"),
                 (self.skipped, "at kinks skipped"),
                 (self.uncertain, "too uncertain"),
@@ -152,8 +156,8 @@ class Report:
         if self.nondeterminism:
             others.append(f"computed again they differ by up to {self.nondeterminism:.1e}")
         return (
-            f"{self.name}{kernel}: {self.compared:,} {what} agree to {self.worst_error:.1e} of each "
-            f"(tolerance {self.tolerance:.1e}){''.join(f', {each}' for each in others)}; {how}{weak}"
+            f"{self.name}{kernel}: {self.compared:,} {what} agree to a relative error of "
+            f"{self.worst_error:.1e} (tolerance {self.tolerance:.1e}){''.join(f', {each}' for each in others)}; {how}{weak}"
         )
 
 
@@ -166,7 +170,8 @@ class GradcheckError(MiniAlexError, AssertionError):
         Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
         ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
         ``"kinks"``, ``"uncertain"``, ``"nothing compared"``, where there is too little to compare with;
-        ``"raises"``, where a function raises; or ``"result"``, where what it returns cannot be checked at all.
+        ``"raises"``, where a function raises; or ``"result"``, where what it returns cannot be checked at
+        all.
     operation, kernel : str
         What was checked.
     input : int or None

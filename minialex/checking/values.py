@@ -5,11 +5,11 @@ Each derivative has a tolerance of its own, which follows from what the numerica
     tolerance = 4 error + 512 eps |derivative|          the second term: rounding in the analytic one
 
 Where the two are further apart, a second look is taken before the gradient is called wrong: the numerical
-derivative has to stay what it is at other steps (a function may repeat itself at the first one), and the distance
-has to be more than what the analytic gradient scatters by when its inputs move by their last bits.
+derivative has to stay what it is at other steps (a function may repeat itself at the first one), and the
+distance has to be more than what the analytic gradient scatters by when its inputs move by their last bits.
 
-A derivative whose tolerance is more than a share of it (`max_tolerance`) is not known: a comparison with it says
-nothing. It counts like one at a kink; so many of them are a failure, and never a pass.
+A derivative whose tolerance is more than a share of it (`max_tolerance`) is not known: a comparison with it
+says nothing. It counts like one at a kink; so many of them are a failure, and never a pass.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minialex.checking.behaviour import ROUNDING
+from minialex.checking.constraints import Move
 from minialex.checking.differences import (
     ACCURACY,
     COMPLEX_STEP,
     Derivative,
     negligible_below,
     refined,
+    scatter,
     smallest_step,
     steps_to_try,
     too_uncertain,
@@ -43,17 +45,17 @@ UPSTREAMS = 3
 _REDRAWS = 8
 # What is below so much of the largest term of an output is 0 but for rounding.
 _NOTHING = 64
-# Steps at which a derivative that seems wrong is looked at again, relative to the one it was found with. They are
-# no powers of two: a function that repeats itself with the first step does not with these.
-_OTHER_STEPS = (0.3, 0.04, 0.003, 2e-4, 1e-5, 7e-7)
+# Steps at which a derivative that seems wrong is looked at again, each relative to the one before: with few
+# bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
+_OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _SMALL = 1e-3
 
 
 class Kind(IntEnum):
     """What became of one derivative.
 
-    It is 0 on both sides; compared; too small beside others of its output and by its element to be known as well as
-    they are, or than the slopes beside it; at a kink; or not known well enough to compare with.
+    It is 0 on both sides; compared; too small beside others of its output and by its element to be known as
+    well as they are, or than the slopes beside it; at a kink; or not known well enough to compare with.
     """
 
     ZERO = 0
@@ -123,6 +125,9 @@ class Comparison:
         size, tolerance = self.size, self.tolerance
         zero = (np.abs(self.analytic) <= self.nothing) & (self.distance <= tolerance) & self.known
         zero &= np.abs(np.where(self.known, self.found.value, np.inf)) <= tolerance
+        # What is not known of it must be little beside the slopes of the output, or it does not move at all.
+        scale = np.maximum(self.nothing / (_NOTHING * float(np.finfo(self.dtype).eps)), self.found.secant)
+        zero &= ~self.found.moves | (tolerance <= self.max_tolerance * scale)
         compared = ~zero & (tolerance <= self.max_tolerance * size)
         largest = np.where(compared, size, 0)
         rows, columns = (largest.max(axis=axis, keepdims=True, initial=0) for axis in (1, 0))
@@ -168,11 +173,30 @@ def numeric_jacobian(check: Check, i: int) -> Derivative:
         return whole
     accuracy, floor = _accuracy(check), negligible_below(whole)
     for k in np.flatnonzero(too_uncertain(whole, accuracy, floor).any(axis=0)):
-        at, unit, position, reach = along_move(check, i, k)
-        first = whole.column(k).per_unit(1 / unit)
-        steps = [s for s in steps_to_try(usual[k], position, check.dtype) if s < reach]
-        whole.put(k, refined(first, at, steps, accuracy, floor[:, k] * unit).per_unit(unit))
+        _refine(check, i, int(k), whole, floor[:, k], usual[k])
     return whole
+
+
+def _refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float, expected=False) -> None:
+    """Make the derivatives along one move as certain as other steps make them."""
+    at, unit, position, reach = along_move(check, i, k)
+    first = whole.column(k).per_unit(1 / unit)
+    steps = [s for s in steps_to_try(usual, position, check.dtype) if s < reach]
+    found = refined(first, at, steps, _accuracy(check), floor * unit, expected)
+    whole.put(k, found.per_unit(unit))
+
+
+def _refine_expected(check: Check, each: Comparison) -> None:
+    """Look for derivatives that vjp gives, and that rounding hides at the usual step."""
+    found = each.found
+    hidden = (each.analytic != 0) & (2 * found.rounding > found.error)
+    hidden &= ~(each.tolerance <= each.max_tolerance * np.abs(each.analytic))
+    floor = np.minimum(np.abs(each.analytic), negligible_below(found))
+    for k in np.flatnonzero(hidden.any(axis=0)):
+        _, unit, position, reach = along_move(check, each.input, int(k))
+        usual = usual_step(check.report.step, position, reach, check.dtype)
+        if found.step[:, k].min() / unit == usual:
+            _refine(check, each.input, int(k), found, floor[:, k], usual, hidden[:, k])
 
 
 def _accuracy(check: Check) -> float:
@@ -188,7 +212,7 @@ def usual_step(step: float, position: float, reach: float, dtype) -> float:
 
 
 def along_move(check: Check, i: int, k: int):
-    """The derivative along one move for any step; the step's unit; |x| and the reach of the move in that unit."""
+    """The derivative along a move for any step; the unit of that; |x| and the reach of the move in it."""
     move, unit = check.move(i, k)
     position = check.position(i, move, unit)
     at = check.differentiated(check.along(i, move, unit), noise=check.noise)
@@ -206,10 +230,14 @@ def compare_jacobians(check: Check) -> list[Comparison]:
         moved = np.abs(np.where(np.isfinite(found.error), found.value, 0)) * unit
         terms = np.maximum(terms, moved.max(axis=1, keepdims=True, initial=0))
     eps = float(np.finfo(check.dtype).eps)
-    return [
+    comparisons = [
         Comparison(i, a, n, _NOTHING * eps * terms / unit, check.dtype, check.max_tolerance)
         for i, a, n, unit in zip(check.wrt, analytic, numeric, units, strict=True)
     ]
+    if check.method != "complex":
+        for each in comparisons:
+            _refine_expected(check, each)
+    return comparisons
 
 
 def check_jacobian(check: Check) -> None:
@@ -228,15 +256,16 @@ def check_jacobian(check: Check) -> None:
 
 def _look_again(check: Check, each: Comparison) -> None:
     """Clear what only seemed wrong: up to one output and one move at a time, the worst first."""
-    at = check.wrt.index(each.input)
+    at, measured = check.wrt.index(each.input), set()
     for _ in range(8 * sum(each.analytic.shape)):
         wrong = each.wrong
         if not wrong.any():
             return
         m, k = _worst(each)
-        if not each.scatter[m].any():
+        if m not in measured:
+            measured.add(m)
             noise = check.gradient_noise(check.unit_upstream(m))[at]
-            each.scatter[m] = np.maximum(_sizes_along_moves(check, each.input, noise), 1e-300)
+            each.scatter[m] = _sizes_along_moves(check, each.input, noise)
             if not each.wrong[m, k]:
                 continue
         if check.method == "complex" or _confirmed(check, each, m, k):
@@ -252,16 +281,22 @@ def _sizes_along_moves(check: Check, i: int, sizes: np.ndarray) -> np.ndarray:
 
 
 def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
-    """Whether smaller steps find the same derivative; if they do not, theirs is taken, for all outputs."""
-    at, unit, _, _ = along_move(check, each.input, k)
+    """Whether a second look finds the same numerical derivative. If it does not, what it finds is taken."""
+    i = each.input
+    at, unit, position, reach = along_move(check, i, k)
     column = each.found.column(k)
     beyond = each.distance[m, k]
+    usual = step = column.step[m] / unit
+    move, _ = check.move(i, k)
+    path = check.along(i, move, unit)
     for share in _OTHER_STEPS:
-        now = at(share * column.step[m] / unit).per_unit(unit)
+        step *= share
+        now = at(step).per_unit(unit)
+        scattered = 8 * check.noise_along(path, step) / (step * unit)
         # Rounding would hide what is looked for.
         if not 8 * now.rounding[m] < beyond:
-            return True
-        differs = np.abs(now.value - column.value) > 4 * (now.error + column.error)
+            break
+        differs = np.abs(now.value - column.value) > 4 * (now.error + scattered + column.error)
         if differs[m] and now.moves[m]:
             first = now.per_unit(1 / unit)
             steps = [first.step[m] / 2**n for n in (4, 8, 12, 16)]
@@ -269,7 +304,16 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             now = refined(first, at, steps, _accuracy(check), floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
-    return True
+    # Results that were made of larger numbers scatter by the last bits of those.
+    this = np.arange(check.y.size) == m
+    check.noise = np.maximum(check.noise, np.where(this, check.noise_along(path, usual), 0.0))
+    if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
+        return True
+    usual = usual_step(check.report.step, position, reach, check.dtype)
+    at, *_ = along_move(check, i, k)
+    each.found.put(k, column.replaced(this, at(usual).per_unit(unit)))
+    _refine(check, i, k, each.found, np.abs(each.analytic[:, k]), usual, this)
+    return False
 
 
 def _worst(each: Comparison) -> tuple[int, int]:
@@ -363,7 +407,8 @@ def _require_known(check: Check, each: Comparison) -> None:
             )
         _fail_unknown(
             check, each, kinds == Kind.KINK, "kinks",
-            f"{share:.0%} of the derivatives of input {each.input} that are not 0 lie at a kink at any step: none to "
+            f"{share:.0%} of the derivatives of input {each.input} that are not 0 lie at a kink at any "
+            f"step: none to "
             f"compare with (allowed: {check.max_skipped:.0%}); move the inputs away, or pass redraw",
         )  # fmt: skip
     _fail_unknown(
@@ -391,16 +436,20 @@ def _fail_unknown(check: Check, each: Comparison, where: np.ndarray, kind: str, 
         step = float(found.step[m, k]) / unit
         output = float(check.y.flat[m])
         summary += (
-            f". The first: by the element at {index} it is {value:.6g}, give or take {error:.2g}, at the step "
+            f". The first: by the element at {index} it is {value:.6g}, give or take {error:.2g}, at the "
+            f"step "
             f"{step:.2g}; "
         )
         if 2 * rounding > error:
             summary += (
-                f"the rounding of the output, {output:.6g}, is what drowns it. Bring inputs and outputs to one scale, "
+                f"the rounding of the output, {output:.6g}, is what drowns it. Bring inputs and outputs to "
+                f"one scale, "
                 "try a larger step=, or float64 if this is float32; max_tolerance= allows more"
             )
         else:
-            summary += "the function bends too much within it. Try a smaller step=; max_tolerance= allows more"
+            summary += (
+                "the function bends too much within it. Try a smaller step=; max_tolerance= allows more"
+            )
     check.fail(kind, summary, input=each.input, step=float(found.step[m, k]) / unit)
 
 
@@ -412,7 +461,9 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
         analytic = _along_moves(check, i, gradient.reshape(1, -1).astype(np.float64))[0]
         with np.errstate(invalid="ignore"):
             numeric = weights @ np.where(each.known, each.found.value, 0)
-            limit = np.where(each.known.all(axis=0), np.abs(weights) @ np.where(each.known, each.tolerance, 0), np.inf)
+            limit = np.where(
+                each.known.all(axis=0), np.abs(weights) @ np.where(each.known, each.tolerance, 0), np.inf
+            )
         distance = np.where(np.isfinite(limit), np.abs(analytic - numeric), 0)
         if np.all(distance <= limit):
             continue
@@ -428,7 +479,8 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
         norm = float(np.linalg.norm(numeric[np.isfinite(limit)]))
         check.fail(
             "values",
-            f"the gradient of input {i} is wrong for a random upstream gradient, though not for those of one output",
+            f"the gradient of input {i} is wrong for a random upstream gradient, though not for those of "
+            f"one output",
             input=i,
             index=tuple(int(j) for j in np.unravel_index(element, shape)),
             analytic=a,
@@ -457,7 +509,8 @@ def check_directions(check: Check) -> None:
             kind, found = _along_direction(check, i, gradient, u, number)
             entry = check.entry(i)
             name = {
-                Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN: "uncertain",
+                Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN:
+                "uncertain",
             }[kind]  # fmt: skip
             setattr(entry, name, getattr(entry, name) + 1)
             if kind == Kind.UNCERTAIN:
@@ -484,8 +537,10 @@ def check_directions(check: Check) -> None:
         check.fail(
             "uncertain",
             f"{entry.uncertain} of {total} random directions of input {i} have a slope that is not known to "
-            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give or take "
-            f"{error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. max_tolerance= allows more",
+            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give "
+            f"or take "
+            f"{error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. max_tolerance= "
+            f"allows more",
             input=i,
         )
 
@@ -493,15 +548,15 @@ def check_directions(check: Check) -> None:
 def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int):
     """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
 
-    Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions that
-    leave a random half of the elements alone are tried.
+    Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
+    that leave a random half of the elements alone are tried.
     """
     weights = u.ravel().astype(np.float64)
     terms = weights * check.y.ravel()
     eps = float(np.finfo(check.dtype).eps)
     # Outputs are rounded independently of each other; their sum is made in float64.
     noise = max(
-        float(check.noise_of(lambda values: values @ weights[:, None])[0]),
+        float(scatter(np.array(check.samples) @ weights[:, None])[0][0]),
         eps * float(np.linalg.norm(terms)),
         np.finfo(float).eps * float(np.abs(terms).sum()),
     )
@@ -509,32 +564,44 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     best = None
     for attempt in range(_REDRAWS + 1):
         move = check.random_move(i, sparse=attempt > 0)
-        slopes = gradient[move.indices] * move.weights
-        size = float(np.linalg.norm(slopes))
-        position = 1.0
-        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
-        if check.method == "complex":
-            best = slopes, size, at(COMPLEX_STEP), at, math.inf
-            break
-        reach = check.reach(i, move, 1.0)
-        step = usual_step(check.report.step, position, reach, check.dtype)
-        steps = [s for s in steps_to_try(step, position, check.dtype) if s < reach]
-        found = refined(at(step), at, steps, _accuracy(check), np.array([size]))
+        size = float(np.linalg.norm(gradient[move.indices] * move.weights))
+        found = _slope(check, i, move, weights, noise, size)
         if best is None or found.error[0] < best[2].error[0]:
-            best = slopes, size, found, at, reach
-        if 4 * best[2].error[0] <= check.max_tolerance * max(best[1], abs(best[2].value[0])):
+            best = move, size, found
+        move, size, found = best
+        if check.method == "complex":
             break
-    slopes, size, found, at, reach = best
-    value, error = float(found.value[0]), float(found.error[0])
-    slope = float(slopes.sum())
-    limit = 4 * error + ROUNDING * eps * float(np.abs(slopes).sum())
-    distance = abs(slope - value)
+        if 4 * found.error[0] <= check.max_tolerance * max(size, abs(float(found.value[0]))):
+            break
+    slopes = gradient[move.indices] * move.weights
+    slope, bits = float(slopes.sum()), ROUNDING * eps * float(np.abs(slopes).sum())
+
+    def judged() -> tuple[float, float, float, float]:
+        value, error = float(found.value[0]), float(found.error[0])
+        return value, error, abs(slope - value), 4 * error + bits
+
+    value, error, distance, limit = judged()
+    if math.isfinite(error) and not distance <= limit and check.method != "complex":
+        # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
+        path, step = check.along(i, move, 1.0), float(found.step[0])
+        wider = min(16 * step, max(step, check.report.step))
+        noise = max(noise, *(float(check.noise_along(path, each, weights)[0]) for each in (step, wider)))
+        found = _slope(check, i, move, weights, noise, size)
+        value, error, distance, limit = judged()
+        for _ in range(4):
+            step /= 16
+            now = _slope(check, i, move, weights, noise, size, step)
+            if not 8 * now.rounding[0] < distance:
+                break
+            if abs(float(now.value[0]) - value) > 4 * (float(now.error[0]) + error):
+                found = now
+                value, error, distance, limit = judged()
     details = slope, size, error, float(found.rounding[0]), float(found.step[0])
     if not math.isfinite(error):
         return Kind.KINK, details
     if not distance <= limit:
         scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
-        limit += float(np.linalg.norm(scattered * np.abs(slopes / np.where(gradient, gradient, 1))))
+        limit += float(np.linalg.norm(scattered[move.indices] * move.weights))
         if not distance <= limit:
             _fail_along(check, i, number, slope, value, distance, limit, float(found.step[0]))
     if size == 0 and abs(value) <= limit:
@@ -545,6 +612,25 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     entry = check.entry(i)
     entry.add(distance / max(size, abs(value)), limit / max(size, abs(value)))
     return Kind.COMPARED, details
+
+
+def _slope(
+    check: Check,
+    i: int,
+    move: Move,
+    weights: np.ndarray,
+    noise: float,
+    size: float,
+    step: float | None = None,
+) -> Derivative:
+    """The numeric slope of the weighted sum of the outputs along a direction; `size` is what to expect."""
+    at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+    if check.method == "complex":
+        return at(COMPLEX_STEP)
+    reach = check.reach(i, move, 1.0)
+    usual = usual_step(check.report.step if step is None else step, 1.0, reach, check.dtype)
+    steps = [s for s in steps_to_try(usual, 1.0, check.dtype) if s < reach]
+    return refined(at(usual), at, steps, _accuracy(check), np.array([size]), expected=size > 0)
 
 
 def _fail_along(check: Check, i, number, slope, value, distance, limit, step) -> None:

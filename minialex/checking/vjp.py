@@ -77,29 +77,30 @@ def check_vjp(
         Central differences with an error estimate; or the complex step, for a function that is analytic and
         computes with complex numbers.
     step : float, optional
-        The larger of the two steps to begin with, relative to abs(x), or to what is typical of its array where that
-        is larger: both are taken as the next power of two below. Other steps are tried where a derivative is
-        not certain.
+        The larger of the two steps to begin with, relative to abs(x), or to what is typical of its array
+        where that is larger: both are taken as the next power of two below. Other steps are tried where a
+        derivative is not certain.
     max_skipped : float
-        The share of derivatives that are not 0 that may lie at kinks, or be uncertain; they are skipped, counted and
-        reported.
+        The share of derivatives that are not 0 that may lie at kinks, or be uncertain; they are skipped,
+        counted and reported.
     redraw : callable, optional
-        ``redraw(generator)`` gives other inputs; called, up to five times, where too many lie at kinks, or too few
-        could be compared.
+        ``redraw(generator)`` gives other inputs; called, up to five times, where too many lie at kinks, or
+        too few could be compared.
     branches : callable, optional
         ``branches(*arrays)`` gives arrays that tell which branch the function takes (a sign, an argmax):
         where they differ within a step there is a kink. Second differences show the others.
     constraints : Constraint or sequence of them, optional
-        For each input one of `minialex.checking.constraints`, or None: positive numbers, symmetric matrices, and
-        so on move within their domain only. A single one is that of a single input.
+        For each input one of `minialex.checking.constraints`, or None: positive numbers, symmetric matrices,
+        and so on move within their domain only. A single one is that of a single input.
     min_compared : int
-        A check that compares fewer derivatives that are not 0 fails. 0 is for functions that may be constant, or have
-        no elements to differentiate.
+        A check that compares fewer derivatives that are not 0 fails. 0 is for functions that may be
+        constant, or have no elements to differentiate.
     max_tolerance : float, optional
-        A derivative with a wider tolerance, relative to itself, is not compared but called uncertain: 1e-3 in float64
-        and 0.1 in float32 if nothing else is asked for.
+        A derivative with a wider tolerance, relative to itself, is not compared but called uncertain: 1e-3
+        in float64 and 0.1 in float32 if nothing else is asked for.
     nondeterminism : float
-        By how much a result may differ when it is computed again, absolutely; the report says by how much it did.
+        By how much a result may differ when it is computed again, absolutely; the report says by how much it
+        did.
     seed : int
         Of the upstream gradients and directions.
     name, kernel : str
@@ -136,7 +137,8 @@ def check_vjp(
         raise MiniAlexError(f"min_compared={in_words(min_compared)} should be an int, 0 or more")
     if max_tolerance is not None and not (is_number(max_tolerance) and 0 < max_tolerance < 1):
         raise MiniAlexError(
-            f"max_tolerance={in_words(max_tolerance)} should be a share, a number between 0 and 1, or None for the "
+            f"max_tolerance={in_words(max_tolerance)} should be a share, a number between 0 and 1, or None "
+            f"for the "
             "usual one"
         )
     if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
@@ -278,7 +280,8 @@ def _constrained(given, arrays: Arrays, chosen: Sequence[int]) -> list[Constrain
         given = [None] * len(arrays)
     if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(arrays):
         raise MiniAlexError(
-            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} inputs"
+            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} "
+            f"inputs"
         )
     for i, (each, array) in enumerate(zip(given, arrays, strict=True)):
         if each is None:

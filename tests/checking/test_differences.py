@@ -27,7 +27,6 @@ def derivative(f, x, step=STEP):
 @pytest.mark.parametrize(("f", "slope", "x"), SMOOTH)
 def test_value_is_within_the_error_it_claims(f, slope, x):
     found = derivative(f, x)
-    assert not found.kinked[0]
     assert abs(found.value[0] - slope(x)) <= found.error[0]
     # And the claim is worth something: a millionth of the scale, usually far less.
     assert found.error[0] < 1e-6 * max(abs(slope(x)), abs(f(x)))
@@ -44,24 +43,27 @@ def test_a_kink_within_the_step_is_seen(shift):
     def f(x):
         return max(x - shift * STEP, 0.0) * 2 + 0.1 * x
 
-    assert derivative(f, 0.0).kinked[0]
+    found = derivative(f, 0.0)
+    # Not the slope on either side, and not known to be any.
+    assert found.error[0] > 0.1
+    assert found.jump[0] > 0.1
 
 
 @pytest.mark.parametrize("distance", [1.5, 10, 1e4])
 def test_a_kink_beyond_the_step_is_not(distance):
     found = derivative(lambda x: abs(x - distance * STEP), 0.0)
-    assert not found.kinked[0]
+    assert found.error[0] < 1e-7
     assert found.value[0] == pytest.approx(-1, abs=1e-9)
 
 
 def test_a_jump_and_a_nan_are_kinks():
-    assert derivative(lambda x: float(x > 0), 0.0).kinked[0]
-    assert derivative(lambda x: math.nan if x < 0 else x, 0.0).kinked[0]
+    assert derivative(lambda x: float(x > 0), 0.0).error[0] > 100
+    assert derivative(lambda x: math.nan if x < 0 else x, 0.0).error[0] == math.inf
 
 
 def test_only_the_outputs_with_a_kink_are_marked():
     found = central(lambda t: np.array([max(t, 0), t * t, math.sin(t)]), np.zeros(3), STEP, np.float64)
-    assert found.kinked.tolist() == [True, False, False]
+    assert (found.error > 0.1).tolist() == [True, False, False]
 
 
 def test_complex_step_is_exact():

@@ -98,9 +98,9 @@ def scaled(vjp, factor):
 def test_smooth_is_not_a_kink_and_wrong_is_wrong(case, dtype, mode):
     forward, vjp, x = case
     report = check_vjp(forward, scaled(vjp, 1), [x], dtype=dtype, mode=mode)
-    # In float32 rounding leaves it open whether a few of them are kinks.
-    assert report.skipped <= (0 if dtype == np.float64 else 4)
-    assert report.compared >= (20 if mode == "jacobian" else 8)
+    assert report.skipped == report.uncertain == 0
+    # Each element has at least its own derivative, and each direction a slope.
+    assert report.compared >= (5 if mode == "jacobian" else 8)
     for factor in (1.001, -1) if dtype == np.float64 else (1.1, -1):
         with pytest.raises(GradcheckError) as caught:
             check_vjp(forward, scaled(vjp, factor), [x], dtype=dtype, mode=mode)
@@ -136,7 +136,7 @@ def relu_vjp(u, x):
 )
 def test_kinks_stay_kinks(dtype, unit):
     x = unit * np.array([0.0, *FAR])
-    assert check_vjp(relu, relu_vjp, [x], dtype=dtype).skipped == 1
+    assert check_vjp(relu, relu_vjp, [x], dtype=dtype, max_skipped=0.25).skipped == 1
     assert check_vjp(np.abs, lambda u, x: (u * np.sign(x),), [x], dtype=dtype).skipped == 1
 
 
@@ -146,7 +146,7 @@ def test_ties_stay_kinks():
     def maximum_vjp(u, x):
         return (u[:, None] * (np.arange(3) == x.argmax(1)[:, None]),)
 
-    assert check_vjp(lambda x: x.max(1), maximum_vjp, [x]).skipped == 2
+    assert check_vjp(lambda x: x.max(1), maximum_vjp, [x], max_skipped=0.7).skipped == 2
 
 
 @pytest.mark.parametrize("distance", [9e-5, 5e-5, 1e-4 / 3, 1e-5, 3e-7, 1e-9, 1e-14])
@@ -154,8 +154,7 @@ def test_next_to_a_kink_the_derivative_is_right_or_left_out(distance):
     for f, slope in ((relu, lambda x: x > 0), (np.abs, np.sign)):
         x = np.array([distance, -distance, *FAR])
         report = check_vjp(f, lambda u, x, slope=slope: (u * slope(x),), [x], max_skipped=0.3)
-        # One that is far nearer than the third step shows the same jump at all three: it is taken for one.
-        assert report.skipped == (0 if distance > 1e-8 else 2)
+        assert report.skipped == 0
         with pytest.raises(GradcheckError) as caught:
             check_vjp(f, lambda u, x, slope=slope: (1.001 * u * slope(x),), [x], max_skipped=0.3)
         assert caught.value.check == "values"
@@ -189,5 +188,6 @@ def test_outside_its_domain_a_function_is_not_blamed_for_its_warnings():
 @pytest.mark.parametrize("shape", [(0,), (2, 0), ()])
 def test_nothing_and_a_single_number_are_inputs_too(shape, mode):
     x = np.full(shape, 0.5)
-    report = check_vjp(np.tanh, lambda u, x: (u * (1 - np.tanh(x) ** 2),), [x], mode=mode)
-    assert report.compared == (x.size if mode == "jacobian" else 8)
+    options = {"mode": mode, "min_compared": min(1, x.size)}
+    report = check_vjp(np.tanh, lambda u, x: (u * (1 - np.tanh(x) ** 2),), [x], **options)
+    assert report.compared == (x.size if mode == "jacobian" or not x.size else 8)
