@@ -50,6 +50,8 @@ _LARGEST_STEP = 2.0**30
 # What is so much smaller than the largest derivative of its output, and by its element, need not be known as
 # well.
 _NEGLIGIBLE = 1e-3
+# How many larger steps in a row may make nothing more certain.
+_VAIN_STEPS = 1
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,7 @@ def refined(
         better &= now.moves | (~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error))
         best = best.replaced(asked & better & np.isfinite(now.error), now)
         before, steepest = now, np.maximum(steepest, now.secant)
+    vain = 0
     for step in (s for s in steps if s > usual):
         unknown = too_uncertain(best, accuracy, floor, expected)
         if not unknown.any():
@@ -236,10 +239,11 @@ def refined(
         now = at(step, twice=True)
         # Beyond a period of the function, or in another regime of it, larger steps agree with each other and
         # not with what the smaller ones have found.
-        # Rounding falls with the step; a kink stays what it is.
-        better = unknown & _agree(now, best) & (now.error < 0.7 * best.error)
+        better = unknown & _agree(now, best) & (now.error < best.error)
         steepest = np.maximum(steepest, now.secant)
-        if not better.any():
+        # Rounding falls with the step, though not at every one; a kink stays what it is.
+        vain = 0 if (better & (now.error < 0.7 * best.error)).any() else vain + 1
+        if vain > _VAIN_STEPS:
             break
         best = best.replaced(better, now)
     return replace(best, secant=steepest)
@@ -339,8 +343,17 @@ def noise_at_scales(values: list[np.ndarray]) -> np.ndarray:
     return found
 
 
-def residue(at: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The standard deviation of values (K, M) at K places in [-1, 1] from polynomials of degree 4."""
+def residue(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of values (K, M) at K ascending places in [-1, 1] without a polynomial of degree 4.
+
+    Returns
+    -------
+    float64 (M,)
+        Its standard deviation; 0 where a value is not finite.
+    bool (M,)
+        Whether it changes its sign about as often as independent numbers do, and not as seldom as a kink or a
+        bend.
+    """
     degree = 4
     middle = values.mean(axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -348,7 +361,8 @@ def residue(at: np.ndarray, values: np.ndarray) -> np.ndarray:
         off = values - middle
         left = off - powers @ np.linalg.lstsq(powers, np.where(np.isfinite(off), off, 0.0), rcond=None)[0]
         found = np.sqrt((left**2).sum(axis=0) / (len(at) - degree - 1))
-    return np.where(np.isfinite(found), found, 0.0)
+    changes = (np.diff(np.sign(left), axis=0) != 0).sum(axis=0)
+    return np.where(np.isfinite(found), found, 0.0), changes >= 0.4 * len(at)
 
 
 def complex_step(f: Callable[[complex], np.ndarray], dtype) -> Derivative:

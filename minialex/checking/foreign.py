@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
-from minialex.checking.check import ANALYTIC_ROUNDING
+from minialex.checking.behaviour import ROUNDING
 from minialex.checking.differences import largest
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.vjp import check_vjp
@@ -190,7 +190,7 @@ def _same_but_for_rounding(a: np.ndarray, b: np.ndarray, terms: float) -> bool:
     """Whether two arrays are equal, but for the rounding of sums of numbers as large as `terms`."""
     if a.shape != b.shape:
         return False
-    limit = ANALYTIC_ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b) + terms)
+    limit = ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b) + terms)
     return bool(np.all((np.abs(a - b) <= limit) | (a == b)))
 
 

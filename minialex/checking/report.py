@@ -157,7 +157,7 @@ class Report:
             others.append(f"computed again they differ by up to {self.nondeterminism:.1e}")
         return (
             f"{self.name}{kernel}: {self.compared:,} {what} agree to a relative error of "
-            f"{self.worst_error:.1e} (tolerance {self.tolerance:.1e}){''.join(f', {each}' for each in others)}; {how}{weak}"
+            f"{self.worst_error:.1e} (tolerance {self.tolerance:.1e}){', '.join(['', *others])}; {how}{weak}"
         )
 
 

@@ -584,8 +584,7 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     if math.isfinite(error) and not distance <= limit and check.method != "complex":
         # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
         path, step = check.along(i, move, 1.0), float(found.step[0])
-        wider = min(16 * step, max(step, check.report.step))
-        noise = max(noise, *(float(check.noise_along(path, each, weights)[0]) for each in (step, wider)))
+        noise = max(noise, float(check.noise_along(path, step, weights)[0]))
         found = _slope(check, i, move, weights, noise, size)
         value, error, distance, limit = judged()
         for _ in range(4):
