@@ -304,6 +304,11 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             now = refined(first, at, steps, _accuracy(check), floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
+    # What is computed from x inherits the rounding of numbers of its size, which steps of few bits may not show.
+    inherited = 8 * float(np.finfo(check.dtype).eps) * position / usual * abs(column.value[m])
+    if beyond <= 4 * (column.error[m] + inherited):
+        each.found.error[m, k] += inherited
+        return False
     # Results that were made of larger numbers scatter by the last bits of those.
     this = np.arange(check.y.size) == m
     check.noise = np.maximum(check.noise, np.where(this, check.noise_along(path, usual), 0.0))
