@@ -1,7 +1,7 @@
 """Saying an engine's finding in the words of what was asked for.
 
 One engine compares all derivatives. It speaks of forward, vjp and gradients, which to the caller of
-`check_cuda` are other things.
+`check_jvp` or `check_second_vjp` are other things.
 """
 
 from __future__ import annotations

@@ -65,6 +65,20 @@ class Gradcheck:
 
         return self._run(check_vjp, (forward, vjp, inputs), options)
 
+    def jvp(self, forward, jvp, inputs, **options):
+        """`minialex.check_jvp`: a function of plain arrays, and its Jacobian-vector product."""
+        __tracebackhide__ = True
+        from minialex.checking import check_jvp
+
+        return self._run(check_jvp, (forward, jvp, inputs), options)
+
+    def second_vjp(self, forward, vjp, second, inputs, **options):
+        """`minialex.check_second_vjp`: a function of plain arrays, its vjp, and the vjp of that."""
+        __tracebackhide__ = True
+        from minialex.checking import check_second_vjp
+
+        return self._run(check_second_vjp, (forward, vjp, second, inputs), options)
+
     def cuda(self, source, forward, backward, inputs, outputs, **options):
         """`minialex.check_cuda`: a pair of CUDA kernels."""
         __tracebackhide__ = True

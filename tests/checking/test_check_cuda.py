@@ -49,6 +49,9 @@ SQUARE_GRAD(not_a_number, i < n, OF_X, i == 3 ? T(0) / T(0) : OF_W)
 SQUARE_GRAD(by_thread, i < n, OF_X, OF_W * (threadIdx.x < 64 ? 1 : 2))
 SQUARE_GRAD(squared_upstream, i < n, gy[i] * OF_X, OF_W)
 
+// Like a sum whose order is not fixed, only more often.
+SQUARE_GRAD(never_the_same, i < n, OF_X, OF_W * (1 + T(1e-9) * (clock64() % 1000)))
+
 __global__ void in_place(const T* gy, T* x, const T* w, T* gx, T* gw, int n)
 {
     int i = I;
@@ -317,6 +320,17 @@ def test_numbers_of_less_precision_in_between_are_caught():
 
 def test_an_upstream_gradient_that_is_squared_is_not_linear():
     assert failure(check, "squared_upstream").check == "not linear"
+
+
+def test_sums_without_a_fixed_order_are_told_of_and_allowed():
+    error = failure(check, "never_the_same", blocks=(256,))
+    assert error.check == "not deterministic"
+    assert (
+        "it has atomic functions, whose sums have no fixed order; allow for that with nondeterminism="
+        in str(error)
+    )
+    report = check("never_the_same", blocks=(256,), nondeterminism=1e-4, max_tolerance=0.5)
+    assert 0 < report.nondeterminism <= 1e-4
 
 
 # Wrong launches
