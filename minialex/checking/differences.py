@@ -285,7 +285,9 @@ def steps_to_try(usual: float, position: float, dtype) -> list[float]:
 
 def smallest_step(position: float, dtype) -> float:
     """The step that still moves x, to be told from its rounding."""
-    return _NEIGHBOURS * float(np.finfo(dtype).eps) * position
+    info = np.finfo(dtype)
+    # Beside a subnormal x the product may be 0, which is no step.
+    return max(_NEIGHBOURS * float(info.eps) * position, float(info.tiny))
 
 
 def unit_of(x: float, typical: float) -> float:

@@ -170,8 +170,8 @@ class GradcheckError(MiniAlexError, AssertionError):
         Which check failed: ``"values"``, ``"shape"``, ``"dtype"``, ``"finite"``, ``"changed input"``,
         ``"aliasing"``, ``"not deterministic"``, ``"zero upstream"``, ``"not linear"``, ``"layout"``,
         ``"kinks"``, ``"uncertain"``, ``"nothing compared"``, where there is too little to compare with;
-        ``"raises"``, where a function raises; or ``"result"``, where what it returns cannot be checked at
-        all.
+        ``"raises"``, where a function raises; ``"result"``, where what it returns cannot be checked at all;
+        or ``"reference"``, where a kernel gives something else than its operation's definition.
     operation, kernel : str
         What was checked.
     input : int or None

@@ -121,7 +121,7 @@ class Row:
         """Count one case that passed."""
         self.cases += 1
         self.compared += report.compared
-        self.zeros += getattr(report, "zeros", 0)
+        self.zeros += report.zeros
         if isinstance(report, Report):
             self.mode = report.mode
             self.skipped += report.skipped

@@ -8,7 +8,7 @@ import pytest
 import minialex as ma
 from minialex.checking import suite
 from minialex.checking.agreement import check_agreement
-from minialex.checking.cases import make_cases
+from minialex.checking.cases import Case, make_cases
 from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernel_runs import KernelRuns
 from minialex.errors import KernelError
@@ -86,6 +86,15 @@ def test_some_directions_supporting_nothing_leave_the_kernel_unchecked(registere
         assert row.unchecked
         assert not row.passed
         assert "avg_pool2d.input_grad supports: nothing" in row.unchecked
+
+
+def test_nothing_but_zeros_is_unchecked(registered, monkeypatch):
+    case = Case("constant", lambda x: ma.functional.relu(x), (np.array([-1.0, -2.0]),))
+    monkeypatch.setattr(suite, "make_cases", lambda operation, seed: [case])
+    registered({"relu.forward": reference("relu.forward"), "relu.backward": reference("relu.backward")})
+    for row in rows("relu"):
+        assert not row.compared
+        assert row.unchecked == "no derivative that is not 0 was compared"
 
 
 def test_a_kernel_that_raises_is_wrong_and_not_unsupported(registered):
