@@ -25,6 +25,11 @@ def normal(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
+def derivatives(report):
+    """How many derivatives were compared, those that are 0 on both sides included."""
+    return report.compared + getattr(report, "zeros", 0)
+
+
 def failure(function, inputs, **options):
     with pytest.raises(ma.GradcheckError) as caught:
         ma.check_jax(function, inputs, **options)
@@ -52,14 +57,14 @@ def scaled_square(factor=1.0):
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["NumPy", "JAX"])
 def test_functions_of_one_array(function, array):
     report = ma.check_jax(function, array(normal(3, 4)))
-    assert report.compared == 12 * 12
+    assert derivatives(report) == 12 * 12
     assert report.dtype == "float64"
     assert report.worst_error < 1e-9
 
 
 def test_a_custom_vjp_that_is_right_and_one_that_is_wrong():
     for wrapped in (lambda f: f, jax.jit):
-        assert ma.check_jax(wrapped(scaled_square()), normal(4)).compared == 16
+        assert derivatives(ma.check_jax(wrapped(scaled_square()), normal(4))) == 16
         error = failure(wrapped(scaled_square(1.001)), normal(4))
         assert (error.check, error.wrong) == ("values", 4)
         assert error.pattern == "a constant factor of 1.001"
@@ -92,7 +97,9 @@ def test_pytrees_are_differentiated_and_named():
     assert "the gradient of inputs[0]['layers'][1]['b'] is wrong" in str(error)
     assert error.pattern == "all zero"
     # A dict alone is one argument.
-    assert ma.check_jax(lambda p: p["a"] * p["b"], {"a": normal(3), "b": normal(3, seed=1)}).compared == 18
+    assert (
+        derivatives(ma.check_jax(lambda p: p["a"] * p["b"], {"a": normal(3), "b": normal(3, seed=1)})) == 18
+    )
 
 
 def test_registered_nodes_are_pytrees():
@@ -110,7 +117,7 @@ def test_registered_nodes_are_pytrees():
             return cls(*children)
 
     pair = Pair(normal(3), normal(3, seed=1))
-    assert ma.check_jax(lambda p: Pair(p.a * p.b, p.a), [pair]).compared == 3 * 6 * 2
+    assert derivatives(ma.check_jax(lambda p: Pair(p.a * p.b, p.a), [pair])) == 3 * 6 * 2
     error = failure(lambda p: p.a * jax.lax.stop_gradient(p.b), [pair])
     assert "the gradient of inputs[0].b is wrong" in str(error)
 
@@ -123,12 +130,14 @@ def test_integers_and_python_numbers_are_passed_on():
         return x[index] ** power
 
     report = ma.check_jax(function, [normal(4), np.array([0, 2, 0]), 3, True, None])
-    assert report.compared == 3 * 4
+    assert derivatives(report) == 3 * 4
     assert set(seen) == {(int, True, None)}
     static = jax.jit(lambda x, mode: {"sin": jnp.sin, "cos": jnp.cos}[mode](x), static_argnums=1)
-    assert ma.check_jax(static, [normal(3), "sin"]).compared == 9
+    assert derivatives(ma.check_jax(static, [normal(3), "sin"])) == 9
     key = jax.random.key(0)
-    assert ma.check_jax(lambda key, x: x * jax.random.normal(key, x.shape), [key, normal(3)]).compared == 9
+    assert (
+        derivatives(ma.check_jax(lambda key, x: x * jax.random.normal(key, x.shape), [key, normal(3)])) == 9
+    )
 
 
 def test_an_integer_argument_of_a_custom_vjp():
@@ -138,7 +147,7 @@ def test_an_integer_argument_of_a_custom_vjp():
 
     for nothing in (lambda i: None, lambda i: np.zeros(i.shape, jax.dtypes.float0)):
         right = make(lambda r, u, n=nothing: (jnp.zeros_like(r[0]).at[r[1]].add(u), n(r[1])))
-        assert ma.check_jax(right, [normal(4), jnp.array([0, 2, 0])]).compared == 12
+        assert derivatives(ma.check_jax(right, [normal(4), jnp.array([0, 2, 0])])) == 12
     # .set() where indices repeat.
     wrong = make(lambda r, u: (jnp.zeros_like(r[0]).at[r[1]].set(u), None))
     assert failure(wrong, [normal(4), jnp.array([0, 2, 0])]).check == "values"
@@ -154,9 +163,9 @@ def test_nondiff_argnums():
             nondiff_argnums=(0, 2),
         )
 
-    assert ma.check_jax(make(1.0), [jnp.cos, normal(3), 2]).compared == 9
+    assert derivatives(ma.check_jax(make(1.0), [jnp.cos, normal(3), 2])) == 9
     # An array there is no argument to differentiate.
-    assert ma.check_jax(make(1.0), [jnp.cos, normal(3), np.float64(2)]).compared == 9
+    assert derivatives(ma.check_jax(make(1.0), [jnp.cos, normal(3), np.float64(2)])) == 9
     error = failure(make(2.0), [jnp.cos, normal(3), 2])
     assert "the gradient of inputs[1] is wrong" in str(error)
     assert error.pattern == "a constant factor of 2"
@@ -177,7 +186,7 @@ def test_argnums():
 
     x, y = normal(3), normal(3, seed=1)
     for argnums in (0, [0], (-2,)):
-        assert ma.check_jax(function, [x, y], argnums=argnums).compared == 9
+        assert derivatives(ma.check_jax(function, [x, y], argnums=argnums)) == 9
     assert failure(function, [x, y]).input == 1
     assert "inputs[1]" in str(failure(function, [x, y], argnums=1))
 
@@ -187,8 +196,8 @@ def test_arguments_by_name():
         return x * weight + bias
 
     kwargs = {"weight": normal(3, seed=1), "bias": 2}
-    assert ma.check_jax(affine, [normal(3)], kwargs=kwargs).compared == 18
-    assert ma.check_jax(affine, [normal(3)], kwargs=kwargs, argnums=0).compared == 9
+    assert derivatives(ma.check_jax(affine, [normal(3)], kwargs=kwargs)) == 18
+    assert derivatives(ma.check_jax(affine, [normal(3)], kwargs=kwargs, argnums=0)) == 9
     stopped = lambda x, weight, bias: affine(x, weight=jax.lax.stop_gradient(weight), bias=bias)  # noqa: E731
     assert "kwargs['weight']" in str(failure(stopped, [normal(3)], kwargs=kwargs))
 
@@ -232,7 +241,7 @@ def test_float32_on_request():
 def test_coarse_inputs():
     # [7742] the step of check_grads vanishes beside float16 and bfloat16.
     for dtype in (jnp.float16, jnp.bfloat16):
-        assert ma.check_jax(jnp.sin, jnp.asarray(normal(3), dtype)).compared == 9
+        assert derivatives(ma.check_jax(jnp.sin, jnp.asarray(normal(3), dtype))) == 9
 
 
 def test_float32_inside_is_found():
@@ -257,13 +266,13 @@ def test_several_results():
         lambda x: [jnp.sin(x), x.sum(0)],
         lambda x: {"sin": jnp.sin(x), "sum": x.sum(0), "none": None},
     ):
-        assert ma.check_jax(function, x).compared == (6 + 3) * 6
+        assert derivatives(ma.check_jax(function, x)) == (6 + 3) * 6
     assert failure(lambda x: (x, jax.lax.stop_gradient(x)), x).analytic == 0.0
 
 
 def test_integer_results_are_ignored_and_said_so():
     report = ma.check_jax(lambda x: (x.max(), x.argmax(), True), normal(4))
-    assert report.compared == 4
+    assert derivatives(report) == 4
     assert report.notes[0].startswith("result[1] is int")
     assert report.notes[1:] == ("result[2] is bool and has no gradient",)
     assert str(report).endswith("result[2] is bool and has no gradient")
@@ -299,7 +308,7 @@ def test_each_result_and_each_input_alone(wrong):
 
     inputs = [normal(3), normal(3, seed=1)]
     if not wrong:
-        assert ma.check_jax(make(), inputs).compared == 6 * 6
+        assert derivatives(ma.check_jax(make(), inputs)) == 6 * 6
         return
     wrong = "results"
     assert "where result[1] alone is used" in str(failure(make(), inputs))
@@ -314,9 +323,9 @@ def test_second_order():
     x = normal(3, 2)
     report = ma.check_jax(jnp.tanh, x, order=2)
     assert report.name == "gradient of tanh"
-    assert report.compared == 6 * (6 + 6)
-    assert report.notes[-1].startswith("first order: 36 derivatives agree to")
-    assert ma.check_jax(scaled_square(), normal(3), order=2).compared == 18
+    assert derivatives(report) == 6 * (6 + 6)
+    assert re.match(r"first order: \d+ derivatives agree to", report.notes[-1])
+    assert derivatives(ma.check_jax(scaled_square(), normal(3), order=2)) == 18
     report = ma.check_jax(
         jax.jit(lambda p: (p["a"] ** 3, p["n"])), {"a": normal(2), "n": np.int32(2)}, order=2
     )
@@ -334,7 +343,7 @@ def test_a_wrong_second_gradient():
         lambda r, v: (2 * r[1] * v, 2.002 * r[0] * v),
     )
     square = custom(lambda x: x**2, lambda x: (x**2, x), lambda x, u: (slope(x, u),))
-    assert ma.check_jax(square, normal(3)).compared == 9
+    assert derivatives(ma.check_jax(square, normal(3))) == 9
     error = failure(square, normal(3), order=2)
     assert "the gradient of the upstream gradient of result is wrong" in str(error)
     assert error.pattern == "a constant factor of 1.001"
@@ -346,7 +355,7 @@ def test_a_backward_that_cannot_be_differentiated():
         return (jax.pure_callback(lambda x, u: np.asarray(2 * x * u), shape, x, u),)
 
     called = custom(lambda x: x**2, lambda x: (x**2, x), bwd)
-    assert ma.check_jax(called, normal(3)).compared == 9
+    assert derivatives(ma.check_jax(called, normal(3))) == 9
     error = failure(called, normal(3), order=2)
     assert error.check == "raises"
     assert "differentiating its gradient raises" in str(error)
@@ -410,7 +419,7 @@ def test_arguments_that_cannot_be_checked(inputs, options, says):
 
 def test_complex_arrays_may_be_constants():
     phase = np.exp(1j * np.arange(3))
-    assert ma.check_jax(lambda x, p: jnp.real(x * p), [normal(3), phase], argnums=0).compared == 9
+    assert derivatives(ma.check_jax(lambda x, p: jnp.real(x * p), [normal(3), phase], argnums=0)) == 9
 
 
 # Options, reports and messages
@@ -459,6 +468,6 @@ def test_an_error_can_be_pickled():
 
 
 def test_the_fixture(gradcheck):
-    assert gradcheck.jax(jnp.sin, [normal(3)]).compared == 9
+    assert derivatives(gradcheck.jax(jnp.sin, [normal(3)])) == 9
     with pytest.raises(ma.GradcheckError):
         gradcheck.jax(scaled_square(2.0), [normal(3)])

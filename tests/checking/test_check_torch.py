@@ -52,6 +52,11 @@ def scripted(module):
         return torch.jit.script(module)
 
 
+def derivatives(report):
+    """How many derivatives were compared, those that are 0 on both sides included."""
+    return report.compared + getattr(report, "zeros", 0)
+
+
 def failure(function, inputs, **options):
     with pytest.raises(ma.GradcheckError) as caught:
         ma.check_torch(function, inputs, **options)
@@ -89,7 +94,7 @@ def test_a_function_of_one_tensor():
     x = normal(3, 4)
     report = ma.check_torch(torch.tanh, x)
     assert report.name == "tanh"
-    assert report.compared == 12 * 12
+    assert derivatives(report) == 12 * 12
     assert report.notes == ()
     error = failure(lambda x: torch.tanh(x.detach()) * x, [x])
     assert (error.check, error.input) == ("values", 0)
@@ -97,7 +102,7 @@ def test_a_function_of_one_tensor():
 
 @pytest.mark.parametrize("given", [Power, Power.apply, functools.partial(Power.apply)])
 def test_a_function_class_or_its_apply(given):
-    assert ma.check_torch(given, [normal(5), 3]).compared == 25
+    assert derivatives(ma.check_torch(given, [normal(5), 3])) == 25
 
 
 def test_names_of_functions():
@@ -133,8 +138,8 @@ def test_arguments_that_are_no_tensors_are_passed_on(n):
 
 def test_optional_arguments():
     x, weight = normal(4), normal(4, seed=5)
-    assert ma.check_torch(Power, [x, 2, None]).compared == 16
-    assert ma.check_torch(Power, [x, 2, weight]).compared == 32
+    assert derivatives(ma.check_torch(Power, [x, 2, None])) == 16
+    assert derivatives(ma.check_torch(Power, [x, 2, weight])) == 32
     assert "inputs[0]" in str(failure(WrongPower, [x, 2, weight]))
 
 
@@ -158,15 +163,15 @@ def test_integers_are_constants():
         dtypes.add(index.dtype)
         return x[index]
 
-    assert ma.check_torch(take, [normal(3, 2), index]).compared == 6 * 6
+    assert derivatives(ma.check_torch(take, [normal(3, 2), index])) == 6 * 6
     assert dtypes == {torch.int64}
 
 
 def test_without_requires_grad_a_tensor_is_a_constant():
     x, w = normal(3), constant(3)
-    assert ma.check_torch(torch.mul, [x, w]).compared == 9
+    assert derivatives(ma.check_torch(torch.mul, [x, w])) == 9
     # The gradient of w is wrong, and nobody asked for it.
-    assert ma.check_torch(lambda x, w: x * w.detach(), [x, w]).compared == 9
+    assert derivatives(ma.check_torch(lambda x, w: x * w.detach(), [x, w])) == 9
     assert failure(lambda x, w: x * w.detach(), [x, laid(w)]).input == 1
 
 
@@ -178,7 +183,7 @@ def test_nests_of_tensors_are_differentiated():
 
     pairs = {"list": [Pair(normal(3), normal(3, seed=2)), Pair(constant(3), normal(3, seed=3))]}
     report = ma.check_torch(weighted, [pairs, {"s": (normal(1), "text")}])
-    assert report.compared == 3 * (3 * 3 + 1)
+    assert derivatives(report) == 3 * (3 * 3 + 1)
 
     def wrong(pairs, scale):
         return weighted(pairs, {"s": (scale["s"][0].detach(),)})
@@ -191,7 +196,7 @@ def test_arguments_by_name():
         return x * weight + (0 if bias is None else bias)
 
     kwargs = {"weight": normal(3, seed=1), "bias": normal(1)}
-    assert ma.check_torch(affine, [normal(3)], kwargs=kwargs).compared == 3 * (3 + 3 + 1)
+    assert derivatives(ma.check_torch(affine, [normal(3)], kwargs=kwargs)) == 3 * (3 + 3 + 1)
     error = failure(lambda x, weight: x * weight.detach(), [normal(3)], kwargs={"weight": normal(3, seed=1)})
     assert "the gradient of kwargs['weight'] is wrong" in str(error)
 
@@ -206,13 +211,13 @@ def test_several_results_in_tuples_lists_and_dicts():
         lambda x: [x.sin(), x.sum(0)],
         lambda x: {"sin": x.sin(), "sums": [x.sum(0)]},
     ):
-        assert ma.check_torch(function, x).compared == (6 + 3) * 6
+        assert derivatives(ma.check_torch(function, x)) == (6 + 3) * 6
     assert failure(lambda x: (x.sin(), x.detach().cos() * x.sum()), x).check == "values"
 
 
 def test_integer_results_are_ignored_and_said_so():
     report = ma.check_torch(lambda x: torch.max(x, 1), normal(3, 4))
-    assert report.compared == 3 * 12
+    assert derivatives(report) == 3 * 12
     assert report.notes == ("result[1] is int64 and has no gradient",)
     assert str(report).endswith("result[1] is int64 and has no gradient")
     report = ma.check_torch(
@@ -260,7 +265,7 @@ def test_each_result_alone():
             return SumAndProduct.backward(ctx, u, v)
 
     inputs = [normal(3), normal(3, seed=1)]
-    assert ma.check_torch(SumAndProduct, inputs).compared == 2 * 3 * 6
+    assert derivatives(ma.check_torch(SumAndProduct, inputs)) == 2 * 3 * 6
     error = failure(Raises, inputs)
     assert error.check == "raises"
     assert (
@@ -321,7 +326,7 @@ def test_parameters_are_differentiated_and_named():
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 2))
     report = ma.check_torch(module, normal(2, 3))
     assert report.name == "Sequential"
-    assert report.compared >= 4 * 6
+    assert derivatives(report) >= 4 * 6
     assert len(report.inputs) == 1 + 4
 
     class NoBias(torch.nn.Linear):
@@ -517,7 +522,7 @@ def test_float32_is_converted():
 
 def test_half_precision_inputs_and_constants_are_converted():
     x, w = normal(3, dtype=torch.bfloat16), constant(3).half()
-    assert ma.check_torch(torch.mul, [x, w]).compared == 9
+    assert derivatives(ma.check_torch(torch.mul, [x, w])) == 9
 
 
 def test_what_a_converted_function_creates_is_converted():
@@ -606,7 +611,7 @@ def test_inputs_keep_their_strides(layout):
         seen: ClassVar[set] = set()
 
     report = ma.check_torch(Square, x)
-    assert report.compared == x.numel() ** 2
+    assert derivatives(report) == x.numel() ** 2
     assert x.stride() in Square.seen
 
 
@@ -641,7 +646,7 @@ def test_a_function_may_refuse_a_layout():
     def flat(x):
         return x.view(-1).sin()
 
-    assert ma.check_torch(flat, normal(3, 4)).compared == 144
+    assert derivatives(ma.check_torch(flat, normal(3, 4))) == 144
     error = failure(flat, LAYOUTS["transposed"]())
     assert error.check == "raises"
     assert "view size is not compatible" in str(error)
@@ -652,7 +657,7 @@ def test_a_function_may_refuse_a_layout():
         return x.sin()
 
     x = laid(normal(1, 2, 2, 3).to(memory_format=torch.channels_last))
-    assert ma.check_torch(only_channels_last, x).compared == 144
+    assert derivatives(ma.check_torch(only_channels_last, x)) == 144
 
 
 def test_memory_between_the_elements_is_filled():
@@ -727,12 +732,12 @@ def test_changes_in_place(method, change, says):
     assert re.search(says, str(error))
     assert torch.equal(x, kept[0])
     assert torch.equal(c, kept[1])
-    assert ma.check_torch(Doubled, [x, c]).compared == 9
+    assert derivatives(ma.check_torch(Doubled, [x, c])) == 9
 
 
 def test_an_in_place_activation():
     assert failure(lambda x: torch.relu_(x), normal(3)).check == "changed input"
-    assert ma.check_torch(lambda x: torch.relu_(x.clone()), normal(3)).compared == 9
+    assert derivatives(ma.check_torch(lambda x: torch.relu_(x.clone()), normal(3))) == 9
 
 
 @pytest.mark.parametrize("trained", [True, False])
@@ -762,10 +767,10 @@ def test_a_buffer_that_the_next_call_overwrites():
 
 
 def test_gradients_that_are_one_tensor_are_no_fault():
-    assert ma.check_torch(torch.add, [normal(3), normal(3, seed=1)]).compared == 18
-    assert ma.check_torch(lambda x: x, normal(3)).compared == 9
+    assert derivatives(ma.check_torch(torch.add, [normal(3), normal(3, seed=1)])) == 18
+    assert derivatives(ma.check_torch(lambda x: x, normal(3))) == 9
     parts = [normal(2), normal(3)]
-    assert ma.check_torch(lambda a, b, c: torch.cat([a, b]) + c, [*parts, normal(5)]).compared == 50
+    assert derivatives(ma.check_torch(lambda a, b, c: torch.cat([a, b]) + c, [*parts, normal(5)])) == 50
 
 
 # Random numbers
@@ -774,9 +779,9 @@ def test_gradients_that_are_one_tensor_are_no_fault():
 def test_dropout_repeats():
     # [114333]
     x = normal(4, 5)
-    assert ma.check_torch(torch.nn.Dropout(0.4), x).compared == 400
+    assert derivatives(ma.check_torch(torch.nn.Dropout(0.4), x)) == 400
     # A mask is drawn in the order of memory, so that it is another one for other strides.
-    assert ma.check_torch(torch.nn.Dropout(0.4), laid(x.T)).compared == 400
+    assert derivatives(ma.check_torch(torch.nn.Dropout(0.4), laid(x.T))) == 400
 
     class Redrawn(torch.autograd.Function):
         """Drops with one mask forward, and with another one backward."""
@@ -807,7 +812,7 @@ def test_the_callers_state_is_left_alone():
         assert not torch.is_grad_enabled()
     assert torch.equal(torch.rand(4), expected)
     with torch.inference_mode():
-        assert ma.check_torch(torch.sin, normal(3)).compared == 9
+        assert derivatives(ma.check_torch(torch.sin, normal(3))) == 9
 
 
 # The second order
@@ -818,9 +823,9 @@ def test_second_order():
     report = ma.check_torch(torch.tanh, x, order=2)
     assert report.name == "gradient of tanh"
     # The derivatives of 6 gradients by 6 inputs and 6 upstream gradients.
-    assert report.compared == 6 * (6 + 6)
-    assert report.notes[-1].startswith("first order: 36 derivatives agree to")
-    assert ma.check_torch(Power, [x, 3], order=2).compared == 72
+    assert derivatives(report) == 6 * (6 + 6)
+    assert re.match(r"first order: \d+ derivatives agree to", report.notes[-1])
+    assert derivatives(ma.check_torch(Power, [x, 3], order=2)) == 72
     assert ma.check_torch(torch.nn.Linear(2, 2), x, order=2).compared > 0
 
 
@@ -841,7 +846,7 @@ def test_intermediates_on_ctx_are_wrong_in_second_order():
             return ctx.doubled * u
 
     x = normal(3)
-    assert ma.check_torch(Square, x).compared == 9
+    assert derivatives(ma.check_torch(Square, x)) == 9
     error = failure(Square, x, order=2)
     assert (error.check, error.pattern) == ("values", "all zero")
     assert "gradient of" in error.operation
@@ -870,7 +875,7 @@ def test_a_wrong_second_gradient():
         def backward(ctx, u):
             return WrongTwice.apply(ctx.saved_tensors[0], u)
 
-    assert ma.check_torch(Square, normal(3)).compared == 9
+    assert derivatives(ma.check_torch(Square, normal(3))) == 9
     error = failure(Square, normal(3), order=2)
     assert "the gradient of the upstream gradient of result is wrong" in str(error)
     assert error.pattern == "a constant factor of 1.001"
@@ -890,7 +895,7 @@ def test_backwards_that_cannot_be_differentiated():
             return Power.backward(ctx, u)[0].detach(), None, None
 
     for made, says in ((Once, "@once_differentiable"), (Detached, "is not part of the graph")):
-        assert ma.check_torch(made, [normal(3), 3]).compared == 9
+        assert derivatives(ma.check_torch(made, [normal(3), 3])) == 9
         error = failure(made, [normal(3), 3], order=2)
         assert error.check == "result"
         assert says in str(error)
@@ -1103,7 +1108,7 @@ def test_an_error_can_be_pickled():
 
 
 def test_the_fixture(gradcheck):
-    assert gradcheck.torch(torch.sin, [normal(3)]).compared == 9
+    assert derivatives(gradcheck.torch(torch.sin, [normal(3)])) == 9
     with pytest.raises(ma.GradcheckError):
         gradcheck.torch(WrongPower, [normal(3), 3])
 
