@@ -56,7 +56,18 @@ _DRAWN_CASES = 4
 _OF_VALUES = ("values", "kinks", "uncertain", "nothing compared")
 # The relative error up to which what is the same but for rounding is the same, in float32.
 _CLOSE = 512 * float(np.finfo(np.float32).eps)
-_FIGURES = ("order", "mode", "dtype", "cases", "drawn", "refused", "compared", "zeros", "skipped")
+_FIGURES = (
+    "order",
+    "mode",
+    "dtype",
+    "cases",
+    "drawn",
+    "refused",
+    "compared",
+    "zeros",
+    "skipped",
+    "uncertain",
+)
 # A derivative known to a tenth of itself is hardly known.
 _WIDEST = 0.1
 # Fewer rows take less time than a process needs to start.
@@ -83,8 +94,8 @@ class Row:
         that it does not support.
     compared, zeros : int
         Derivatives that were compared: those that are not 0, and those that are 0 on both sides.
-    skipped : int
-        Derivatives that were left out at kinks.
+    skipped, uncertain : int
+        Derivatives that were left out: at kinks, and where rounding leaves too little of them.
     worst_error, tolerance : float
         The error that takes the largest share of its tolerance, and that tolerance; relative to the largest
         derivative.
@@ -106,6 +117,7 @@ class Row:
     compared: int = 0
     zeros: int = 0
     skipped: int = 0
+    uncertain: int = 0
     worst_error: float = 0.0
     tolerance: float = 0.0
     seconds: float = 0.0
@@ -125,6 +137,7 @@ class Row:
         if isinstance(report, Report):
             self.mode = report.mode
             self.skipped += report.skipped
+            self.uncertain += report.uncertain
         pairs = [(self.worst_error, self.tolerance), (report.worst_error, report.tolerance)]
         self.worst_error, self.tolerance = worst_of(pairs)
 

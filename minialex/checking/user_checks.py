@@ -287,7 +287,7 @@ def _reports(given) -> list:
 def _figures(reports: list) -> dict:
     figures: dict[str, str | int | float] = {
         name: sum(int(getattr(each, name, 0)) for each in reports)
-        for name in ("compared", "zeros", "skipped")
+        for name in ("compared", "zeros", "skipped", "uncertain")
     }
     pairs = [(each.worst_error, each.tolerance) for each in reports if hasattr(each, "worst_error")]
     figures["worst error"], figures["tolerance"] = map(float, worst_of(pairs))
