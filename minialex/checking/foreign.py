@@ -61,12 +61,18 @@ class ForeignGradcheckError(GradcheckError):
         return cls(attributes.pop("check"), attributes.pop("summary"), names=names, **attributes)
 
     def _text(self) -> str:
-        def name(found: re.Match) -> str:
-            return self.names[int(found[1])] if int(found[1]) < len(self.names) else found[0]
-
         # The lines to reproduce it are code, and stay as they are.
         said, separator, rest = super()._text().partition("  to reproduce:\n")
-        return re.sub(r"\binput (\d+)\b", name, said) + separator + rest
+        return _named(said, self.names) + separator + rest
+
+
+def _named(text: str, names: Sequence[str]) -> str:
+    """A message of `check_vjp`, which numbers the inputs, with their names."""
+
+    def name(found: re.Match) -> str:
+        return names[int(found[1])] if int(found[1]) < len(names) else found[0]
+
+    return re.sub(r"\binput (\d+)\b", name, text)
 
 
 class Differentiable(Protocol):
@@ -125,6 +131,10 @@ class ForeignCheck:
             report = check_vjp(function.forward, function.vjp, function.arrays, **options)
         except GradcheckError as error:
             raise ForeignGradcheckError.of(error, function.names) from error.__cause__
+        except MiniAlexError as error:
+            if type(error) is not MiniAlexError:
+                raise
+            raise MiniAlexError(_named(str(error), function.names)) from error
         values = {each.name: getattr(report, each.name) for each in fields(report) if each.init}
         return ForeignReport(**values, notes=tuple(dict.fromkeys((*notes, *self.notes))))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking import constraints
 from minialex.checking.jax_traces import Traced
 from minialex.errors import MiniAlexError
 
@@ -27,7 +28,7 @@ def normal(*shape, seed=0):
 
 def derivatives(report):
     """How many derivatives were compared, those that are 0 on both sides included."""
-    return report.compared + getattr(report, "zeros", 0)
+    return report.compared + report.zeros
 
 
 def failure(function, inputs, **options):
@@ -428,6 +429,27 @@ def test_complex_arrays_may_be_constants():
 def test_options_are_passed_on():
     report = ma.check_jax(jnp.sin, normal(6), mode="directions", directions=3, seed=4)
     assert (report.mode, report.directions, report.seed) == ("directions", 3, 4)
+
+
+def test_nothing_compared_is_no_pass():
+    assert failure(lambda x: 0 * x + 1, normal(2)).check == "nothing compared"
+    assert ma.check_jax(lambda x: 0 * x + 1, normal(2), min_compared=0).compared == 0
+
+
+def test_constraints_are_given_for_each_argument():
+    a = normal(3, 3)
+    a = a @ a.T + np.eye(3)
+    inputs = [{"a": (a + a.T) / 2}, 2, np.array([1e-3, 4.0])]
+    given = [constraints.positive_definite, None, constraints.positive]
+
+    def function(p, n, x):
+        return jnp.linalg.cholesky(p["a"]) * n, jnp.log(x)
+
+    for order in (1, 2):
+        assert ma.check_jax(function, inputs, constraints=given, order=order).compared > 0
+    stopped = lambda p, n, x: function(p, n, jax.lax.stop_gradient(x))  # noqa: E731
+    error = failure(stopped, inputs, constraints=given)
+    assert re.search(r"the gradient of inputs\[2\] is wrong along move \d of positive", str(error))
 
 
 def test_each_point_has_its_own_gradient():

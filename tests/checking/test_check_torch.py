@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking import constraints
 from minialex.checking.torch_tensors import laid_out
 from minialex.errors import MiniAlexError
 
@@ -54,7 +55,7 @@ def scripted(module):
 
 def derivatives(report):
     """How many derivatives were compared, those that are 0 on both sides included."""
-    return report.compared + getattr(report, "zeros", 0)
+    return report.compared + report.zeros
 
 
 def failure(function, inputs, **options):
@@ -1051,6 +1052,39 @@ def test_options_are_passed_on():
     x = normal(6)
     report = ma.check_torch(torch.sin, x, mode="directions", directions=3, seed=4)
     assert (report.mode, report.directions, report.seed) == ("directions", 3, 4)
+
+
+def test_nothing_compared_is_no_pass():
+    for function, x in ((lambda x: x.sum(0), torch.zeros(0, 3)), (lambda x: 0 * x + 1, torch.ones(2))):
+        x.requires_grad_()
+        assert failure(function, x).check == "nothing compared"
+        assert ma.check_torch(function, x, min_compared=0).compared == 0
+
+
+def test_constraints_are_given_for_each_argument():
+    a = constant(3, 3)
+    a = laid(a @ a.T + torch.eye(3))
+    a = laid((a + a.T) / 2)
+
+    def factor(n, a, scale):
+        return n * torch.linalg.cholesky(a) * scale
+
+    inputs = [2, a, laid(torch.tensor(1e-3))]
+    given = [None, constraints.positive_definite, constraints.positive]
+    for order in (1, 2):
+        assert ma.check_torch(factor, inputs, constraints=given, order=order).compared > 0
+    error = failure(lambda n, a, scale: factor(n, a, scale.detach()), inputs, constraints=given)
+    assert "the gradient of inputs[2] is wrong along move 0 of positive" in str(error)
+    with pytest.raises(MiniAlexError, match="should be a list with one for each of the 3 arguments"):
+        ma.check_torch(factor, inputs, constraints=given[:2])
+    with pytest.raises(MiniAlexError, match=r"^inputs\[1\] is not in positive"):
+        ma.check_torch(lambda n, x: n * x, [2, laid(-a)], constraints=[None, constraints.positive])
+
+
+def test_constraints_leave_parameters_free():
+    module = torch.nn.Linear(2, 2)
+    x = laid(torch.tensor([[0.5, 2.0]]))
+    assert ma.check_torch(module, x, constraints=[constraints.positive]).compared > 0
 
 
 def test_redraw_gives_other_inputs():
