@@ -304,7 +304,7 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             now = refined(first, at, steps, _accuracy(check), floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
-    # What is computed from x inherits the rounding of numbers of its size, which steps of few bits may not show.
+    # What is computed from x inherits the rounding of numbers of its size: steps of few bits may not show it.
     inherited = 8 * float(np.finfo(check.dtype).eps) * position / usual * abs(column.value[m])
     if beyond <= 4 * (column.error[m] + inherited):
         each.found.error[m, k] += inherited
