@@ -129,7 +129,12 @@ class _Pairs:
         """
         product, eps = self.product, float(np.finfo(self.product.dtype).eps)
         tangents = [self._tangent(i) if i in moving else np.zeros_like(self.inputs[i]) for i in product.wrt]
-        of_jvp = product.vector(tangents, self.inputs)
+        with np.errstate(all="ignore"):
+            of_jvp = product.vector(tangents, self.inputs)
+            if not np.isfinite(of_jvp).all():
+                # Large results of large inputs may be beyond the largest number.
+                tangents = [tangent * product.dtype.type(2.0**-32) for tangent in tangents]
+                of_jvp = product.vector(tangents, self.inputs)
         # In a unit in which nothing overflows.
         unit = _power_of_two(of_jvp)
         tangents, of_jvp = [(tangent / unit).astype(product.dtype) for tangent in tangents], of_jvp / unit

@@ -289,6 +289,12 @@ class Columns:
         """Whether the elements of input i move one by one."""
         return self.constraints[i] is constraints_of_inputs.free
 
+    def moves_freely(self, i: int) -> bool:
+        """Whether no constraint keeps input i where it is, whatever it is moved along."""
+        constraint = self.constraints[i]
+        base = constraint.base if isinstance(constraint, _Directions) else constraint
+        return base is constraints_of_inputs.free
+
     def tangents(self, i: int, x: np.ndarray) -> Iterator[np.ndarray]:
         """The moves of input i, one tangent after another."""
         for k in range(self.constraints[i].count(x)):
@@ -411,9 +417,21 @@ def _check_behaviour(columns: Columns, arrays: Arrays, **options) -> None:
             slopes = [each.reshape(shape) for each, shape in zip(slopes, shapes, strict=True)]
         return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
+    random = np.random.default_rng([options["seed"], _STREAM])
+    points = [random.choice([-1.0, 1.0], y.shape).astype(product.dtype) for y in product.results]
+    factors = [random.choice([-4, -3, -2, -1, 1, 2, 3, 4], a.shape) for a in arrays]
+
     def of_tangents(given, *inputs):
         parts = (given,) if len(product.wrt) == 1 else given
-        rest = inputs[count:]
+        # The engine moves p by some last bits where it asks how a result scatters. J v does not depend on p:
+        # what it scatters with is x, which moves in its place.
+        bits = _last_bits(inputs[:count], points)
+        rest = [
+            _moved_by_last_bits(a, bits * factor)
+            if bits and i in product.wrt and columns.moves_freely(i)
+            else a
+            for i, (a, factor) in enumerate(zip(inputs[count:], factors, strict=True))
+        ]
         if not free:
             pairs = zip(product.wrt, parts, strict=True)
             parts = [_along(columns.tangents(i, rest[i]), c, rest[i]) for i, c in pairs]
@@ -429,13 +447,25 @@ def _check_behaviour(columns: Columns, arrays: Arrays, **options) -> None:
         r"input (\d+)": lambda match: f"input {int(match[1]) - count}",
         r"\b(?:forward|vjp)\b": "jvp",
     }
-    random = np.random.default_rng([options["seed"], _STREAM])
-    points = [random.standard_normal(y.shape).astype(product.dtype) for y in product.results]
     with reworded(words, {"zero upstream": "zero tangent"}, input=None, step=None):
         check_vjp(
             transposed, of_tangents, [*points, *arrays], wrt=range(count), mode="directions", directions=1,
             min_compared=0, max_skipped=1.0, **options,
         )  # fmt: skip
+
+
+def _last_bits(moved: Arrays, points: Arrays) -> int:
+    """By how many last bits points of 1 and -1 were moved."""
+    for now, before in zip(moved, points, strict=True):
+        if now.size:
+            return round(float(now.flat[0] - before.flat[0]) / float(np.finfo(before.dtype).eps))
+    return 0
+
+
+def _moved_by_last_bits(x: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        unit = np.where(x != 0, 2.0 ** np.floor(np.log2(np.abs(x, dtype=np.float64))), 0)
+    return (x + bits * float(np.finfo(x.dtype).eps) * unit).astype(x.dtype)
 
 
 def _along(tangents: Iterator[np.ndarray], coefficients: np.ndarray, x: np.ndarray) -> np.ndarray:

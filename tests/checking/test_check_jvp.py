@@ -128,6 +128,25 @@ def test_the_complex_step():
     assert report.worst_error < 1e-14
 
 
+@pytest.mark.parametrize("shape", [(4, 6), (20, 30)], ids=str)
+def test_rounding_in_the_function_is_no_behaviour_of_the_jvp(shape):
+    # Where the terms cancel, J v is as good as the shares are, which round with x and not with the tangent.
+    def shares(x):
+        e = np.exp(x - x.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    def product(v, x):
+        y = shares(x)
+        return y * (v - (y * v).sum(axis=1, keepdims=True))
+
+    for seed in range(6):
+        x = 5 * np.random.default_rng(seed).standard_normal(shape)
+        report = ma.check_jvp(
+            shares, lambda v, x: product(v[0], x), [x], vjp=lambda u, x: (product(u, x),), seed=seed
+        )
+        assert report.dot_products.pairs == PAIRS
+
+
 # Many elements
 
 
@@ -425,7 +444,7 @@ def test_products_near_the_largest_number_are_compared():
     def vjp(u, x):
         return (u * np.exp(x),)
 
-    x = np.array([700.0, 690.0, 650.0])
+    x = np.array([709.0, 690.0, 650.0])
     assert agreement(np.exp, lambda v, x: v[0] * np.exp(x), vjp, x).pairs == PAIRS
     with pytest.raises(GradcheckError, match="do not belong to one Jacobian"):
         agreement(np.exp, lambda v, x: v[0] * np.exp(x), lambda u, x: (1.001 * u * np.exp(x),), x)
