@@ -14,6 +14,8 @@ beside it under the name NAME_inputs, an array, a sequence of arguments, or a fu
 
     cube_inputs = [np.array([0.5, -1.0])]
 
+    cube_options = {"max_skipped": 0.5}        # if any: those of the check
+
     block = torch.nn.Sequential(...)           # a Module, a torch.autograd.Function, a function of JAX's
     block_inputs = [torch.randn(2, 3)]
 
@@ -208,23 +210,24 @@ def _check_object(name: str, value, inputs, values: Mapping, options: dict):
     import minialex as ma
 
     inputs = inputs() if callable(inputs) and not isinstance(inputs, Tensor) else inputs
-    given = {"seed": options["seed"]} | (_QUICK if options["quick"] else {})
-    vjp = values.get(f"{name}_vjp")
-    if vjp is not None:
-        return ma.check_vjp(value, vjp, inputs, name=name, **given)
-    kind = _kind(value, inputs)
-    if kind == "torch":
-        return ma.check_torch(value, inputs, **given)
-    if kind == "jax":
-        return ma.check_jax(value, inputs, **given)
+    own = values.get(f"{name}_options", {})
+    if not isinstance(own, Mapping):
+        raise MiniAlexError(f"{name}_options should be a dict of options, not of type {type(own).__name__}")
+    given = {"seed": options["seed"]} | (_QUICK if options["quick"] else {}) | dict(own)
+    vjp, jvp = values.get(f"{name}_vjp"), values.get(f"{name}_jvp")
+    if vjp is not None or jvp is not None:
+        given["name"] = name
+        reports = [] if vjp is None else [ma.check_vjp(value, vjp, inputs, **given)]
+        return reports if jvp is None else [*reports, ma.check_jvp(value, jvp, inputs, vjp=vjp, **given)]
     if isinstance(value, ma.nn.Module):
         value, inputs = _with_parameters(value, inputs, options["seed"])
-    if kind == "minialex":
-        return ma.gradcheck(value, inputs, name=name, **given)
-    raise MiniAlexError(
-        f"{name} takes NumPy arrays: define {name}_vjp(upstream, *inputs), the gradient to check; for a "
-        f"function of tensors let {name}_inputs hold tensors, of PyTorch, JAX or MiniAlex"
-    )
+    check = {"torch": ma.check_torch, "jax": ma.check_jax, "minialex": ma.gradcheck}.get(_kind(value, inputs))
+    if check is None:
+        raise MiniAlexError(
+            f"{name} takes NumPy arrays: define {name}_vjp(upstream, *inputs), the gradient to check; for a "
+            f"function of tensors let {name}_inputs hold tensors, of PyTorch, JAX or MiniAlex"
+        )
+    return check(value, inputs, **{"name": name} | given)
 
 
 def _with_parameters(module, inputs, seed: int) -> tuple[Callable, list]:

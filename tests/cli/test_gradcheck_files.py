@@ -37,6 +37,22 @@ def square_vjp(u, x):
 square_inputs = x
 
 
+def tangent(x):
+    return np.sin(x)
+
+
+def tangent_vjp(u, x):
+    return (u * np.cos(x),)
+
+
+def tangent_jvp(tangents, x):
+    return tangents[0] * np.cos(x)
+
+
+tangent_inputs = x
+tangent_options = {"wrt": [0], "seed": 7}
+
+
 def softmax(t):
     return ma.functional.softmax(t)
 
@@ -142,6 +158,16 @@ def test_any_object_that_has_inputs(minialex, folder):
     assert answer["rows"][3]["compared"] + answer["rows"][3]["zeros"] == 2 * (3 + 6 + 2)
 
 
+def test_both_modes_and_options(minialex, folder):
+    code, answer = run(minialex, folder, "mine.py::tangent")
+    assert code == 0
+    reverse, forward = answer["rows"][0]["reports"]
+    assert "tangent: 3 nonzero derivatives" in reverse
+    assert forward != reverse
+    # Three derivatives that are not 0, in each mode.
+    assert answer["rows"][0]["compared"] == 6
+
+
 def test_quick_and_seed_reach_the_checks(minialex, folder):
     done = minialex("gradcheck", "mine.py::square", "--quick", "--seed", 9, cwd=folder)
     assert "mode='directions'" in done.stdout
@@ -178,7 +204,7 @@ def test_names_that_are_not_there(refuses, folder):
     def refused(*arguments, says):
         refuses("gradcheck", *arguments, says=says, code=2, cwd=folder)
 
-    listed = "cube, square, softmax, layer, of_arrays, check_cube, check_both"
+    listed = "cube, square, tangent, softmax, layer, of_arrays, check_cube, check_both"
     for name in ("nothing", "_", "cube.vjp"):
         refused(f"mine.py::{name}", says=(name, listed))
     refused("mine.py::helper", says=("takes a", "helper_inputs", "helper_vjp"))
