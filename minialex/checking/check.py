@@ -286,7 +286,7 @@ class Check:
     ) -> np.ndarray:
         """The noise of each output, or of their weighted sum, within a step.
 
-        Results may be so coarse that they do not scatter there. Within larger steps they do: that counts where
+        Results may be so coarse that they do not scatter there. Within larger steps they do: it counts where
         two of those agree on it, and both see scatter and no bend.
         """
         (near, _), *others = (self._residue(along, scale * step, weights) for scale in (1, 16, 64, 256, 1024))

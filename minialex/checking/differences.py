@@ -228,7 +228,8 @@ def refined(
         # A step longer than a period finds a slope that is too small, and believes it with an error as small.
         better = (now.error < best.error) | ~_agree(now, best)
         # What stands still now may be constant here, beside a kink, or only coarse in its values.
-        better &= now.moves | (~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error))
+        still = ~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error)
+        better &= now.moves | still | ~np.isfinite(best.error)
         best = best.replaced(asked & better & np.isfinite(now.error), now)
         before, steepest = now, np.maximum(steepest, now.secant)
     vain = 0

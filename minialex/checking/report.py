@@ -44,6 +44,9 @@ class InputReport:
         directions, to the norm of the terms of the slope).
     tolerance : float
         What that very error was allowed to be, relative to the same.
+    power : float
+        Along random directions, the relative error of a single derivative that would have been found, if all
+        elements have derivatives of one size.
     """
 
     input: int
@@ -54,6 +57,7 @@ class InputReport:
     uncertain: int = 0
     worst_error: float = 0.0
     tolerance: float = 0.0
+    power: float = 0.0
 
     def add(self, error: float, tolerance: float) -> None:
         """Note an error that is within its tolerance."""
@@ -123,6 +127,11 @@ class Report:
         return sum(each.uncertain for each in self.inputs)
 
     @property
+    def power(self) -> float:
+        """The relative error in one of all elements that random directions would have found."""
+        return max((each.power for each in self.inputs), default=0.0)
+
+    @property
     def worst_error(self) -> float:
         return self._worst[0]
 
@@ -153,6 +162,8 @@ class Report:
             )
             if count
         ]
+        if self.mode != "jacobian" and self.compared and self.power < 1:
+            others.append(f"an error of {self.power:.2g} in one of {self.elements:,} elements would be found")
         if self.nondeterminism:
             others.append(f"computed again they differ by up to {self.nondeterminism:.1e}")
         return (

@@ -49,6 +49,8 @@ _NOTHING = 64
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _SMALL = 1e-3
+# The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
+_LEAST_SHARE = 4
 
 
 class Kind(IntEnum):
@@ -615,6 +617,9 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
         return (Kind.KINK if kinked else Kind.UNCERTAIN), details
     entry = check.entry(i)
     entry.add(distance / max(size, abs(value)), limit / max(size, abs(value)))
+    # One of n equal terms is the n-th part of the square of their norm.
+    power = _LEAST_SHARE * limit / size * math.sqrt(np.count_nonzero(slopes)) if size else math.inf
+    entry.power = power if not entry.power else min(entry.power, power)
     return Kind.COMPARED, details
 
 
