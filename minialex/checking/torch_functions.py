@@ -68,7 +68,8 @@ def check_torch(
         If the gradient is wrong, or something about how it is computed. To the checks of `check_vjp` come:
         inputs, parameters or upstream gradients changed in place (``"changed input"``); other results or
         gradients for contiguous inputs than for these strides (``"layout"``); another gradient where one
-        input alone requires one, or one result alone is used (``"values"``); a function, or its backward,
+        input alone requires one, or one result alone is used (``"values"``); a module that keeps in an
+        attribute what it computed in an earlier call (``"not deterministic"``); a function, or its backward,
         that raises (``"raises"``); nothing that can be differentiated (``"result"``).
     MiniAlexError
         If an argument is not as described.
