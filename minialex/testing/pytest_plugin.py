@@ -168,7 +168,7 @@ class _State:
                 "checks": 1,
                 "compared": report.compared,
                 "skipped": report.skipped,
-                "uncertain": getattr(report, "uncertain", 0),
+                "uncertain": report.uncertain,
                 "worst": float(report.worst_error),  # JSON and execnet take no NumPy numbers
                 "quick": int(report.mode != "jacobian"),
                 "weak": int(report.weak),
