@@ -79,7 +79,7 @@ WRONG = {
     "another dtype": (_cube, lambda u, x, y, n, b: ((3 * u * x**2).astype("i8"), 0 * y, None, None)),
     "not finite": (_cube, lambda u, x, y, n, b: (u * np.float64(np.nan) * x, 0 * y, None, None)),
 }
-SHAPES = ((3,), (2, 3), (), (1, 2, 2), (5, 50), (4,))
+SHAPES = ((3,), (2, 3), (), (1, 2, 2), (3, 67), (4,))
 OPTIONS = (
     {},
     {"mode": "directions", "directions": 3},
