@@ -52,7 +52,13 @@ _NOISE_SCALES = {
     np.dtype(np.float64): (1, 2**12, 2**16, 2**20, 2**24),
     np.dtype(np.float32): (1, 2**3, 2**6, 2**9),
 }
-_FITTED, _GRID = 24, 512
+_FITTED = 24
+_WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
+# Of results in other layouts also further still: those differ by rounding, or by all.
+_FAR_SCALES = {
+    np.dtype(np.float64): (2**28, 2**32, 2**36, 2**40, 2**44),
+    np.dtype(np.float32): (2**12, 2**15),
+}
 # How much more than what it scatters by over those points a gradient may be off by.
 _GRADIENT_NOISE = 32
 
@@ -282,26 +288,41 @@ class Check:
     # Numerical derivatives, and the noise in them
 
     def noise_along(
-        self, along: Callable[[float], Arrays], step: float, weights: np.ndarray | None = None
+        self, i: int, move: Move, unit: float, step: float, weights: np.ndarray | None = None
     ) -> np.ndarray:
         """The noise of each output, or of their weighted sum, within a step.
 
-        Results may be so coarse that they do not scatter there. Within larger steps they do: it counts where
-        two of those agree on it, and both see scatter and no bend.
+        Results may be so coarse that they do not scatter there. Within larger steps they do: it counts
+        where two of those agree on it, and both see scatter and no bend.
         """
-        (near, _), *others = (self._residue(along, scale * step, weights) for scale in (1, 16, 64, 256, 1024))
+        (near, _), *others = (self._residue(i, move, unit, scale * step, weights) for scale in _WIDER)
         wide = [np.where(rough, size, 0.0) for size, rough in others]
         return np.maximum.reduce([near, *map(np.minimum, wide, wide[1:])])
 
     def _residue(
-        self, along: Callable[[float], Arrays], step: float, weights: np.ndarray | None
+        self, i: int, move: Move, unit: float, step: float, weights: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        # Not equidistant: results that lie on a grid, as where 1 was added and taken away, look smooth at
-        # such points.
-        shares = np.sort(self.random.choice(2 * _GRID, _FITTED, replace=False)) / _GRID - 1
-        values = [self.try_to_evaluate(along(share * step)).ravel().astype(np.float64) for share in shares]
-        found = np.array(values)
-        return residue(shares, found if weights is None else found @ weights[:, None])
+        # Steps of any length: those of few bits show nothing of results that lie on a grid, as where 1 was
+        # added and taken away.
+        steps = np.sort(self.random.uniform(-step, step, _FITTED))
+        path, values = self.along(i, move, unit), []
+        for k, t in enumerate(steps):
+            inputs = path(float(t))
+            if len(move.indices) == 1:
+                (at,) = move.indices
+                # How far it did move, after rounding.
+                steps[k] = float(inputs[i].flat[at]) - float(self.inputs[i].flat[at])
+            values.append(self.try_to_evaluate(inputs).ravel().astype(np.float64))
+        found, length = np.array(values), np.abs(steps).max(initial=0) or 1.0
+        return residue(steps / length, found if weights is None else found @ weights[:, None])
+
+    def result_noise(self) -> np.ndarray:
+        """The noise of each output, also of those that near the inputs do not scatter."""
+        values = [
+            np.array([self.try_to_evaluate(inputs).ravel() for inputs in self._nearby(scale)], np.float64)
+            for scale in (*_NOISE_SCALES[self.dtype], *_FAR_SCALES[self.dtype])
+        ]
+        return noise_at_scales(values)
 
     def gradient_noise(self, upstream: np.ndarray) -> list[np.ndarray]:
         """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs."""

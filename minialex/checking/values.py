@@ -48,7 +48,11 @@ _NOTHING = 64
 # Steps at which a derivative that seems wrong is looked at again, each relative to the one before: with few
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
+# And to both sides of it, where it is plain: no periods of anything.
+_BOTH_SIDES = (0.0713, 13.37)
 _SMALL = 1e-3
+# From this share of a derivative on a distance is plain, and no matter of rounding alone.
+_PLAINLY = 1e-4
 # The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
 _LEAST_SHARE = 4
 
@@ -290,11 +294,15 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     beyond = each.distance[m, k]
     usual = step = column.step[m] / unit
     move, _ = check.move(i, k)
-    path = check.along(i, move, unit)
+    if beyond > _PLAINLY * abs(column.value[m]) and usual * max(_BOTH_SIDES) < reach:
+        # What is plainly another number, and stays the same to both sides of the step, is no accident of it.
+        others = [float(at(each).per_unit(unit).value[m]) for each in (usual * s for s in _BOTH_SIDES)]
+        if all(abs(each - column.value[m]) < beyond / 8 for each in others):
+            return True
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
-        scattered = 8 * check.noise_along(path, step) / (step * unit)
+        scattered = 8 * check.noise_along(i, move, unit, step) / (step * unit)
         # Rounding would hide what is looked for.
         if not 8 * now.rounding[m] < beyond:
             break
@@ -313,7 +321,7 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
         return False
     # Results that were made of larger numbers scatter by the last bits of those.
     this = np.arange(check.y.size) == m
-    check.noise = np.maximum(check.noise, np.where(this, check.noise_along(path, usual), 0.0))
+    check.noise = np.maximum(check.noise, np.where(this, check.noise_along(i, move, unit, usual), 0.0))
     if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
         return True
     usual = usual_step(check.report.step, position, reach, check.dtype)
@@ -590,8 +598,8 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     value, error, distance, limit = judged()
     if math.isfinite(error) and not distance <= limit and check.method != "complex":
         # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
-        path, step = check.along(i, move, 1.0), float(found.step[0])
-        noise = max(noise, float(check.noise_along(path, step, weights)[0]))
+        step = float(found.step[0])
+        noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights)[0]))
         found = _slope(check, i, move, weights, noise, size)
         value, error, distance, limit = judged()
         for _ in range(4):
