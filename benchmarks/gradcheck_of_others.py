@@ -64,7 +64,7 @@ def report(chosen: list[Case], verdicts: dict[str, list[str]]) -> list[str]:
         "",
         f"{functions} functions of other libraries, at several points and scales each: {right} right",
         f"gradients and {wrong} wrong ones. The checkers take them in float64, at their defaults, PyTorch's",
-        "as an `autograd.Function`, JAX's (`order=1, modes=['rev']`) as a `custom_vjp` of callbacks.",
+        "`gradcheck` as an `autograd.Function`, JAX's `check_vjp` (which `check_grads` calls) as they are.",
         "PyTorch's tolerance is 1e-5 + 1e-3 of a derivative: a factor of 1.001 is within it by design.",
         "",
         *table(
