@@ -48,8 +48,7 @@ _NOTHING = 64
 # Steps at which a derivative that seems wrong is looked at again, each relative to the one before: with few
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
-# And to both sides of it, where it is plain: no periods of anything.
-_BOTH_SIDES = (0.0713, 13.37)
+_LARGER = 13.37
 _SMALL = 1e-3
 # From this share of a derivative on a distance is plain, and no matter of rounding alone.
 _PLAINLY = 1e-4
@@ -294,11 +293,8 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     beyond = each.distance[m, k]
     usual = step = column.step[m] / unit
     move, _ = check.move(i, k)
-    if beyond > _PLAINLY * abs(column.value[m]) and usual * max(_BOTH_SIDES) < reach:
-        # What is plainly another number, and stays the same to both sides of the step, is no accident of it.
-        others = [float(at(each).per_unit(unit).value[m]) for each in (usual * s for s in _BOTH_SIDES)]
-        if all(abs(each - column.value[m]) < beyond / 8 for each in others):
-            return True
+    if beyond > _PLAINLY * abs(column.value[m]) and _stays(at, unit, column, m, beyond, reach):
+        return True
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
@@ -329,6 +325,24 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     each.found.put(k, column.replaced(this, at(usual).per_unit(unit)))
     _refine(check, i, k, each.found, np.abs(each.analytic[:, k]), usual, this)
     return False
+
+
+def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: float) -> bool:
+    """Whether a derivative stays what it is at one larger step and all smaller ones, but for an eighth."""
+    usual = step = column.step[m] / unit
+    if usual * _LARGER >= reach:
+        return False
+    larger = at(usual * _LARGER).per_unit(unit)
+    if not abs(larger.value[m] - column.value[m]) < beyond / 8:
+        return False
+    for share in _OTHER_STEPS:
+        step *= share
+        now = at(step).per_unit(unit)
+        if not 8 * now.rounding[m] < beyond:
+            break
+        if not abs(now.value[m] - column.value[m]) < beyond / 8:
+            return False
+    return True
 
 
 def _worst(each: Comparison) -> tuple[int, int]:
