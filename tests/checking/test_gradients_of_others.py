@@ -1,4 +1,4 @@
-"""What the suite of foreign functions calls right is right, and what it calls wrong is wrong.
+"""`check_vjp` passes every right gradient of the suite of foreign functions, and refuses every wrong one.
 
 The right gradients, written by hand, are held to differentiation by machines: JAX differentiates the source
 of the NumPy functions, and PyTorch and JAX their own.
@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minialex as ma
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from gradcheck_of_others import report
+from gradcheck_of_others import report as table_of
 from gradient_checkers import jax_, pytorch
 from gradients_of_others import functions
 from gradients_of_others.case import negated
@@ -165,6 +167,28 @@ def test_right_gradients_are_those_of_the_library_itself(name):
                 assert_same(actual, expected[i], rtol=1e-6)
 
 
+# The verdicts
+
+OF_EITHER = [*OF_NUMPY, *(pytest.param(name, marks=pytest.mark.full) for name in OF_OTHERS)]
+
+
+@pytest.mark.parametrize("name", OF_EITHER)
+@np.errstate(over="ignore")  # a failure's norms, of derivatives of 1e304
+def test_right_ones_pass_and_wrong_ones_are_refused(name):
+    mistaken = {}
+    for case in FUNCTIONS[name].cases():
+        try:
+            report = ma.check_vjp(case.forward, case.vjp, case.inputs, wrt=case.wrt)
+        except ma.GradcheckError as error:
+            # What was not compared is not what was found to be wrong.
+            if case.right or error.check in ("kinks", "nothing compared"):
+                mistaken[case.name] = str(error)
+        else:
+            if not case.right or not report.compared:
+                mistaken[case.name] = str(report)
+    assert not mistaken
+
+
 # The table
 
 
@@ -175,7 +199,7 @@ def test_the_table_names_the_points_at_which_a_checker_errs():
         "kinks" if case.right and case.where == "1e-08" else v for case, v in zip(chosen, true, strict=True)
     ]
     passes_signs = ["" if case.gradient == "the sign" else v for case, v in zip(chosen, true, strict=True)]
-    lines = report(chosen, {"A": true, "B": refuses_one, "C": passes_signs})
+    lines = table_of(chosen, {"A": true, "B": refuses_one, "C": passes_signs})
     points = "1e-08, 1e-06, 0.001, 1, 1e+08"
     assert "| right gradients refused, of 5 | 0 | 1 | 0 |" in lines
     assert "| wrong gradients passed, of 10 | 0 | 0 | 5 |" in lines
