@@ -27,6 +27,7 @@ from minialex.checking.differences import (
     ACCURACY,
     COMPLEX_STEP,
     Derivative,
+    largest,
     negligible_below,
     refined,
     scatter,
@@ -145,6 +146,12 @@ class Comparison:
         kinds = np.where(small, Kind.SMALL, kinds)
         smooth = self.known & (2 * self.found.jump <= self.found.error)
         return np.where((kinds == Kind.UNCERTAIN) & ~smooth, Kind.KINK, kinds)
+
+
+def _norm(array: np.ndarray) -> float:
+    """The Euclidean norm, which does not overflow where the numbers do not."""
+    size = largest(array)
+    return size * float(np.linalg.norm(array / size)) if size else 0.0
 
 
 def analytic_jacobians(check: Check) -> list[np.ndarray]:
@@ -361,7 +368,7 @@ def _fail(check: Check, each: Comparison) -> None:
     a, n = float(each.analytic[m, k]), float(each.found.value[m, k])
     distance, kinds = each.distance, each.kinds()
     counted = np.isin(kinds, (Kind.COMPARED, Kind.SMALL)) | each.wrong
-    norm = float(np.linalg.norm(np.where(counted, each.found.value, 0)))
+    norm = _norm(np.where(counted, each.found.value, 0))
     move, unit = check.move(i, k)
     element = int(move.indices[np.abs(move.weights).argmax()])
     along = "" if check.is_free(i) else f" along move {k} of {check.constraints[i]}"
@@ -375,7 +382,7 @@ def _fail(check: Check, each: Comparison) -> None:
         numeric=n,
         absolute_error=abs(a - n),
         relative_error=abs(a - n) / max(abs(a), abs(n)),
-        norm_error=float(np.linalg.norm(np.where(counted, distance, 0))) / norm if norm else math.inf,
+        norm_error=_norm(np.where(counted, distance, 0)) / norm if norm else math.inf,
         tolerance=float(each.tolerance[m, k]),
         step=float(each.found.step[m, k]) / unit,
         wrong=int(each.wrong.sum()),
@@ -505,7 +512,7 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
         move, unit = check.move(i, k)
         element = int(move.indices[np.abs(move.weights).argmax()])
         shape = check.inputs[i].shape
-        norm = float(np.linalg.norm(numeric[np.isfinite(limit)]))
+        norm = _norm(numeric[np.isfinite(limit)])
         check.fail(
             "values",
             f"the gradient of input {i} is wrong for a random upstream gradient, though not for those of "
@@ -516,7 +523,7 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
             numeric=n,
             absolute_error=abs(a - n),
             relative_error=abs(a - n) / max(abs(a), abs(n)),
-            norm_error=float(np.linalg.norm(distance)) / norm if norm else math.inf,
+            norm_error=_norm(distance) / norm if norm else math.inf,
             tolerance=float(limit[k]),
             step=float(each.found.step[:, k].min(initial=math.inf)) / unit,
             wrong=int(wrong.sum()),
@@ -586,14 +593,14 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     # Outputs are rounded independently of each other; their sum is made in float64.
     noise = max(
         float(scatter(np.array(check.samples) @ weights[:, None])[0][0]),
-        eps * float(np.linalg.norm(terms)),
+        eps * _norm(terms),
         np.finfo(float).eps * float(np.abs(terms).sum()),
     )
     gradient = gradient.ravel().astype(np.float64)
     best = None
     for attempt in range(_REDRAWS + 1):
         move = check.random_move(i, sparse=attempt > 0)
-        size = float(np.linalg.norm(gradient[move.indices] * move.weights))
+        size = _norm(gradient[move.indices] * move.weights)
         found = _slope(check, i, move, weights, noise, size)
         if best is None or found.error[0] < best[2].error[0]:
             best = move, size, found
@@ -629,7 +636,7 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
         return Kind.KINK, details
     if not distance <= limit:
         scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
-        limit += float(np.linalg.norm(scattered[move.indices] * move.weights))
+        limit += _norm(scattered[move.indices] * move.weights)
         if not distance <= limit:
             _fail_along(check, i, number, slope, value, distance, limit, float(found.step[0]))
     if size == 0 and abs(value) <= limit:
