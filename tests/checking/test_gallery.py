@@ -161,8 +161,11 @@ def test_a_line_that_is_not_there_once_is_refused():
 @pytest.mark.parametrize("name", RIGHT.values())
 def test_the_right_gradient_passes(name, seed):
     mistake = GALLERY[seed, name]
-    report = check_vjp(mistake.forward, mistake.right_vjp, mistake.inputs, seed=seed)
-    assert report.compared > 0
+    # The derivatives of sign are 0, all of them.
+    constant = mistake.operation == "sign" or name.startswith("sign:")
+    options = {"seed": seed, "min_compared": 0 if constant else 1}
+    report = check_vjp(mistake.forward, mistake.right_vjp, mistake.inputs, **options)
+    assert report.compared + report.zeros > 0
     assert report.skipped == 0
 
 

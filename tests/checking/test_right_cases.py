@@ -88,8 +88,9 @@ def check(operation, function, arrays, **options):
 @given(st.data())
 def test_no_right_gradient_fails(operation, data):
     function, arrays = draw_case(data.draw, operation)
-    report = check(operation, function, arrays)
-    assert report.skipped == 0
+    # Drawn arrays may be empty, and dropout may drop all.
+    report = check(operation, function, arrays, min_compared=0)
+    assert report.skipped == report.uncertain == 0
 
 
 @pytest.mark.parametrize("operation", KINKED)
@@ -99,10 +100,10 @@ def test_none_fails_at_ties_and_zeros(operation, data):
     function, arrays = draw_case(data.draw, operation)
     generator = data.draw(strategies.seeds())
     tied = [generator.integers(-1, 2, a.shape).astype(float) for a in arrays]
-    report = check(operation, function, tied, max_skipped=1.0)
+    report = check(operation, function, tied, max_skipped=1.0, min_compared=0)
     if operation == "relu":
-        # All derivatives by an element at 0 are left out, and no others.
-        assert report.skipped == np.count_nonzero(tied[0] == 0) * tied[0].size
+        # An element at 0 has one derivative that is left out.
+        assert report.skipped == np.count_nonzero(tied[0] == 0)
 
 
 @pytest.mark.parametrize("mode", ["jacobian", "directions"])
