@@ -358,8 +358,8 @@ def residue(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         bend.
     """
     degree = 4
-    middle = values.mean(axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
+        middle = values.mean(axis=0)
         powers = np.polynomial.legendre.legvander(at, degree)
         off = values - middle
         left = off - powers @ np.linalg.lstsq(powers, np.where(np.isfinite(off), off, 0.0), rcond=None)[0]
