@@ -314,7 +314,8 @@ class Check:
                 steps[k] = float(inputs[i].flat[at]) - float(self.inputs[i].flat[at])
             values.append(self.try_to_evaluate(inputs).ravel().astype(np.float64))
         found, length = np.array(values), np.abs(steps).max(initial=0) or 1.0
-        return residue(steps / length, found if weights is None else found @ weights[:, None])
+        with np.errstate(invalid="ignore", over="ignore"):
+            return residue(steps / length, found if weights is None else found @ weights[:, None])
 
     def result_noise(self) -> np.ndarray:
         """The noise of each output, also of those that near the inputs do not scatter."""
@@ -371,7 +372,8 @@ class Check:
 
         def project(y):
             wide = y.ravel().astype(np.complex128 if np.iscomplexobj(y) else np.float64)
-            return wide if weights is None else np.atleast_1d(weights @ wide)
+            with np.errstate(invalid="ignore", over="ignore"):
+                return wide if weights is None else np.atleast_1d(weights @ wide)
 
         if self.method == "complex":
             return lambda step, twice=False: complex_step(
