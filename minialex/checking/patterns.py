@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -20,14 +21,18 @@ def recognise(wrong: np.ndarray, right: np.ndarray, result_shape: tuple[int, ...
     """
     if not np.isfinite(wrong).all():
         return f"{np.count_nonzero(~np.isfinite(wrong))} values are not finite"
-    if not right.size or not np.linalg.norm(right):
+    if not np.any(right):
         return "a gradient where there should be none"
     if not np.any(wrong):
         return "all zero"
+    # Squares and sums of the largest must not overflow; a power of two changes no digit.
+    exponent = int(np.frexp(max(np.abs(wrong).max(), np.abs(right).max()))[1])
+    wrong, right = np.ldexp(wrong, -exponent), np.ldexp(right, -exponent)
     factor = _factor(wrong, right, result_shape)
     if factor:
         return factor
-    for pattern in (_rearranged, _factor_along_axis, _place, _offset, _total):
+    offset = functools.partial(_offset, exponent=exponent)
+    for pattern in (_rearranged, _factor_along_axis, _place, offset, _total):
         found = pattern(wrong, right)
         if found:
             return found
@@ -155,12 +160,13 @@ def _place(wrong, right) -> str:
     return ""
 
 
-def _offset(wrong, right) -> str:
+def _offset(wrong, right, *, exponent: int) -> str:
     """The difference is the same everywhere, or along some axes: a missing mean."""
     difference = wrong - right
     spread = 1e-6 * np.abs(difference).max()
     if np.ptp(difference) <= spread:
-        return f"off by the same {difference.flat[0]:.4g} everywhere: a missing mean or sum?"
+        amount = np.ldexp(difference.flat[0], exponent)
+        return f"off by the same {amount:.4g} everywhere: a missing mean or sum?"
     along = [
         axis
         for axis in range(right.ndim)

@@ -66,3 +66,23 @@ def test_a_gradient_where_there_should_be_none():
 def test_a_lost_contribution():
     wrong = RIGHT[0, 0] * (np.arange(25).reshape(5, 5) % 7 > 1)
     assert "contributions overwritten or lost" in recognise(wrong, RIGHT[0, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (RIGHT * 1.0005, "a constant factor of 1.0005"),
+        (RIGHT.swapaxes(2, 3), "transposed: axes in the order (0, 1, 3, 2)"),
+        (one(RIGHT, (slice(None), 3), 7.0), "wrong at index 3 of axis 1 alone"),
+        (np.random.default_rng(1).standard_normal(RIGHT.shape), ""),
+    ],
+)
+def test_pattern_of_any_size(wrong, says, scale):
+    """Squares and sums of the largest and the smallest numbers leave the range of float64."""
+    assert says in (found := recognise(wrong * scale, RIGHT * scale))
+    assert bool(found) == bool(says)
+
+
+def test_an_offset_is_told_in_the_unit_of_the_gradient():
+    assert "off by the same 2.5e+299 everywhere" in recognise((RIGHT + 0.25) * 1e300, RIGHT * 1e300)

@@ -631,8 +631,10 @@ def test_object(gradcheck, x):
     assert "return x**2  # a positive one" in explained
     assert "u = 3 * u" in explained
     assert "pass  # where the derivative is doubled" in explained
-    assert done.stdout.count("Explanation:") == 3
-    assert done.stdout.count("gradcheck=gradcheck,") == 3
+    # pytest's summary repeats the whole messages where it believes to run unattended (the variable CI).
+    failures = done.stdout.split("short test summary info")[0]
+    assert failures.count("Explanation:") == 3
+    assert failures.count("gradcheck=gradcheck,") == 3
     assert "x=normal_values(default_rng((0, 0, 1)), (3,))" in done.stdout
     for internal in ("minialex/checking", "minialex/testing", "/numpy/", "check_jacobian", " object at 0x"):
         assert internal not in done.stdout, internal

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from minialex import autograd
-from minialex.checking import check
+from minialex.checking import behaviour
 from minialex.kernels import memory
 from minialex.kernels.memory import ALIGNMENT, LARGE, Arena
 
@@ -365,5 +365,5 @@ def test_the_checkers_garbage_reaches_the_arena():
     x = np.ones((100, 100))
     assert x.nbytes >= LARGE
     for value in (1e30, 2e30):
-        check._fill_freed_memory([x], value)
+        behaviour._fill_freed_memory([x], value)
         assert (memory.empty(x.shape, x.dtype) == value).all()
