@@ -59,6 +59,10 @@ _FAR_SCALES = {
     np.dtype(np.float64): (2**28, 2**32, 2**36, 2**40, 2**44),
     np.dtype(np.float32): (2**12, 2**15),
 }
+# Steps, in units of the inputs, at which a gradient is said to stand still.
+_STILL = (2.0**-13, 2.0**-10)
+# And at which it is said to move: the terms that absorbed it are of the size of the inputs, or of one.
+_FAR = (0.25, 1.0, 4.0)
 # How much more than what it scatters by over those points a gradient may be off by.
 _GRADIENT_NOISE = 32
 
@@ -340,6 +344,32 @@ class Check:
             for found, each in zip(noise, values, strict=True):
                 found.append(np.array(each))
         return [_GRADIENT_NOISE * noise_at_scales(each) for each in noise]
+
+    def absorbed_in_gradient(self, upstream: np.ndarray) -> list[np.ndarray]:
+        """The size of the terms of each gradient that have absorbed it, as in sigmoid(40) - 1; 0 if none did.
+
+        It stands still then while the inputs move by a thousandth of their unit; what it moves by within some
+        units is what it was made of, and that was rounded.
+        """
+        here = self.gradients(upstream)
+        moves = {i: self.random_move(i) for i in self.wrt}
+        still = [np.ones(g.shape, bool) for g in here]
+        moved = [np.zeros(g.shape) for g in here]
+        for step in (sign * size for size in (*_STILL, *_FAR) for sign in (1.0, -1.0)):
+            inputs = list(self.inputs)
+            for i, move in moves.items():
+                if abs(step) < self.reach(i, move, 1.0):
+                    inputs[i] = self.along(i, move, 1.0)(step)[i]
+            with np.errstate(all="ignore"):
+                there = self.gradients(upstream, inputs)
+            for a, b, same, most in zip(here, there, still, moved, strict=True):
+                if abs(step) in _STILL:
+                    same &= a == b
+                else:
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        distance = np.abs(b.astype(np.float64) - a)
+                    np.maximum(most, np.where(np.isfinite(distance), distance, 0.0), out=most)
+        return [most * same for most, same in zip(moved, still, strict=True)]
 
     def _nearby(self, scale: int) -> Iterator[list[np.ndarray]]:
         """The inputs, moving together, at equidistant points some last bits apart, times a scale."""

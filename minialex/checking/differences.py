@@ -50,6 +50,8 @@ _LARGEST_STEP = 2.0**30
 # What is so much smaller than the largest derivative of its output, and by its element, need not be known as
 # well.
 _NEGLIGIBLE = 1e-3
+# How well the difference across x repeats itself where it is a jump.
+_SAME_JUMP = 0.05
 # How many larger steps in a row may make nothing more certain.
 _VAIN_STEPS = 1
 
@@ -152,7 +154,10 @@ def central(
             moves |= (narrow[0] != middle) | (narrow[1] != middle)
         bends = np.abs(bends)
         size = np.maximum(np.maximum(np.abs(wide[0]), np.abs(wide[1])), np.abs(middle))
-        rounding = 8 * np.maximum(float(np.finfo(dtype).eps) * size, noise) / least
+        info = np.finfo(dtype)
+        rounding = 8 * np.maximum(float(info.eps) * size, noise) / least
+        # Of subnormal numbers it is absolute, also where the quotient vanishes.
+        rounding = rounding + 8 * float(info.smallest_subnormal) / min(least, 1.0)
         error = np.abs(value - fine) + rounding + bends
         secant = np.maximum(np.abs(wide[0] - middle), np.abs(wide[1] - middle)) / least
     return Derivative(
@@ -218,6 +223,7 @@ def refined(
     """
     usual, steps = first.step.flat[0], list(steps)
     best, before, steepest = first, first, first.secant
+    torn = np.full(first.value.shape, False)
     for step in (s for s in steps if s < usual):
         asked = too_uncertain(best, accuracy, floor, expected)
         # Where rounding is already more than half of the error, a smaller step has more of it.
@@ -231,6 +237,8 @@ def refined(
         still = ~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error)
         better &= now.moves | still | ~np.isfinite(best.error)
         best = best.replaced(asked & better & np.isfinite(now.error), now)
+        # Where f itself jumps at x, by the same however small the step is, no larger step helps.
+        torn = _same_jump(now, before) & (torn | (before is first))
         before, steepest = now, np.maximum(steepest, now.secant)
     vain = 0
     for step in (s for s in steps if s > usual):
@@ -240,7 +248,7 @@ def refined(
         now = at(step, twice=True)
         # Beyond a period of the function, or in another regime of it, larger steps agree with each other and
         # not with what the smaller ones have found.
-        better = unknown & _agree(now, best) & (now.error < best.error)
+        better = unknown & ~torn & _agree(now, best) & (now.error < best.error)
         steepest = np.maximum(steepest, now.secant)
         # Rounding falls with the step, though not at every one; a kink stays what it is.
         vain = 0 if (better & (now.error < 0.7 * best.error)).any() else vain + 1
@@ -248,6 +256,13 @@ def refined(
             break
         best = best.replaced(better, now)
     return replace(best, secant=steepest)
+
+
+def _same_jump(now: Derivative, before: Derivative) -> np.ndarray:
+    """Whether f(x + h) - f(x - h) is the same for two steps, and not 0."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        here, there = now.value * now.step, before.value * before.step
+        return (np.abs(here - there) <= _SAME_JUMP * np.abs(there)) & (now.moves & before.moves)
 
 
 def _agree(now: Derivative, best: Derivative) -> np.ndarray:

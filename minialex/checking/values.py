@@ -15,7 +15,7 @@ says nothing. It counts like one at a kink; so many of them are a failure, and n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ _LARGER = 13.37
 _SMALL = 1e-3
 # From this share of a derivative on a distance is plain, and no matter of rounding alone.
 _PLAINLY = 1e-4
+# How far x is moved, in its units, to see what a result is made of that stands still at x.
+_FAR = tuple(4.0**n for n in range(-1, 6))
 # The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
 _LEAST_SHARE = 4
 
@@ -266,8 +268,47 @@ def check_jacobian(check: Check) -> None:
         _compare_product(check, comparisons, check.upstream())
 
 
+def _allow_for_absorbed(check: Check, each: Comparison) -> None:
+    """Take the rounding of absorbed terms into account, where vjp sees an output move that forward does not.
+
+    In 1 + 1e-20, or in x - log(exp(x) + 1) at 50, the part that depends on x is lost: the output stands
+    still, exactly, and its own last bit says nothing of what it was made of. Further away these terms stand by
+    themselves. What an output moves by within a few units of x was rounded at x, too.
+    """
+    i, eps = each.input, float(np.finfo(check.dtype).eps)
+    absorbed = each.wrong & ~each.found.moves & each.known
+    steepest = largest(np.where(each.known, each.found.value, 0))
+    for k in np.flatnonzero(absorbed.any(axis=0)):
+        move, unit = check.move(i, int(k))
+        path, reach = check.along(i, move, unit), check.reach(i, move, unit)
+        here = absorbed[:, k]
+        moved = secant = np.zeros(check.y.size)
+        for step in (far for far in _FAR if far < reach):
+            # What is as steep as anything in this Jacobian is what was absorbed.
+            if (2 * secant[here] >= steepest).all():
+                break
+            for moved_to in (path(step), path(-step)):
+                y = check.try_to_evaluate(moved_to).ravel().astype(np.float64)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    distance = np.abs(y - check.y.ravel().astype(np.float64))
+                distance = np.where(np.isfinite(distance), distance, 0.0)
+                moved, secant = np.maximum(moved, distance), np.maximum(secant, distance / step / unit)
+        found = each.found.column(int(k))
+        rounding = found.rounding + np.where(here, 8 * eps * moved / found.step, 0.0)
+        each.found.put(
+            int(k),
+            replace(
+                found,
+                error=found.error + rounding - found.rounding,
+                rounding=rounding,
+                secant=np.maximum(found.secant, np.where(here, secant, 0.0)),
+            ),
+        )
+
+
 def _look_again(check: Check, each: Comparison) -> None:
     """Clear what only seemed wrong: up to one output and one move at a time, the worst first."""
+    _allow_for_absorbed(check, each)
     at, measured = check.wrt.index(each.input), set()
     for _ in range(8 * sum(each.analytic.shape)):
         wrong = each.wrong
@@ -276,8 +317,11 @@ def _look_again(check: Check, each: Comparison) -> None:
         m, k = _worst(each)
         if m not in measured:
             measured.add(m)
-            noise = check.gradient_noise(check.unit_upstream(m))[at]
-            each.scatter[m] = _sizes_along_moves(check, each.input, noise)
+            unit = check.unit_upstream(m)
+            each.scatter[m] = _sizes_along_moves(check, each.input, check.gradient_noise(unit)[at])
+            terms = _sizes_along_moves(check, each.input, check.absorbed_in_gradient(unit)[at])
+            each.scatter[m] += ROUNDING * float(np.finfo(check.dtype).eps) * terms
+            each.found.secant[m] = np.maximum(each.found.secant[m], terms)
             if not each.wrong[m, k]:
                 continue
         if check.method == "complex" or _confirmed(check, each, m, k):
