@@ -28,6 +28,7 @@ from minialex.checking.differences import (
     central,
     complex_step,
     noise_at_scales,
+    on_grid,
     residue,
     scatter,
     typical_size,
@@ -412,6 +413,7 @@ class Check:
         middle = project(self.y)
 
         def at(step: float, twice: bool = False) -> Derivative:
+            step = on_grid(step, self.dtype)
             branched = False
 
             def f(t):

@@ -19,8 +19,9 @@ No one step suits log at 1e-8, sin at 10⁶ and tanh(x / 1e-6). Where the error 
 other steps are tried, and for each output the one with the smallest error counts (`refined`). What no step
 makes certain is either a kink, where the jump remains however small the step is, or drowned in rounding.
 
-Steps are powers of two times a power of two near |x| (`unit_of`): x + h and x - h are then numbers that the
-dtype has, and the step is exactly what it says.
+Steps are relative to a power of two near |x| (`unit_of`), and end where its last bits do (`on_grid`): x + h
+and x - h are then numbers that the dtype has, and the step is exactly what it says. They have many bits, and
+are no powers of two themselves: a function may repeat itself with those.
 """
 
 from __future__ import annotations
@@ -304,6 +305,12 @@ def smallest_step(position: float, dtype) -> float:
     info = np.finfo(dtype)
     # Beside a subnormal x the product may be 0, which is no step.
     return max(_NEIGHBOURS * float(info.eps) * position, float(info.tiny))
+
+
+def on_grid(step: float, dtype) -> float:
+    """The nearest step h, in units of x, with which x + h and x - h are not rounded, nor with h / 4."""
+    grid = 8 * float(np.finfo(dtype).eps)
+    return round(step / grid) * grid if step >= grid else 2.0 ** math.floor(math.log2(step))
 
 
 def unit_of(x: float, typical: float) -> float:

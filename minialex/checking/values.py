@@ -29,6 +29,7 @@ from minialex.checking.differences import (
     Derivative,
     largest,
     negligible_below,
+    on_grid,
     refined,
     scatter,
     smallest_step,
@@ -50,11 +51,19 @@ _NOTHING = 64
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _LARGER = 13.37
+# A step is what was asked for times this, 1 / sqrt(2) in twenty bits: no power of two.
+_ODD = 741455 / 2**20
 _SMALL = 1e-3
 # From this share of a derivative on a distance is plain, and no matter of rounding alone.
 _PLAINLY = 1e-4
+# How far from the interval of the slopes beside a kink a gradient may lie, as a share of it, and at how many
+# steps that is looked at.
+_BESIDE_KINK = 0.5
+_KINK_STEPS = 5
 # How far x is moved, in its units, to see what a result is made of that stands still at x.
 _FAR = tuple(4.0**n for n in range(-1, 6))
+# How many times less than an error noise may be, and still explain it.
+_EXPLAINS = 8
 # The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
 _LEAST_SHARE = 4
 
@@ -143,10 +152,10 @@ class Comparison:
         small = ~zero & ~compared & self.known & (columns > 0)
         small &= size + tolerance <= _SMALL * np.maximum(rows, columns)
         # Or if the function is steeper on both sides of x, nearly a minimum, by more than what is not known.
-        small |= ~zero & ~compared & self.known & (size + tolerance <= _SMALL * self.found.secant)
+        smooth = self.known & (2 * self.found.jump <= self.found.error)
+        small |= ~zero & ~compared & smooth & (size + tolerance <= _SMALL * self.found.secant)
         kinds = np.where(zero, Kind.ZERO, np.where(compared, Kind.COMPARED, Kind.UNCERTAIN))
         kinds = np.where(small, Kind.SMALL, kinds)
-        smooth = self.known & (2 * self.found.jump <= self.found.error)
         return np.where((kinds == Kind.UNCERTAIN) & ~smooth, Kind.KINK, kinds)
 
 
@@ -218,11 +227,11 @@ def _accuracy(check: Check) -> float:
 
 
 def usual_step(step: float, position: float, reach: float, dtype) -> float:
-    """The step to begin with: what was asked for, within the domain, and not below what x resolves."""
+    """The step to begin with: about what was asked for, within the domain, and not below what x resolves."""
     step = max(step, smallest_step(position, dtype))
     while step >= reach > 0:
         step /= 2
-    return step
+    return on_grid(_ODD * step, dtype)
 
 
 def along_move(check: Check, i: int, k: int):
@@ -261,6 +270,8 @@ def check_jacobian(check: Check) -> None:
         _look_again(check, each)
         if each.wrong.any():
             _fail(check, each)
+        _know_as_little(check, each)
+        _check_kinks(check, each)
         _count(check, each)
     for each in comparisons:
         _require_known(check, each)
@@ -269,41 +280,72 @@ def check_jacobian(check: Check) -> None:
 
 
 def _allow_for_absorbed(check: Check, each: Comparison) -> None:
-    """Take the rounding of absorbed terms into account, where vjp sees an output move that forward does not.
+    """Take the rounding of absorbed terms into account, where an output stands still that vjp sees move.
 
-    In 1 + 1e-20, or in x - log(exp(x) + 1) at 50, the part that depends on x is lost: the output stands
-    still, exactly, and its own last bit says nothing of what it was made of. Further away these terms stand by
-    themselves. What an output moves by within a few units of x was rounded at x, too.
+    In 1 + 1e-20, or in x - log(exp(x) + 1) at 50, the part that depends on x is lost, and the output's own
+    last bit does not show it. Further away these terms stand by themselves: what an output moves by within a
+    few units of x was rounded at x, too.
     """
-    i, eps = each.input, float(np.finfo(check.dtype).eps)
-    absorbed = each.wrong & ~each.found.moves & each.known
-    steepest = largest(np.where(each.known, each.found.value, 0))
-    for k in np.flatnonzero(absorbed.any(axis=0)):
-        move, unit = check.move(i, int(k))
-        path, reach = check.along(i, move, unit), check.reach(i, move, unit)
-        here = absorbed[:, k]
-        moved = secant = np.zeros(check.y.size)
-        for step in (far for far in _FAR if far < reach):
-            # What is as steep as anything in this Jacobian is what was absorbed.
-            if (2 * secant[here] >= steepest).all():
-                break
-            for moved_to in (path(step), path(-step)):
-                y = check.try_to_evaluate(moved_to).ravel().astype(np.float64)
-                with np.errstate(invalid="ignore", over="ignore"):
-                    distance = np.abs(y - check.y.ravel().astype(np.float64))
-                distance = np.where(np.isfinite(distance), distance, 0.0)
-                moved, secant = np.maximum(moved, distance), np.maximum(secant, distance / step / unit)
-        found = each.found.column(int(k))
-        rounding = found.rounding + np.where(here, 8 * eps * moved / found.step, 0.0)
+    lost, eps = each.wrong & ~each.found.moves & each.known, float(np.finfo(check.dtype).eps)
+    for k in map(int, np.flatnonzero(lost.any(axis=0))):
+        found, here = each.found.column(k), lost[:, k]
+        moved, secant = _far_away(check, each, k, here)
+        with np.errstate(over="ignore"):
+            rounding = np.where(here, 8 * eps * moved / found.step, 0.0)
         each.found.put(
-            int(k),
+            k,
             replace(
                 found,
-                error=found.error + rounding - found.rounding,
-                rounding=rounding,
-                secant=np.maximum(found.secant, np.where(here, secant, 0.0)),
+                error=found.error + rounding,
+                rounding=found.rounding + rounding,
+                secant=np.where(here, np.maximum(found.secant, secant), found.secant),
             ),
         )
+
+
+def _know_as_little(check: Check, each: Comparison) -> None:
+    """Tell rounding from kinks, where so little of a derivative is known that others dwarf it.
+
+    Terms that are nearly absorbed leave an output on a coarse grid. Its steps look like kinks.
+    """
+    unknown = np.isin(each.kinds(), (Kind.KINK, Kind.UNCERTAIN)) & each.known & each.found.moves
+    coarse = unknown & (each.size + each.tolerance <= _SMALL * _steepest(each))
+    for k in map(int, np.flatnonzero(coarse.any(axis=0))):
+        found, (move, unit) = each.found.column(k), check.move(each.input, k)
+        noise = check.noise_along(each.input, move, unit, float(found.step[coarse[:, k]].max()) / unit)
+        explained = coarse[:, k] & (_EXPLAINS * 8 * noise >= found.error * found.step)
+        if explained.any():
+            _, secant = _far_away(check, each, k, explained)
+            small = replace(
+                found,
+                rounding=found.error,
+                jump=np.zeros_like(found.jump),
+                secant=np.maximum(found.secant, secant),
+            )
+            each.found.put(k, found.replaced(explained, small))
+
+
+def _steepest(each: Comparison) -> float:
+    return largest(np.where(each.known, each.found.value, 0))
+
+
+def _far_away(check: Check, each: Comparison, k: int, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By how much each output moves within some units of x, at most, and at what slope."""
+    move, unit = check.move(each.input, k)
+    path, reach = check.along(each.input, move, unit), check.reach(each.input, move, unit)
+    moved = secant = np.zeros(check.y.size)
+    steepest = _steepest(each)
+    for step in (far for far in _FAR if far < reach):
+        # What is as steep as anything in this Jacobian is what was absorbed.
+        if (2 * secant[here] >= steepest).all():
+            break
+        for inputs in (path(step), path(-step)):
+            y = check.try_to_evaluate(inputs).ravel().astype(np.float64)
+            with np.errstate(invalid="ignore", over="ignore"):
+                distance = np.abs(y - check.y.ravel().astype(np.float64))
+            distance = np.where(np.isfinite(distance), distance, 0.0)
+            moved, secant = np.maximum(moved, distance), np.maximum(secant, distance / step / unit)
+    return moved, np.minimum(secant, steepest)
 
 
 def _look_again(check: Check, each: Comparison) -> None:
@@ -399,9 +441,10 @@ def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: fl
 def _worst(each: Comparison) -> tuple[int, int]:
     """The derivative furthest beyond its tolerance."""
     distance, tolerance = each.distance, each.tolerance
-    share = np.divide(
-        distance, tolerance, out=np.where(distance > 0, np.inf, 0.0), where=each.known & (tolerance > 0)
-    )
+    with np.errstate(over="ignore"):
+        share = np.divide(
+            distance, tolerance, out=np.where(distance > 0, np.inf, 0.0), where=each.known & (tolerance > 0)
+        )
     m, k = np.unravel_index(int(np.where(each.wrong, share, 0).argmax()), share.shape)
     return int(m), int(k)
 
@@ -445,6 +488,71 @@ def _pattern(check: Check, each: Comparison) -> str:
     )
     shape = check.inputs[each.input].shape
     return recognise(wrong.reshape(shape), right.reshape(shape), check.y.shape)
+
+
+def _check_kinks(check: Check, each: Comparison) -> None:
+    """A gradient at a kink is a choice, and lies between the slopes on its two sides or not far from them.
+
+    A derivative that is further off at each of several steps is wrong. (F. Clarke, "Optimization and
+    Nonsmooth Analysis", 1983, section 2.1: of a locally Lipschitz function of one number the generalised
+    gradient is that interval.)
+    """
+    i, kinked = each.input, each.kinds() == Kind.KINK
+    for k in np.flatnonzero(kinked.any(axis=0)):
+        move, unit = check.move(i, int(k))
+        path, reach = check.along(i, move, unit), check.reach(i, move, unit)
+        position = check.position(i, move, unit)
+        step = usual_step(check.report.step, position, reach, check.dtype)
+        outside = kinked[:, k]
+        for _ in range(_KINK_STEPS):
+            if step < smallest_step(position, check.dtype) or not outside.any():
+                break
+            low, high = _slopes_beside(check, path, step, unit)
+            room = _BESIDE_KINK * (high - low) + _SMALL * np.maximum(np.abs(low), np.abs(high))
+            here = each.analytic[:, k]
+            # Where a value is not finite nothing is known.
+            outside = outside & ((here < low - room) | (here > high + room))
+            step /= 2**4
+        if outside.any():
+            m = int(outside.argmax())
+            _fail_at_kink(check, each, m, int(k), float(low[m]), float(high[m]), step * 2**4)
+
+
+def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest slope of each output on both sides: from x on, and further out."""
+    step = on_grid(step, check.dtype)
+    at = [
+        check.y if t == 0 else check.try_to_evaluate(path(t)) for t in (-step, -step / 2, 0, step / 2, step)
+    ]
+    values = np.array([y.ravel() for y in at], np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        slopes = np.concatenate([np.diff(values, axis=0) * 2, np.diff(values[::2], axis=0)]) / step / unit
+    return slopes.min(axis=0), slopes.max(axis=0)
+
+
+def _fail_at_kink(
+    check: Check, each: Comparison, m: int, k: int, low: float, high: float, step: float
+) -> None:
+    i, analytic = each.input, float(each.analytic[m, k])
+    move, _ = check.move(i, k)
+    distance, size = max(low - analytic, analytic - high), max(abs(low), abs(high), abs(analytic))
+    check.fail(
+        "values",
+        f"the gradient of input {i} at a kink is not between the slopes on its two sides, {low:.6g} and "
+        f"{high:.6g}",
+        input=i,
+        index=tuple(int(j) for j in np.unravel_index(int(move.indices[0]), check.inputs[i].shape)),
+        output_index=tuple(int(j) for j in np.unravel_index(m, check.y.shape)),
+        analytic=analytic,
+        numeric=min(max(analytic, low), high),
+        absolute_error=distance,
+        relative_error=distance / size,
+        norm_error=distance / size,
+        tolerance=_BESIDE_KINK * (high - low),
+        step=step,
+        wrong=1,
+        compared=1,
+    )
 
 
 def _count(check: Check, each: Comparison) -> None:
