@@ -54,7 +54,11 @@ _NOISE_SCALES = {
     np.dtype(np.float32): (1, 2**3, 2**6, 2**9),
 }
 _FITTED = 24
-_WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
+# Noise within a step is looked for within wider ones, too: so much wider; and up to such a step, if it is no
+# more than so many last bits of what an output is some units away.
+_WIDER = 2**14
+_WIDE = 2.0**-9
+_WIDE_BITS = 16
 # Of results in other layouts also further still: those differ by rounding, or by all.
 _FAR_SCALES = {
     np.dtype(np.float64): (2**28, 2**32, 2**36, 2**40, 2**44),
@@ -300,8 +304,22 @@ class Check:
         Results may be so coarse that they do not scatter there. Within larger steps they do: it counts
         where two of those agree on it, and both see scatter and no bend.
         """
-        (near, _), *others = (self._residue(i, move, unit, scale * step, weights) for scale in _WIDER)
+        scales = [1.0, 16.0]
+        while scales[-1] < max(_WIDER, _WIDE / step):
+            scales.append(4 * scales[-1])
+        (near, _), *others = (self._residue(i, move, unit, scale * step, weights) for scale in scales)
         wide = [np.where(rough, size, 0.0) for size, rough in others]
+        if scales[-1] > _WIDER:
+            # A fine structure of the function itself looks like noise from so far, and is seldom as small.
+            away = (self.along(i, move, unit)(t) for t in (*_FAR, *(-far for far in _FAR)))
+            values = np.array([self.y.ravel(), *(self.try_to_evaluate(x).ravel() for x in away)], np.float64)
+            if weights is not None:
+                values = np.abs(values) @ np.abs(weights[:, None])
+            most = _WIDE_BITS * float(np.finfo(self.dtype).eps) * np.nanmax(np.abs(values), axis=0)
+            wide = [
+                each if scale <= _WIDER else np.where(each <= most, each, 0.0)
+                for each, scale in zip(wide, scales[1:], strict=True)
+            ]
         return np.maximum.reduce([near, *map(np.minimum, wide, wide[1:])])
 
     def _residue(

@@ -53,7 +53,7 @@ _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _LARGER = 13.37
 # A step is what was asked for times this, 1 / sqrt(2) in twenty bits: no power of two.
 _ODD = 741455 / 2**20
-_SMALL = 1e-3
+_SMALL = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 1e-2}
 # From this share of a derivative on a distance is plain, and no matter of rounding alone.
 _PLAINLY = 1e-4
 # How far from the interval of the slopes beside a kink a gradient may lie, as a share of it, and at how many
@@ -114,6 +114,11 @@ class Comparison:
         self.scatter = np.zeros_like(self.analytic)
 
     @property
+    def share_of_small(self) -> float:
+        """Which share of others a derivative is small beside."""
+        return _SMALL[self.dtype]
+
+    @property
     def size(self) -> np.ndarray:
         return np.maximum(np.abs(self.analytic), np.abs(np.where(self.known, self.found.value, 0)))
 
@@ -150,10 +155,10 @@ class Comparison:
         rows, columns = (largest.max(axis=axis, keepdims=True, initial=0) for axis in (1, 0))
         # Small only if what it is by is known from another output.
         small = ~zero & ~compared & self.known & (columns > 0)
-        small &= size + tolerance <= _SMALL * np.maximum(rows, columns)
+        small &= size + tolerance <= self.share_of_small * np.maximum(rows, columns)
         # Or if the function is steeper on both sides of x, nearly a minimum, by more than what is not known.
         smooth = self.known & (2 * self.found.jump <= self.found.error)
-        small |= ~zero & ~compared & smooth & (size + tolerance <= _SMALL * self.found.secant)
+        small |= ~zero & ~compared & smooth & (size + tolerance <= self.share_of_small * self.found.secant)
         kinds = np.where(zero, Kind.ZERO, np.where(compared, Kind.COMPARED, Kind.UNCERTAIN))
         kinds = np.where(small, Kind.SMALL, kinds)
         return np.where((kinds == Kind.UNCERTAIN) & ~smooth, Kind.KINK, kinds)
@@ -308,12 +313,13 @@ def _know_as_little(check: Check, each: Comparison) -> None:
 
     Terms that are nearly absorbed leave an output on a coarse grid. Its steps look like kinks.
     """
-    unknown = np.isin(each.kinds(), (Kind.KINK, Kind.UNCERTAIN)) & each.known & each.found.moves
-    coarse = unknown & (each.size + each.tolerance <= _SMALL * _steepest(each))
+    unknown = np.isin(each.kinds(), (Kind.KINK, Kind.UNCERTAIN)) & each.known
+    coarse = unknown & (each.size + each.tolerance <= each.share_of_small * _steepest(each))
     for k in map(int, np.flatnonzero(coarse.any(axis=0))):
         found, (move, unit) = each.found.column(k), check.move(each.input, k)
         noise = check.noise_along(each.input, move, unit, float(found.step[coarse[:, k]].max()) / unit)
-        explained = coarse[:, k] & (_EXPLAINS * 8 * noise >= found.error * found.step)
+        drowned = (2 * found.rounding > found.error) | (_EXPLAINS * 8 * noise >= found.error * found.step)
+        explained = coarse[:, k] & drowned
         if explained.any():
             _, secant = _far_away(check, each, k, explained)
             small = replace(
@@ -507,8 +513,8 @@ def _check_kinks(check: Check, each: Comparison) -> None:
         for _ in range(_KINK_STEPS):
             if step < smallest_step(position, check.dtype) or not outside.any():
                 break
-            low, high = _slopes_beside(check, path, step, unit)
-            room = _BESIDE_KINK * (high - low) + _SMALL * np.maximum(np.abs(low), np.abs(high))
+            low, high, rounding = _slopes_beside(check, path, step, unit)
+            room = _BESIDE_KINK * (high - low) + rounding
             here = each.analytic[:, k]
             # Where a value is not finite nothing is known.
             outside = outside & ((here < low - room) | (here > high + room))
@@ -518,8 +524,8 @@ def _check_kinks(check: Check, each: Comparison) -> None:
             _fail_at_kink(check, each, m, int(k), float(low[m]), float(high[m]), step * 2**4)
 
 
-def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest slope of each output on both sides: from x on, and further out."""
+def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.ndarray, ...]:
+    """The least and the largest slope of each output on both sides, from x on and further out; their rounding."""
     step = on_grid(step, check.dtype)
     at = [
         check.y if t == 0 else check.try_to_evaluate(path(t)) for t in (-step, -step / 2, 0, step / 2, step)
@@ -527,7 +533,9 @@ def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.nda
     values = np.array([y.ravel() for y in at], np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         slopes = np.concatenate([np.diff(values, axis=0) * 2, np.diff(values[::2], axis=0)]) / step / unit
-    return slopes.min(axis=0), slopes.max(axis=0)
+        noise = np.maximum(float(np.finfo(check.dtype).eps) * np.abs(values).max(axis=0), check.noise)
+        bits = ROUNDING * float(np.finfo(check.dtype).eps) * np.abs(slopes).max(axis=0)
+    return slopes.min(axis=0), slopes.max(axis=0), 8 * noise / step / unit + bits
 
 
 def _fail_at_kink(
