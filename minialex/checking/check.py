@@ -57,12 +57,12 @@ _FITTED = 24
 # Noise within a step is looked for within wider ones, too: so much wider; and up to such a step, if it is no
 # more than so many last bits of what an output is some units away.
 _WIDER = 2**14
-_WIDE = 2.0**-9
+_WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}
 _WIDE_BITS = 16
 # Of results in other layouts also further still: those differ by rounding, or by all.
 _FAR_SCALES = {
-    np.dtype(np.float64): (2**28, 2**32, 2**36, 2**40, 2**44),
-    np.dtype(np.float32): (2**12, 2**15),
+    np.dtype(np.float64): (2**28, 2**32, *(2**n for n in range(35, 47))),
+    np.dtype(np.float32): (2**12, *(2**n for n in range(14, 18))),
 }
 # Steps, in units of the inputs, at which a gradient is said to stand still.
 _STILL = (2.0**-13, 2.0**-10)
@@ -297,30 +297,42 @@ class Check:
     # Numerical derivatives, and the noise in them
 
     def noise_along(
-        self, i: int, move: Move, unit: float, step: float, weights: np.ndarray | None = None
+        self,
+        i: int,
+        move: Move,
+        unit: float,
+        step: float,
+        weights: np.ndarray | None = None,
+        *,
+        wide: bool = False,
     ) -> np.ndarray:
         """The noise of each output, or of their weighted sum, within a step.
 
         Results may be so coarse that they do not scatter there. Within larger steps they do: it counts
-        where two of those agree on it, and both see scatter and no bend.
+        where two of those agree on it, and both see scatter and no bend. If `wide`, much larger ones are
+        tried.
         """
         scales = [1.0, 16.0]
-        while scales[-1] < max(_WIDER, _WIDE / step):
-            scales.append(4 * scales[-1])
+        while scales[-1] < (max(_WIDER, _WIDE[self.dtype] / step) if wide else _WIDER):
+            scales.append((2 if wide else 4) * scales[-1])
         (near, _), *others = (self._residue(i, move, unit, scale * step, weights) for scale in scales)
         wide = [np.where(rough, size, 0.0) for size, rough in others]
         if scales[-1] > _WIDER:
             # A fine structure of the function itself looks like noise from so far, and is seldom as small.
-            away = (self.along(i, move, unit)(t) for t in (*_FAR, *(-far for far in _FAR)))
-            values = np.array([self.y.ravel(), *(self.try_to_evaluate(x).ravel() for x in away)], np.float64)
-            if weights is not None:
-                values = np.abs(values) @ np.abs(weights[:, None])
-            most = _WIDE_BITS * float(np.finfo(self.dtype).eps) * np.nanmax(np.abs(values), axis=0)
+            size = self.size_around(i, move, unit)
+            most = size if weights is None else np.abs(weights[None]) @ size
+            most = _WIDE_BITS * float(np.finfo(self.dtype).eps) * most
             wide = [
                 each if scale <= _WIDER else np.where(each <= most, each, 0.0)
                 for each, scale in zip(wide, scales[1:], strict=True)
             ]
         return np.maximum.reduce([near, *map(np.minimum, wide, wide[1:])])
+
+    def size_around(self, i: int, move: Move, unit: float) -> np.ndarray:
+        """The size of terms that each output may be made of: what it is at x and some units away; or 1."""
+        away = (self.along(i, move, unit)(sign * far) for far in _FAR for sign in (1.0, -1.0))
+        values = np.array([self.y.ravel(), *(self.try_to_evaluate(x).ravel() for x in away)], np.float64)
+        return np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=0, initial=1.0)
 
     def _residue(
         self, i: int, move: Move, unit: float, step: float, weights: np.ndarray | None

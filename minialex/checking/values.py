@@ -51,8 +51,9 @@ _NOTHING = 64
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _LARGER = 13.37
-# A step is what was asked for times this, 1 / sqrt(2) in twenty bits: no power of two.
-_ODD = 741455 / 2**20
+# An output that moves by no more than so many last bits of what it was made of may stand on a stair of them,
+# with all small steps.
+_STAIRS = 64
 _SMALL = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 1e-2}
 # From this share of a derivative on a distance is plain, and no matter of rounding alone.
 _PLAINLY = 1e-4
@@ -236,7 +237,7 @@ def usual_step(step: float, position: float, reach: float, dtype) -> float:
     step = max(step, smallest_step(position, dtype))
     while step >= reach > 0:
         step /= 2
-    return on_grid(_ODD * step, dtype)
+    return on_grid(step, dtype)
 
 
 def along_move(check: Check, i: int, k: int):
@@ -284,19 +285,20 @@ def check_jacobian(check: Check) -> None:
         _compare_product(check, comparisons, check.upstream())
 
 
-def _allow_for_absorbed(check: Check, each: Comparison) -> None:
+def _allow_for_absorbed(check: Check, each: Comparison, least: float = 0.0) -> None:
     """Take the rounding of absorbed terms into account, where an output stands still that vjp sees move.
 
     In 1 + 1e-20, or in x - log(exp(x) + 1) at 50, the part that depends on x is lost, and the output's own
     last bit does not show it. Further away these terms stand by themselves: what an output moves by within a
-    few units of x was rounded at x, too.
+    few units of x was rounded at x, too. `least` is the size of terms that do not stand out there, as where x
+    itself is tiny in log(cosh(1e-9)).
     """
     lost, eps = each.wrong & ~each.found.moves & each.known, float(np.finfo(check.dtype).eps)
     for k in map(int, np.flatnonzero(lost.any(axis=0))):
         found, here = each.found.column(k), lost[:, k]
         moved, secant = _far_away(check, each, k, here)
         with np.errstate(over="ignore"):
-            rounding = np.where(here, 8 * eps * moved / found.step, 0.0)
+            rounding = np.where(here, 8 * eps * np.maximum(moved, least) / found.step, 0.0)
         each.found.put(
             k,
             replace(
@@ -317,7 +319,8 @@ def _know_as_little(check: Check, each: Comparison) -> None:
     coarse = unknown & (each.size + each.tolerance <= each.share_of_small * _steepest(each))
     for k in map(int, np.flatnonzero(coarse.any(axis=0))):
         found, (move, unit) = each.found.column(k), check.move(each.input, k)
-        noise = check.noise_along(each.input, move, unit, float(found.step[coarse[:, k]].max()) / unit)
+        step = float(found.step[coarse[:, k]].max()) / unit
+        noise = check.noise_along(each.input, move, unit, step, wide=True)
         drowned = (2 * found.rounding > found.error) | (_EXPLAINS * 8 * noise >= found.error * found.step)
         explained = coarse[:, k] & drowned
         if explained.any():
@@ -373,7 +376,12 @@ def _look_again(check: Check, each: Comparison) -> None:
             if not each.wrong[m, k]:
                 continue
         if check.method == "complex" or _confirmed(check, each, m, k):
-            return
+            if each.found.moves[m, k]:
+                return
+            # Numbers absorb what is tiny beside 1 in most functions.
+            _allow_for_absorbed(check, each, least=1.0)
+            if each.wrong[m, k]:
+                return
 
 
 def _sizes_along_moves(check: Check, i: int, sizes: np.ndarray) -> np.ndarray:
@@ -392,14 +400,18 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     beyond = each.distance[m, k]
     usual = step = column.step[m] / unit
     move, _ = check.move(i, k)
-    if beyond > _PLAINLY * abs(column.value[m]) and _stays(at, unit, column, m, beyond, reach):
+    bits = float(np.finfo(check.dtype).eps) * check.size_around(i, move, unit)[m]
+    plain = abs(column.value[m]) * column.step[m] > _STAIRS * bits and beyond > _PLAINLY * abs(
+        column.value[m]
+    )
+    if plain and _stays(at, unit, column, m, beyond, reach, smallest_step(position, check.dtype)):
         return True
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
         scattered = 8 * check.noise_along(i, move, unit, step) / (step * unit)
         # Rounding would hide what is looked for.
-        if not 8 * now.rounding[m] < beyond:
+        if step < smallest_step(position, check.dtype) or not 8 * now.rounding[m] < beyond:
             break
         differs = np.abs(now.value - column.value) > 4 * (now.error + scattered + column.error)
         if differs[m] and now.moves[m]:
@@ -416,7 +428,8 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
         return False
     # Results that were made of larger numbers scatter by the last bits of those.
     this = np.arange(check.y.size) == m
-    check.noise = np.maximum(check.noise, np.where(this, check.noise_along(i, move, unit, usual), 0.0))
+    noise = check.noise_along(i, move, unit, usual, wide=True)
+    check.noise = np.maximum(check.noise, np.where(this, noise, 0.0))
     if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
         return True
     usual = usual_step(check.report.step, position, reach, check.dtype)
@@ -426,7 +439,7 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     return False
 
 
-def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: float) -> bool:
+def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: float, least: float) -> bool:
     """Whether a derivative stays what it is at one larger step and all smaller ones, but for an eighth."""
     usual = step = column.step[m] / unit
     if usual * _LARGER >= reach:
@@ -437,7 +450,7 @@ def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: fl
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
-        if not 8 * now.rounding[m] < beyond:
+        if step < least or not 8 * now.rounding[m] < beyond:
             break
         if not abs(now.value[m] - column.value[m]) < beyond / 8:
             return False
@@ -525,7 +538,7 @@ def _check_kinks(check: Check, each: Comparison) -> None:
 
 
 def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.ndarray, ...]:
-    """The least and the largest slope of each output on both sides, from x on and further out; their rounding."""
+    """The least and the largest slope of each output beside x, from x on and further out; their rounding."""
     step = on_grid(step, check.dtype)
     at = [
         check.y if t == 0 else check.try_to_evaluate(path(t)) for t in (-step, -step / 2, 0, step / 2, step)
@@ -780,7 +793,7 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
     if math.isfinite(error) and not distance <= limit and check.method != "complex":
         # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
         step = float(found.step[0])
-        noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights)[0]))
+        noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights, wide=True)[0]))
         found = _slope(check, i, move, weights, noise, size)
         value, error, distance, limit = judged()
         for _ in range(4):

@@ -159,7 +159,7 @@ def check_vjp(
             kernel,
             how,
             dtype.name,
-            2.0 ** math.floor(math.log2(step or default)),
+            float(step or default),
             seed,
             directions if how == "directions" else 0,
             attempt,

@@ -464,7 +464,8 @@ def test_the_error_carries_what_it_prints():
     assert error.relative_error == pytest.approx(1 / 3, rel=1e-7)
     assert error.tolerance < 1e-6
     assert error.seed == 11
-    assert error.step == 2**-13
+    assert 2**-14 < error.step < 2**-11
+    assert check_vjp(cube, cube_vjp, [X], step=2**-11).step == 2**-11
     assert (error.wrong, error.compared) == (1, 12)
     text = str(error)
     for part in (
