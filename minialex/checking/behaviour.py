@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Of what a gradient's own magnitude may be lost to rounding, in units of the last bit.
 ROUNDING = 512
 _REPEATS = 2
+_MORE_REPEATS = 8
+# Sizes of the upstream gradient that a gradient has to follow exactly, rounding aside.
+_SIZES = {np.dtype(np.float64): (2.0**40, 2.0**-40), np.dtype(np.float32): (2.0**20, 2.0**-20)}
 
 
 def check_forward(check: Check) -> np.ndarray:
@@ -37,9 +40,10 @@ def check_forward(check: Check) -> np.ndarray:
     y = y.copy()
     # A number: a gradient that reads freed memory is told apart from one that is not finite.
     _fill_freed_memory([y, *check.inputs], 1e30)
-    with check.told("forward, called again,"):
-        again = check.evaluate(check.inputs)
-    _require_repeated(check, again, y, "forward gives another result")
+    for _ in range(_MORE_REPEATS):
+        with check.told("forward, called again,"):
+            again = check.evaluate(check.inputs)
+        require_repeated(check, again, y, "forward gives another result")
     return y
 
 
@@ -73,6 +77,7 @@ def check_gradients(check: Check) -> None:
             if np.shares_memory(gradient, array) and not _passes_on(gradient, array, upstream):
                 check.fail("aliasing", f"the gradient of input {i} shares its memory with {name}", input=i)
         others.append((f"the gradient of input {i}", gradient))
+    check.first = upstream, [g.copy() for g in gradients]
     for i, gradient, another in zip(check.wrt, gradients, check.gradients(check.upstream()), strict=True):
         if np.shares_memory(gradient, another):
             check.fail(
@@ -92,10 +97,15 @@ def check_repeatable(check: Check) -> None:
         first = [g.copy() for g in check.gradients(upstream)]
         _fill_freed_memory([check.y, *kept], np.nan)
         for i, a, b in zip(check.wrt, first, check.gradients(upstream), strict=True):
-            _require_repeated(check, b, a, f"the gradient of input {i} differs", input=i)
+            require_repeated(check, b, a, f"the gradient of input {i} differs", input=i)
+    # What goes wrong once in a few calls, or in the very first one.
+    upstream, first = check.first
+    for _ in range(_MORE_REPEATS):
+        for i, a, b in zip(check.wrt, first, check.gradients(upstream), strict=True):
+            require_repeated(check, b, a, f"the gradient of input {i} differs", input=i)
 
 
-def _require_repeated(check: Check, again: np.ndarray, first: np.ndarray, what: str, **details) -> None:
+def require_repeated(check: Check, again: np.ndarray, first: np.ndarray, what: str, **details) -> None:
     """Fail unless two results have the same bits, or differ by no more than was asked for."""
     if same_bits(again, first):
         return
@@ -133,12 +143,58 @@ def check_linear(check: Check) -> None:
         expected,
         "not linear",
         "not linear in the upstream gradient",
-        lambda: [
-            4 * sum(parts)
-            for parts in zip(*(check.gradient_noise(each) for each in (u, v, a * u + b * v)), strict=True)
-        ],
+        lambda: _noise(check, u, v, a * u + b * v),
         sizes=[np.abs(a * g) + np.abs(b * h) for g, h in zip(first, second, strict=True)],
     )
+
+
+def check_sizes(check: Check) -> None:
+    """Linear in the upstream gradient whatever its size is, and where all of it is 1."""
+    u = check.upstream()
+    first = [g.copy() for g in check.gradients(u)]
+    info = np.finfo(check.dtype)
+    for size in map(check.dtype.type, _SIZES[check.dtype]):
+        with np.errstate(all="ignore"):
+            found = check.gradients(size * u)
+            expected = [size * g for g in first]
+        # Beyond the range of the dtype numbers are not multiples of each other.
+        inside = [
+            np.isfinite(a) & np.isfinite(b) & (np.minimum(np.abs(b), np.abs(g)) > info.tiny / info.eps)
+            for a, b, g in zip(found, expected, first, strict=True)
+        ]
+        _require_same_gradients(
+            check,
+            lambda found=found, inside=inside: [
+                np.where(i, a, 0) for a, i in zip(found, inside, strict=True)
+            ],
+            [np.where(i, b, 0) for b, i in zip(expected, inside, strict=True)],
+            "not linear",
+            f"not linear in the upstream gradient: {float(size):.1g} times that does not give so many times "
+            f"the gradient",
+            lambda size=size: [float(size) * noise for noise in _noise(check, u)],
+        )
+    ones = np.ones_like(u)
+    rest = [g.copy() for g in check.gradients(ones - u)]
+    _require_same_gradients(
+        check,
+        lambda: check.gradients(ones),
+        [g + h for g, h in zip(first, rest, strict=True)],
+        "not linear",
+        "not linear in the upstream gradient: that of ones is not the sum of those of two parts of it",
+        lambda: _noise(check, u, ones - u, ones),
+        sizes=[np.abs(g) + np.abs(h) for g, h in zip(first, rest, strict=True)],
+    )
+
+
+def _noise(check: Check, *upstreams: np.ndarray) -> list[np.ndarray]:
+    """What gradients for several upstream gradients may be off by together."""
+    total = [np.zeros(check.inputs[i].shape) for i in check.wrt]
+    for u in upstreams:
+        for at, (noise, terms) in enumerate(
+            zip(check.gradient_noise(u, far=True), check.absorbed_in_gradient(u), strict=True)
+        ):
+            total[at] += 4 * (noise + ROUNDING * _eps(check) * terms)
+    return total
 
 
 # How inputs and upstream gradients lie in memory: never alike, so that no strides fit both.
@@ -236,7 +292,9 @@ def _require_same_gradients(
         if a.shape != b.shape:
             check.fail(kind, f"the gradient of input {i} is {what}: its shape is {a.shape}", input=i)
         size = np.abs(b) + np.abs(a) if sizes is None else sizes[at]
-        limit = ROUNDING * _eps(check) * size + check.nondeterminism
+        # Of subnormal numbers rounding is absolute.
+        least = float(np.finfo(check.dtype).smallest_subnormal)
+        limit = ROUNDING * (_eps(check) * size + least) + check.nondeterminism
         if np.all(np.abs(a - b) <= limit):
             continue
         margins = noise() if margins is None else margins

@@ -8,20 +8,22 @@ Values alone do not make a gradient right. A check goes through, in this order,
 3. the same bits when it is run again, after freed memory was filled with other garbage;
 4. zero for a zero upstream gradient, and linear in the upstream gradient;
 5. the same for inputs and upstream gradients that are strided, transposed, broadcast or read-only;
-6. the values: against numerical derivatives, one by one (`differences`), and for random upstream gradients.
+6. the values: against numerical derivatives, one by one (`differences`), and for random upstream gradients;
+7. the same along random directions with a much smaller step, and beside the inputs.
 
-The first five are in `behaviour`, the last one in `values`.
+The first five are in `behaviour`, the sixth in `values`, the last in `elsewhere`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minialex.checking import behaviour, constraints, values
+from minialex.checking import behaviour, constraints, elsewhere, values
 from minialex.checking.constraints import Constraint, Move
 from minialex.checking.differences import (
     Derivative,
@@ -47,7 +49,8 @@ _STREAM = 1
 _GRAIN = 64
 # Points at which noise is measured: some last bits apart; of gradients also further, where results that were
 # made of larger numbers do not move with these.
-_NOISE_POINTS = (-4, -3, -2, -1, 0, 1, 2, 3, 4)
+# The inputs themselves are not among them: what only there differs is no noise.
+_NOISE_POINTS = (-9, -7, -5, -3, -1, 1, 3, 5, 7, 9)
 _NOISE_BITS = (2, 4, 6, 8)
 _NOISE_SCALES = {
     np.dtype(np.float64): (1, 2**12, 2**16, 2**20, 2**24),
@@ -56,9 +59,10 @@ _NOISE_SCALES = {
 _FITTED = 24
 # Noise within a step is looked for within wider ones, too: so much wider; and up to such a step, if it is no
 # more than so many last bits of what an output is some units away.
-_WIDER = 2**14
+_WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
 _WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}
 _WIDE_BITS = 16
+_ROUGH = 2.0**-8
 # Of results in other layouts also further still: those differ by rounding, or by all.
 _FAR_SCALES = {
     np.dtype(np.float64): (2**28, 2**32, *(2**n for n in range(35, 47))),
@@ -121,19 +125,23 @@ class Check:
         behaviour.check_gradients(self)
         behaviour.check_repeatable(self)
         behaviour.check_linear(self)
+        behaviour.check_sizes(self)
         behaviour.check_layouts(self)
         if self.report.mode == "jacobian":
             values.check_jacobian(self)
         else:
             values.check_directions(self)
         self.require_compared()
+        elsewhere.check_analytic(self)
+        elsewhere.check_small_steps(self)
+        elsewhere.check_other_inputs(self)
 
     def begin(self) -> None:
         """Evaluate the function, and measure its noise: what all other checks start from."""
         self.y = behaviour.check_forward(self)
         if self.branches is not None:
             self.branch = [np.array(b) for b in self.branches(*self.inputs)]
-        self.samples = [self.try_to_evaluate(inputs).ravel().astype(np.float64) for inputs in self._nearby(1)]
+        self.samples = [self.try_to_evaluate(inputs).ravel().astype(np.float64) for inputs in self.nearby(1)]
         self.noise = scatter(np.array(self.samples))[0]
 
     def require_compared(self) -> None:
@@ -262,7 +270,8 @@ class Check:
 
     def units(self, i: int) -> np.ndarray:
         """The units of all elements of input i."""
-        sizes = np.maximum(np.abs(self.inputs[i].ravel().astype(np.float64)), self.typical[i])
+        sizes = np.abs(self.inputs[i].ravel().astype(np.float64))
+        sizes = np.maximum(np.where(np.isfinite(sizes), sizes, 0.0), self.typical[i])
         return 2.0 ** np.floor(np.log2(sizes))
 
     def _coefficients(self, count: int, sparse: bool) -> np.ndarray:
@@ -292,7 +301,7 @@ class Check:
         weights = np.abs(move.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             sizes = np.abs(self.inputs[i].flat[move.indices]) / np.where(weights > 0, weights, np.inf)
-        return float(sizes.max(initial=0)) / unit
+        return float(np.where(np.isfinite(sizes), sizes, 0.0).max(initial=0)) / unit
 
     # Numerical derivatives, and the noise in them
 
@@ -312,21 +321,26 @@ class Check:
         where two of those agree on it, and both see scatter and no bend. If `wide`, much larger ones are
         tried.
         """
-        scales = [1.0, 16.0]
-        while scales[-1] < (max(_WIDER, _WIDE[self.dtype] / step) if wide else _WIDER):
-            scales.append((2 if wide else 4) * scales[-1])
-        (near, _), *others = (self._residue(i, move, unit, scale * step, weights) for scale in scales)
-        wide = [np.where(rough, size, 0.0) for size, rough in others]
-        if scales[-1] > _WIDER:
+        here = np.maximum(np.abs(self.y.ravel().astype(np.float64)), 1.0)
+        here = here if weights is None else np.abs(weights[None]) @ here
+
+        def agreed(scales: Sequence[float]) -> np.ndarray:
+            found = [self._residue(i, move, unit, scale * step, weights) for scale in scales]
+            # What is no small part of the result is no rounding of it: it may oscillate.
+            rough = [np.where(is_rough & (size <= _ROUGH * here), size, 0.0) for size, is_rough in found]
+            return np.maximum.reduce([found[0][0], *map(np.minimum, rough[1:], rough[2:])])
+
+        noise = agreed(_WIDER)
+        if wide and step < _WIDE[self.dtype]:
             # A fine structure of the function itself looks like noise from so far, and is seldom as small.
             size = self.size_around(i, move, unit)
             most = size if weights is None else np.abs(weights[None]) @ size
-            most = _WIDE_BITS * float(np.finfo(self.dtype).eps) * most
-            wide = [
-                each if scale <= _WIDER else np.where(each <= most, each, 0.0)
-                for each, scale in zip(wide, scales[1:], strict=True)
-            ]
-        return np.maximum.reduce([near, *map(np.minimum, wide, wide[1:])])
+            count = math.ceil(math.log2(_WIDE[self.dtype] / step))
+            far = agreed([2.0**n for n in range(count + 1)])
+            noise = np.where(
+                far <= _WIDE_BITS * float(np.finfo(self.dtype).eps) * most, np.maximum(noise, far), noise
+            )
+        return noise
 
     def size_around(self, i: int, move: Move, unit: float) -> np.ndarray:
         """The size of terms that each output may be made of: what it is at x and some units away; or 1."""
@@ -355,18 +369,21 @@ class Check:
     def result_noise(self) -> np.ndarray:
         """The noise of each output, also of those that near the inputs do not scatter."""
         values = [
-            np.array([self.try_to_evaluate(inputs).ravel() for inputs in self._nearby(scale)], np.float64)
+            np.array([self.try_to_evaluate(inputs).ravel() for inputs in self.nearby(scale)], np.float64)
             for scale in (*_NOISE_SCALES[self.dtype], *_FAR_SCALES[self.dtype])
         ]
         return noise_at_scales(values)
 
-    def gradient_noise(self, upstream: np.ndarray) -> list[np.ndarray]:
-        """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs."""
+    def gradient_noise(self, upstream: np.ndarray, *, far: bool = False) -> list[np.ndarray]:
+        """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs.
+
+        If `far`, also of gradients that near the inputs do not scatter.
+        """
         eps = float(np.finfo(self.dtype).eps)
         noise: list[list[np.ndarray]] = [[] for _ in self.wrt]
-        for scale in _NOISE_SCALES[self.dtype]:
+        for scale in _NOISE_SCALES[self.dtype] + (_FAR_SCALES[self.dtype] if far else ()):
             values: list[list[np.ndarray]] = [[] for _ in self.wrt]
-            for inputs in self._nearby(scale):
+            for inputs in self.nearby(scale):
                 near = upstream * (1 + eps * self.random.integers(-1, 2, upstream.shape))
                 with np.errstate(all="ignore"):
                     gradients = self.gradients(near.astype(self.dtype), inputs)
@@ -402,7 +419,7 @@ class Check:
                     np.maximum(most, np.where(np.isfinite(distance), distance, 0.0), out=most)
         return [most * same for most, same in zip(moved, still, strict=True)]
 
-    def _nearby(self, scale: int) -> Iterator[list[np.ndarray]]:
+    def nearby(self, scale: int) -> Iterator[list[np.ndarray]]:
         """The inputs, moving together, at equidistant points some last bits apart, times a scale."""
         step = scale * float(np.finfo(self.dtype).eps)
         moves = {}

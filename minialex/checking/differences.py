@@ -318,7 +318,7 @@ def on_grid(step: float, dtype) -> float:
 
 def unit_of(x: float, typical: float) -> float:
     """The power of two that steps at x are relative to: at most |x|, or what is typical of its array."""
-    return 2.0 ** math.floor(math.log2(max(abs(x), typical)))
+    return 2.0 ** math.floor(math.log2(max(abs(x) if math.isfinite(x) else 0.0, typical)))
 
 
 def typical_size(array: np.ndarray) -> float:

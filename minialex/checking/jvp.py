@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minialex.checking import constraints as constraints_of_inputs
+from minialex.checking import elsewhere
 from minialex.checking.check import Arrays, as_array, described
 from minialex.checking.constraints import Constraint, Move
 from minialex.checking.dot_product import DotProducts, compare_modes
@@ -448,7 +449,8 @@ def _check_behaviour(columns: Columns, arrays: Arrays, **options) -> None:
         r"input (\d+)": lambda match: f"input {int(match[1]) - count}",
         r"\b(?:forward|vjp)\b": "jvp",
     }
-    with reworded(words, {"zero upstream": "zero tangent"}, input=None, step=None):
+    # Moving p moves x here.
+    with elsewhere.left_out(), reworded(words, {"zero upstream": "zero tangent"}, input=None, step=None):
         check_vjp(
             transposed, of_tangents, [*points, *arrays], wrt=range(count), mode="directions", directions=1,
             min_compared=0, max_skipped=1.0, **options,

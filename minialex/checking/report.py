@@ -164,6 +164,8 @@ class Report:
         ]
         if self.mode != "jacobian" and self.compared and self.power < 1:
             others.append(f"an error of {self.power:.2g} in one of {self.elements:,} elements would be found")
+        if self.redrawn:
+            others.append(f"of inputs that were drawn again {self.redrawn} time{'s' * (self.redrawn > 1)}")
         if self.nondeterminism:
             others.append(f"computed again they differ by up to {self.nondeterminism:.1e}")
         return (

@@ -649,7 +649,14 @@ def _fail_unknown(check: Check, each: Comparison, where: np.ndarray, kind: str, 
             f"step "
             f"{step:.2g}; "
         )
-        if 2 * rounding > error:
+        scattered = float(each.scatter[m, k])
+        if scattered > 4 * error:
+            summary += (
+                f"what vjp gives is off by up to {scattered:.2g} itself, by rounding: it moves by "
+                f"as much with the last bits of the inputs. Compute it without the cancellation; "
+                f"max_tolerance= allows more"
+            )
+        elif 2 * rounding > error:
             summary += (
                 f"the rounding of the output, {output:.6g}, is what drowns it. Bring inputs and outputs to "
                 f"one scale, "
@@ -708,14 +715,17 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
 # Random directions
 
 
-def check_directions(check: Check) -> None:
-    """Compare the slope of each input along random directions, for random upstream gradients."""
+def check_directions(check: Check, where: str = "") -> None:
+    """Compare the slope of each input along random directions, for random upstream gradients.
+
+    `where` is said of a slope that is wrong.
+    """
     wide = {}
     for number in range(check.report.directions):
         u = check.upstream()
         gradients = check.gradients(u)
         for i, gradient in zip(check.wrt, gradients, strict=True):
-            kind, found = _along_direction(check, i, gradient, u, number)
+            kind, found = _along_direction(check, i, gradient, u, number, where)
             entry = check.entry(i)
             name = {
                 Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN:
@@ -754,7 +764,7 @@ def check_directions(check: Check) -> None:
         )
 
 
-def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int):
+def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int, where: str):
     """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
 
     Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
@@ -811,7 +821,7 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
         scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
         limit += _norm(scattered[move.indices] * move.weights)
         if not distance <= limit:
-            _fail_along(check, i, number, slope, value, distance, limit, float(found.step[0]))
+            fail_along(check, i, number, where, slope, value, distance, limit, float(found.step[0]))
     if size == 0 and abs(value) <= limit:
         return Kind.ZERO, details
     if limit > check.max_tolerance * max(size, abs(value)):
@@ -844,10 +854,10 @@ def _slope(
     return refined(at(usual), at, steps, _accuracy(check), np.array([size]), expected=size > 0)
 
 
-def _fail_along(check: Check, i, number, slope, value, distance, limit, step) -> None:
+def fail_along(check: Check, i, number, where, slope, value, distance, limit, step) -> None:
     check.fail(
         "values",
-        f"the gradient of input {i} is wrong along random direction {number}",
+        f"the gradient of input {i} is wrong along random direction {number}{where and f', {where}'}",
         input=i,
         index=(),
         analytic=slope,

@@ -22,6 +22,8 @@ JACOBIAN_LIMIT = 250_000
 DIRECTIONS = 8
 # A derivative that is known worse than to this share of it compares nothing.
 MAX_TOLERANCE = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 0.1}
+# NumPy's flat iterators take no more.
+_MOST_AXES = 32
 _REDRAWS = 5
 # What other inputs may mend.
 _OF_THE_INPUTS = ("kinks", "uncertain", "nothing compared")
@@ -78,8 +80,8 @@ def check_vjp(
         computes with complex numbers.
     step : float, optional
         The larger of the two steps to begin with, relative to abs(x), or to what is typical of its array
-        where that is larger: both are taken as the next power of two below. Other steps are tried where a
-        derivative is not certain.
+        where that is larger, both as the next power of two below. Other steps are tried where a derivative is
+        not certain.
     max_skipped : float
         The share of derivatives that are not 0 that may lie at kinks, or be uncertain; they are skipped,
         counted and reported.
@@ -253,6 +255,10 @@ def _prepared(inputs, dtype, what: str) -> list[np.ndarray]:
             raise MiniAlexError(
                 f"input {i} is {array.dtype}, which cannot be checked: convert it to float64 or float32"
             )
+        if array.ndim > _MOST_AXES:
+            raise MiniAlexError(
+                f"input {i} has {array.ndim} axes; {_MOST_AXES} at most can be checked: reshape it"
+            )
         arrays.append(np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C"))
     return arrays
 
@@ -269,6 +275,8 @@ def _chosen(wrt, arrays: Arrays) -> tuple[int, ...]:
             f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
             f"{', '.join(map(str, floating))}"
         )
+    if len(set(wrt)) < len(wrt):
+        raise MiniAlexError(f"wrt={in_words(wrt)} should name each input once")
     return wrt
 
 

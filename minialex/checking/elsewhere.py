@@ -1,0 +1,177 @@
+"""What a comparison at the inputs with one step cannot see: fine structure, and values kept from one call.
+
+Derivatives that are right at the inputs may be those of the first call, kept by address or shape. And a step
+may be too long for what happens in less than it: x + x exp(-(x / 1e-6)^2) has the slope 2 at 0. So the slope
+is compared along a few random directions more: at the inputs with a step near the smallest that rounding
+allows, and at inputs that are moved a little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minialex.checking import behaviour, values
+from minialex.checking.differences import scatter
+from minialex.checking.report import GradcheckError
+
+if TYPE_CHECKING:
+    from minialex.checking.check import Check
+
+_DIRECTIONS = 2
+# A stream of random numbers of their own.
+_STREAM = 2
+# Relative to the unit of x: rounding, eps / h, is 2e-7 of a derivative of 1. float32 has no smaller step.
+_SMALL_STEPS = {np.dtype(np.float64): 741455 / 2**20 * 2.0**-29}
+_SHARES = (1.0, 3.0, 7.0)
+# So far the inputs are moved, in their units: a gradient that stays behind is off by about this share.
+_MOVED = {np.dtype(np.float64): 2.0**-6, np.dtype(np.float32): 2.0**-3}
+
+
+_left_out: ContextVar[bool] = ContextVar("_left_out", default=False)
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Within this block only the inputs that are given are looked at: others may mean something else."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
+def check_analytic(check: Check) -> None:
+    """After the complex step: central differences along random directions say the same.
+
+    The complex step of abs(x) * x, or of x * conj(x), is not its derivative.
+
+    Raises
+    ------
+    GradcheckError
+        Of the check "values", if they do not.
+    """
+    if check.method == "complex":
+        _compare(
+            _derived(check, check.inputs, method="central"),
+            "by central differences, though not by the complex step: forward is not analytic, or its complex "
+            'arithmetic is another one; take method="central"',
+        )
+
+
+def check_small_steps(check: Check) -> None:
+    """The slope along random directions, with a step near the smallest.
+
+    Raises
+    ------
+    GradcheckError
+        Of the check "values", if it is another one.
+    """
+    small = _SMALL_STEPS.get(check.dtype)
+    if small is None or check.method == "complex" or check.report.step <= small:
+        return
+    for number in range(_DIRECTIONS):
+        u = check.upstream()
+        for i, gradient in zip(check.wrt, check.gradients(u), strict=True):
+            move = check.random_move(i)
+            slopes = gradient.ravel()[move.indices].astype(np.float64) * move.weights
+            reach = check.reach(i, move, 1.0)
+            steps = [values.usual_step(small * share, 1.0, reach, check.dtype) for share in _SHARES]
+            _compare_slope(check, i, move, u, slopes, steps, number)
+
+
+def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[float], number: int) -> None:
+    """Fail if the slope is another one at all of some steps, and the same at each of them."""
+    weights = u.ravel().astype(np.float64)
+    eps = float(np.finfo(check.dtype).eps)
+    with np.errstate(all="ignore"):
+        noise = eps * float(np.linalg.norm(weights * check.y.ravel())) + float(np.abs(weights) @ check.noise)
+        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+        slope, size = float(slopes.sum()), float(np.linalg.norm(slopes))
+        bits = behaviour.ROUNDING * eps * float(np.abs(slopes).sum())
+    found = []
+    for step in steps:
+        with np.errstate(all="ignore"):
+            found.append(at(step))
+        value, error = float(found[-1].value[0]), float(found[-1].error[0])
+        limit = 4 * error + bits
+        # Results on stairs stand still within one.
+        known = limit <= check.max_tolerance * max(size, abs(value)) and found[-1].moves[0]
+        if not known or abs(value - slope) <= limit or abs(value - float(found[0].value[0])) > 2 * limit:
+            return
+    scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()[move.indices] * move.weights
+    limit += float(np.linalg.norm(scattered))
+    if abs(value - slope) > limit:
+        values.fail_along(
+            check, i, number, "with a small step", slope, value, abs(value - slope), limit, steps[-1]
+        )
+
+
+def check_other_inputs(check: Check) -> None:
+    """The slope at inputs that are moved a little, and the result at the inputs once more.
+
+    Where forward is not defined or not finite there, or has a kink, nothing is compared.
+
+    Raises
+    ------
+    GradcheckError
+        Of the check "values" if the gradient is wrong there, and "not deterministic" if the result at the
+        inputs is another one than before.
+    """
+    if check.method == "complex" or _left_out.get():
+        return
+    moved = list(check.inputs)
+    for i in check.wrt:
+        move = check.random_move(i)
+        size = _MOVED[check.dtype]
+        while 2 * size >= check.reach(i, move, 1.0) > 0:
+            size /= 2
+        moved[i] = check.along(i, move, 1.0)(size)[i]
+    raised = check.raised
+    other = _derived(check, moved)
+    other.y = check.try_to_evaluate(moved).copy()
+    check.raised = raised
+    if other.y.shape != check.y.shape or not np.isfinite(other.y).all():
+        return
+    if check.branches is not None:
+        other.branch = [np.array(b) for b in check.branches(*moved)]
+    _compare(
+        other, "at inputs beside these, though right at these: does it keep what an earlier call computed?"
+    )
+    with check.told("forward, called again,"):
+        again = check.evaluate(check.inputs)
+    behaviour.require_repeated(
+        check, again, check.y, "forward gives another result once it was called with others"
+    )
+
+
+def _derived(check: Check, inputs, **changes) -> Check:
+    """The same check at other inputs; what it compares is not reported."""
+    report = replace(check.report, mode="directions", directions=_DIRECTIONS, inputs=[])
+    other = replace(check, inputs=list(inputs), report=report, max_skipped=1.0, **changes)
+    other.random = np.random.default_rng([check.report.seed, _STREAM])
+    other.y = check.y
+    if check.branches is not None:
+        other.branch = check.branch
+    return other
+
+
+def _compare(other: Check, where: str) -> None:
+    # Where it overflows nothing is compared.
+    with np.errstate(all="ignore"):
+        _compare_quietly(other, where)
+
+
+def _compare_quietly(other: Check, where: str) -> None:
+    other.samples = [other.try_to_evaluate(x).ravel().astype(np.float64) for x in other.nearby(1)]
+    other.noise = scatter(np.array(other.samples))[0]
+    try:
+        values.check_directions(other, where)
+    except GradcheckError as error:
+        if error.check == "values":
+            raise
