@@ -37,6 +37,7 @@ from minialex.checking.differences import (
     unit_of,
 )
 from minialex.checking.report import GradcheckError, InputReport, Report
+from minialex.checks import in_words
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
 
@@ -140,7 +141,7 @@ class Check:
         """Evaluate the function, and measure its noise: what all other checks start from."""
         self.y = behaviour.check_forward(self)
         if self.branches is not None:
-            self.branch = [np.array(b) for b in self.branches(*self.inputs)]
+            self.branch = self.branches_at(self.inputs)
         self.samples = [self.try_to_evaluate(inputs).ravel().astype(np.float64) for inputs in self.nearby(1)]
         self.noise = scatter(np.array(self.samples))[0]
 
@@ -171,12 +172,30 @@ class Check:
         try:
             # What lies beyond the domain, or overflows, is told by the values.
             with np.errstate(all="ignore"):
-                return self.forward(*inputs)
+                y = self.forward(*inputs)
         except MiniAlexError:
             raise
         except Exception as error:
             self.raised = error, inputs
             return np.full(self.y.shape, np.nan)
+        if y.shape != self.y.shape:
+            self.fail(
+                "result",
+                f"forward gives an array of shape {y.shape} near the inputs, and one of {self.y.shape} at "
+                f"them; a derivative needs results of one shape",
+            )
+        return y
+
+    def branches_at(self, inputs: Arrays) -> list[np.ndarray]:
+        """Which branches are taken there."""
+        with self.told("branches"):
+            taken = self.branches(*inputs)
+        if not isinstance(taken, list | tuple | np.ndarray):
+            raise MiniAlexError(
+                f"branches gives {in_words(taken)}; it should give a list of arrays, one for each choice "
+                f"that forward makes"
+            )
+        return [np.array(branch) for branch in taken]
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:
@@ -468,7 +487,7 @@ class Check:
                 inputs = along(t)
                 y = project(self.try_to_evaluate(inputs))
                 if self.branches is not None and abs(t) == step:
-                    branched |= not same_branches(self.branch, self.branches(*inputs))
+                    branched |= not same_branches(self.branch, self.branches_at(inputs))
                 return y
 
             found = central(f, middle, step, self.dtype, noise, twice=twice)

@@ -145,6 +145,9 @@ def check_vjp(
         )
     if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
         raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
+    for argument, text in (("name", name), ("kernel", kernel), ("reproduce", reproduce)):
+        if not isinstance(text, str | Reproduction | None):
+            raise MiniAlexError(f"{argument}={in_words(text)} should be a str")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
     generator = np.random.default_rng(seed)
@@ -207,10 +210,28 @@ def check_vjp(
         except GradcheckError as error:
             if error.check not in _OF_THE_INPUTS or redraw is None or attempt == _REDRAWS:
                 raise
-            inputs = redraw(generator)
+            inputs = _redrawn(redraw, generator, arrays)
         else:
             return report
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays) -> list[np.ndarray]:
+    """Other inputs of the same shapes."""
+    try:
+        given = redraw(generator)
+    except Exception as error:
+        raise MiniAlexError(
+            f"redraw raises {type(error).__name__}: {error}; it is called with a numpy.random.Generator, and "
+            f"should give inputs like the first"
+        ) from error
+    arrays = _prepared(given, before[0].dtype, "what redraw gives")
+    shapes, expected = [a.shape for a in arrays], [a.shape for a in before]
+    if shapes != expected:
+        raise MiniAlexError(
+            f"redraw gives inputs of the shapes {shapes}; they should be those of inputs, {expected}"
+        )
+    return given
 
 
 def require_callables(optional: bool = False, **functions) -> None:

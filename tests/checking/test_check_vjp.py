@@ -208,8 +208,8 @@ def test_an_array_alone_is_one_input(x):
     with pytest.raises(GradcheckError, match=r"the gradient of input 0 is wrong"):
         check_vjp(cube, lambda u, x: (u * 2 * x**2,), x)
     # Zeros are kinks, and what is drawn in their place is one input, too.
-    redrawn = check_vjp(relu, relu_vjp, np.zeros(3), redraw=lambda generator: np.array([1.0, -2.0]))
-    assert (redrawn.redrawn, redrawn.compared) == (1, 1)
+    redrawn = check_vjp(relu, relu_vjp, np.zeros(3), redraw=lambda generator: np.array([1.0, -2.0, 3.0]))
+    assert (redrawn.redrawn, redrawn.compared) == (1, 2)
 
 
 def test_nothing_to_differentiate():

@@ -180,8 +180,52 @@ def test_numbers_that_are_not_finite_may_stand_beside_others():
 
 
 def test_inputs_drawn_again_are_told():
-    report = check_vjp(np.abs, lambda u, x: (u * np.sign(x),), [np.zeros(2)], redraw=lambda g: [g.random(3)])
+    report = check_vjp(np.abs, lambda u, x: (u * np.sign(x),), [np.zeros(2)], redraw=lambda g: [g.random(2)])
     assert "of inputs that were drawn again 1 time" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("redraw", "said"),
+    [
+        (lambda: [np.ones(2)], "redraw raises TypeError"),
+        (lambda g: [np.ones(3)], "should be those of inputs"),
+        (lambda g: None, "what redraw gives"),
+        (lambda g: 1 / 0, "redraw raises ZeroDivisionError"),
+    ],
+)
+def test_what_redraw_may_give(redraw, said):
+    with pytest.raises(MiniAlexError, match=said) as caught:
+        check_vjp(np.abs, lambda u, x: (u * np.sign(x),), [np.zeros(2)], redraw=redraw)
+    assert not isinstance(caught.value, GradcheckError)
+
+
+@pytest.mark.parametrize("taken", [None, 3, "left"])
+def test_what_branches_may_give(taken):
+    with pytest.raises(MiniAlexError, match="branches gives"):
+        check_vjp(cube, cube_vjp, [X], branches=lambda x: taken)
+
+
+def test_branches_that_raise():
+    assert "branches raises KeyError" in refused(cube, cube_vjp, [X], branches=lambda x: {}[1]).summary
+
+
+def test_a_branch_that_changes_with_every_step_hides_nothing():
+    """What changes is no branch: the slopes on both sides are the same."""
+    wrong = np.r_[5, np.ones(5)]
+    error = refused(np.square, lambda u, x: (2 * u * x * wrong,), [X], branches=lambda x: [x[:1].copy()])
+    assert (error.check, error.index) == ("values", (0,))
+
+
+def test_a_result_that_changes_its_shape():
+    error = refused(lambda x: x[: 6 if (x == X).all() else 5] ** 3, cube_vjp, [X])
+    assert error.check == "result"
+    assert "(5,)" in error.summary
+
+
+@pytest.mark.parametrize("argument", ["name", "kernel", "reproduce"])
+def test_words_are_words(argument):
+    with pytest.raises(MiniAlexError, match=f"{argument}=3 should be a str"):
+        check_vjp(cube, cube_vjp, [X], **{argument: 3})
 
 
 def test_an_input_is_named_once():
