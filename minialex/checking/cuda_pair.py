@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checking.arguments import choose_inputs, prepare_inputs, require_seed
 from minialex.checking.cuda_arguments import CudaKernel, Names, Part, Role
 from minialex.checking.cuda_launches import Pair
 from minialex.checking.cuda_source import Source
 from minialex.checking.report import Report
 from minialex.checking.reproduction import Deferred, array_lines
 from minialex.checking.rewording import reworded
-from minialex.checking.vjp import _chosen, _prepared, check_vjp, require_seed
+from minialex.checking.vjp import check_vjp
 from minialex.checks import in_words, is_int
 from minialex.devices import require_device
 from minialex.errors import MiniAlexError
@@ -148,8 +149,8 @@ def check_cuda(
     kernels = dict.fromkeys(launch.name for group in launches for launch in group)
     code = Source(source, tuple(flags), real, tuple(kernels))
     dtype = code.dtype(dtype, launches[0])
-    prepared = _prepared(given_arrays, dtype, "inputs")
-    chosen = _chosen(_positions(wrt, names.inputs), prepared)
+    prepared = prepare_inputs(given_arrays, dtype, "inputs")
+    chosen = choose_inputs(_positions(wrt, names.inputs), prepared)
     floating = [i for i, array in enumerate(prepared) if array.dtype.kind == "f"]
     names = replace(
         names,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.checking.arguments import require_callables, require_dtype, require_seed
 from minialex.checking.foreign import (
     ForeignCheck,
     ForeignReport,
@@ -17,7 +18,6 @@ from minialex.checking.foreign import (
 )
 from minialex.checking.jax_traces import Traced, TracedGradient
 from minialex.checking.reproduction import Reproduction
-from minialex.checking.vjp import require_callables, require_dtype, require_seed
 from minialex.checks import in_words
 
 

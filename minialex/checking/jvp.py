@@ -19,23 +19,21 @@ import numpy as np
 
 from minialex.checking import constraints as constraints_of_inputs
 from minialex.checking import elsewhere
+from minialex.checking.arguments import (
+    choose_inputs,
+    constrain_inputs,
+    prepare_inputs,
+    require_callables,
+    require_dtype,
+    require_seed,
+)
 from minialex.checking.check import Arrays, as_array, described
 from minialex.checking.constraints import Constraint, Move
 from minialex.checking.dot_product import DotProducts, compare_modes
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
 from minialex.checking.rewording import reworded
-from minialex.checking.vjp import (
-    DIRECTIONS,
-    JACOBIAN_LIMIT,
-    _chosen,
-    _constrained,
-    _prepared,
-    check_vjp,
-    require_callables,
-    require_dtype,
-    require_seed,
-)
+from minialex.checking.vjp import DIRECTIONS, JACOBIAN_LIMIT, check_vjp
 from minialex.checks import in_words, is_int
 from minialex.errors import MiniAlexError
 
@@ -131,9 +129,9 @@ def check_jvp(
     if not is_int(directions, 1):
         raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
-    arrays = _prepared(inputs, dtype, "inputs")
-    chosen = _chosen(wrt, arrays)
-    constrained = _constrained(constraints, arrays, chosen)
+    arrays = prepare_inputs(inputs, dtype, "inputs")
+    chosen = choose_inputs(wrt, arrays)
+    constrained = constrain_inputs(constraints, arrays, chosen)
     given = {
         "vjp": vjp, "wrt": None if wrt is None else chosen, "dtype": dtype, "mode": mode,
         "directions": directions, "constraints": constraints, "seed": seed,

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.checking.arguments import choose_inputs, prepare_inputs, require_callables, require_dtype
 from minialex.checking.check import Arrays, as_array
 from minialex.checking.constraints import Constraint
 from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import Reproduction
 from minialex.checking.rewording import reworded
-from minialex.checking.vjp import _chosen, _prepared, check_vjp, require_callables, require_dtype
+from minialex.checking.vjp import check_vjp
 
 _STREAM = 4
 
@@ -139,8 +140,8 @@ def check_second_vjp(
     require_callables(forward=forward, vjp=vjp, second=second)
     dtype = require_dtype(dtype)
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
-    arrays = _prepared(inputs, dtype, "inputs")
-    chosen = _chosen(wrt, arrays)
+    arrays = prepare_inputs(inputs, dtype, "inputs")
+    chosen = choose_inputs(wrt, arrays)
     given = {
         "wrt": None if wrt is None else chosen, "dtype": dtype, "constraints": constraints,
         "branches": branches, "seed": seed,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad
+from minialex.checking.arguments import require_callables, require_dtype, require_seed
 from minialex.checking.foreign import check_for, described_as
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
-from minialex.checking.vjp import check_vjp, joined, require_callables, require_dtype, require_seed, split
+from minialex.checking.vjp import check_vjp, joined, split
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.checking.arguments import require_callables, require_dtype, require_seed
 from minialex.checking.foreign import (
     ForeignCheck,
     ForeignReport,
@@ -22,7 +23,6 @@ from minialex.checking.report import GradcheckError
 from minialex.checking.reproduction import Reproduction
 from minialex.checking.torch_graphs import Recorded, RecordedGradient, gradients_of, nodes_of
 from minialex.checking.torch_tensors import as_numpy, import_torch, is_dense, own_array, same_values
-from minialex.checking.vjp import require_callables, require_dtype, require_seed
 from minialex.checks import in_words
 
 # What PyTorch says of an in-place operation on an input, and the node of a graph that refuses a second order.

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minialex.checking import constraints as constraints_of_inputs
+from minialex.checking.arguments import (
+    choose_inputs,
+    constrain_inputs,
+    prepare_inputs,
+    require_callables,
+    require_dtype,
+    require_seed,
+)
 from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.constraints import Constraint
 from minialex.checking.differences import DIRECTION_STEPS, STEPS
@@ -15,15 +22,12 @@ from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
-from minialex.tensor import Tensor
 
 # Up to this many derivatives the whole Jacobian is compared.
 JACOBIAN_LIMIT = 250_000
 DIRECTIONS = 8
 # A derivative that is known worse than to this share of it compares nothing.
 MAX_TOLERANCE = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 0.1}
-# NumPy's flat iterators take no more.
-_MOST_AXES = 32
 _REDRAWS = 5
 # What other inputs may mend.
 _OF_THE_INPUTS = ("kinks", "uncertain", "nothing compared")
@@ -152,9 +156,9 @@ def check_vjp(
     given = forward, vjp
     generator = np.random.default_rng(seed)
     for attempt in range(_REDRAWS + 1):
-        arrays = _prepared(inputs, dtype, "inputs" if attempt == 0 else "what redraw gives")
-        chosen = _chosen(wrt, arrays)
-        constrained = _constrained(constraints, arrays, chosen)
+        arrays = prepare_inputs(inputs, dtype, "inputs" if attempt == 0 else "what redraw gives")
+        chosen = choose_inputs(wrt, arrays)
+        constrained = constrain_inputs(constraints, arrays, chosen)
         # Copies: should forward change its inputs, the check finds out, and prints them as they were.
         forward, vjp, outputs = _of_one_result(name, *given, [a.copy() for a in arrays], dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
@@ -210,13 +214,13 @@ def check_vjp(
         except GradcheckError as error:
             if error.check not in _OF_THE_INPUTS or redraw is None or attempt == _REDRAWS:
                 raise
-            inputs = _redrawn(redraw, generator, arrays)
+            inputs = _redrawn(redraw, generator, arrays, dtype)
         else:
             return report
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays) -> list[np.ndarray]:
+def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays, dtype) -> list[np.ndarray]:
     """Other inputs of the same shapes."""
     try:
         given = redraw(generator)
@@ -225,106 +229,13 @@ def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays) -
             f"redraw raises {type(error).__name__}: {error}; it is called with a numpy.random.Generator, and "
             f"should give inputs like the first"
         ) from error
-    arrays = _prepared(given, before[0].dtype, "what redraw gives")
+    arrays = prepare_inputs(given, dtype, "what redraw gives")
     shapes, expected = [a.shape for a in arrays], [a.shape for a in before]
     if shapes != expected:
         raise MiniAlexError(
             f"redraw gives inputs of the shapes {shapes}; they should be those of inputs, {expected}"
         )
     return given
-
-
-def require_callables(optional: bool = False, **functions) -> None:
-    """Refuse what cannot be called, by the name of its argument."""
-    for name, function in functions.items():
-        if not (callable(function) or (optional and function is None)):
-            raise MiniAlexError(
-                f"{name}={in_words(function)} should be a function{', or None' if optional else ''}"
-            )
-
-
-def require_dtype(dtype) -> np.dtype:
-    """The dtype to check in, as NumPy has it."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found not in STEPS:
-        given = in_words(dtype) if found is None else found
-        raise MiniAlexError(f"dtype={given} cannot be checked: take float64, or float32 for a weak check")
-    return found
-
-
-def require_seed(seed) -> None:
-    """Refuse a seed that NumPy's generators do not take."""
-    if not is_int(seed, 0):
-        raise MiniAlexError(f"seed={in_words(seed)} should be an int, 0 or more")
-
-
-def _prepared(inputs, dtype, what: str) -> list[np.ndarray]:
-    """The inputs as arrays of their own, in the dtype of the check."""
-    if isinstance(inputs, np.ndarray | np.generic | Tensor) or is_number(inputs):
-        inputs = [inputs]
-    if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict):
-        raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
-    arrays = []
-    for i, given in enumerate(inputs):
-        array = np.asarray(given)
-        if array.dtype.kind == "c":
-            raise MiniAlexError(f"input {i} is {array.dtype}: complex inputs cannot be checked")
-        if array.dtype.kind == "f" and array.dtype not in STEPS:
-            raise MiniAlexError(
-                f"input {i} is {array.dtype}, which cannot be checked: convert it to float64 or float32"
-            )
-        if array.ndim > _MOST_AXES:
-            raise MiniAlexError(
-                f"input {i} has {array.ndim} axes; {_MOST_AXES} at most can be checked: reshape it"
-            )
-        arrays.append(np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C"))
-    return arrays
-
-
-def _chosen(wrt, arrays: Arrays) -> tuple[int, ...]:
-    """The positions of the inputs to differentiate."""
-    floating = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
-    if not floating:
-        raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
-    if wrt is None:
-        return floating
-    if not isinstance(wrt, Iterable) or not (wrt := tuple(wrt)) or not all(i in floating for i in wrt):
-        raise MiniAlexError(
-            f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
-            f"{', '.join(map(str, floating))}"
-        )
-    if len(set(wrt)) < len(wrt):
-        raise MiniAlexError(f"wrt={in_words(wrt)} should name each input once")
-    return wrt
-
-
-def _constrained(given, arrays: Arrays, chosen: Sequence[int]) -> list[Constraint]:
-    """One constraint an input, which fits it."""
-    if isinstance(given, Constraint):
-        given = [given]
-    if given is None:
-        given = [None] * len(arrays)
-    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(arrays):
-        raise MiniAlexError(
-            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} "
-            f"inputs"
-        )
-    for i, (each, array) in enumerate(zip(given, arrays, strict=True)):
-        if each is None:
-            continue
-        if not isinstance(each, Constraint):
-            raise MiniAlexError(
-                f"constraints[{i}]={in_words(each)} should be one of minialex.checking.constraints, such as "
-                "constraints.positive, or None"
-            )
-        if i not in chosen:
-            raise MiniAlexError(f"constraints[{i}]={each}: input {i} is not differentiated and does not move")
-        if (wrong := each.violation(array)) is not None:
-            raise MiniAlexError(f"input {i} is not in {each}, which is its constraint: {wrong}")
-    return [each or constraints_of_inputs.free for each in given]
 
 
 def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Callable, int]:

@@ -1,0 +1,112 @@
+"""The arguments of all checks: functions, inputs, which of them are differentiated, and how they move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from minialex.checking import constraints as constraints_of_inputs
+from minialex.checking.constraints import Constraint
+from minialex.checking.differences import STEPS
+from minialex.checks import in_words, is_int, is_number
+from minialex.errors import MiniAlexError
+from minialex.tensor import Tensor
+
+Arrays = Sequence[np.ndarray]
+
+# NumPy's flat iterators take no more.
+_MOST_AXES = 32
+
+
+def require_callables(optional: bool = False, **functions) -> None:
+    """Refuse what cannot be called, by the name of its argument."""
+    for name, function in functions.items():
+        if not (callable(function) or (optional and function is None)):
+            raise MiniAlexError(
+                f"{name}={in_words(function)} should be a function{', or None' if optional else ''}"
+            )
+
+
+def require_dtype(dtype) -> np.dtype:
+    """The dtype to check in, as NumPy has it."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in STEPS:
+        given = in_words(dtype) if found is None else found
+        raise MiniAlexError(f"dtype={given} cannot be checked: take float64, or float32 for a weak check")
+    return found
+
+
+def require_seed(seed) -> None:
+    """Refuse a seed that NumPy's generators do not take."""
+    if not is_int(seed, 0):
+        raise MiniAlexError(f"seed={in_words(seed)} should be an int, 0 or more")
+
+
+def prepare_inputs(inputs, dtype, what: str) -> list[np.ndarray]:
+    """The inputs as arrays of their own, in the dtype of the check."""
+    if isinstance(inputs, np.ndarray | np.generic | Tensor) or is_number(inputs):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict):
+        raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
+    arrays = []
+    for i, given in enumerate(inputs):
+        array = np.asarray(given)
+        if array.dtype.kind == "c":
+            raise MiniAlexError(f"input {i} is {array.dtype}: complex inputs cannot be checked")
+        if array.dtype.kind == "f" and array.dtype not in STEPS:
+            raise MiniAlexError(
+                f"input {i} is {array.dtype}, which cannot be checked: convert it to float64 or float32"
+            )
+        if array.ndim > _MOST_AXES:
+            raise MiniAlexError(
+                f"input {i} has {array.ndim} axes; {_MOST_AXES} at most can be checked: reshape it"
+            )
+        arrays.append(np.array(array, dtype if array.dtype.kind == "f" else array.dtype, order="C"))
+    return arrays
+
+
+def choose_inputs(wrt, arrays: Arrays) -> tuple[int, ...]:
+    """The positions of the inputs to differentiate."""
+    floating = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
+    if not floating:
+        raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
+    if wrt is None:
+        return floating
+    if not isinstance(wrt, Iterable) or not (wrt := tuple(wrt)) or not all(i in floating for i in wrt):
+        raise MiniAlexError(
+            f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
+            f"{', '.join(map(str, floating))}"
+        )
+    if len(set(wrt)) < len(wrt):
+        raise MiniAlexError(f"wrt={in_words(wrt)} should name each input once")
+    return wrt
+
+
+def constrain_inputs(given, arrays: Arrays, chosen: Sequence[int]) -> list[Constraint]:
+    """One constraint an input, which fits it."""
+    if isinstance(given, Constraint):
+        given = [given]
+    if given is None:
+        given = [None] * len(arrays)
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(arrays):
+        raise MiniAlexError(
+            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} "
+            f"inputs"
+        )
+    for i, (each, array) in enumerate(zip(given, arrays, strict=True)):
+        if each is None:
+            continue
+        if not isinstance(each, Constraint):
+            raise MiniAlexError(
+                f"constraints[{i}]={in_words(each)} should be one of minialex.checking.constraints, such as "
+                "constraints.positive, or None"
+            )
+        if i not in chosen:
+            raise MiniAlexError(f"constraints[{i}]={each}: input {i} is not differentiated and does not move")
+        if (wrong := each.violation(array)) is not None:
+            raise MiniAlexError(f"input {i} is not in {each}, which is its constraint: {wrong}")
+    return [each or constraints_of_inputs.free for each in given]
