@@ -11,7 +11,7 @@ Values alone do not make a gradient right. A check goes through, in this order,
 6. the values: against numerical derivatives, one by one (`differences`), and for random upstream gradients;
 7. the same along random directions with a much smaller step, and beside the inputs.
 
-The first five are in `behaviour`, the sixth in `values`, the last in `elsewhere`.
+The first five are in `behaviour`, the sixth in `values` or `random_directions`, the last in `elsewhere`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from minialex.checking import behaviour, constraints, elsewhere, values
+from minialex.checking import behaviour, constraints, elsewhere, random_directions, values
 from minialex.checking.constraints import Constraint, Move
 from minialex.checking.differences import (
     Derivative,
@@ -131,7 +131,7 @@ class Check:
         if self.report.mode == "jacobian":
             values.check_jacobian(self)
         else:
-            values.check_directions(self)
+            random_directions.check_directions(self)
         self.require_compared()
         elsewhere.check_analytic(self)
         elsewhere.check_small_steps(self)

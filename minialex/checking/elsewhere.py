@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minialex.checking import behaviour, values
+from minialex.checking import behaviour, random_directions
 from minialex.checking.differences import scatter
+from minialex.checking.jacobians import usual_step
 from minialex.checking.report import GradcheckError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def check_small_steps(check: Check) -> None:
             move = check.random_move(i)
             slopes = gradient.ravel()[move.indices].astype(np.float64) * move.weights
             reach = check.reach(i, move, 1.0)
-            steps = [values.usual_step(small * share, 1.0, reach, check.dtype) for share in _SHARES]
+            steps = [usual_step(small * share, 1.0, reach, check.dtype) for share in _SHARES]
             _compare_slope(check, i, move, u, slopes, steps, number)
 
 
@@ -107,7 +108,7 @@ def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[flo
     scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()[move.indices] * move.weights
     limit += float(np.linalg.norm(scattered))
     if abs(value - slope) > limit:
-        values.fail_along(
+        random_directions.fail_along(
             check, i, number, "with a small step", slope, value, abs(value - slope), limit, steps[-1]
         )
 
@@ -174,7 +175,7 @@ def _compare_quietly(other: Check, where: str) -> None:
     other.samples = [other.try_to_evaluate(x).ravel().astype(np.float64) for x in other.nearby(1)]
     other.noise = scatter(np.array(other.samples))[0]
     try:
-        values.check_directions(other, where)
+        random_directions.check_directions(other, where)
     except GradcheckError as error:
         # What cannot be compared there need not be.
         if error.check == "values":

@@ -4,7 +4,7 @@
     print(explanation)
     draw_explanation(Path("gradcheck.png"), explanation)
 
-The numbers are those of the check itself: this module asks `minialex.checking.values` for them, and only
+The numbers are those of the check itself: this module asks `minialex.checking.jacobians` for them, and only
 chooses what to show.
 """
 
@@ -19,10 +19,11 @@ import numpy as np
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.cases import Case, make_cases
 from minialex.checking.check import Check, same_branches
+from minialex.checking.comparison import Comparison, Kind
 from minialex.checking.differences import STEPS
+from minialex.checking.jacobians import compare_jacobians
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.tensors import on_arrays
-from minialex.checking.values import Comparison, Kind, compare_jacobians
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -52,7 +53,7 @@ class Jacobian:
         What the numeric ones may be off by; the shares of rounding and of the jump of the slope in it; the
         step with which each was found; and how far apart the two may be.
     kinds : int (M, size)
-        What became of each: a `minialex.checking.values.Kind`.
+        What became of each: a `minialex.checking.comparison.Kind`.
     """
 
     input: int

@@ -1,0 +1,179 @@
+"""Comparing slopes along random directions: a quick check of functions with many derivatives."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minialex.checking.behaviour import ROUNDING
+from minialex.checking.comparison import Kind, euclidean_norm
+from minialex.checking.constraints import Move
+from minialex.checking.differences import COMPLEX_STEP, Derivative, refined, scatter, steps_to_try
+from minialex.checking.jacobians import accuracy_of, usual_step
+
+if TYPE_CHECKING:
+    from minialex.checking.check import Check
+
+# How often another direction is drawn where one meets a kink.
+_REDRAWS = 8
+# The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
+_LEAST_SHARE = 4
+
+
+def check_directions(check: Check, where: str = "") -> None:
+    """Compare the slope of each input along random directions, for random upstream gradients.
+
+    `where` is said of a slope that is wrong.
+    """
+    wide = {}
+    for number in range(check.report.directions):
+        u = check.upstream()
+        gradients = check.gradients(u)
+        for i, gradient in zip(check.wrt, gradients, strict=True):
+            kind, found = _along_direction(check, i, gradient, u, number, where)
+            entry = check.entry(i)
+            name = {
+                Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN:
+                "uncertain",
+            }[kind]  # fmt: skip
+            setattr(entry, name, getattr(entry, name) + 1)
+            if kind == Kind.UNCERTAIN:
+                wide[i] = found
+    for i in check.wrt:
+        entry = check.entry(i)
+        unknown = entry.skipped + entry.uncertain
+        total = unknown + entry.compared
+        if not unknown or unknown <= check.max_skipped * total:
+            continue
+        if entry.skipped >= entry.uncertain:
+            check.fail(
+                "kinks",
+                f"{entry.skipped} of {total} random directions of input {i} meet a kink (allowed: "
+                f"{check.max_skipped:.0%}); pass redraw, or a smaller step=",
+                input=i,
+            )
+        slope, size, error, rounding, step = wide[i]
+        cure = (
+            "rounding drowns it: bring inputs and outputs to one scale, or try a larger step="
+            if 2 * rounding > error
+            else "the function bends too much: try a smaller step="
+        )
+        check.fail(
+            "uncertain",
+            f"{entry.uncertain} of {total} random directions of input {i} have a slope that is not known to "
+            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give "
+            f"or take "
+            f"{error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. max_tolerance= "
+            f"allows more",
+            input=i,
+        )
+
+
+def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int, where: str):
+    """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
+
+    Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
+    that leave a random half of the elements alone are tried.
+    """
+    weights = u.ravel().astype(np.float64)
+    terms = weights * check.y.ravel()
+    eps = float(np.finfo(check.dtype).eps)
+    # Outputs are rounded independently of each other; their sum is made in float64.
+    noise = max(
+        float(scatter(np.array(check.samples) @ weights[:, None])[0][0]),
+        eps * euclidean_norm(terms),
+        np.finfo(float).eps * float(np.abs(terms).sum()),
+    )
+    gradient = gradient.ravel().astype(np.float64)
+    best = None
+    for attempt in range(_REDRAWS + 1):
+        move = check.random_move(i, sparse=attempt > 0)
+        size = euclidean_norm(gradient[move.indices] * move.weights)
+        found = _slope(check, i, move, weights, noise, size)
+        if best is None or found.error[0] < best[2].error[0]:
+            best = move, size, found
+        move, size, found = best
+        if check.method == "complex":
+            break
+        if 4 * found.error[0] <= check.max_tolerance * max(size, abs(float(found.value[0]))):
+            break
+    slopes = gradient[move.indices] * move.weights
+    slope, bits = float(slopes.sum()), ROUNDING * eps * float(np.abs(slopes).sum())
+
+    def judged() -> tuple[float, float, float, float]:
+        value, error = float(found.value[0]), float(found.error[0])
+        return value, error, abs(slope - value), 4 * error + bits
+
+    value, error, distance, limit = judged()
+    if math.isfinite(error) and not distance <= limit and check.method != "complex":
+        # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
+        step = float(found.step[0])
+        noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights, wide=True)[0]))
+        found = _slope(check, i, move, weights, noise, size)
+        value, error, distance, limit = judged()
+        for _ in range(4):
+            step /= 16
+            now = _slope(check, i, move, weights, noise, size, step)
+            if not 8 * now.rounding[0] < distance:
+                break
+            if abs(float(now.value[0]) - value) > 4 * (float(now.error[0]) + error):
+                found = now
+                value, error, distance, limit = judged()
+    details = slope, size, error, float(found.rounding[0]), float(found.step[0])
+    if not math.isfinite(error):
+        return Kind.KINK, details
+    if not distance <= limit:
+        scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
+        limit += euclidean_norm(scattered[move.indices] * move.weights)
+        if not distance <= limit:
+            fail_along(check, i, number, where, slope, value, distance, limit, float(found.step[0]))
+    if size == 0 and abs(value) <= limit:
+        return Kind.ZERO, details
+    if limit > check.max_tolerance * max(size, abs(value)):
+        kinked = 2 * float(found.jump[0]) > error
+        return (Kind.KINK if kinked else Kind.UNCERTAIN), details
+    entry = check.entry(i)
+    entry.add(distance / max(size, abs(value)), limit / max(size, abs(value)))
+    # One of n equal terms is the n-th part of the square of their norm.
+    power = _LEAST_SHARE * limit / size * math.sqrt(np.count_nonzero(slopes)) if size else math.inf
+    entry.power = power if not entry.power else min(entry.power, power)
+    return Kind.COMPARED, details
+
+
+def _slope(
+    check: Check,
+    i: int,
+    move: Move,
+    weights: np.ndarray,
+    noise: float,
+    size: float,
+    step: float | None = None,
+) -> Derivative:
+    """The numeric slope of the weighted sum of the outputs along a direction; `size` is what to expect."""
+    at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+    if check.method == "complex":
+        return at(COMPLEX_STEP)
+    reach = check.reach(i, move, 1.0)
+    usual = usual_step(check.report.step if step is None else step, 1.0, reach, check.dtype)
+    steps = [s for s in steps_to_try(usual, 1.0, check.dtype) if s < reach]
+    return refined(at(usual), at, steps, accuracy_of(check), np.array([size]), expected=size > 0)
+
+
+def fail_along(check: Check, i, number, where, slope, value, distance, limit, step) -> None:
+    check.fail(
+        "values",
+        f"the gradient of input {i} is wrong along random direction {number}{where and f', {where}'}",
+        input=i,
+        index=(),
+        analytic=slope,
+        numeric=value,
+        absolute_error=distance,
+        relative_error=distance / max(abs(slope), abs(value)),
+        norm_error=distance / abs(value) if value else math.inf,
+        tolerance=limit,
+        step=step,
+        wrong=1,
+        compared=1,
+    )
