@@ -149,8 +149,8 @@ def check_vjp(
         )
     if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
         raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
-    for argument, text in (("name", name), ("kernel", kernel), ("reproduce", reproduce)):
-        if not isinstance(text, str | Reproduction | None):
+    for argument, text in (("name", name), ("kernel", kernel)):
+        if not isinstance(text, str | None):
             raise MiniAlexError(f"{argument}={in_words(text)} should be a str")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
