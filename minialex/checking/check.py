@@ -26,16 +26,15 @@ import numpy as np
 from minialex.checking import behaviour, constraints, elsewhere, random_directions, values
 from minialex.checking.constraints import Constraint, Move
 from minialex.checking.differences import (
+    ACCURACY,
     Derivative,
     central,
     complex_step,
-    noise_at_scales,
     on_grid,
-    residue,
-    scatter,
     typical_size,
     unit_of,
 )
+from minialex.checking.noise import Distance, noise_at_scales, noise_scales, residue, scatter
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.checks import in_words
 from minialex.errors import MiniAlexError
@@ -48,15 +47,11 @@ Arrays = Sequence[np.ndarray]
 _STREAM = 1
 # Random moves are multiples of a 64th of their unit: with steps that are powers of two they are exact.
 _GRAIN = 64
-# Points at which noise is measured: some last bits apart; of gradients also further, where results that were
-# made of larger numbers do not move with these.
+# Points at which noise is measured, some last bits apart, or further: results that were made of larger
+# numbers do not move with these.
 # The inputs themselves are not among them: what only there differs is no noise.
 _NOISE_POINTS = (-9, -7, -5, -3, -1, 1, 3, 5, 7, 9)
 _NOISE_BITS = (2, 4, 6, 8)
-_NOISE_SCALES = {
-    np.dtype(np.float64): (1, 2**12, 2**16, 2**20, 2**24),
-    np.dtype(np.float32): (1, 2**3, 2**6, 2**9),
-}
 _FITTED = 24
 # Noise within a step is looked for within wider ones, too: so much wider; and up to such a step, if it is no
 # more than so many last bits of what an output is some units away.
@@ -64,11 +59,6 @@ _WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
 _WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}
 _WIDE_BITS = 16
 _ROUGH = 2.0**-8
-# Of results in other layouts also further still: those differ by rounding, or by all.
-_FAR_SCALES = {
-    np.dtype(np.float64): (2**28, 2**32, *(2**n for n in range(35, 47))),
-    np.dtype(np.float32): (2**12, *(2**n for n in range(14, 18))),
-}
 # Steps, in units of the inputs, at which a gradient is said to stand still.
 _STILL = (2.0**-13, 2.0**-10)
 # And at which it is said to move: the terms that absorbed it are of the size of the inputs, or of one.
@@ -95,12 +85,15 @@ class Check:
     min_compared: int = 1
     nondeterminism: float = 0.0
     constraints: Sequence[Constraint] = ()
+    accuracy: float | None = None
     random: np.random.Generator = field(init=False)
     raised: tuple[Exception, Arrays] | None = field(init=False, default=None)
 
     def __post_init__(self):
         self.random = np.random.default_rng([self.report.seed, _STREAM])
         self.constraints = self.constraints or (constraints.free,) * len(self.inputs)
+        if self.accuracy is None:
+            self.accuracy = min(ACCURACY[self.dtype], self.max_tolerance / 8)
         self.typical = [typical_size(a) if a.dtype.kind == "f" else 1.0 for a in self.inputs]
 
     def fail(self, check: str, summary: str, **details) -> None:
@@ -385,22 +378,22 @@ class Check:
         with np.errstate(invalid="ignore", over="ignore"):
             return residue(steps / length, found if weights is None else found @ weights[:, None])
 
-    def result_noise(self) -> np.ndarray:
-        """The noise of each output, also of those that near the inputs do not scatter."""
+    def result_noise(self, distance: Distance) -> np.ndarray:
+        """The noise of each output; far away also of those that near the inputs do not scatter."""
         values = [
             np.array([self.try_to_evaluate(inputs).ravel() for inputs in self.nearby(scale)], np.float64)
-            for scale in (*_NOISE_SCALES[self.dtype], *_FAR_SCALES[self.dtype])
+            for scale in noise_scales(self.dtype, distance)
         ]
         return noise_at_scales(values)
 
-    def gradient_noise(self, upstream: np.ndarray, *, far: bool = False) -> list[np.ndarray]:
+    def gradient_noise(self, upstream: np.ndarray, distance: Distance = Distance.BESIDE) -> list[np.ndarray]:
         """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs.
 
-        If `far`, also of gradients that near the inputs do not scatter.
+        Far away also of gradients that near the inputs do not scatter.
         """
         eps = float(np.finfo(self.dtype).eps)
         noise: list[list[np.ndarray]] = [[] for _ in self.wrt]
-        for scale in _NOISE_SCALES[self.dtype] + (_FAR_SCALES[self.dtype] if far else ()):
+        for scale in noise_scales(self.dtype, distance):
             values: list[list[np.ndarray]] = [[] for _ in self.wrt]
             for inputs in self.nearby(scale):
                 near = upstream * (1 + eps * self.random.integers(-1, 2, upstream.shape))

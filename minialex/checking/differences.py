@@ -10,7 +10,7 @@ What R may be off by has three parts, all of them seen in the same five values o
     truncation  |R - D(h/2)|: what the extrapolation has removed bounds what it has left
     rounding    8 ν / h, where ν is the noise of that very output: what its values scatter by when x moves by
     a
-                few of its last bits (`noise`), and at least the last bit of what f returns
+                few of its last bits (`noise.scatter`), and at least the last bit of what f returns
     jump        |S(h) - 4 S(h/2)| / h, with the second difference S(h) = f(x + h) - 2 f(x) + f(x - h). For a
                 smooth function it falls with h³. Where the slope jumps within the step, it is of the size of
                 the jump: a kink.
@@ -135,7 +135,7 @@ def central(
     dtype : dtype
         In which f computes: its values have at least the rounding of their last bit.
     noise : float or (M,)
-        What the values of f scatter by, as `scatter` measures it.
+        What the values of f scatter by, as `noise.scatter` measures it.
     twice : bool
         Extrapolate from three steps, step, step / 2 and step / 4, to the sixth order: for large steps.
     """
@@ -325,72 +325,6 @@ def typical_size(array: np.ndarray) -> float:
     """The median magnitude of the elements that are not 0, at most 1: where x is smaller, steps are not."""
     sizes = np.abs(array[(array != 0) & np.isfinite(array)])
     return min(1.0, float(np.median(sizes))) if sizes.size else 1.0
-
-
-def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The standard deviation of the rounding in values (K, M) of a smooth function at K equidistant points,
-    K >= 7.
-
-    Differences of a high order vanish for what is smooth; those of independent errors of deviation ν have the
-    deviation ν sqrt(binomial(2k, k)) in order k. (R. W. Hamming, "Introduction to Applied Numerical
-    Analysis", 1971, chapter 1; J. Moré and S. Wild, "Estimating computational noise", SIAM J. Sci. Comput.
-    33, 2011.)
-
-    Returns
-    -------
-    float64 (M,)
-        The smallest of the estimates of the orders 3, 4 and 5; 0 where a value is not finite.
-    bool (M,)
-        Whether they are of rounding: then they agree, where those of the function itself fall with the
-        order, and rounding is in most differences, where a kink stands in three of those of the third order,
-        at most.
-    """
-    estimates = []
-    with np.errstate(invalid="ignore", over="ignore"):
-        for order in (3, 4, 5):
-            differences = np.diff(values, order, axis=0)
-            estimates.append(np.sqrt(np.mean(differences**2, axis=0) / math.comb(2 * order, order)))
-        least = np.minimum.reduce(estimates)
-        ordinary = np.sort(np.abs(np.diff(values, 3, axis=0)), axis=0)[len(values) - 7]
-        alike = (np.maximum.reduce(estimates) <= 4 * least) & (ordinary >= least) & (least > 0)
-    return np.where(np.isfinite(least), least, 0.0), alike
-
-
-def noise_at_scales(values: list[np.ndarray]) -> np.ndarray:
-    """The noise, from values (K, M) at points that lie further and further apart.
-
-    What the nearest points show; or more, if two scales agree on it: a function that oscillates between the
-    points looks like noise at its own scale, and rounding does at all.
-    """
-    (found, alike), *others = (scatter(each) for each in values)
-    near = found
-    for far, alike_there in others:
-        least, most = np.minimum(near, far), np.maximum(near, far)
-        found = np.maximum(found, np.where(alike & alike_there & (most <= 8 * least), most, 0.0))
-        near, alike = far, alike_there
-    return found
-
-
-def residue(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of values (K, M) at K ascending places in [-1, 1] without a polynomial of degree 4.
-
-    Returns
-    -------
-    float64 (M,)
-        Its standard deviation; 0 where a value is not finite.
-    bool (M,)
-        Whether it changes its sign about as often as independent numbers do, and not as seldom as a kink or a
-        bend.
-    """
-    degree = 4
-    with np.errstate(invalid="ignore", over="ignore"):
-        middle = values.mean(axis=0)
-        powers = np.polynomial.legendre.legvander(at, degree)
-        off = values - middle
-        left = off - powers @ np.linalg.lstsq(powers, np.where(np.isfinite(off), off, 0.0), rcond=None)[0]
-        found = np.sqrt((left**2).sum(axis=0) / (len(at) - degree - 1))
-    changes = (np.diff(np.sign(left), axis=0) != 0).sum(axis=0)
-    return np.where(np.isfinite(found), found, 0.0), changes >= 0.4 * len(at)
 
 
 def complex_step(f: Callable[[complex], np.ndarray], dtype) -> Derivative:

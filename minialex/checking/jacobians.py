@@ -8,7 +8,6 @@ import numpy as np
 
 from minialex.checking.comparison import NOTHING, Comparison
 from minialex.checking.differences import (
-    ACCURACY,
     Derivative,
     negligible_below,
     on_grid,
@@ -59,7 +58,7 @@ def numeric_jacobian(check: Check, i: int) -> Derivative:
         whole.put(k, at(usual[-1]).per_unit(unit))
     if check.method == "complex":
         return whole
-    accuracy, floor = accuracy_of(check), negligible_below(whole)
+    accuracy, floor = check.accuracy, negligible_below(whole)
     for k in np.flatnonzero(too_uncertain(whole, accuracy, floor).any(axis=0)):
         refine(check, i, int(k), whole, floor[:, k], usual[k])
     return whole
@@ -70,7 +69,7 @@ def refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float,
     at, unit, position, reach = along_move(check, i, k)
     first = whole.column(k).per_unit(1 / unit)
     steps = [s for s in steps_to_try(usual, position, check.dtype) if s < reach]
-    found = refined(first, at, steps, accuracy_of(check), floor * unit, expected)
+    found = refined(first, at, steps, check.accuracy, floor * unit, expected)
     whole.put(k, found.per_unit(unit))
 
 
@@ -85,10 +84,6 @@ def _refine_expected(check: Check, each: Comparison) -> None:
         usual = usual_step(check.report.step, position, reach, check.dtype)
         if found.step[:, k].min() / unit == usual:
             refine(check, each.input, int(k), found, floor[:, k], usual, hidden[:, k])
-
-
-def accuracy_of(check: Check) -> float:
-    return min(ACCURACY[check.dtype], check.max_tolerance / 8)
 
 
 def usual_step(step: float, position: float, reach: float, dtype) -> float:

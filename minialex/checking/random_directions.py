@@ -10,8 +10,9 @@ import numpy as np
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.comparison import Kind, euclidean_norm
 from minialex.checking.constraints import Move
-from minialex.checking.differences import COMPLEX_STEP, Derivative, refined, scatter, steps_to_try
-from minialex.checking.jacobians import accuracy_of, usual_step
+from minialex.checking.differences import COMPLEX_STEP, Derivative, refined, steps_to_try
+from minialex.checking.jacobians import usual_step
+from minialex.checking.noise import scatter
 
 if TYPE_CHECKING:
     from minialex.checking.check import Check
@@ -99,6 +100,9 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
             break
         if 4 * found.error[0] <= check.max_tolerance * max(size, abs(float(found.value[0]))):
             break
+        # Against rounding, or where nothing moves, no other direction helps.
+        if 2 * found.rounding[0] > found.error[0] or not (size or found.moves[0]):
+            break
     slopes = gradient[move.indices] * move.weights
     slope, bits = float(slopes.sum()), ROUNDING * eps * float(np.abs(slopes).sum())
 
@@ -158,7 +162,7 @@ def _slope(
     reach = check.reach(i, move, 1.0)
     usual = usual_step(check.report.step if step is None else step, 1.0, reach, check.dtype)
     steps = [s for s in steps_to_try(usual, 1.0, check.dtype) if s < reach]
-    return refined(at(usual), at, steps, accuracy_of(check), np.array([size]), expected=size > 0)
+    return refined(at(usual), at, steps, check.accuracy, np.array([size]), expected=size > 0)
 
 
 def fail_along(check: Check, i, number, where, slope, value, distance, limit, step) -> None:

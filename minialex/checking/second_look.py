@@ -16,7 +16,7 @@ import numpy as np
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.comparison import Comparison, Kind
 from minialex.checking.differences import Derivative, largest, refined, smallest_step
-from minialex.checking.jacobians import accuracy_of, along_move, refine, sizes_along_moves, usual_step
+from minialex.checking.jacobians import along_move, refine, sizes_along_moves, usual_step
 
 if TYPE_CHECKING:
     from minialex.checking.check import Check
@@ -89,7 +89,7 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             first = now.per_unit(1 / unit)
             steps = [first.step[m] / 2**n for n in (4, 8, 12, 16)]
             floor = np.zeros(len(each.analytic))
-            now = refined(first, at, steps, accuracy_of(check), floor).per_unit(unit)
+            now = refined(first, at, steps, check.accuracy, floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
     # What is computed from x inherits the rounding of numbers of its size: steps of few bits may not show it.

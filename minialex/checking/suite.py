@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.autograd import no_grad
 from minialex.checking.agreement import Agreement, check_agreement, differentiate, tolerance_of
 from minialex.checking.cases import Case, make_cases
 from minialex.checking.drawn_cases import case_code, case_of, drawn_calls
@@ -50,6 +51,9 @@ _THINNER = 32
 # Of wrong gradients in the gallery 8 directions miss no fewer.
 _QUICK_DIRECTIONS = 4
 _MODEL_DIRECTIONS = 2
+# How often a model's inputs are drawn until they reach its result.
+_DRAWS = 20
+_MOVED = 0.01
 # How many cases are drawn for a kernel that supports no others; twice as many until each direction has run.
 _DRAWN_CASES = 4
 # Checks that fail where the numerical derivatives themselves are poor.
@@ -490,20 +494,30 @@ def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
 
 
 def model_case(name: str, seed: int) -> Case:
-    """A model with thin layers as a function of two small images and of its parameters, and their values."""
+    """A model with thin layers as a function of two small images and of its parameters, and their values.
+
+    The images reach the result: in a layer of two channels ReLU may well switch off both.
+    """
     network = thin_network(get_architecture(name))
     random = np.random.default_rng(seed)
-    arrays = [random.standard_normal((2, *network.input_shape))]
-    # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
-    arrays += [
-        random.standard_normal(p.shape) / np.sqrt(max(1, p.size / p.shape[0])) for p in network.parameters()
-    ]
 
     def logits(x, *parameters):
         with seeded(seed), parameters_replaced(network, parameters):
             return network(x)
 
-    return Case(name, logits, tuple(arrays))
+    for _ in range(_DRAWS):
+        images = random.standard_normal((2, *network.input_shape))
+        # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
+        parameters = [
+            random.standard_normal(p.shape) / np.sqrt(max(1, p.size / p.shape[0]))
+            for p in network.parameters()
+        ]
+        others = images + random.uniform(-_MOVED, _MOVED, images.shape)
+        with no_grad():
+            here, there = (logits(*map(Tensor, (x, *parameters))).numpy() for x in (images, others))
+        if np.all(here != there):
+            return Case(name, logits, (images, *parameters))
+    raise AssertionError(f"{name} depends on its images, for some parameters")
 
 
 def _check_model(row: Row, seed: int) -> None:

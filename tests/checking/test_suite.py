@@ -187,6 +187,17 @@ def test_failures_of_models_can_be_pasted(monkeypatch):
     assert again.value.analytic == row.error.analytic
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["alexnet_half_bn", "alexnet_cifar_thinner4"])
+def test_a_gradient_reaches_every_parameter_of_a_thin_model(name, seed):
+    # Of seeds up to 4 some draw a layer that ReLU switches off: then 20 of 21 gradients are 0, and right.
+    case = suite.model_case(name, seed)
+    inputs = [ma.Tensor(a, requires_grad=True) for a in case.arrays]
+    result = case.function(*inputs)
+    result.backward(np.random.default_rng(1).standard_normal(result.shape))
+    assert [t.grad.any() for t in inputs] == [True] * len(inputs)
+
+
 def test_drawn_calls_follow_from_the_seed_and_can_be_written_down():
     kernels = [find_kernel("conv2d.forward", algo="reference")]
     calls = [next(drawn_calls("conv2d", kernels, seed)) for seed in (0, 0, 1)]
