@@ -43,7 +43,7 @@ STEPS = {np.dtype(np.float64): _ODD * 2.0**-12, np.dtype(np.float32): _ODD * 2.0
 DIRECTION_STEPS = {np.dtype(np.float64): _ODD * 2.0**-19, np.dtype(np.float32): _ODD * 2.0**-8}
 
 # The error of a derivative, relative to it, that is small enough to look no further.
-ACCURACY = {np.dtype(np.float64): 2e-6, np.dtype(np.float32): 4e-3}
+ACCURACY = {np.dtype(np.float64): 8e-6, np.dtype(np.float32): 4e-3}
 
 COMPLEX_STEP = 1e-30
 
