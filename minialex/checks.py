@@ -18,8 +18,14 @@ def is_int(value: object, low: int, high: float = math.inf) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, Python's or NumPy's; NaN and the infinities are."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether a value is a real number, Python's or NumPy's, that a float holds; NaN and infinities are."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def in_words(value: object) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from minialex.checking import constraints as constraints_of_inputs
 from minialex.checking.constraints import Constraint
 from minialex.checking.differences import STEPS
+from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
@@ -28,6 +29,13 @@ def require_callables(optional: bool = False, **functions) -> None:
             )
 
 
+def require_choice(name: str, given, *choices: str) -> None:
+    """Refuse what is not one of the words that an argument may be."""
+    if not (isinstance(given, str) and given in choices):
+        *others, last = (f'"{choice}"' for choice in choices)
+        raise MiniAlexError(f"{name}={in_words(given)} should be {', '.join(others)} or {last}")
+
+
 def require_dtype(dtype) -> np.dtype:
     """The dtype to check in, as NumPy has it."""
     try:
@@ -38,6 +46,20 @@ def require_dtype(dtype) -> np.dtype:
         given = in_words(dtype) if found is None else found
         raise MiniAlexError(f"dtype={given} cannot be checked: take float64, or float32 for a weak check")
     return found
+
+
+def require_texts(**texts) -> None:
+    """Refuse what is neither a str nor left out, by the name of its argument."""
+    for name, text in texts.items():
+        if not isinstance(text, str | Reproduction | None):
+            raise MiniAlexError(f"{name}={in_words(text)} should be a str")
+
+
+def refuse_options(check: str, options: dict, **reasons: str) -> None:
+    """Refuse options of `check_vjp` that another check chooses itself, saying why; None is nothing chosen."""
+    for name, reason in reasons.items():
+        if options.pop(name, None) is not None:
+            raise MiniAlexError(f"{name} is no option of {check}: {reason}")
 
 
 def require_seed(seed) -> None:
@@ -54,6 +76,10 @@ def prepare_inputs(inputs, dtype, what: str) -> list[np.ndarray]:
         raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
     arrays = []
     for i, given in enumerate(inputs):
+        if isinstance(given, np.ma.MaskedArray):
+            raise MiniAlexError(
+                f"input {i} is a masked array, and a check has no masks: fill it first, with .filled(value)"
+            )
         array = np.asarray(given)
         if array.dtype.kind == "c":
             raise MiniAlexError(f"input {i} is {array.dtype}: complex inputs cannot be checked")

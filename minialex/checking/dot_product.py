@@ -28,6 +28,7 @@ import numpy as np
 from minialex.checking.check import Arrays, as_array, described
 from minialex.checking.constraints import Constraint, free
 from minialex.checking.report import worst_of
+from minialex.errors import MiniAlexError
 
 if TYPE_CHECKING:
     from minialex.checking.jvp import Product
@@ -213,7 +214,12 @@ class _Pairs:
 
     def _gradients(self, upstream: Sequence[np.ndarray], inputs: Arrays) -> np.ndarray:
         product = self.product
-        given = self.vjp(upstream[0] if product.single else tuple(upstream), *inputs)
+        try:
+            given = self.vjp(upstream[0] if product.single else tuple(upstream), *inputs)
+        except MiniAlexError:
+            raise
+        except Exception as error:
+            product.fail("raises", f"vjp raises {type(error).__name__}: {error}", cause=error)
         if not isinstance(given, tuple | list) and given is not None and len(inputs) == 1:
             given = (given,)
         if not isinstance(given, tuple | list) or len(given) != len(inputs):

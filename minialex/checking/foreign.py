@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol
 
 import numpy as np
 
+from minialex.checking.arguments import refuse_options, require_choice, require_texts
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.differences import largest
 from minialex.checking.report import GradcheckError, Report
@@ -164,14 +165,15 @@ def _redrawn(function: Differentiable, redraw: Callable, generator) -> list[np.n
 
 def require_options(check: str, options: dict, *, chosen_by: str) -> None:
     """Refuse the options of `check_vjp` that have no meaning for another library's functions."""
-    reasons = {
-        "wrt": f"{chosen_by} says what is differentiated",
-        "branches": "kinks are told by second differences; leave it out",
-    }
-    for name, reason in reasons.items():
-        if options.get(name) is not None:
-            raise MiniAlexError(f"{name} is no option of {check}: {reason}")
-    if options.get("method", "central") == "complex":
+    refuse_options(
+        check,
+        options,
+        wrt=f"{chosen_by} says what is differentiated",
+        branches="kinks are told by second differences; leave it out",
+    )
+    require_texts(name=options.get("name"))
+    require_choice("method", options.get("method", "central"), "central", "complex")
+    if options.get("method") == "complex":
         raise MiniAlexError(
             f'method="complex" is none of {check}: gradients of other libraries do not take complex numbers '
             'for real ones; leave it out, or pass "central"'

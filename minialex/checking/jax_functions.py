@@ -78,7 +78,7 @@ def check_jax(
     dtype = require_dtype(options.get("dtype", np.float64))
     options["dtype"] = dtype.name
     name = options["name"] = options.get("name") or function_name(function)
-    traced = Traced(function, inputs, kwargs or {}, argnums, dtype)
+    traced = Traced(function, inputs, {} if kwargs is None else kwargs, argnums, dtype)
     if options.get("reproduce") is None:
         options["reproduce"] = _reproduction(traced, options, order)
     first = _Check(traced, options, name)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -24,8 +25,10 @@ from minialex.checking.arguments import (
     constrain_inputs,
     prepare_inputs,
     require_callables,
+    require_choice,
     require_dtype,
     require_seed,
+    require_texts,
 )
 from minialex.checking.check import Arrays, as_array, described
 from minialex.checking.constraints import Constraint, Move
@@ -124,8 +127,8 @@ def check_jvp(
     require_callables(optional=True, vjp=vjp)
     dtype = require_dtype(dtype)
     require_seed(seed)
-    if mode not in ("auto", "jacobian", "directions"):
-        raise MiniAlexError(f'mode={mode!r} should be "auto", "jacobian" or "directions"')
+    require_texts(name=name, reproduce=reproduce)
+    require_choice("mode", mode, "auto", "jacobian", "directions")
     if not is_int(directions, 1):
         raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
@@ -228,8 +231,9 @@ class Product:
     def size(self) -> int:
         return sum(y.size for y in self.results)
 
-    def fail(self, check: str, summary: str, **details) -> None:
-        raise GradcheckError(check, summary, operation=self.name, reproduce=self.reproduce, **details)
+    def fail(self, check: str, summary: str, *, cause: Exception | None = None, **details) -> NoReturn:
+        details |= {"operation": self.name, "reproduce": self.reproduce}
+        raise GradcheckError(check, summary, **details) from cause
 
     def __call__(self, tangents: Arrays, inputs: Arrays) -> list[np.ndarray]:
         """J v, an array for each result of forward; their shapes and dtypes are not looked at."""

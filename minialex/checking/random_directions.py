@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 # How often another direction is drawn where one meets a kink.
 _REDRAWS = 8
-# The root mean square of random moves, from a quarter to one, over the least; and 1 for the error there is.
-_LEAST_SHARE = 4
+# What the report says of errors in single elements holds for so many of them. The derivatives of
+# others are too small beside the rest.
+_SHOWN = 0.9
 
 
 def check_directions(check: Check, where: str = "") -> None:
@@ -29,11 +30,13 @@ def check_directions(check: Check, where: str = "") -> None:
     `where` is said of a slope that is wrong.
     """
     wide = {}
+    # For each element the smallest error, relative to its derivative, that one of the directions shows.
+    shown = {i: np.full(check.inputs[i].size, np.inf) for i in check.wrt}
     for number in range(check.report.directions):
         u = check.upstream()
         gradients = check.gradients(u)
         for i, gradient in zip(check.wrt, gradients, strict=True):
-            kind, found = _along_direction(check, i, gradient, u, number, where)
+            kind, found = _along_direction(check, i, gradient, u, number, where, shown[i])
             entry = check.entry(i)
             name = {
                 Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN:
@@ -44,6 +47,9 @@ def check_directions(check: Check, where: str = "") -> None:
                 wide[i] = found
     for i in check.wrt:
         entry = check.entry(i)
+        known = np.sort(shown[i][np.isfinite(shown[i])])
+        if known.size:
+            entry.power = float(known[math.ceil(_SHOWN * known.size) - 1])
         unknown = entry.skipped + entry.uncertain
         total = unknown + entry.compared
         if not unknown or unknown <= check.max_skipped * total:
@@ -72,7 +78,9 @@ def check_directions(check: Check, where: str = "") -> None:
         )
 
 
-def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int, where: str):
+def _along_direction(
+    check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int, where: str, shown: np.ndarray
+):
     """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
 
     Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
@@ -140,9 +148,8 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, u: np.ndarray, 
         return (Kind.KINK if kinked else Kind.UNCERTAIN), details
     entry = check.entry(i)
     entry.add(distance / max(size, abs(value)), limit / max(size, abs(value)))
-    # One of n equal terms is the n-th part of the square of their norm.
-    power = _LEAST_SHARE * limit / size * math.sqrt(np.count_nonzero(slopes)) if size else math.inf
-    entry.power = power if not entry.power else min(entry.power, power)
+    with np.errstate(divide="ignore"):
+        shown[move.indices] = np.minimum(shown[move.indices], (distance + limit) / np.abs(slopes))
     return Kind.COMPARED, details
 
 

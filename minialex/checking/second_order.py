@@ -14,7 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.checking.arguments import choose_inputs, prepare_inputs, require_callables, require_dtype
+from minialex.checking.arguments import (
+    choose_inputs,
+    prepare_inputs,
+    require_callables,
+    require_dtype,
+    require_texts,
+)
 from minialex.checking.check import Arrays, as_array
 from minialex.checking.constraints import Constraint
 from minialex.checking.report import GradcheckError, Report, worst_of
@@ -138,6 +144,7 @@ def check_second_vjp(
     >>> ma.check_second_vjp(np.sin, vjp, second, [np.array([0.3, -1.2])])
     """
     require_callables(forward=forward, vjp=vjp, second=second)
+    require_texts(name=name, reproduce=reproduce)
     dtype = require_dtype(dtype)
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     arrays = prepare_inputs(inputs, dtype, "inputs")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad
-from minialex.checking.arguments import require_callables, require_dtype, require_seed
+from minialex.checking.arguments import refuse_options, require_callables, require_dtype, require_seed
 from minialex.checking.foreign import check_for, described_as
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
@@ -49,6 +49,7 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     """
     require_callables(fn=fn)
     _require_ours(fn, inputs)
+    _require_options("gradcheck", options)
     require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
@@ -61,6 +62,15 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     forward, vjp, branches = on_arrays(fn, inputs)
     wrt = [i for i, each in enumerate(wanted) if each]
     return check_vjp(forward, vjp, arrays, wrt=wrt, branches=branches, **options)
+
+
+def _require_options(check: str, options: dict) -> None:
+    refuse_options(
+        check,
+        options,
+        wrt="requires_grad of each tensor says what is differentiated",
+        branches="the operations themselves say which branches they took; leave it out",
+    )
 
 
 def _require_ours(fn, inputs) -> None:
@@ -203,6 +213,7 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     """
     require_callables(fn=fn)
     _require_ours(fn, inputs)
+    _require_options("gradgradcheck", options)
     require_seed(seed)
     dtype = require_dtype(options.get("dtype", np.float64))
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)

@@ -89,7 +89,7 @@ def check_torch(
     dtype = require_dtype(named)
     options["dtype"] = dtype.name
     options["name"] = options.get("name") or _name(function)
-    recorded = Recorded(function, inputs, kwargs or {}, dtype, options["seed"])
+    recorded = Recorded(function, inputs, {} if kwargs is None else kwargs, dtype, options["seed"])
     if options.get("reproduce") is None:
         options["reproduce"] = _reproduction(recorded, options, order)
     first = _Check(recorded, options, options["name"])

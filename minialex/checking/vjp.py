@@ -12,8 +12,10 @@ from minialex.checking.arguments import (
     constrain_inputs,
     prepare_inputs,
     require_callables,
+    require_choice,
     require_dtype,
     require_seed,
+    require_texts,
 )
 from minialex.checking.check import Arrays, Check, as_array, described
 from minialex.checking.constraints import Constraint
@@ -129,10 +131,8 @@ def check_vjp(
     require_callables(optional=True, redraw=redraw, branches=branches)
     dtype = require_dtype(dtype)
     require_seed(seed)
-    if mode not in ("auto", "jacobian", "directions"):
-        raise MiniAlexError(f'mode={mode!r} should be "auto", "jacobian" or "directions"')
-    if method not in ("central", "complex"):
-        raise MiniAlexError(f'method={method!r} should be "central" or "complex"')
+    require_choice("mode", mode, "auto", "jacobian", "directions")
+    require_choice("method", method, "central", "complex")
     if not is_int(directions, 1):
         raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
     if not (is_number(max_skipped) and 0 <= max_skipped <= 1):
@@ -149,9 +149,7 @@ def check_vjp(
         )
     if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
         raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
-    for argument, text in (("name", name), ("kernel", kernel)):
-        if not isinstance(text, str | None):
-            raise MiniAlexError(f"{argument}={in_words(text)} should be a str")
+    require_texts(name=name, kernel=kernel, reproduce=reproduce)
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
     generator = np.random.default_rng(seed)

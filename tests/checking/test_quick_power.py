@@ -38,14 +38,35 @@ def test_an_error_of_one_percent_in_one_of_ten_thousand_elements_is_found(seed):
             check_vjp(np.tanh, one_wrong(element, 1.01), [x], seed=seed)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_it_finds_what_it_says(seed):
-    x = inputs(seed)
-    power = check_vjp(np.tanh, tanh_vjp, [x], seed=seed).power
-    upstream = np.random.default_rng([seed, 1])
-    for element in upstream.integers(0, N, 8):
-        # The upstream gradient of that element is seldom small in every direction: three times is enough.
-        with pytest.raises(GradcheckError):
-            check_vjp(np.tanh, one_wrong(element, 1 + 3 * power), [x], seed=seed)
+@pytest.mark.parametrize(
+    "x", [inputs(0), np.random.default_rng(1).standard_normal(N)], ids=["alike", "normal"]
+)
+def test_it_finds_what_it_says(x):
+    power = check_vjp(np.tanh, tanh_vjp, [x]).power
+    assert power < 0.01
+    found = 0
+    for element in np.random.default_rng([0, 1]).integers(0, N, 20):
+        try:
+            check_vjp(np.tanh, one_wrong(element, 1 + power), [x])
+        except GradcheckError:
+            found += 1
+    # Nine of ten are promised; fewer than 15 of 20 are found by chance once in 90 times, with other seeds.
+    assert found >= 15
     # And it is no idle claim: what is far below it passes.
-    check_vjp(np.tanh, one_wrong(0, 1 + power / 1000), [x], seed=seed)
+    check_vjp(np.tanh, one_wrong(0, 1 + power / 1000), [x])
+
+
+def test_it_says_where_an_error_in_one_element_would_often_not_be_found():
+    x = np.geomspace(1e-6, 1e6, 600)
+
+    def half_wrong(u, x):
+        return (2 * u * x * np.where(np.arange(600) < 300, 5, 1),)
+
+    right = check_vjp(np.square, lambda u, x: (2 * u * x,), [x], mode="directions")
+    wrong = check_vjp(np.square, half_wrong, [x], mode="directions")
+    for report in (right, wrong):
+        assert report.power > 1
+        assert "an error in one of 600 elements would often not be found" in str(report)
+    # Every derivative by itself tells.
+    with pytest.raises(GradcheckError):
+        check_vjp(np.square, half_wrong, [x], mode="jacobian")
