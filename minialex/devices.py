@@ -110,8 +110,21 @@ def is_read_only(array) -> bool:
     return isinstance(array, np.ndarray) and not array.flags.writeable
 
 
+def require_unmasked(values) -> None:
+    """Refuse a masked array, whose mask would be lost.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError("a masked array is given, and tensors have no masks; fill it first: .filled(value)")
+
+
 def native(array):
     """The array in the machine's byte order; itself if it is."""
+    require_unmasked(array)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -120,6 +133,7 @@ def array_of(values, dtype=None) -> np.ndarray:
 
     Rows of unequal length give an array of objects, which every caller refuses.
     """
+    require_unmasked(values)
     try:
         return native(np.asarray(values, dtype=dtype))
     except ValueError as error:
@@ -130,6 +144,7 @@ def array_of(values, dtype=None) -> np.ndarray:
 
 def to_numpy(array) -> np.ndarray:
     """The values of any device's array, or of a list, as a NumPy array; itself if it is one."""
+    require_unmasked(array)
     return array.get() if is_array(array) and not isinstance(array, np.ndarray) else np.asarray(array)
 
 

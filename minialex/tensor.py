@@ -14,6 +14,7 @@ from minialex.devices import (
     is_array,
     native,
     require_device,
+    require_unmasked,
     to_device_array,
     to_numpy,
 )
@@ -437,8 +438,7 @@ def require_tensor(name: str, x) -> None:
 
 def _as_array(data, dtype):
     """The values as an array of a dtype that a tensor holds, in the machine's byte order."""
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("data is a masked array, and a tensor has no mask; fill it first with .filled(value)")
+    require_unmasked(data)
     if isinstance(data, list | tuple) and any(isinstance(t, Tensor) and t.requires_grad for t in data):
         raise TypeError("data holds a tensor that requires a gradient, which would be lost; pass .detach()")
     if is_array(data) and not isinstance(data, np.ndarray):

@@ -37,7 +37,13 @@ def check_forward(check: Check) -> np.ndarray:
     if y.dtype != check.dtype:
         check.fail("dtype", f"forward gives {y.dtype} for inputs of {check.dtype}; it should keep the dtype")
     if not np.isfinite(y).all():
-        check.fail("finite", f"forward gives {np.count_nonzero(~np.isfinite(y))} values that are not finite")
+        wrong = np.argwhere(~np.isfinite(y))
+        at = tuple(wrong[0].tolist())
+        check.fail(
+            "finite",
+            f"forward gives {len(wrong)} value{'s' * (len(wrong) != 1)} that are not finite, the first at "
+            f"{at}: {y[at]}",
+        )
     y = y.copy()
     # A number: a gradient that reads freed memory is told apart from one that is not finite.
     _fill_freed_memory([y, *check.inputs], 1e30)

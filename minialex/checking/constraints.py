@@ -260,7 +260,13 @@ def along(directions: Sequence[np.ndarray]) -> Constraint:
     MiniAlexError
         If there is none, or one is 0 or not finite.
     """
-    arrays = tuple(np.asarray(d, float) for d in directions)
+    try:
+        arrays = tuple(np.asarray(d, float) for d in directions)
+    except (TypeError, ValueError):  # no sequence, or none of numbers
+        arrays = ()
     if not arrays or not all(d.any() and np.isfinite(d).all() for d in arrays):
-        raise MiniAlexError("along(directions) should have arrays of finite numbers, not all of them 0")
+        raise MiniAlexError(
+            f"along(directions={in_words(directions)}) should have arrays of finite numbers, none of which "
+            "is 0 everywhere"
+        )
     return _Along(arrays)

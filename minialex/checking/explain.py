@@ -21,7 +21,7 @@ from minialex.checking.cases import Case, make_cases
 from minialex.checking.check import Check, same_branches
 from minialex.checking.comparison import Comparison, Kind
 from minialex.checking.differences import STEPS
-from minialex.checking.jacobians import compare_jacobians
+from minialex.checking.jacobians import along_move, compare_jacobians, usual_step
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.tensors import on_arrays
 from minialex.errors import MiniAlexError
@@ -113,6 +113,8 @@ class Walk:
         f(x), and f at x + h, x - h, x + h/2, x - h/2.
     coarse, fine, numeric : float
         D(h), D(h/2), and Richardson's R from them.
+    finer : float or None
+        D(h/4), where h is larger than usual and R is extrapolated from all three.
     truncation, rounding, jump : float
         The three parts of the error of R.
     analytic, tolerance : float
@@ -131,6 +133,7 @@ class Walk:
     values: tuple[float, float, float, float]
     coarse: float
     fine: float
+    finer: float | None
     numeric: float
     truncation: float
     rounding: float
@@ -153,12 +156,7 @@ class Walk:
             "",
             f"  D(h)        {self.coarse:.16g}  = [f(x + h) - f(x - h)] / 2h",
             f"  D(h/2)      {self.fine:.16g}  = [f(x + h/2) - f(x - h/2)] / h",
-            f"  R           {self.numeric:.16g}  = [4 D(h/2) - D(h)] / 3, the numeric derivative",
-            f"  error of R  {self.truncation + self.rounding + self.jump:.3g} absolute"
-            f"  = {self.truncation:.3g} + {self.rounding:.3g} + {self.jump:.3g}",
-            "              = |R - D(h/2)| + 8 noise / h + |S(h) - 4 S(h/2)| / h",
-            "              (noise: what f scatters by near x, at least its last bit;",
-            "              S(h): f(x + h) - 2 f(x) + f(x - h))",
+            *self._extrapolation(),
             f"  backward    {self.analytic:.16g}  , the analytic derivative",
             "",
         ]
@@ -179,6 +177,35 @@ class Walk:
             f"  tolerance   {self.tolerance:.3g} absolute, {self.tolerance / size:.3g} relative"
             f"  = 4 times the error of R + {ROUNDING} eps |derivative|",
             f"  verdict     {verdict}",
+        ]
+
+    def _extrapolation(self) -> list[str]:
+        parts = (
+            f"  error of R  {self.truncation + self.rounding + self.jump:.3g} absolute"
+            f"  = {self.truncation:.3g} + {self.rounding:.3g} + {self.jump:.3g}"
+        )
+        names = [
+            "              (noise: what f scatters by near x, at least its last bit;",
+            "              S(h): f(x + h) - 2 f(x) + f(x - h))",
+        ]
+        if self.finer is None:
+            return [
+                f"  R           {self.numeric:.16g}  = [4 D(h/2) - D(h)] / 3, the numeric derivative",
+                parts,
+                "              = |R - D(h/2)| + 8 noise / h + |S(h) - 4 S(h/2)| / h",
+                *names,
+            ]
+        return [
+            f"  D(h/4)      {self.finer:.16g}  = [f(x + h/4) - f(x - h/4)] / (h/2)",
+            "              (h is larger than usual, against rounding: there are three steps)",
+            f"  E(h)        {(4 * self.fine - self.coarse) / 3:.16g}  = [4 D(h/2) - D(h)] / 3",
+            f"  E(h/2)      {(4 * self.finer - self.fine) / 3:.16g}  = [4 D(h/4) - D(h/2)] / 3",
+            f"  R           {self.numeric:.16g}  = [16 E(h/2) - E(h)] / 15, the numeric derivative",
+            parts,
+            "              = |R - E(h/2)| + 8 noise / (h/2) + |8 B(h/2) - B(h)| / 7",
+            *names[:1],
+            "              B(h): [S(h) - 4 S(h/2)] / h;",
+            *names[1:],
         ]
 
 
@@ -401,6 +428,10 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     values = tuple(f(each) for each in (t, -t, t / 2, -t / 2))
     coarse, fine = (values[0] - values[1]) / (2 * step), (values[2] - values[3]) / step
     numeric = float(jacobian.numeric[row, element])
+    _, _, position, reach = along_move(check, i, element)
+    finer = None
+    if t > usual_step(check.report.step, position, reach, check.dtype):
+        finer = (f(t / 4) - f(-t / 4)) / (step / 2)
     here, *around = ([np.array(b) for b in check.branches(*along(each))] for each in (0.0, t, -t))
     return Walk(
         input=i,
@@ -413,7 +444,8 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
         coarse=coarse,
         fine=fine,
         numeric=numeric,
-        truncation=abs(numeric - fine),
+        finer=finer,
+        truncation=abs(numeric - (fine if finer is None else (4 * finer - fine) / 3)),
         rounding=float(jacobian.rounding[row, element]),
         jump=float(jacobian.jump[row, element]),
         analytic=float(jacobian.analytic[row, element]),

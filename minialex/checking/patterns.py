@@ -11,6 +11,7 @@ import numpy as np
 
 # How well a pattern must explain the wrong gradient, by norm.
 _CLOSE = 1e-5
+_FLOAT32 = float(np.finfo(np.float32).eps)
 
 
 def recognise(wrong: np.ndarray, right: np.ndarray, result_shape: tuple[int, ...] = ()) -> str:
@@ -61,7 +62,10 @@ def _factor(wrong, right, result_shape) -> str:
     if right.size > 1 and np.linalg.norm(wrong - factor * right) > 0.1 * abs(factor - 1) * size:
         # Nothing that all elements share: the residual is the difference.
         off = float(np.linalg.norm(wrong - right)) / size
-        return f"off by {off:.1g} of its size, as by rounding: computed in float32 on the way?"
+        why = (
+            ", as by rounding: computed in float32 on the way?" if _FLOAT32 / 64 < off < 4 * _FLOAT32 else ""
+        )
+        return f"off by {off:.1g} of its size{why}"
     named = _as_lengths(factor, right.shape) or _as_lengths(factor, result_shape, " of the result")
     return f"a constant factor of {factor:.10g}{named}"
 

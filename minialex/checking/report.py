@@ -88,6 +88,9 @@ class Report:
         By how much results differed when they were computed again, where that was allowed.
     elements : int
         In the second mode, how many elements all inputs have that are differentiated.
+    moves : int or None
+        Along how many directions inputs can move that their constraints keep from moving in every direction;
+        None if there are no such inputs.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Report:
     inputs: list[InputReport] = field(default_factory=list)
     nondeterminism: float = 0.0
     elements: int = 0
+    moves: int | None = None
 
     @property
     def weak(self) -> bool:
@@ -147,11 +151,11 @@ class Report:
         return worst_of((each.worst_error, each.tolerance) for each in self.inputs)
 
     def __str__(self) -> str:
-        how = (
-            "every derivative"
-            if self.mode == "jacobian"
-            else f"{self.directions} random directions (a quick check)"
-        )
+        how = f"{self.directions} random directions (a quick check)"
+        if self.mode == "jacobian":
+            how = "every derivative"
+        if self.mode == "jacobian" and self.moves is not None:
+            how += f", along {self.moves:,} move{'s' * (self.moves != 1)} that the constraints allow"
         weak = ", float32 (a weak check)" if self.weak else ""
         kernel = f" [{self.kernel}]" if self.kernel else ""
         what = "nonzero derivatives" if self.mode == "jacobian" else "slopes"

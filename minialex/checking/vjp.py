@@ -171,6 +171,7 @@ def check_vjp(
             directions if how == "directions" else 0,
             attempt,
             elements=sum(arrays[i].size for i in chosen),
+            moves=_moves(constrained, arrays),
         )
         text = reproduce or _reproduction(
             name,
@@ -283,6 +284,13 @@ def split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndar
         return [vector]
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     return [part.reshape(shape) for part, shape in zip(np.split(vector, ends), shapes, strict=True)]
+
+
+def _moves(constrained: Sequence[Constraint], arrays: Arrays) -> int | None:
+    """Along how many directions inputs move that cannot move in every direction; None if there are none."""
+    counts = [(each.count(array), array.size) for each, array in zip(constrained, arrays, strict=True)]
+    moves = [count for count, size in counts if count < size]
+    return sum(moves) if moves else None
 
 
 def _choose_mode(outputs: int, arrays, wrt) -> str:

@@ -43,7 +43,6 @@ def command(
     """
     if context.invoked_subcommand is not None:
         return
-    from minialex.errors import KernelError
     from minialex.kernels import list_kernels, load_plugin, ranked
 
     if plugin is not None:
@@ -54,9 +53,9 @@ def command(
     entries = list_kernels(operation, device)
     if not entries:
         known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
-        raise KernelError(
-            f"no kernel of operation {operation!r} on device {device!r}; operations: {', '.join(known)}"
-        )
+        asked = [f"of operation {operation!r}"] * (operation is not None)
+        asked += [f"on device {device!r}"] * (device is not None)
+        raise click.UsageError(f"there is no kernel {' '.join(asked)}; operations: {', '.join(known)}")
 
     def is_default(entry) -> bool:
         return entry.rank is not None and entry.rank == ranked(entry.operation, entry.device)[0].rank

@@ -71,6 +71,13 @@ def test_what_holds_no_real_numbers_is_refused(data, message):
 # Operands
 
 
+@pytest.mark.parametrize("use", [np.add, np.equal, np.less, lambda t, a: F.cross_entropy(t[None], a[None])])
+def test_the_mask_of_an_operand_is_not_lost(use):
+    for values in ([1.0, 2.0], [1, 0]):
+        with pytest.raises(TypeError, match=r"masked array.*\.filled\(value\)"):
+            use(ma.Tensor(np.ones(2), requires_grad=True), np.ma.array(values, mask=[True, False]))
+
+
 @pytest.mark.parametrize(
     "operand", [None, "1", 1j, object(), [1j], ["a"], [[1], [1, 2]], np.ones(2, "M8[s]")]
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minialex import GradcheckError, MiniAlexError, check_vjp
+from minialex.checking import constraints
 
 X = np.random.default_rng(3).standard_normal(6)
 
@@ -236,3 +237,20 @@ def test_an_input_is_named_once():
 def test_so_many_axes_cannot_be_checked():
     with pytest.raises(MiniAlexError, match="40 axes"):
         check_vjp(cube, cube_vjp, [np.ones((1,) * 40)])
+
+
+def test_a_report_says_along_how_many_moves_constrained_inputs_were_checked():
+    a = np.array([[2.0, 0.5], [0.5, 1.0]])
+
+    def of(**options):
+        return str(
+            check_vjp(
+                np.linalg.det, lambda u, a: (u * np.linalg.det(a) * np.linalg.inv(a).T,), [a], **options
+            )
+        )
+
+    assert of().endswith("every derivative")
+    assert of(constraints=constraints.symmetric).endswith("along 3 moves that the constraints allow")
+    assert of(constraints=constraints.along([np.eye(2)])).endswith("along 1 move that the constraints allow")
+    # Positive numbers move in any direction.
+    assert of(constraints=constraints.positive).endswith("every derivative")

@@ -91,6 +91,21 @@ def test_a_walk_arrives_at_the_numbers_of_the_check(operation):
     assert "  verdict     they agree" in walk.lines()
 
 
+def test_a_walk_with_a_larger_step_shows_all_three():
+    # Beside terms that are a million times larger the usual step leaves too much rounding.
+    x = np.array([0.3, 0.7])
+    case = Case("small beside large", lambda x: x.exp() + 1e6, (x,))
+    explanation = explain_case("add", case)
+    walk = explanation.walks[0]
+    estimates = (4 * walk.fine - walk.coarse) / 3, (4 * walk.finer - walk.fine) / 3
+    assert (16 * estimates[1] - estimates[0]) / 15 == pytest.approx(walk.numeric, rel=1e-12)
+    assert walk.truncation == pytest.approx(abs(walk.numeric - estimates[1]), rel=1e-3)
+    assert walk.numeric == pytest.approx(np.exp(walk.x), rel=1e-6)
+    text = "\n".join(walk.lines())
+    assert "= [16 E(h/2) - E(h)] / 15, the numeric derivative" in text
+    assert "[4 D(h/2) - D(h)] / 3, the numeric derivative" not in text
+
+
 def test_a_walk_moves_the_element_that_it_names():
     arrays = (np.array([[0.5, 3.0], [-2.0, 1.0]]), np.array([1.5, 0.25]))
     case = Case("a product", lambda a, b: a * b, arrays)

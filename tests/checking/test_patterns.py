@@ -86,3 +86,9 @@ def test_pattern_of_any_size(wrong, says, scale):
 
 def test_an_offset_is_told_in_the_unit_of_the_gradient():
     assert "off by the same 2.5e+299 everywhere" in recognise((RIGHT + 0.25) * 1e300, RIGHT * 1e300)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1e-8, "in float32 on the way?"), (1e-10, "of its size")])
+def test_what_is_off_as_by_rounding(size, expected):
+    off = RIGHT * (1 + size * np.random.default_rng(5).standard_normal(RIGHT.shape))
+    assert recognise(off, RIGHT).endswith(expected)

@@ -58,7 +58,8 @@ def test_kernels_marks_the_default(minialex, refuses):
     assert ["*", "conv2d.forward", "cpu", "direct"] in marked
     assert ["*", "conv2d.forward", "cpu", "winograd"] in marked
     assert all(line[3] not in ("reference", "loops", "im2col") for line in marked)
-    refuses("kernels", "--op", "conv3d", says=("conv3d", "conv2d"))
+    refuses("kernels", "--op", "conv3d", says=("of operation 'conv3d'; operations: ", "conv2d"), code=2)
+    refuses("kernels", "--device", "tpu", says="no kernel on device 'tpu'", code=2)
 
 
 def test_kernels_for_a_model(minialex, refuses, monkeypatch):
