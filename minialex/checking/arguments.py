@@ -9,7 +9,7 @@ import numpy as np
 from minialex.checking import constraints as constraints_of_inputs
 from minialex.checking.constraints import Constraint
 from minialex.checking.differences import STEPS
-from minialex.checking.reproduction import Reproduction
+from minialex.checking.reproduction import Deferred, Reproduction
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
@@ -51,7 +51,7 @@ def require_dtype(dtype) -> np.dtype:
 def require_texts(**texts) -> None:
     """Refuse what is neither a str nor left out, by the name of its argument."""
     for name, text in texts.items():
-        if not isinstance(text, str | Reproduction | None):
+        if not isinstance(text, str | Reproduction | Deferred | None):
             raise MiniAlexError(f"{name}={in_words(text)} should be a str")
 
 

@@ -34,7 +34,7 @@ from minialex.checking.differences import (
     typical_size,
     unit_of,
 )
-from minialex.checking.noise import Distance, noise_at_scales, noise_scales, residue, scatter
+from minialex.checking.noise import Distance, far_from, noise_at_scales, noise_scales, residue, scatter
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.checks import in_words
 from minialex.errors import MiniAlexError
@@ -329,20 +329,26 @@ class Check:
     ) -> np.ndarray:
         """The noise of each output, or of their weighted sum, within a step.
 
-        Results may be so coarse that they do not scatter there. Within larger steps they do: it counts
-        where two of those agree on it, and both see scatter and no bend. If `wide`, much larger ones are
-        tried.
+        Results may be so coarse that they take few values there, and do not scatter. Within larger steps
+        they do: it counts where two of those agree on it, and both see scatter and no bend. If `wide`, much
+        larger ones are tried.
         """
         here = np.maximum(np.abs(self.y.ravel().astype(np.float64)), 1.0)
         here = here if weights is None else np.abs(weights[None]) @ here
 
         def agreed(scales: Sequence[float]) -> np.ndarray:
             found = [self._residue(i, move, unit, scale * step, weights) for scale in scales]
-            # What is no small part of the result is no rounding of it: it may oscillate.
-            rough = [np.where(is_rough & (size <= _ROUGH * here), size, 0.0) for size, is_rough in found]
+            # Functions that oscillate scatter from afar, too: within the step the results must take few
+            # values, and what is no small part of them is no rounding.
+            coarse = found[0][2]
+            rough = [
+                np.where(is_rough & coarse & (size <= _ROUGH * here), size, 0.0)
+                for size, is_rough, _ in found
+            ]
             return np.maximum.reduce([found[0][0], *map(np.minimum, rough[1:], rough[2:])])
 
-        noise = agreed(_WIDER)
+        # Over some units of x a function bends as it likes, and may well look like noise.
+        noise = agreed([scale for scale in _WIDER if scale == 1 or scale * step <= _WIDE[self.dtype]])
         if wide and step < _WIDE[self.dtype]:
             # A fine structure of the function itself looks like noise from so far, and is seldom as small.
             size = self.size_around(i, move, unit)
@@ -362,7 +368,8 @@ class Check:
 
     def _residue(
         self, i: int, move: Move, unit: float, step: float, weights: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `residue` gives within a step; and whether an output with a weight takes few values."""
         # Steps of any length: those of few bits show nothing of results that lie on a grid, as where 1 was
         # added and taken away.
         steps = np.sort(self.random.uniform(-step, step, _FITTED))
@@ -376,7 +383,10 @@ class Check:
             values.append(self.try_to_evaluate(inputs).ravel().astype(np.float64))
         found, length = np.array(values), np.abs(steps).max(initial=0) or 1.0
         with np.errstate(invalid="ignore", over="ignore"):
-            return residue(steps / length, found if weights is None else found @ weights[:, None])
+            coarse = (np.diff(np.sort(found, axis=0), axis=0) != 0).sum(axis=0) < _FITTED // 2
+            if weights is not None:
+                coarse = np.atleast_1d((coarse & (weights != 0)).any())
+            return *residue(steps / length, found if weights is None else found @ weights[:, None]), coarse
 
     def result_noise(self, distance: Distance) -> np.ndarray:
         """The noise of each output; far away also of those that near the inputs do not scatter."""
@@ -384,7 +394,7 @@ class Check:
             np.array([self.try_to_evaluate(inputs).ravel() for inputs in self.nearby(scale)], np.float64)
             for scale in noise_scales(self.dtype, distance)
         ]
-        return noise_at_scales(values)
+        return noise_at_scales(values, far_from(self.dtype))
 
     def gradient_noise(self, upstream: np.ndarray, distance: Distance = Distance.BESIDE) -> list[np.ndarray]:
         """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs.
@@ -403,7 +413,7 @@ class Check:
                     collected.append(gradient.astype(np.float64))
             for found, each in zip(noise, values, strict=True):
                 found.append(np.array(each))
-        return [_GRADIENT_NOISE * noise_at_scales(each) for each in noise]
+        return [_GRADIENT_NOISE * noise_at_scales(each, far_from(self.dtype)) for each in noise]
 
     def absorbed_in_gradient(self, upstream: np.ndarray) -> list[np.ndarray]:
         """The size of the terms of each gradient that have absorbed it, as in sigmoid(40) - 1; 0 if none did.

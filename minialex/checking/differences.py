@@ -56,6 +56,9 @@ _LARGEST_STEP = 2.0**30
 _NEGLIGIBLE = 1e-3
 # How well the difference across x repeats itself where it is a jump.
 _SAME_JUMP = 0.05
+# Ascending steps, as powers of two, relative to the unit of x. With the first rounding, eps / h, is 2e-7 of a
+# derivative of 1.
+_ASCENDING = {np.dtype(np.float64): range(-29, 3, 2), np.dtype(np.float32): range(-14, 3, 2)}
 # How many larger steps in a row may make nothing more certain.
 _VAIN_STEPS = 1
 
@@ -260,6 +263,55 @@ def refined(
             break
         best = best.replaced(better, now)
     return replace(best, secant=steepest)
+
+
+def ascending_steps(dtype, reach: float) -> list[float]:
+    """Steps from near the smallest on, as `first_certain` takes them, within the reach of the move."""
+    steps = (_ODD * 2.0**n for n in _ASCENDING[np.dtype(dtype)])
+    return [on_grid(step, dtype) for step in steps if step < reach]
+
+
+def first_certain(
+    at: Callable[..., Derivative], steps: Iterable[float], m: int = 0, *, goal: float = 0.0
+) -> Derivative | None:
+    """The derivative with ascending steps, as long as each agrees with those before and is more certain.
+
+    A step that is longer than a period of some term averages over it, and is certain of the slope of the
+    rest.
+    Before it comes to that it is less certain than a smaller one.
+
+    Parameters
+    ----------
+    at : callable
+        As of `refined`.
+    steps : iterable of float
+        Ascending.
+    m : int
+        The output that is looked at.
+    goal : float
+        An error that is small enough.
+
+    Returns
+    -------
+    Derivative or None
+        None if there are no steps.
+    """
+    best, vain = None, 0
+    for step in steps:
+        now = at(step)
+        if best is None or not best.moves[m]:
+            best = now
+        elif not abs(now.value[m] - best.value[m]) <= 4 * (now.error[m] + best.error[m]):
+            break
+        elif now.error[m] < best.error[m]:
+            best, vain = now, 0
+        elif vain == _VAIN_STEPS:
+            break
+        else:
+            vain += 1
+        if best.moves[m] and best.error[m] <= goal:
+            break
+    return best
 
 
 def _same_jump(now: Derivative, before: Derivative) -> np.ndarray:

@@ -166,7 +166,7 @@ class _Check(ForeignCheck):
         for i, name in enumerate(traced.names if len(names) > 1 else []):
             where = f"where {name} alone is differentiated"
             _, found = self._part(f"{where} ", drawn, asked=[i])
-            self.require_same(whole[i : i + 1], found, names[i : i + 1], "values", where, drawn)
+            self.require_same(whole[i : i + 1], found, names[i : i + 1], "values", where, drawn, first=i)
         for k in range(len(values)) if len(values) > 1 else []:
             where = f"where {traced.paths[traced.kept[k]]} alone is used"
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]

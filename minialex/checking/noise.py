@@ -33,6 +33,11 @@ def noise_scales(dtype: np.dtype, distance: Distance) -> tuple[int, ...]:
     return {Distance.NEAR: (1,), Distance.BESIDE: (1, *beside), Distance.FAR: (1, *beside, *far)}[distance]
 
 
+def far_from(dtype: np.dtype) -> int:
+    """The number of the first of these that is far."""
+    return len(noise_scales(dtype, Distance.BESIDE))
+
+
 def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The standard deviation of the rounding in values (K, M) of a smooth function at K equidistant points,
     K >= 7.
@@ -62,17 +67,21 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(np.isfinite(least), least, 0.0), alike
 
 
-def noise_at_scales(values: list[np.ndarray]) -> np.ndarray:
+def noise_at_scales(values: list[np.ndarray], far_from: int) -> np.ndarray:
     """The noise, from values (K, M) at points that lie further and further apart.
 
-    What the nearest points show; or more, if two scales agree on it: a function that oscillates between the
-    points looks like noise at its own scale, and rounding does at all.
+    What the nearest points show, where it is rounding and no jump; or more, if two scales agree on it: a
+    function that oscillates between the points looks like noise at its own scale, and rounding does at all.
+    Beyond a period all scales agree on that, so that the scales from number `far_from` on count only for what
+    stands still at the nearest points, as coarse results do.
     """
-    (found, alike), *others = (scatter(each) for each in values)
-    near = found
-    for far, alike_there in others:
+    (near, alike), *others = (scatter(each) for each in values)
+    found = np.where(alike, near, 0.0)
+    still = (values[0] == values[0][:1]).all(axis=0)
+    for number, (far, alike_there) in enumerate(others, 1):
         least, most = np.minimum(near, far), np.maximum(near, far)
-        found = np.maximum(found, np.where(alike & alike_there & (most <= 8 * least), most, 0.0))
+        agreed = alike & alike_there & (most <= 8 * least) & (still | (number < far_from))
+        found = np.maximum(found, np.where(agreed, most, 0.0))
         near, alike = far, alike_there
     return found
 

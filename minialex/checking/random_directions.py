@@ -10,7 +10,14 @@ import numpy as np
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.comparison import Kind, euclidean_norm
 from minialex.checking.constraints import Move
-from minialex.checking.differences import COMPLEX_STEP, Derivative, refined, steps_to_try
+from minialex.checking.differences import (
+    COMPLEX_STEP,
+    Derivative,
+    ascending_steps,
+    first_certain,
+    refined,
+    steps_to_try,
+)
 from minialex.checking.jacobians import usual_step
 from minialex.checking.noise import scatter
 
@@ -119,20 +126,22 @@ def _along_direction(
         return value, error, abs(slope - value), 4 * error + bits
 
     value, error, distance, limit = judged()
-    if math.isfinite(error) and not distance <= limit and check.method != "complex":
-        # A second look: do results scatter more than near the inputs, and does a smaller step say the same?
+    seems_wrong = math.isfinite(error) and not distance <= limit and check.method != "complex"
+    if seems_wrong:
+        # A second look: do smaller steps say the same? The usual one may be longer than a period of a term.
+        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+        now = first_certain(at, ascending_steps(check.dtype, check.reach(i, move, 1.0)))
+        if now is not None and abs(float(now.value[0]) - value) > 4 * (float(now.error[0]) + error):
+            found = now
+            value, error, distance, limit = judged()
+    if seems_wrong and not distance <= limit:
+        # And do results scatter more than near the inputs?
         step = float(found.step[0])
         noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights, wide=True)[0]))
-        found = _slope(check, i, move, weights, noise, size)
-        value, error, distance, limit = judged()
-        for _ in range(4):
-            step /= 16
-            now = _slope(check, i, move, weights, noise, size, step)
-            if not 8 * now.rounding[0] < distance:
-                break
-            if abs(float(now.value[0]) - value) > 4 * (float(now.error[0]) + error):
-                found = now
-                value, error, distance, limit = judged()
+        again = _slope(check, i, move, weights, noise, size)
+        if abs(float(again.value[0]) - value) <= 4 * (float(again.error[0]) + error):
+            found = again
+            value, error, distance, limit = judged()
     details = slope, size, error, float(found.rounding[0]), float(found.step[0])
     if not math.isfinite(error):
         return Kind.KINK, details
@@ -160,14 +169,13 @@ def _slope(
     weights: np.ndarray,
     noise: float,
     size: float,
-    step: float | None = None,
 ) -> Derivative:
     """The numeric slope of the weighted sum of the outputs along a direction; `size` is what to expect."""
     at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
     if check.method == "complex":
         return at(COMPLEX_STEP)
     reach = check.reach(i, move, 1.0)
-    usual = usual_step(check.report.step if step is None else step, 1.0, reach, check.dtype)
+    usual = usual_step(check.report.step, 1.0, reach, check.dtype)
     steps = [s for s in steps_to_try(usual, 1.0, check.dtype) if s < reach]
     return refined(at(usual), at, steps, check.accuracy, np.array([size]), expected=size > 0)
 

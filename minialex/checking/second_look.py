@@ -15,7 +15,14 @@ import numpy as np
 
 from minialex.checking.behaviour import ROUNDING
 from minialex.checking.comparison import Comparison, Kind
-from minialex.checking.differences import Derivative, largest, refined, smallest_step
+from minialex.checking.differences import (
+    Derivative,
+    ascending_steps,
+    first_certain,
+    largest,
+    refined,
+    smallest_step,
+)
 from minialex.checking.jacobians import along_move, refine, sizes_along_moves, usual_step
 
 if TYPE_CHECKING:
@@ -91,6 +98,16 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             floor = np.zeros(len(each.analytic))
             now = refined(first, at, steps, check.accuracy, floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
+            return False
+    # From below: the usual step may be longer than a period of some term.
+    now = first_certain(at, ascending_steps(check.dtype, reach), m)
+    if now is not None:
+        now = now.per_unit(unit)
+        differs = abs(now.value[m] - column.value[m]) > 4 * (now.error[m] + column.error[m])
+        # Or they do not know it well enough to say that it is wrong.
+        differs |= abs(now.value[m] - each.analytic[m, k]) <= 4 * now.error[m]
+        if now.moves[m] and differs:
+            each.found.put(k, column.replaced(np.arange(check.y.size) == m, now))
             return False
     # What is computed from x inherits the rounding of numbers of its size: steps of few bits may not show it.
     inherited = 8 * float(np.finfo(check.dtype).eps) * position / usual * abs(column.value[m])

@@ -253,7 +253,9 @@ class _Check(ForeignCheck):
         found, expected = ([as_numpy(y).copy() for y in results] for results in both)
         if all(np.isfinite(y).all() for y in (*found, *expected)):
             where = "for a module that was called before: it keeps what it computed, and not in a buffer"
-            self.require_same(expected, found, ["the result"] * len(found), "not deterministic", where)
+            self.require_same(
+                expected, found, ["the result"] * len(found), "not deterministic", where, arrays=moved
+            )
 
     def check_parts(self) -> None:
         """Ask for the gradient of one input alone, and for that of one result alone."""
@@ -265,7 +267,9 @@ class _Check(ForeignCheck):
         for i, name in enumerate(recorded.names if len(names) > 1 else []):
             where = f"where {name} alone requires a gradient (ctx.needs_input_grad)"
             found = self._part(where, drawn, asked=[i])
-            self.require_same(whole[i : i + 1], found[i : i + 1], names[i : i + 1], "values", where, drawn)
+            self.require_same(
+                whole[i : i + 1], found[i : i + 1], names[i : i + 1], "values", where, drawn, first=i
+            )
         for k in inside if len(inside) > 1 else []:
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
             expected = self._part("for zeros", others)
