@@ -57,7 +57,7 @@ _FITTED = 24
 # more than so many last bits of what an output is some units away.
 _WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
 _WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}
-_WIDE_BITS = 16
+_ROUNDED = 16
 _ROUGH = 2.0**-8
 # Steps, in units of the inputs, at which a gradient is said to stand still.
 _STILL = (2.0**-13, 2.0**-10)
@@ -333,31 +333,33 @@ class Check:
         they do: it counts where two of those agree on it, and both see scatter and no bend. If `wide`, much
         larger ones are tried.
         """
+        size = self.size_around(i, move, unit)
+        most = (
+            _ROUNDED
+            * float(np.finfo(self.dtype).eps)
+            * (size if weights is None else np.abs(weights[None]) @ size)
+        )
         here = np.maximum(np.abs(self.y.ravel().astype(np.float64)), 1.0)
-        here = here if weights is None else np.abs(weights[None]) @ here
+        here = _ROUGH * (here if weights is None else np.abs(weights[None]) @ here)
 
-        def agreed(scales: Sequence[float]) -> np.ndarray:
+        def agreed(scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
             found = [self._residue(i, move, unit, scale * step, weights) for scale in scales]
-            # Functions that oscillate scatter from afar, too: within the step the results must take few
-            # values, and what is no small part of them is no rounding.
-            coarse = found[0][2]
-            rough = [
-                np.where(is_rough & coarse & (size <= _ROUGH * here), size, 0.0)
-                for size, is_rough, _ in found
-            ]
-            return np.maximum.reduce([found[0][0], *map(np.minimum, rough[1:], rough[2:])])
+            coarse, rough = found[0][2], []
+            for scale, (size, is_rough, _) in zip(scales, found, strict=True):
+                # Functions that oscillate scatter from afar, too. Rounding is some last bits of what a result
+                # is made of; or within the step results take few values, and they do not scatter far.
+                stairs = coarse & (scale * step <= _WIDE[self.dtype]) & (size <= here)
+                rough.append(np.where(is_rough & (stairs | (size <= most)), size, 0.0))
+            return found[0][0], np.maximum.reduce(
+                [np.zeros_like(rough[0]), *map(np.minimum, rough[1:], rough[2:])]
+            )
 
-        # Over some units of x a function bends as it likes, and may well look like noise.
-        noise = agreed([scale for scale in _WIDER if scale == 1 or scale * step <= _WIDE[self.dtype]])
+        noise = np.maximum(*agreed(_WIDER))
         if wide and step < _WIDE[self.dtype]:
             # A fine structure of the function itself looks like noise from so far, and is seldom as small.
-            size = self.size_around(i, move, unit)
-            most = size if weights is None else np.abs(weights[None]) @ size
             count = math.ceil(math.log2(_WIDE[self.dtype] / step))
-            far = agreed([2.0**n for n in range(count + 1)])
-            noise = np.where(
-                far <= _WIDE_BITS * float(np.finfo(self.dtype).eps) * most, np.maximum(noise, far), noise
-            )
+            _, far = agreed([2.0**n for n in range(count + 1)])
+            noise = np.where(far <= most, np.maximum(noise, far), noise)
         return noise
 
     def size_around(self, i: int, move: Move, unit: float) -> np.ndarray:

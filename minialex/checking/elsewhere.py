@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minialex.checking import behaviour, random_directions
+from minialex.checking.comparison import euclidean_norm
 from minialex.checking.differences import ascending_steps, first_certain
 from minialex.checking.noise import scatter
 from minialex.checking.report import GradcheckError
@@ -89,7 +90,7 @@ def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[flo
     """Fail if the slope is another one at the best of the steps, and the same at others beside it."""
     weights = u.ravel().astype(np.float64)
     eps = float(np.finfo(check.dtype).eps)
-    slope, size = float(slopes.sum()), float(np.linalg.norm(slopes))
+    slope, size = float(slopes.sum()), euclidean_norm(slopes)
     bits = behaviour.ROUNDING * eps * float(np.abs(slopes).sum())
     with np.errstate(all="ignore"):
         noise = eps * float(np.linalg.norm(weights * check.y.ravel())) + float(np.abs(weights) @ check.noise)
@@ -112,7 +113,7 @@ def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[flo
     ):
         return
     scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()[move.indices] * move.weights
-    limit += float(np.linalg.norm(scattered))
+    limit += euclidean_norm(scattered)
     if abs(value - slope) > limit:
         random_directions.fail_along(
             check,

@@ -139,7 +139,7 @@ def _along_direction(
         step = float(found.step[0])
         noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights, wide=True)[0]))
         again = _slope(check, i, move, weights, noise, size)
-        if abs(float(again.value[0]) - value) <= 4 * (float(again.error[0]) + error):
+        if abs(float(again.value[0]) - value) <= 4 * (float(again.error[0]) + error + 8 * noise / step):
             found = again
             value, error, distance, limit = judged()
     details = slope, size, error, float(found.rounding[0]), float(found.step[0])

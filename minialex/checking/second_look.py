@@ -84,12 +84,14 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     )
     if plain and _stays(at, unit, column, m, beyond, reach, smallest_step(position, check.dtype)):
         return True
+    # What was absorbed stands still within a smaller step, and the rest may well move on.
+    least = 8 * bits / beyond / unit
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
         scattered = 8 * check.noise_along(i, move, unit, step) / (step * unit)
         # Rounding would hide what is looked for.
-        if step < smallest_step(position, check.dtype) or not 8 * now.rounding[m] < beyond:
+        if step < max(least, smallest_step(position, check.dtype)) or not 8 * now.rounding[m] < beyond:
             break
         differs = np.abs(now.value - column.value) > 4 * (now.error + scattered + column.error)
         if differs[m] and now.moves[m]:
@@ -100,7 +102,7 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
     # From below: the usual step may be longer than a period of some term.
-    now = first_certain(at, ascending_steps(check.dtype, reach), m)
+    now = first_certain(at, [s for s in ascending_steps(check.dtype, reach) if s >= least], m)
     if now is not None:
         now = now.per_unit(unit)
         differs = abs(now.value[m] - column.value[m]) > 4 * (now.error[m] + column.error[m])
