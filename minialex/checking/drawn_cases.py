@@ -156,7 +156,7 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
             yield from usual_calls(root, seed)
         for name in names:
             for entry in list(stating.values()) or [None]:
-                for call in _draw(name, entry, _ROUNDS * seed + number):
+                for call in draw(name, entry, _ROUNDS * seed + number):
                     if not all(a is None or a.size for a in call.arrays):
                         continue
                     if _elements(call) <= _SMALL:
@@ -184,7 +184,7 @@ def usual_calls(root: str, seed: int) -> list[Call]:
     calls = []
     if root == "conv2d":
         for window, stride, padded, dilation, groups, bias in itertools.product(
-            (1, 2, 3, 4, 5, 7, 11), (1, 2, 3, 4), (False, True), (1, 2), (1, 2), (False, True)
+            (1, 2, 3, 4, 5, 7, 11), (1, 2, 3, 4), (False, True), (1, 2), (1, 2, 4), (False, True)
         ):
             few = 1 if window > 5 else 2
             padding = (dilation * (window - 1) // 2 if padded else 0,) * 2
@@ -213,7 +213,14 @@ def _elements(call: Call) -> int:
     return sum(a.size for a in call.arrays if a is not None)
 
 
-def _draw(operation: str, kernel: Kernel | None, seed: int) -> list[Call]:
+def draw(operation: str, kernel: Kernel | None, seed: int, dtype=np.float64) -> list[Call]:
+    """Some two dozen calls of an operation, from a kernel's domain if it states one.
+
+    Raises
+    ------
+    KernelError
+        If its domain cannot be understood.
+    """
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as from_seed
 
@@ -221,7 +228,7 @@ def _draw(operation: str, kernel: Kernel | None, seed: int) -> list[Call]:
 
     found: list[Call] = []
     try:
-        strategy = call(operation, kernel=kernel)
+        strategy = call(operation, dtype, kernel)
     except ValueError as error:
         raise KernelError(str(error)) from None
 

@@ -21,7 +21,7 @@ from minialex.errors import KernelError
 from minialex.kernels import output_shape
 from minialex.testing.values import distinct_values
 
-LENGTHS = ((1,), (777,), (3, 5, 7))
+LENGTHS = ((1,), (777,), (3, 5, 7), (2, 3, 4, 5))
 """Less than a warp, several blocks with the last one partly empty, and more than one axis."""
 
 
@@ -96,6 +96,7 @@ _CONVOLUTIONS = (
     ((1, 1, 1, 1), (1, 1, 1, 1), False, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     ((2, 3, 9, 7), (5, 3, 3, 3), True, (2, 1), ((1, 0), (2, 1)), (1, 1), 1),
     ((1, 4, 8, 11), (6, 2, 3, 2), False, (1, 3), ((0, 2), (1, 0)), (2, 1), 2),
+    ((1, 8, 6, 5), (12, 2, 3, 3), True, (2, 2), ((1, 1), (1, 1)), (1, 1), 4),
     ((2, 5, 10, 9), (70, 5, 3, 3), True, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
 )
 
@@ -203,7 +204,7 @@ def _avg_pool2d_input_grad(random):
 
 
 # Fewer channels than the window, and more; at the paper's alpha of 1e-4 neighbours would hardly count.
-_NORMALISED = (((1, 1, 1, 1), 5), ((2, 3, 4, 5), 9), ((2, 7, 11, 13), 3))
+_NORMALISED = (((1, 1, 1, 1), 5), ((2, 3, 4, 5), 9), ((2, 7, 11, 13), 3), ((1, 19, 2, 3), 4))
 
 
 @calls_of("local_response_norm.forward")
@@ -264,7 +265,14 @@ def _dropout(random):
     "minimum.forward",
 )
 def _binary(random):
-    for a, b in (((777,), (777,)), ((37, 21), (21,)), ((2, 1, 4), (3, 1)), ((5,), ())):
+    for a, b in (
+        ((777,), (777,)),
+        ((37, 21), (21,)),
+        ((2, 1, 4), (3, 1)),
+        ((37, 21), (37, 1)),
+        ((2, 3, 4, 5), (2, 3, 4, 5)),
+        ((5,), ()),
+    ):
         yield (random.positive(a), random.positive(b)), {}
 
 
@@ -354,6 +362,7 @@ def _reduction(random):
         ((37, 70, 3), (1,)),
         ((5, 301), (1,)),
         ((9, 4, 5), (0, 2)),
+        ((2, 3, 4, 5), (0, 2, 3)),
         ((3, 5), ()),
     ):
         yield (random.distinct(shape),), {"axis": axis, "keepdims": False}

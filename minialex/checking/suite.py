@@ -28,12 +28,13 @@ import numpy as np
 from minialex.autograd import no_grad
 from minialex.checking.agreement import Agreement, check_agreement, differentiate, tolerance_of
 from minialex.checking.cases import Case, make_cases
-from minialex.checking.drawn_cases import case_code, case_of, drawn_calls
+from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernel_runs import KernelRuns
 from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import options_text
 from minialex.checking.result import UNCHECKED, WRONG, Result
 from minialex.checking.tensors import gradcheck, gradgradcheck
+from minialex.checking.whole_calls import check_calls
 from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, ranked, use
@@ -328,6 +329,8 @@ class _KernelCheck:
                 row.refused += not self.check(case, code)
             if row.refused and self.missing():
                 self.check_drawn()
+            if row.order == 1 and self.of_a_plugin():
+                self.check_as_networks_call()
         except GradcheckError as error:
             row.error = error
             return
@@ -357,6 +360,22 @@ class _KernelCheck:
                     break
         except KernelError as error:
             row.unchecked = f"it supports no case of {row.operation}; {error}"
+
+    def check_as_networks_call(self) -> None:
+        """Compare kernels of a plug-in with the reference: in whole calls, then in those of networks."""
+        for entry in self.kernels:
+            check_calls(entry, seed=self.seed)
+        # Each direction of a convolution or a pooling, also where there are no usual calls of its own.
+        for call in usual_calls(self.row.operation, self.seed):
+            case, code = case_of(call), case_code(call)
+            if self._trial(case, code) is None:
+                continue
+            lines = [*self._plugin_note(), "import numpy as np", *code]
+            name = f"{self.row.operation}, {case.name} [{self.row.kernel}]"
+            check_agreement(
+                case, self.choice, self.device, dtype=self.dtype, seed=self.seed, name=name,
+                reproduce=self._agreement_code(lines),
+            )  # fmt: skip
 
     def why_unchecked(self) -> str:
         missing = ", ".join(self.missing())
@@ -481,9 +500,11 @@ class _KernelCheck:
             ]
         )
 
+    def of_a_plugin(self) -> bool:
+        return not all(entry.function.__module__.startswith("minialex.") for entry in self.kernels)
+
     def _plugin_note(self) -> list[str]:
-        modules = {entry.function.__module__ for entry in self.kernels}
-        if all(module.startswith("minialex.") for module in modules):
+        if not self.of_a_plugin():
             return []
         return ["# The kernel is a plug-in's: ma.kernels.load_plugin(file) comes first."]
 
