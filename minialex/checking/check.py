@@ -34,7 +34,7 @@ from minialex.checking.differences import (
     typical_size,
     unit_of,
 )
-from minialex.checking.noise import Distance, far_from, noise_at_scales, noise_scales, residue, scatter
+from minialex.checking.noise import Distance, noise_at_scales, noise_scales, residue, scatter
 from minialex.checking.report import GradcheckError, InputReport, Report
 from minialex.checks import in_words
 from minialex.errors import MiniAlexError
@@ -396,7 +396,7 @@ class Check:
             np.array([self.try_to_evaluate(inputs).ravel() for inputs in self.nearby(scale)], np.float64)
             for scale in noise_scales(self.dtype, distance)
         ]
-        return noise_at_scales(values, far_from(self.dtype))
+        return noise_at_scales(values, self.dtype)
 
     def gradient_noise(self, upstream: np.ndarray, distance: Distance = Distance.BESIDE) -> list[np.ndarray]:
         """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs.
@@ -415,7 +415,7 @@ class Check:
                     collected.append(gradient.astype(np.float64))
             for found, each in zip(noise, values, strict=True):
                 found.append(np.array(each))
-        return [_GRADIENT_NOISE * noise_at_scales(each, far_from(self.dtype)) for each in noise]
+        return [_GRADIENT_NOISE * noise_at_scales(each, self.dtype) for each in noise]
 
     def absorbed_in_gradient(self, upstream: np.ndarray) -> list[np.ndarray]:
         """The size of the terms of each gradient that have absorbed it, as in sigmoid(40) - 1; 0 if none did.

@@ -56,6 +56,8 @@ _LARGEST_STEP = 2.0**30
 _NEGLIGIBLE = 1e-3
 # How well the difference across x repeats itself where it is a jump.
 _SAME_JUMP = 0.05
+# What steps are multiples of, in last bits of the unit of x.
+_GRID = {np.dtype(np.float64): 2**9, np.dtype(np.float32): 2**3}
 # Ascending steps, as powers of two, relative to the unit of x. With the first rounding, eps / h, is 2e-7 of a
 # derivative of 1.
 _ASCENDING = {np.dtype(np.float64): range(-29, 3, 2), np.dtype(np.float32): range(-14, 3, 2)}
@@ -299,7 +301,7 @@ def first_certain(
     best, vain = None, 0
     for step in steps:
         now = at(step)
-        if best is None or not best.moves[m]:
+        if best is None:
             best = now
         elif not abs(now.value[m] - best.value[m]) <= 4 * (now.error[m] + best.error[m]):
             break
@@ -363,8 +365,11 @@ def smallest_step(position: float, dtype) -> float:
 
 
 def on_grid(step: float, dtype) -> float:
-    """The nearest step h, in units of x, with which x + h and x - h are not rounded, nor with h / 4."""
-    grid = 8 * float(np.finfo(dtype).eps)
+    """The nearest step h, in units of x, with which x + h and x - h are not rounded.
+
+    Nor are they with h / 4, and with float64 random shares of these (`check.random_move`).
+    """
+    grid = _GRID[np.dtype(dtype)] * float(np.finfo(dtype).eps)
     return round(step / grid) * grid if step >= grid else 2.0 ** math.floor(math.log2(step))
 
 

@@ -7,6 +7,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from minialex.checking.differences import largest
+
 # How far apart points lie, in units of what separates the nearest: some last bits.
 _BESIDE_SCALES = {
     np.dtype(np.float64): (2**12, 2**16, 2**20, 2**24),
@@ -17,6 +19,10 @@ _FAR_SCALES = {
     np.dtype(np.float64): (2**28, 2**32, *(2**n for n in range(35, 47))),
     np.dtype(np.float32): (2**12, *(2**n for n in range(14, 18))),
 }
+
+
+# Rounding of what is made of numbers of the size of 1, or of the largest, is so many last bits of these.
+_BITS = 16
 
 
 class Distance(IntEnum):
@@ -33,12 +39,7 @@ def noise_scales(dtype: np.dtype, distance: Distance) -> tuple[int, ...]:
     return {Distance.NEAR: (1,), Distance.BESIDE: (1, *beside), Distance.FAR: (1, *beside, *far)}[distance]
 
 
-def far_from(dtype: np.dtype) -> int:
-    """The number of the first of these that is far."""
-    return len(noise_scales(dtype, Distance.BESIDE))
-
-
-def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The standard deviation of the rounding in values (K, M) of a smooth function at K equidistant points,
     K >= 7.
 
@@ -52,9 +53,10 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     float64 (M,)
         The smallest of the estimates of the orders 3, 4 and 5; 0 where a value is not finite.
     bool (M,)
-        Whether they are of rounding: then they agree, where those of the function itself fall with the
-        order, and rounding is in most differences, where a kink stands in three of those of the third order,
-        at most.
+        Whether it is in most differences. A jump stands in three of those of the third order, at most.
+    bool (M,)
+        Whether they are of rounding for certain: the estimates agree, too, where those of the function itself
+        fall with the order.
     """
     estimates = []
     with np.errstate(invalid="ignore", over="ignore"):
@@ -63,24 +65,28 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             estimates.append(np.sqrt(np.mean(differences**2, axis=0) / math.comb(2 * order, order)))
         least = np.minimum.reduce(estimates)
         ordinary = np.sort(np.abs(np.diff(values, 3, axis=0)), axis=0)[len(values) - 7]
-        alike = (np.maximum.reduce(estimates) <= 4 * least) & (ordinary >= least) & (least > 0)
-    return np.where(np.isfinite(least), least, 0.0), alike
+        everywhere = (ordinary >= least) & (least > 0)
+        alike = everywhere & (np.maximum.reduce(estimates) <= 4 * least)
+    return np.where(np.isfinite(least), least, 0.0), everywhere, alike
 
 
-def noise_at_scales(values: list[np.ndarray], far_from: int) -> np.ndarray:
+def noise_at_scales(values: list[np.ndarray], dtype) -> np.ndarray:
     """The noise, from values (K, M) at points that lie further and further apart.
 
     What the nearest points show, where it is rounding and no jump; or more, if two scales agree on it: a
     function that oscillates between the points looks like noise at its own scale, and rounding does at all.
-    Beyond a period all scales agree on that, so that the scales from number `far_from` on count only for what
-    stands still at the nearest points, as coarse results do.
+    Beyond a period all scales agree on that, so that the far ones count only for what stands still at the
+    nearest points, as coarse results do, or is some last bits of 1 or of the largest of all values.
     """
-    (near, alike), *others = (scatter(each) for each in values)
-    found = np.where(alike, near, 0.0)
+    (near, everywhere, alike), *others = (scatter(each) for each in values)
+    found = np.where(everywhere, near, 0.0)
     still = (values[0] == values[0][:1]).all(axis=0)
-    for number, (far, alike_there) in enumerate(others, 1):
+    bits = _BITS * float(np.finfo(dtype).eps) * max(1.0, largest(values[0]))
+    far_from = len(noise_scales(dtype, Distance.BESIDE))
+    for number, (far, _, alike_there) in enumerate(others, 1):
         least, most = np.minimum(near, far), np.maximum(near, far)
-        agreed = alike & alike_there & (most <= 8 * least) & (still | (number < far_from))
+        agreed = alike & alike_there & (most <= 8 * least)
+        agreed &= still | (most <= bits) | (number < far_from)
         found = np.maximum(found, np.where(agreed, most, 0.0))
         near, alike = far, alike_there
     return found

@@ -101,15 +101,14 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             now = refined(first, at, steps, check.accuracy, floor).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
+    this = np.arange(check.y.size) == m
     # From below: the usual step may be longer than a period of some term.
     now = first_certain(at, [s for s in ascending_steps(check.dtype, reach) if s >= least], m)
     if now is not None:
         now = now.per_unit(unit)
         differs = abs(now.value[m] - column.value[m]) > 4 * (now.error[m] + column.error[m])
-        # Or they do not know it well enough to say that it is wrong.
-        differs |= abs(now.value[m] - each.analytic[m, k]) <= 4 * now.error[m]
         if now.moves[m] and differs:
-            each.found.put(k, column.replaced(np.arange(check.y.size) == m, now))
+            each.found.put(k, column.replaced(this, now))
             return False
     # What is computed from x inherits the rounding of numbers of its size: steps of few bits may not show it.
     inherited = 8 * float(np.finfo(check.dtype).eps) * position / usual * abs(column.value[m])
@@ -117,11 +116,14 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
         each.found.error[m, k] += inherited
         return False
     # Results that were made of larger numbers scatter by the last bits of those.
-    this = np.arange(check.y.size) == m
     noise = check.noise_along(i, move, unit, usual, wide=True)
     check.noise = np.maximum(check.noise, np.where(this, noise, 0.0))
     if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
-        return True
+        # Smaller steps may not know it well enough to say that it is wrong.
+        known = now is None or not now.moves[m] or abs(now.value[m] - each.analytic[m, k]) > 4 * now.error[m]
+        if not known:
+            each.found.put(k, column.replaced(this, now))
+        return known
     usual = usual_step(check.report.step, position, reach, check.dtype)
     at, *_ = along_move(check, i, k)
     each.found.put(k, column.replaced(this, at(usual).per_unit(unit)))
