@@ -40,7 +40,7 @@ def require_dtype(dtype) -> np.dtype:
     """The dtype to check in, as NumPy has it."""
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         found = None
     if found not in STEPS:
         given = in_words(dtype) if found is None else found
@@ -72,7 +72,7 @@ def prepare_inputs(inputs, dtype, what: str) -> list[np.ndarray]:
     """The inputs as arrays of their own, in the dtype of the check."""
     if isinstance(inputs, np.ndarray | np.generic | Tensor) or is_number(inputs):
         inputs = [inputs]
-    if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict):
+    if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict) or _is_scalar(inputs):
         raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
     arrays = []
     for i, given in enumerate(inputs):
@@ -95,6 +95,11 @@ def prepare_inputs(inputs, dtype, what: str) -> list[np.ndarray]:
     return arrays
 
 
+def _is_scalar(given) -> bool:
+    """Whether it is an array without axes, of any library, which cannot be iterated over."""
+    return getattr(given, "shape", None) == ()
+
+
 def choose_inputs(wrt, arrays: Arrays) -> tuple[int, ...]:
     """The positions of the inputs to differentiate."""
     floating = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
@@ -102,7 +107,12 @@ def choose_inputs(wrt, arrays: Arrays) -> tuple[int, ...]:
         raise MiniAlexError("inputs holds no floating-point array: there is nothing to differentiate")
     if wrt is None:
         return floating
-    if not isinstance(wrt, Iterable) or not (wrt := tuple(wrt)) or not all(i in floating for i in wrt):
+    if not isinstance(wrt, Iterable) or _is_scalar(wrt):
+        named = False
+    else:
+        wrt = tuple(wrt)
+        named = len(wrt) > 0 and all(is_int(i, 0) and i in floating for i in wrt)
+    if not named:
         raise MiniAlexError(
             f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
             f"{', '.join(map(str, floating))}"

@@ -370,7 +370,9 @@ def on_grid(step: float, dtype) -> float:
     Nor are they with h / 4, and with float64 random shares of these (`check.random_move`).
     """
     grid = _GRID[np.dtype(dtype)] * float(np.finfo(dtype).eps)
-    return round(step / grid) * grid if step >= grid else 2.0 ** math.floor(math.log2(step))
+    if not grid <= step < grid * 2.0**53:
+        return 2.0 ** math.floor(math.log2(step)) if 0 < step < grid else step
+    return round(step / grid) * grid
 
 
 def unit_of(x: float, typical: float) -> float:

@@ -153,7 +153,7 @@ class ForeignCheck:
         """
         scattered = None
         for at, (a, b, name) in enumerate(zip(expected, found, names, strict=True), first):
-            if a.shape == b.shape and np.array_equal(a, b):
+            if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 continue
             limit = ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b))
             if a.shape == b.shape and np.all((np.abs(a - b) <= limit) | (a == b)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minialex.checking.comparison import NOTHING, Comparison
+from minialex.checking.constraints import Move
 from minialex.checking.differences import (
     Derivative,
     negligible_below,
@@ -19,6 +20,10 @@ from minialex.checking.differences import (
 
 if TYPE_CHECKING:
     from minialex.checking.check import Check
+
+
+# A step, in units of x, at which what larger terms have absorbed is looked for.
+ABSORBED_STEP = 2.0**-4
 
 
 def analytic_jacobians(check: Check) -> list[np.ndarray]:
@@ -61,7 +66,20 @@ def numeric_jacobian(check: Check, i: int) -> Derivative:
     accuracy, floor = check.accuracy, negligible_below(whole)
     for k in np.flatnonzero(too_uncertain(whole, accuracy, floor).any(axis=0)):
         refine(check, i, int(k), whole, floor[:, k], usual[k])
+    for k in _absorbed(check, i, whole):
+        refine(check, i, k, whole, np.zeros(check.y.size), usual[k], expected=True)
     return whole
+
+
+def _absorbed(check: Check, i: int, whole: Derivative) -> list[int]:
+    """The columns in which nothing moves, if that does with larger steps: large results absorb it."""
+    still = np.flatnonzero(~whole.moves.any(axis=0))
+    if not (still.size and check.is_free(i)):
+        return []
+    path = check.along(i, Move(still, check.units(i)[still]), 1.0)
+    ends = [check.try_to_evaluate(path(step)) for step in (-ABSORBED_STEP, ABSORBED_STEP)]
+    moved = any(np.any((y != check.y) & (check.y != 0)) for y in ends)
+    return still.tolist() if moved else []
 
 
 def refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float, expected=False) -> None:

@@ -85,7 +85,8 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     if plain and _stays(at, unit, column, m, beyond, reach, smallest_step(position, check.dtype)):
         return True
     # What was absorbed stands still within a smaller step, and the rest may well move on.
-    least = 8 * bits / beyond / unit
+    with np.errstate(over="ignore"):
+        least = 8 * bits / beyond / unit
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)

@@ -501,7 +501,8 @@ class _KernelCheck:
         )
 
     def of_a_plugin(self) -> bool:
-        return not all(entry.function.__module__.startswith("minialex.") for entry in self.kernels)
+        modules = (getattr(entry.function, "__module__", "") for entry in self.kernels)
+        return not all(module.startswith("minialex.") for module in modules)
 
     def _plugin_note(self) -> list[str]:
         if not self.of_a_plugin():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from minialex.checking.foreign import check_for, described_as
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
 from minialex.checking.vjp import check_vjp, joined, split
+from minialex.checks import in_words
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
 
@@ -51,7 +52,7 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     _require_ours(fn, inputs)
     _require_options("gradcheck", options)
     require_dtype(options.get("dtype", np.float64))
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    inputs = _as_tuple(inputs)
     if not any(isinstance(t, Tensor) and t.requires_grad for t in inputs):
         raise MiniAlexError(_NOTHING_ASKED)
     options.setdefault("name", getattr(fn, "__qualname__", type(fn).__name__))
@@ -62,6 +63,14 @@ def gradcheck(fn: Callable, inputs: Tensor | Sequence, **options) -> Report:
     forward, vjp, branches = on_arrays(fn, inputs)
     wrt = [i for i, each in enumerate(wanted) if each]
     return check_vjp(forward, vjp, arrays, wrt=wrt, branches=branches, **options)
+
+
+def _as_tuple(inputs) -> tuple:
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    if not isinstance(inputs, Iterable):
+        raise MiniAlexError(f"inputs={in_words(inputs)} should be a tensor or a sequence of them")
+    return tuple(inputs)
 
 
 def _require_options(check: str, options: dict) -> None:
@@ -216,12 +225,20 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     _require_options("gradgradcheck", options)
     require_seed(seed)
     dtype = require_dtype(options.get("dtype", np.float64))
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    inputs = _as_tuple(inputs)
     wrt = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]
     if not wrt:
         raise MiniAlexError(_NOTHING_ASKED)
-    with enable_grad():
-        results = outputs_of(fn, [_as_checked(t, dtype) for t in inputs])
+    try:
+        with enable_grad():
+            results = outputs_of(fn, [_as_checked(t, dtype) for t in inputs])
+    except MiniAlexError:
+        raise
+    except Exception as error:
+        name = getattr(fn, "__qualname__", type(fn).__name__)
+        raise GradcheckError(
+            "raises", f"fn raises {type(error).__name__}: {error}", operation=name
+        ) from error
     # Not the stream that inputs are often drawn from: an upstream gradient equal to an input hides mistakes.
     generator = np.random.default_rng([seed, 2])
     upstream = [

@@ -137,8 +137,8 @@ def check_vjp(
         raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
     if not (is_number(max_skipped) and 0 <= max_skipped <= 1):
         raise MiniAlexError(f"max_skipped={in_words(max_skipped)} should be a share, a number from 0 to 1")
-    if step is not None and not (is_number(step) and 0 < step < math.inf):
-        raise MiniAlexError(f"step={step!r} should be a number greater than 0, or None for the usual one")
+    if step is not None and not (is_number(step) and 0 < step < 1):
+        raise MiniAlexError(f"step={step!r} should be a number between 0 and 1, or None for the usual one")
     if not is_int(min_compared, 0):
         raise MiniAlexError(f"min_compared={in_words(min_compared)} should be an int, 0 or more")
     if max_tolerance is not None and not (is_number(max_tolerance) and 0 < max_tolerance < 1):
@@ -268,9 +268,15 @@ def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Ca
     shapes = [y.shape for y in first]
     return (
         lambda *inputs: joined([result(y) for y in forward(*inputs)]),
-        lambda upstream, *inputs: vjp(tuple(split(upstream, shapes)), *inputs),
+        lambda upstream, *inputs: vjp(tuple(_parts(upstream, shapes)), *inputs),
         sum(y.size for y in first),
     )
+
+
+def _parts(upstream: np.ndarray, shapes) -> list[np.ndarray]:
+    """The upstream gradient of each result; where that of all is strided, they are transposed in memory."""
+    parts = split(upstream, shapes)
+    return parts if upstream.flags.c_contiguous else list(map(np.asfortranarray, parts))
 
 
 def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

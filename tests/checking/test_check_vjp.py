@@ -134,7 +134,7 @@ def test_wrt_chooses_inputs():
         ({"mode": "full"}, "mode='full'"),
         ({"method": "forward"}, "method='forward'"),
         ({"directions": 0}, "directions=0"),
-        ({"step": -1}, "step=-1 should be a number greater than 0"),
+        ({"step": -1}, "step=-1 should be a number between 0 and 1"),
         ({"step": 0.0}, "step=0.0"),
         ({"step": float("nan")}, "step=nan"),
         ({"step": "small"}, "step='small'"),

@@ -62,11 +62,10 @@ def test_it_says_where_an_error_in_one_element_would_often_not_be_found():
     def half_wrong(u, x):
         return (2 * u * x * np.where(np.arange(600) < 300, 5, 1),)
 
-    right = check_vjp(np.square, lambda u, x: (2 * u * x,), [x], mode="directions")
-    wrong = check_vjp(np.square, half_wrong, [x], mode="directions")
-    for report in (right, wrong):
-        assert report.power > 1
-        assert "an error in one of 600 elements would often not be found" in str(report)
-    # Every derivative by itself tells.
-    with pytest.raises(GradcheckError):
-        check_vjp(np.square, half_wrong, [x], mode="jacobian")
+    report = check_vjp(np.square, lambda u, x: (2 * u * x,), [x], mode="directions")
+    assert report.power > 1
+    assert "an error in one of 600 elements would often not be found" in str(report)
+    # With the numbers in another order, and one by one, half of them tell.
+    for mode in ("directions", "jacobian"):
+        with pytest.raises(GradcheckError):
+            check_vjp(np.square, half_wrong, [x], mode=mode)
