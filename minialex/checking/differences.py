@@ -210,6 +210,7 @@ def refined(
     accuracy: float,
     floor: np.ndarray | float = 0.0,
     expected: np.ndarray | bool = False,
+    usual: float | None = None,
 ) -> Derivative:
     """Try other steps where the error is too large: larger ones against rounding, smaller ones against the
     rest.
@@ -224,13 +225,15 @@ def refined(
         Those to try, the larger ones ascending and the smaller ones descending.
     accuracy, floor, expected
         Those of `too_uncertain`: to be more accurate no other step is tried.
+    usual : float, optional
+        The step that others are smaller or larger than; that of `first` if it has one.
 
     Returns
     -------
     Derivative
         For each output the one with the smallest error.
     """
-    usual, steps = first.step.flat[0], list(steps)
+    usual, steps = first.step.flat[0] if usual is None else usual, list(steps)
     best, before, steepest = first, first, first.secant
     torn = np.full(first.value.shape, False)
     for step in (s for s in steps if s < usual):

@@ -87,7 +87,7 @@ def refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float,
     at, unit, position, reach = along_move(check, i, k)
     first = whole.column(k).per_unit(1 / unit)
     steps = [s for s in steps_to_try(usual, position, check.dtype) if s < reach]
-    found = refined(first, at, steps, check.accuracy, floor * unit, expected)
+    found = refined(first, at, steps, check.accuracy, floor * unit, expected, usual)
     whole.put(k, found.per_unit(unit))
 
 

@@ -142,6 +142,11 @@ def _along_direction(
         if abs(float(again.value[0]) - value) <= 4 * (float(again.error[0]) + error + 8 * noise / step):
             found = again
             value, error, distance, limit = judged()
+        # Smaller steps may not know it well enough to say that it is wrong, as where the function jumps.
+        unknown = now is not None and bool(now.moves[0])
+        if unknown and not distance <= limit and abs(float(now.value[0]) - slope) <= 4 * float(now.error[0]):
+            found = now
+            value, error, distance, limit = judged()
     details = slope, size, error, float(found.rounding[0]), float(found.step[0])
     if not math.isfinite(error):
         return Kind.KINK, details

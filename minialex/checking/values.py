@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Random upstream gradients whose products are compared beside the Jacobian.
 UPSTREAMS = 3
+# And those whose gradients a pattern is looked for in.
+_DRAWS = 3
 
 
 def check_jacobian(check: Check) -> None:
@@ -80,13 +82,17 @@ def _fail(check: Check, each: Comparison) -> None:
 def _pattern(check: Check, each: Comparison) -> str:
     if not check.is_free(each.input):
         return ""
-    # Looked for in the gradient of one random upstream, which has the shape of the input.
-    weights = check.random.standard_normal(len(each.analytic))
-    wrong, right = (
-        weights @ np.where(each.known, jacobian, 0) for jacobian in (each.analytic, each.found.value)
-    )
     shape = check.inputs[each.input].shape
-    return recognise(wrong.reshape(shape), right.reshape(shape), check.y.shape)
+    for _ in range(_DRAWS):
+        # Looked for in the gradient of one random upstream, which has the shape of the input.
+        weights = check.random.standard_normal(len(each.analytic))
+        wrong, right = (
+            weights @ np.where(each.known, jacobian, 0) for jacobian in (each.analytic, each.found.value)
+        )
+        # Some upstream gradients show nothing: the terms of their sums cancel.
+        if pattern := recognise(wrong.reshape(shape), right.reshape(shape), check.y.shape):
+            return pattern
+    return ""
 
 
 def _count(check: Check, each: Comparison) -> None:
