@@ -55,6 +55,7 @@ _NOISE_BITS = (2, 4, 6, 8)
 _FITTED = 24
 # Noise within a step is looked for within wider ones, too: so much wider; and up to such a step, if it is no
 # more than so many last bits of what an output is some units away.
+_CLOSER = 2.0**-8
 _WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
 _WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}
 _ROUNDED = 16
@@ -344,13 +345,10 @@ class Check:
         larger ones are tried.
         """
         size = self.size_around(i, move, unit)
-        most = (
-            _ROUNDED
-            * float(np.finfo(self.dtype).eps)
-            * (size if weights is None else np.abs(weights[None]) @ size)
-        )
-        here = np.maximum(np.abs(self.y.ravel().astype(np.float64)), 1.0)
-        here = _ROUGH * (here if weights is None else np.abs(weights[None]) @ here)
+        size = size if weights is None else np.abs(weights[None]) @ size
+        most = _ROUNDED * float(np.finfo(self.dtype).eps) * size
+        part = np.maximum(np.abs(self.y.ravel().astype(np.float64)), 1.0)
+        part = _ROUGH * (part if weights is None else np.abs(weights[None]) @ part)
 
         def agreed(scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
             found = [self._residue(i, move, unit, scale * step, weights) for scale in scales]
@@ -358,13 +356,15 @@ class Check:
             for scale, (size, is_rough, _) in zip(scales, found, strict=True):
                 # Functions that oscillate scatter from afar, too. Rounding is some last bits of what a result
                 # is made of; or within the step results take few values, and they do not scatter far.
-                stairs = coarse & (scale * step <= _WIDE[self.dtype]) & (size <= here)
+                stairs = coarse & (scale * step <= _WIDE[self.dtype]) & (size <= part)
                 rough.append(np.where(is_rough & (stairs | (size <= most)), size, 0.0))
-            return found[0][0], np.maximum.reduce(
-                [np.zeros_like(rough[0]), *map(np.minimum, rough[1:], rough[2:])]
-            )
+            pairs = map(np.minimum, rough[1:], rough[2:])
+            return found[0][0], np.maximum.reduce([np.zeros_like(rough[0]), *pairs])
 
-        noise = np.maximum(*agreed(_WIDER))
+        here, wider = agreed(_WIDER)
+        # What is less within a smaller step is no rounding, unless the results stand on few stairs there.
+        closer, _, coarse = self._residue(i, move, unit, step * _CLOSER, weights)
+        noise = np.maximum(np.where(coarse, here, np.minimum(here, 4 * closer)), wider)
         if wide and step < _WIDE[self.dtype]:
             # A fine structure of the function itself looks like noise from so far, and is seldom as small.
             count = math.ceil(math.log2(_WIDE[self.dtype] / step))

@@ -79,9 +79,9 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     usual = step = column.step[m] / unit
     move, _ = check.move(i, k)
     bits = float(np.finfo(check.dtype).eps) * check.size_around(i, move, unit)[m]
-    plain = abs(column.value[m]) * column.step[m] > _STAIRS * bits and beyond > _PLAINLY * abs(
-        column.value[m]
-    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = abs(column.value[m]) * column.step[m]
+    plain = moved > _STAIRS * bits and beyond > _PLAINLY * abs(column.value[m])
     if plain and _stays(at, unit, column, m, beyond, reach, smallest_step(position, check.dtype)):
         return True
     # What was absorbed stands still within a smaller step, and the rest may well move on.
