@@ -58,6 +58,8 @@ _NEGLIGIBLE = 1e-3
 _SAME_JUMP = 0.05
 # What steps are multiples of, in last bits of the unit of x.
 _GRID = {np.dtype(np.float64): 2**9, np.dtype(np.float32): 2**3}
+# Shares of a smaller unit would be subnormal.
+_LEAST_UNIT = 2.0**-960
 # Ascending steps, as powers of two, relative to the unit of x. With the first rounding, eps / h, is 2e-7 of a
 # derivative of 1.
 _ASCENDING = {np.dtype(np.float64): range(-29, 3, 2), np.dtype(np.float32): range(-14, 3, 2)}
@@ -384,9 +386,12 @@ def unit_of(x: float, typical: float) -> float:
 
 
 def typical_size(array: np.ndarray) -> float:
-    """The median magnitude of the elements that are not 0, at most 1: where x is smaller, steps are not."""
+    """The median magnitude of the elements that are not 0, at most 1: where x is smaller, steps are not.
+
+    Nor are they subnormal.
+    """
     sizes = np.abs(array[(array != 0) & np.isfinite(array)])
-    return min(1.0, float(np.median(sizes))) if sizes.size else 1.0
+    return min(1.0, max(_LEAST_UNIT, float(np.median(sizes)))) if sizes.size else 1.0
 
 
 def complex_step(f: Callable[[complex], np.ndarray], dtype) -> Derivative:
