@@ -128,8 +128,11 @@ def _compare(kernel: Kernel, call, code: list[str], dtype: np.dtype) -> None:
 
     wide = call.astype(np.float64)
     inputs = largest(*wide.arrays)
-    with np.errstate(all="ignore"):
-        expected = _results(find_kernel(kernel.operation, algo=REFERENCE), wide)
+    try:
+        with np.errstate(all="ignore"):
+            expected = _results(find_kernel(kernel.operation, algo=REFERENCE), wide)
+    except ArithmeticError:
+        return
     if not all(np.isfinite(each).all() for each in expected):
         return  # It has no result to compare with.
     try:
