@@ -96,7 +96,7 @@ def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[flo
         noise = eps * float(np.linalg.norm(weights * check.y.ravel())) + float(np.abs(weights) @ check.noise)
         at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
         # Derivatives that are not compared one by one need not be known any better.
-        goal = check.accuracy * size if check.report.mode == "directions" else 0.0
+        goal = check.max_tolerance / 8 * size if check.report.mode == "directions" else 0.0
         found = first_certain(at, steps, goal=goal)
         if found is None:
             return

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from minialex.checking.check import Check
 
 
-# A step, in units of x, at which what larger terms have absorbed is looked for.
-ABSORBED_STEP = 2.0**-4
+# A step, in units of x, at which what larger terms have absorbed is looked for, and in how many last bits of
+# these.
+_ABSORBED_STEP = 2.0**-4
+_ABSORBED = 2**20
 
 
 def analytic_jacobians(check: Check) -> list[np.ndarray]:
@@ -76,10 +78,19 @@ def _absorbed(check: Check, i: int, whole: Derivative) -> list[int]:
     still = np.flatnonzero(~whole.moves.any(axis=0))
     if not (still.size and check.is_free(i)):
         return []
-    path = check.along(i, Move(still, check.units(i)[still]), 1.0)
-    ends = [check.try_to_evaluate(path(step)) for step in (-ABSORBED_STEP, ABSORBED_STEP)]
-    moved = any(np.any((y != check.y) & (check.y != 0)) for y in ends)
-    return still.tolist() if moved else []
+    return still.tolist() if absorbs(check, i, Move(still, check.units(i)[still])) else []
+
+
+def absorbs(check: Check, i: int, move: Move) -> bool:
+    """Whether a larger step moves last bits of an output that a small one does not move."""
+    path = check.along(i, move, 1.0)
+    most = _ABSORBED * float(np.finfo(check.dtype).eps) * np.abs(check.y)
+    for step in (-_ABSORBED_STEP, _ABSORBED_STEP):
+        with np.errstate(invalid="ignore", over="ignore"):
+            moved = np.abs(check.try_to_evaluate(path(step)) - check.y)
+        if np.any((moved > 0) & (moved <= most)):
+            return True
+    return False
 
 
 def refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float, expected=False) -> None:
