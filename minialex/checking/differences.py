@@ -188,7 +188,8 @@ def _fourth_difference(wide, middle, narrow) -> np.ndarray:
 
 def negligible_below(found: Derivative) -> np.ndarray:
     """The size (M, N) below which a derivative is small beside others of its output and by its element."""
-    known = np.where(np.isfinite(found.error), np.abs(found.value), 0.0)
+    # What is all error says nothing about the size of others.
+    known = np.where(found.error <= np.abs(found.value), np.abs(found.value), 0.0)
     rows, columns = (known.max(axis=axis, keepdims=True, initial=0.0) for axis in (1, 0))
     return _NEGLIGIBLE * np.minimum(rows, columns)
 

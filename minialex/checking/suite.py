@@ -29,6 +29,7 @@ from minialex.autograd import no_grad
 from minialex.checking.agreement import Agreement, check_agreement, differentiate, tolerance_of
 from minialex.checking.cases import Case, make_cases
 from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
+from minialex.checking.kernel_check import check_kernel
 from minialex.checking.kernel_runs import KernelRuns
 from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import options_text
@@ -37,7 +38,7 @@ from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.checking.whole_calls import check_calls
 from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
-from minialex.kernels import find_kernel, list_kernels, load_plugin, ranked, use
+from minialex.kernels import Kernel, find_kernel, list_kernels, load_plugin, ranked, use
 from minialex.kernels.registry import REFERENCE
 from minialex.kernels.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
@@ -365,6 +366,8 @@ class _KernelCheck:
         """Compare kernels of a plug-in with the reference: in whole calls, then in those of networks."""
         for entry in self.kernels:
             check_calls(entry, seed=self.seed)
+            if entry.device == "cuda-host":
+                self.check_launches(entry)
         # Each direction of a convolution or a pooling, also where there are no usual calls of its own.
         for call in usual_calls(self.row.operation, self.seed):
             case, code = case_of(call), case_code(call)
@@ -376,6 +379,28 @@ class _KernelCheck:
                 case, self.choice, self.device, dtype=self.dtype, seed=self.seed, name=name,
                 reproduce=self._agreement_code(lines),
             )  # fmt: skip
+
+    def check_launches(self, kernel: Kernel) -> None:
+        """Let the executor's checker look at each launch: what is right on a processor may be a race."""
+        found = check_kernel(kernel, self.dtype, self.seed)
+        if found.findings:
+            call, finding = found.findings[0]
+            raise GradcheckError(
+                finding.kind,
+                f"in {call}: {finding}",
+                operation=kernel.operation,
+                kernel=self.row.kernel,
+                reproduce="\n".join(
+                    [
+                        *self._plugin_note(),
+                        "from minialex.checking.kernel_check import check_kernel",
+                        "from minialex.kernels import find_kernel",
+                        f"kernel = find_kernel({kernel.operation!r}, algo={kernel.algorithm!r}, "
+                        "device='cuda-host')",
+                        f"print(check_kernel(kernel, {self.dtype.name!r}, {self.seed}).findings)",
+                    ]
+                ),
+            )
 
     def why_unchecked(self) -> str:
         missing = ", ".join(self.missing())

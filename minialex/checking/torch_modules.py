@@ -122,6 +122,12 @@ def _copied(module):
         for value in vars(part).values()
         if torch.is_tensor(value) and not value.is_leaf
     }
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks:
+            raise MiniAlexError(
+                f"parameter {name!r} has a hook (register_hook), which the copy of the module that is "
+                "checked would lack: remove it, or pass a function that does the same"
+            )
     try:
         # Copies of scripted modules would otherwise be results of their parameters, not parameters.
         with torch.no_grad():

@@ -80,7 +80,7 @@ def command(
     """
     from minialex.kernels import load_plugin
 
-    _refuse_together(targets, operation, algorithm, device, model, explain)
+    _refuse_together(targets, operation, algorithm, device, model, explain, as_json)
     if explain is not None and (junit or html):
         raise click.UsageError(
             "--explain shows one check and writes no results; leave out --junit and --html"
@@ -112,7 +112,7 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _refuse_together(targets, operation, algorithm, device, model, explain) -> None:
+def _refuse_together(targets, operation, algorithm, device, model, explain, as_json) -> None:
     named = {
         "--op": operation,
         "--kernel": algorithm,
@@ -125,6 +125,12 @@ def _refuse_together(targets, operation, algorithm, device, model, explain) -> N
         raise click.UsageError(
             f"{', '.join(given)} chooses among MiniAlex's own checks, and {targets[0]} is a file of yours; "
             "give one or the other"
+        )
+    others = [option for option in given if option != "--explain"] + ["--json"] * as_json
+    if explain is not None and others:
+        raise click.UsageError(
+            f"--explain shows one check of an operation, with the kernels in use; leave out "
+            f"{', '.join(others)}"
         )
     if model is not None and len(given) > 1:
         raise click.UsageError(

@@ -474,6 +474,13 @@ def test_modules_of_pytorch(make):
     assert len(report.inputs) == 1 + len(list(module.parameters()))
 
 
+def test_a_hook_of_a_parameter_is_not_left_out_silently():
+    layer = torch.nn.Linear(3, 2)
+    layer.weight.register_hook(lambda gradient: 2 * gradient)
+    with pytest.raises(ma.MiniAlexError, match="parameter 'weight' has a hook"):
+        ma.check_torch(layer, [normal(4, 3)])
+
+
 def test_weights_that_a_hook_computes_can_be_copied():
     torch.manual_seed(0)
     with pytest.warns(FutureWarning):

@@ -61,6 +61,57 @@ def test_a_kernel_for_float32_is_compared_with_the_definition(registered, factor
         assert "is not the reference kernel's" in first.error.summary
 
 
+def tail_forgotten(g, y):
+    """A ReLU's gradient in vectors of 32, without what is left over."""
+    gradient = np.where(y > 0, g, 0).astype(g.dtype)
+    if g.size > 32:
+        gradient.reshape(-1)[g.size // 32 * 32 :] = 0
+    return gradient
+
+
+def one_tile_of_terms(a, b):
+    return a[:, :16] @ b[:16]
+
+
+def without_the_maximum(x, *, axis):
+    with np.errstate(all="ignore"):
+        e = np.exp(x)
+        return e / e.sum(axis=axis, keepdims=True)
+
+
+def wrong_at_stride_2(g, weight, **parameters):
+    gradient = reference("conv2d.input_grad")(g, weight, **parameters)
+    plain = parameters["stride"] == (2, 2) and not np.any(parameters["padding"])
+    return gradient * 1.01 if plain else gradient
+
+
+@pytest.mark.parametrize(
+    ("operation", "wrong"),
+    [
+        ("relu.backward", tail_forgotten),
+        ("matmul.forward", one_tile_of_terms),
+        ("softmax.forward", without_the_maximum),
+        ("conv2d.input_grad", wrong_at_stride_2),
+    ],
+)
+def test_kernels_that_are_wrong_beyond_small_cases(registered, operation, wrong):
+    registered({operation: wrong})
+    first, _ = rows(operation.split(".")[0], quick=True)
+    assert first.error.check == "reference"
+    try:
+        exec(first.error.reproduce, names := {})
+    except ma.GradcheckError:
+        return  # It is wrong in a call that a network makes.
+    found, expected = names["found"], names["expected"]
+    assert found.shape == expected.shape
+    assert not np.allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_same_kernels_when_they_are_right(registered):
+    registered({name: reference(name) for name in ("relu.backward", "relu.forward")})
+    assert all(row.passed for row in rows("relu", quick=True))
+
+
 def test_a_kernel_of_second_derivatives_has_no_row_of_first_ones(registered):
     registered({"max_pool2d.gather": reference("max_pool2d.gather")})
     (row,) = rows("max_pool2d", quick=True)

@@ -117,6 +117,8 @@ def test_what_is_not_there(refuses, plugin):
     refuses("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
     refuses("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
     refuses("gradcheck", "--explain", "relu", "--html", "a.html", says=("--explain", "--html"), code=2)
+    refuses("gradcheck", "--explain", "relu", "--kernel", "numpy", says="leave out --kernel", code=2)
+    refuses("gradcheck", "--explain", "relu", "--json", says="leave out --json", code=2)
     refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
     refuses("gradcheck", "--seed", -1, says="--seed", code=2)
     refuses("gradcheck", "--html", "no/such/folder/a.html", says="folder", code=2)
