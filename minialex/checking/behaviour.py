@@ -6,7 +6,7 @@ bits twice, linear in the upstream gradient, and the same for any memory layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -224,6 +224,24 @@ def _layouts() -> tuple[tuple[str, Callable, str, Callable], ...]:
     )
 
 
+def _of_images(check: Check, upstream: np.ndarray) -> Iterator[tuple]:
+    """The layouts of images whose channels lie side by side, of arrays with three axes and more."""
+    if any(a.ndim > 2 for a in check.inputs):
+        yield "channels last", list(map(_channels_last, check.inputs)), "contiguous", upstream.copy()
+    if upstream.ndim > 2:
+        copies = [a.copy() for a in check.inputs]
+        yield "contiguous", copies, "channels last", _channels_last(upstream)
+
+
+def _broadcast(upstream: np.ndarray) -> Iterator[np.ndarray]:
+    shape = upstream.shape
+    if upstream.ndim:
+        yield np.broadcast_to(upstream.dtype.type(0.75), shape)
+    if upstream.ndim > 1 and upstream.size:
+        yield np.broadcast_to(upstream[..., :1], shape)
+        yield np.broadcast_to(upstream[:1], shape)
+
+
 def check_layouts(check: Check) -> None:
     """The same for inputs and upstream gradients in other memory layouts, which are left unchanged."""
     upstream = check.upstream()
@@ -234,9 +252,13 @@ def check_layouts(check: Check) -> None:
             _check_result(check, inputs, inputs_lie)
         what = f"with {inputs_lie} inputs and a {upstream_lies} upstream gradient"
         _check_layout(check, arrange_upstream(upstream), inputs, expected, upstream, what)
-    # One number that stands for all of them, as the gradient of a sum has it.
-    if check.y.ndim:
-        same = np.broadcast_to(check.dtype.type(0.75), check.y.shape)
+    for inputs_lie, inputs, upstream_lies, lying in _of_images(check, upstream):
+        if inputs_lie != "contiguous":
+            _check_result(check, inputs, inputs_lie)
+        what = f"with {inputs_lie} inputs and a {upstream_lies} upstream gradient"
+        _check_layout(check, lying, inputs, expected, upstream, what)
+    # Numbers that stand for several, as the gradients of sums over some axes, or all of them, have it.
+    for same in _broadcast(upstream):
         expected = [g.copy() for g in check.gradients(same.copy())]
         what = "with a broadcast upstream gradient"
         _check_layout(check, same, check.inputs, expected, same.copy(), what)
@@ -364,6 +386,11 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 def _transposed(array: np.ndarray) -> np.ndarray:
     return array.copy(order="F")
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """The same with axis 1 as the one whose elements lie side by side."""
+    return np.moveaxis(np.moveaxis(array, 1, -1).copy(), -1, 1) if array.ndim > 2 else array.copy()
 
 
 def _strided(array: np.ndarray) -> np.ndarray:

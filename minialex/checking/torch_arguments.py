@@ -87,6 +87,8 @@ class Arguments:
         In the order in which `leaves_of` finds them.
     wanted : list of Argument
         Those that are differentiated.
+    constants : list of (str, array, array)
+        The names of NumPy's arrays among them, these, and what they held.
     converted : bool
         Whether one of them had another floating-point dtype.
     """
@@ -104,6 +106,7 @@ class Arguments:
         self.inputs, self.kwargs, self.dtype = tuple(inputs), dict(kwargs), dtype
         self.converted = False
         self.tensors: list[Argument] = []
+        self.constants: list[tuple[str, np.ndarray, np.ndarray]] = []
         self.arrays_passed_on = False
         for i, each in enumerate(self.inputs):
             self._take(each, f"inputs[{i}]", i)
@@ -115,6 +118,8 @@ class Arguments:
         for name, leaf in leaves_of(structure, path):
             if import_torch().is_tensor(leaf):
                 self.tensors.append(self._argument(name, position, leaf))
+            if isinstance(leaf, np.ndarray):
+                self.constants.append((name, leaf, leaf.copy()))
             self.arrays_passed_on |= isinstance(leaf, np.ndarray | Tensor)
 
     def _argument(self, name: str, position: int | None, tensor) -> Argument:

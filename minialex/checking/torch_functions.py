@@ -207,6 +207,10 @@ class _Check(ForeignCheck):
             if not same_values(leaf.detach().cpu(), own_array(array))
         ]
         changed += [each.name for each in recorded.arguments.tensors if each.changed()]
+        for name, array, before in recorded.arguments.constants:
+            if array.tobytes() != before.tobytes():
+                changed.append(name)
+                array[...] = before
         if recorded.module is not None:
             changed += [f"parameter {name!r}" for name in recorded.module.changed_constants()]
         if changed:
@@ -321,7 +325,15 @@ class _SecondCheck(_Check):
         """The first order has seen to it."""
 
     def check_parts(self) -> None:
-        """The first order has asked for them."""
+        """Ask for the gradients of the inputs alone: of a gradient penalty no upstream gradient needs one."""
+        recorded, count = self.function, len(self.first.function.arrays)
+        _, results = recorded.results(recorded.arrays)
+        drawn = self.drawn(tuple(y.shape) for y in results)
+        where = "where no upstream gradient requires one (ctx.needs_input_grad)"
+        whole = self._part("once more", drawn)
+        found = self._part(where, drawn, asked=range(count))
+        names = self.gradient_names()[:count]
+        self.require_same(whole[:count], found[:count], names, "values", where, drawn)
 
 
 def _reproduction(recorded: Recorded, options: dict, order: int) -> Reproduction:

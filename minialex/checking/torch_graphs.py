@@ -174,7 +174,10 @@ class RecordedGradient(Recorded):
     def record(self, arrays, asked=None, contiguous=False):
         first, count = self.first, len(self.first.arrays)
         leaves, results = first.results(arrays[:count], contiguous=contiguous)
-        us = [u.detach().requires_grad_() for u in first.upstreams(arrays[count:], results)]
+        us = [
+            u.detach().requires_grad_(asked is None or count + k in asked)
+            for k, u in enumerate(first.upstreams(arrays[count:], results))
+        ]
         gradients = gradients_of(results, leaves, us, create_graph=True)
         names = [f"the gradient of {name}" for name in first.names]
         return leaves + us, list(zip(names, gradients, strict=True))

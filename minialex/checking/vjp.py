@@ -276,7 +276,7 @@ def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Ca
 def _parts(upstream: np.ndarray, shapes) -> list[np.ndarray]:
     """The upstream gradient of each result; where that of all is strided, they are transposed in memory."""
     parts = split(upstream, shapes)
-    return parts if upstream.flags.c_contiguous else list(map(np.asfortranarray, parts))
+    return parts if upstream.flags.c_contiguous else [part.copy(order="F") for part in parts]
 
 
 def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -286,3 +286,78 @@ def test_cross_entropy_of_large_logits(scale, mode):
 def test_subnormal_inputs():
     x = np.array([5e-324, 1e-310, 1.0])
     assert verdict(np.square, lambda u, x: (2 * u * x,), [x], max_skipped=1.0) in ("passes", "uncertain")
+
+
+# PyTorch
+
+
+def test_the_second_order_where_no_upstream_gradient_requires_one():
+    torch = pytest.importorskip("torch")
+
+    class Gradient(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, u, x):
+            ctx.save_for_backward(u, x)
+            return 3 * u * x**2
+
+        @staticmethod
+        def backward(ctx, c):
+            u, x = ctx.saved_tensors
+            return (3 * c * x**2, 6 * c * u * x) if ctx.needs_input_grad[0] else (None, None)
+
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, u):
+            return Gradient.apply(u, *ctx.saved_tensors)
+
+    x = torch.tensor([0.5, -1.0, 2.0], requires_grad=True)
+    check_torch(Cube, x)
+    with pytest.raises(GradcheckError, match="no upstream gradient requires one"):
+        check_torch(Cube, x, order=2)
+
+
+@pytest.mark.parametrize("like", ["channels_last", "expanded"])
+def test_upstream_gradients_in_the_layouts_of_other_operations(like):
+    torch = pytest.importorskip("torch")
+
+    def misread(u):
+        if like == "expanded":
+            return u.as_strided(u.shape, (0,) * u.ndim) if 0 in u.stride() else u
+        last = not u.is_contiguous() and u.is_contiguous(memory_format=torch.channels_last)
+        return u.permute(0, 2, 3, 1).reshape(u.shape) if last else u
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        def backward(ctx, u):
+            (x,) = ctx.saved_tensors
+            return 2 * x * misread(u)
+
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    for given in (x.clone(), x.to(memory_format=torch.channels_last)):
+        with pytest.raises(GradcheckError) as caught:
+            check_torch(Square, given.requires_grad_())
+        assert caught.value.check == "layout"
+
+
+def test_an_array_that_is_no_tensor_is_a_constant():
+    torch = pytest.importorskip("torch")
+
+    def clipped(x, mask):
+        np.clip(mask, 0, 1, out=mask)
+        return x * torch.from_numpy(mask)
+
+    x, mask = torch.ones(3, dtype=torch.float64, requires_grad=True), np.array([0.0, 2.0, 1.0])
+    with pytest.raises(GradcheckError) as caught:
+        check_torch(clipped, [x, mask])
+    assert caught.value.check == "changed input"
+    assert mask[1] == 2
