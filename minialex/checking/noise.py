@@ -73,13 +73,15 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def noise_at_scales(values: list[np.ndarray], dtype) -> np.ndarray:
     """The noise, from values (K, M) at points that lie further and further apart.
 
-    What the nearest points show, where it is rounding and no jump; or more, if two scales agree on it: a
+    What the nearest points show, where it is rounding and no jump, or slight; or more, if two scales agree on it: a
     function that oscillates between the points looks like noise at its own scale, and rounding does at all.
     Beyond a period all scales agree on that, so that the far ones count only for what stands still at the
     nearest points, as coarse results do, or is some last bits of 1 or of the largest of all values.
     """
     (near, everywhere, alike), *others = (scatter(each) for each in values)
-    found = np.where(everywhere, near, 0.0)
+    with np.errstate(invalid="ignore"):
+        slight = near <= np.sqrt(np.finfo(dtype).eps) * np.abs(values[0]).max(axis=0)
+    found = np.where(everywhere | slight, near, 0.0)
     still = (values[0] == values[0][:1]).all(axis=0)
     bits = _BITS * float(np.finfo(dtype).eps) * max(1.0, largest(values[0]))
     far_from = len(noise_scales(dtype, Distance.BESIDE))

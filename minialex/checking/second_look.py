@@ -120,8 +120,9 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     noise = check.noise_along(i, move, unit, usual, wide=True)
     check.noise = np.maximum(check.noise, np.where(this, noise, 0.0))
     if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
-        # Smaller steps may not know it well enough to say that it is wrong.
-        known = now is None or not now.moves[m] or abs(now.value[m] - each.analytic[m, k]) > 4 * now.error[m]
+        # Rounding may leave too little within smaller steps to say that it is wrong.
+        drowned = now is not None and now.moves[m] and 2 * now.rounding[m] > now.error[m]
+        known = not drowned or abs(now.value[m] - each.analytic[m, k]) > 4 * now.error[m]
         if not known:
             each.found.put(k, column.replaced(this, now))
         return known
