@@ -73,9 +73,9 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def noise_at_scales(values: list[np.ndarray], dtype) -> np.ndarray:
     """The noise, from values (K, M) at points that lie further and further apart.
 
-    What the nearest points show, where it is rounding and no jump, or slight; or more, if two scales agree on it: a
-    function that oscillates between the points looks like noise at its own scale, and rounding does at all.
-    Beyond a period all scales agree on that, so that the far ones count only for what stands still at the
+    What the nearest points show, where it is rounding and no jump, or slight; or more, if two scales agree on
+    it: a function that oscillates between the points looks like noise at its own scale, and rounding does at
+    all. Beyond a period all scales agree on that, so that the far ones count only for what stands still at the
     nearest points, as coarse results do, or is some last bits of 1 or of the largest of all values.
     """
     (near, everywhere, alike), *others = (scatter(each) for each in values)
