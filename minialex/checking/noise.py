@@ -75,8 +75,8 @@ def noise_at_scales(values: list[np.ndarray], dtype) -> np.ndarray:
 
     What the nearest points show, where it is rounding and no jump, or slight; or more, if two scales agree on
     it: a function that oscillates between the points looks like noise at its own scale, and rounding does at
-    all. Beyond a period all scales agree on that, so that the far ones count only for what stands still at the
-    nearest points, as coarse results do, or is some last bits of 1 or of the largest of all values.
+    all. Beyond a period all scales agree on that, so that the far ones count only for what stands still at
+    the nearest points, as coarse results do, or is some last bits of 1 or of the largest of all values.
     """
     (near, everywhere, alike), *others = (scatter(each) for each in values)
     with np.errstate(invalid="ignore"):
