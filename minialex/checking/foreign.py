@@ -156,13 +156,12 @@ class ForeignCheck:
             if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 continue
             limit = ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b))
-            if a.shape == b.shape and np.all((np.abs(a - b) <= limit) | (a == b)):
+            if _agree(a, b, limit):
                 continue
             # Only then is it worth asking what the last bits of larger numbers do to it.
             if scattered is None:
                 scattered = self._scattered(upstreams, self.function.arrays if arrays is None else arrays)
-            limit += _SCATTER * scattered[at]
-            if a.shape != b.shape or not np.all((np.abs(a - b) <= limit) | (a == b)):
+            if not _agree(a, b, limit + _SCATTER * scattered[at]):
                 self.fail(check, f"{name} is another one {where}")
 
     def _scattered(self, upstreams, arrays) -> list[float]:
@@ -238,6 +237,10 @@ def _constraints_for(constraints, function: Differentiable) -> list:
             "arguments, None for what is free"
         )
     return [None if position is None else constraints[position] for position in function.positions]
+
+
+def _agree(a: np.ndarray, b: np.ndarray, limit: float) -> bool:
+    return a.shape == b.shape and bool(np.all((np.abs(a - b) <= limit) | (a == b)))
 
 
 def in_one_line(error: Exception) -> str:
