@@ -65,7 +65,9 @@ def _microseconds(work: Callable[[], object], seconds: float = 0.05) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--json", help="a file for the medians and quartiles")
     options = parser.parse_args()

@@ -7,7 +7,7 @@ new algorithm is therefore one new file. (Not those with a leading underscore: t
 import importlib
 import pkgutil
 
-from minialex.kernels.registry import (
+from minialex.kernels.contract.registry import (
     Kernel,
     devices,
     find_kernel,
@@ -20,10 +20,10 @@ from minialex.kernels.registry import (
     unregister,
     use,
 )
-from minialex.kernels.shapes import operations_with_shapes, output_shape
-from minialex.kernels.threads import num_threads, set_num_threads
-from minialex.kernels.tuning import is_tuning, set_tuning
-from minialex.kernels.workspace import set_workspace_limit, workspace_limit
+from minialex.kernels.contract.shapes import operations_with_shapes, output_shape
+from minialex.kernels.contract.tuning import is_tuning, set_tuning
+from minialex.kernels.contract.workspace import set_workspace_limit, workspace_limit
+from minialex.kernels.runtime.threads import num_threads, set_num_threads
 
 __all__ = [
     "Kernel",

@@ -26,7 +26,7 @@ from minialex import kernels
 from minialex.checks import in_words
 from minialex.devices import array_module, array_of, empty, is_array, native, to_numpy
 from minialex.errors import DeviceError, GraphError
-from minialex.kernels import memory
+from minialex.kernels.runtime import memory
 from minialex.tensor import FLOATS, Tensor, as_tensor, require_dtype
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from minialex import kernels
 from minialex.errors import DeviceError
-from minialex.kernels import memory
+from minialex.kernels.runtime import memory
 
 # Asked for each new tensor, and dear to find out.
 _found_usable: set[str] = set()

@@ -9,7 +9,7 @@ import pytest
 
 import minialex as ma
 from minialex import autograd, devices, kernels
-from minialex.kernels import registry
+from minialex.kernels.contract import registry
 
 pytest_plugins = ("tiers", "skips")
 

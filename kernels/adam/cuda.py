@@ -1,8 +1,8 @@
 """Adam and AdamW on a GPU: the launch of adam.cu."""
 
 from minialex.kernels.adam.one_pass import step_constants, supports
+from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
-from minialex.kernels.shapes import require_same_shape
 
 SOURCE = Source(__file__, "adam.cu")
 _THREADS = 256

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from minialex.kernels.adam.one_pass import step_constants, supports
-from minialex.kernels.blocks import items_of
-from minialex.kernels.compiled import compiled
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.blocks import items_of
+from minialex.kernels.runtime.compiled import compiled
 
 
 @compiled.parallel

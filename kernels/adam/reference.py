@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
 
 
 @kernel("adam.update", algo="reference")

@@ -1,8 +1,8 @@
 """Average pooling on a GPU: the launches of avg_pool2d.cu."""
 
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
-from minialex.kernels.shapes import output_shape
 
 SOURCE = Source(__file__, "avg_pool2d.cu")
 _THREADS = 256

@@ -1,10 +1,10 @@
 """Average pooling with one NumPy addition per cell of the window, over all positions at once."""
 
-from minialex.kernels import memory
 from minialex.kernels.avg_pool2d.shape import window_counts
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.windows import tap_slices
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.windows import tap_slices
+from minialex.kernels.runtime import memory
 
 
 @kernel("avg_pool2d.forward", algo="numpy", rank=10)

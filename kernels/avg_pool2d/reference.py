@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
 
 
 def _terms(x_shape, y_shape, kernel_size, stride, padding, count_include_pad):

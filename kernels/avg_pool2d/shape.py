@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels.shapes import Shape, output_shape, shape_rule
-from minialex.kernels.windows import Padding, Pair
+from minialex.kernels.contract.shapes import Shape, output_shape, shape_rule
+from minialex.kernels.contract.windows import Padding, Pair
 
 
 @shape_rule("avg_pool2d")

@@ -15,12 +15,19 @@ import math
 
 import numpy as np
 
-from minialex.kernels.blocks import items_of
-from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, as_features, features_per_item, long_rows, short_rows, total
-from minialex.kernels.memory import empty
-from minialex.kernels.registry import kernel
-from minialex.kernels.threads import num_threads
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.reduction.features import (
+    LANES,
+    as_features,
+    features_per_item,
+    long_rows,
+    short_rows,
+    total,
+)
+from minialex.kernels.runtime.blocks import items_of
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.threads import num_threads
 
 
 def _supports(x, *_, axis, eps):

@@ -6,8 +6,8 @@ number c next to the mean; the rest of the mean becomes a part of the variance a
 
 import numpy as np
 
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.wide import wide_sum
-from minialex.kernels.registry import kernel
 
 
 def _others(x, axis):

@@ -2,7 +2,7 @@
 
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, shape_rule
 
 
 @shape_rule("batch_norm")

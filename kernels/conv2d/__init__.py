@@ -13,5 +13,5 @@ a closed family: the derivatives of each are the other two.
 
     x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,) or None, g like y
 
-All take stride, padding, dilation (see `minialex.kernels.windows`) and groups.
+All take stride, padding, dilation (see `minialex.kernels.contract.windows`) and groups.
 """

@@ -11,7 +11,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from minialex.kernels._vectors import LANES, VECTOR, constant, load_vector, multiply_add, store_vector
 from minialex.kernels.conv2d.winograd_matrices import (
     Matrix,
     evaluation,
@@ -19,6 +18,7 @@ from minialex.kernels.conv2d.winograd_matrices import (
     scaled_evaluation,
     transposed,
 )
+from minialex.kernels.gemm._vectors import LANES, VECTOR, constant, load_vector, multiply_add, store_vector
 
 
 def __getattr__(name: str):

@@ -9,9 +9,9 @@ import math
 from typing import NamedTuple
 
 from minialex.errors import KernelError
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.launcher import MAX_ELEMENTS
-from minialex.kernels.shapes import output_shape
 
 NAIVE = Source(__file__, "naive.cu")
 IMPLICIT = Source(__file__, "implicit_gemm.cu")

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.cuda import convolution_sizes, tiles, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.workspace import workspace_limit
 
 SOURCE = Source(__file__, "im2col.cu")
 _THREADS, _TILE = 256, 128

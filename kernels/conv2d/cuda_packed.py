@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.conv2d.cuda import convolution_sizes, tiles, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
-from minialex.kernels.shapes import output_shape
 
 SOURCE = Source(__file__, "packed_gemm.cu")
 _THREADS = 256

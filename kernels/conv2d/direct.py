@@ -1,6 +1,6 @@
 """Direct convolution: the window's numbers are read where they stand, and no im2col matrix is made.
 
-The three directions are products that `minialex.kernels.micro_kernel` computes from two tables of
+The three directions are products that `minialex.kernels.gemm.tile` computes from two tables of
 offsets into the padded image: one of the output positions and one of the window's taps.
 
     forward      rows: positions (p, q)   steps: taps (c, i, j)     b: weights (taps, O)      c: y
@@ -28,10 +28,11 @@ import math
 
 import numpy as np
 
-from minialex.kernels.compiled import address, compiled
-from minialex.kernels.cost import Cost
-from minialex.kernels.memory import empty, zeros
-from minialex.kernels.micro_kernel import (
+from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.gemm.tile import (
     lanes,
     multiply_panel,
     not_empty,
@@ -43,11 +44,10 @@ from minialex.kernels.micro_kernel import (
     tiled,
     transpose_block_add,
 )
-from minialex.kernels.packed import packed
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.threads import num_threads
-from minialex.kernels.workspace import workspace_limit
+from minialex.kernels.runtime.compiled import address, compiled
+from minialex.kernels.runtime.memory import empty, zeros
+from minialex.kernels.runtime.prepacked import packed
+from minialex.kernels.runtime.threads import num_threads
 
 # What one item multiplies with a panel: enough to use a panel's chunk many times while it is in the L1 cache.
 # (AlexNet's layers: 256 positions are as fast as 64 or up to 9 % faster, 256 taps up to 6 % slower.)

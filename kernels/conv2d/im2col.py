@@ -7,7 +7,7 @@ The window's cells are laid out as the columns of a matrix, after which convolut
     input_grad   gcol (C*KH*KW, P*Q*n)  =  weight.T @ g,  added back onto the image (col2im)
 
 The matrix is KH*KW times the image, so it is made in chunks of n images, or of some output rows of
-one image, under the budget of `minialex.kernels.workspace`.
+one image, under the budget of `minialex.kernels.contract.workspace`.
 
 Inside a chunk the image index comes last, (C, H, W, n), the layout of cuda-convnet, the program that
 trained AlexNet. At stride 1 a row of the matrix is then made of runs of Q*n adjacent numbers, and
@@ -23,10 +23,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minialex.kernels import memory
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.workspace import workspace_limit
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.runtime import memory
 
 
 def _chunks(images: int, rows: int, bytes_per_row: int) -> Iterator[tuple[slice, slice]]:

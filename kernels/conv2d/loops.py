@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
-from minialex.kernels.memory import empty
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
 
 
 @compiled.parallel

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
 
 
 def _products(x_shape, weight_shape, y_shape, stride, padding, dilation, groups):

@@ -2,8 +2,8 @@
 
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, require_rank, shape_rule
-from minialex.kernels.windows import output_positions, pair, resolve_padding, window_text
+from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.windows import output_positions, pair, resolve_padding, window_text
 
 
 @shape_rule("conv2d")

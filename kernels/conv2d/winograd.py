@@ -37,10 +37,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minialex.kernels.compiled import Intrinsic, address, compiled
-from minialex.kernels.cost import Cost
-from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import (
+from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.gemm.tile import (
     lanes,
     multiply_panel,
     not_empty,
@@ -52,11 +53,10 @@ from minialex.kernels.micro_kernel import (
     transpose_block,
     transpose_block_add,
 )
-from minialex.kernels.packed import frozen, packed
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.threads import num_threads
-from minialex.kernels.workspace import workspace_limit
+from minialex.kernels.runtime.compiled import Intrinsic, address, compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.prepacked import frozen, packed
+from minialex.kernels.runtime.threads import num_threads
 
 # Rows (tiles of the image, or channels) that one item multiplies with the panels.
 _BLOCK = 64

@@ -1,8 +1,8 @@
 """Cross-entropy on a GPU: the launches of cross_entropy.cu."""
 
+from minialex.kernels.contract.shapes import output_shape, require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import line_block, line_grid
-from minialex.kernels.shapes import output_shape, require_same_shape
 
 SOURCE = Source(__file__, "cross_entropy.cu")
 

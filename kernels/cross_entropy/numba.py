@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, total
-from minialex.kernels.memory import empty
-from minialex.kernels.registry import Sizes, kernel
+from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.reduction.features import LANES, total
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.threads import num_threads
 from minialex.kernels.softmax import numba as softmax
 from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out
-from minialex.kernels.threads import num_threads
 
 
 def _forward_supports(x, target):

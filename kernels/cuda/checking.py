@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minialex.kernels.contract.registry import Kernel
 from minialex.kernels.cuda import launcher
 from minialex.kernels.cuda.host import HostDevice
 from minialex.kernels.cuda.launcher import Launch
 from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options
-from minialex.kernels.registry import Kernel
 
 if TYPE_CHECKING:
     from minialex.kernels.cuda_host import Report

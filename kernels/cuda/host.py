@@ -7,10 +7,10 @@ import functools
 import numpy as np
 
 from minialex.errors import KernelError
-from minialex.kernels import memory
 from minialex.kernels.cuda.device import CudaDevice
 from minialex.kernels.cuda.launcher import Launch
 from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options
+from minialex.kernels.runtime import memory
 
 
 class HostDevice(CudaDevice):

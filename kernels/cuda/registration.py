@@ -6,8 +6,8 @@ import functools
 import importlib
 from collections.abc import Callable
 
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.cuda.device import CudaDevice
-from minialex.kernels.registry import kernel
 
 DEVICES = ("cuda", "cuda-host")
 _CLASSES = {
@@ -39,14 +39,14 @@ def cuda_kernel(
     Parameters
     ----------
     operation, algo, dtypes, **options
-        As in `minialex.kernels.registry.kernel`.
+        As in `minialex.kernels.contract.registry.kernel`.
     devices : tuple of str
         ``("cuda",)`` for one that calls CuPy itself, and so has nothing to run on ``cuda-host``.
 
     Raises
     ------
     KernelError
-        As `minialex.kernels.registry.kernel` does.
+        As `minialex.kernels.contract.registry.kernel` does.
     """
 
     def register(function: Callable) -> Callable:

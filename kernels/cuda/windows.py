@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minialex.errors import KernelError
+from minialex.kernels.contract.windows import Padding, Pair
 from minialex.kernels.cuda.launcher import MAX_ELEMENTS
-from minialex.kernels.windows import Padding, Pair
 
 
 def require_int_cells(operation: str, size: Pair, padding: Padding) -> None:

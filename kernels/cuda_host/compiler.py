@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels import code_cache
 from minialex.kernels.cuda_host import host_code, instrumentation, source, unsupported
+from minialex.kernels.runtime import code_cache
 
 RUNTIME = Path(__file__).parent / "runtime"
 HEADERS = Path(__file__).parents[1] / "cuda" / "include"

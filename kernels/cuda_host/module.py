@@ -13,7 +13,7 @@ from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda_host import compiler, instrumentation, source
 from minialex.kernels.cuda_host.arguments import DTYPES, CParameter, Parameter
 from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
-from minialex.kernels.threads import num_threads
+from minialex.kernels.runtime.threads import num_threads
 
 MAX_SHARED_BYTES = 227 * 1024
 """The most dynamic shared memory that a block may have on any GPU so far (sm_90, sm_100)."""

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from minialex.kernels import memory, threads
-from minialex.kernels.compiled import compiled
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime import memory, threads
+from minialex.kernels.runtime.compiled import compiled
 
 # Philox blocks drawn at a time, whose four rows of words fit half of a first-level cache.
 _DRAWN = 1024

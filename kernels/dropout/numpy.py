@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels import memory
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime import memory
 
 # Philox blocks made at a time: their eight arrays of 64-bit words stay in the second-level cache.
 _BLOCKS = 8192

@@ -2,9 +2,9 @@
 
 import math
 
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.elementwise.shape import BINARY, UNARY
-from minialex.kernels.shapes import output_shape
 
 SOURCE = Source(__file__, "elementwise.cu")
 _THREADS = 256

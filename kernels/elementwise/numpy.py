@@ -3,8 +3,8 @@
 import numpy as np
 
 from minialex.checks import is_int
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.elementwise.shape import BINARY, OF_INTEGERS, UNARY
-from minialex.kernels.registry import kernel
 
 for _operation in (*BINARY, *UNARY):
     if _operation != "power":

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.elementwise.shape import OF_INTEGERS
-from minialex.kernels.registry import kernel
 
 _FORMULAS = {
     "add": lambda a, b: a + b,

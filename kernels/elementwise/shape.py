@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, shape_rule
 
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 # They have values of their operands' own dtype for integers, too.

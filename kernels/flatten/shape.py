@@ -4,7 +4,7 @@ import math
 
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, shape_rule
 
 
 @shape_rule("flatten")

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.device import to_numpy
 from minialex.kernels.cuda.lines import line_block, line_grid
-from minialex.kernels.shapes import require_same_shape
 
 SOURCE = Source(__file__, "indexing.cu")
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels import memory
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime import memory
 
 
 def _is_basic(index):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.kernels.blocked_product import multiply, multiply_packing
-from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import not_empty, processor
-from minialex.kernels.registry import Sizes, kernel
+from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.gemm.blocked import multiply, multiply_packing
+from minialex.kernels.gemm.tile import not_empty, processor
+from minialex.kernels.runtime.memory import empty
 
 
 def _domain():

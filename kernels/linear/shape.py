@@ -1,7 +1,7 @@
 """The output shape of the fully connected layer."""
 
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
 
 
 @shape_rule("linear")

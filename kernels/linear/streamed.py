@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import STREAMED_ROWS, not_empty, processor
-from minialex.kernels.registry import Sizes, kernel
-from minialex.kernels.streamed_product import add_rows, multiply_rows, outer_products
+from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.gemm.skinny import add_rows, multiply_rows, outer_products
+from minialex.kernels.gemm.tile import STREAMED_ROWS, not_empty, processor
+from minialex.kernels.runtime.memory import empty
 
 # Up to so many images they are faster than products of blocks; measured on AVX2.
 _MOST, _MOST_IN_WEIGHT_GRAD = 40, 128

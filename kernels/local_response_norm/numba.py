@@ -18,9 +18,9 @@ import math
 
 import numpy as np
 
-from minialex.kernels import memory, threads
-from minialex.kernels.compiled import compiled
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime import memory, threads
+from minialex.kernels.runtime.compiled import compiled
 
 # The pixels of a block: at float32 the dozen rows in use take less than half of a 512 KiB cache.
 _BLOCK = 3072

@@ -1,6 +1,6 @@
 """The matrix product by the BLAS that NumPy is linked with."""
 
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
 
 
 @kernel("matmul.forward", algo="blas", rank=10)

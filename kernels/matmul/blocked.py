@@ -1,13 +1,13 @@
-"""The matrix product out of register tiles: see `minialex.kernels.micro_kernel`. float32 only."""
+"""The matrix product out of register tiles: see `minialex.kernels.gemm.tile`. float32 only."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minialex.kernels.blocked_product import multiply
-from minialex.kernels.memory import empty
-from minialex.kernels.micro_kernel import not_empty, processor
-from minialex.kernels.registry import Sizes, kernel
+from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.gemm.blocked import multiply
+from minialex.kernels.gemm.tile import not_empty, processor
+from minialex.kernels.runtime.memory import empty
 
 
 def _domain():

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
-from minialex.kernels.shapes import output_shape
 
 SOURCE = Source(__file__, "max_pool2d.cu")
 _THREADS = 256

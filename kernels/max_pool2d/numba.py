@@ -11,10 +11,10 @@ is the first of the three once more, which never wins against itself.
 
 import numpy as np
 
-from minialex.kernels import memory, threads
-from minialex.kernels.compiled import compiled
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.runtime import memory, threads
+from minialex.kernels.runtime.compiled import compiled
 
 # Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
 _ITEM = 2**15

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from minialex.kernels import memory
-from minialex.kernels.registry import kernel
-from minialex.kernels.shapes import output_shape
-from minialex.kernels.windows import tap_slices
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.windows import tap_slices
+from minialex.kernels.runtime import memory
 
 
 @kernel("max_pool2d.forward", algo="numpy", rank=10)

@@ -1,8 +1,8 @@
 """The output shape of pooling windows that hold at least one cell of the image."""
 
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, require_rank, shape_rule
-from minialex.kernels.windows import (
+from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.windows import (
     has_empty_window,
     output_positions,
     pair,

@@ -3,9 +3,9 @@
 import itertools
 import math
 
+from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import WARP, line_block, line_grid, line_threads
-from minialex.kernels.shapes import output_shape
 
 SOURCE = Source(__file__, "reduction.cu")
 

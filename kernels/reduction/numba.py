@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, features_per_item, long_rows, short_rows, total
-from minialex.kernels.memory import empty
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.reduction.features import LANES, features_per_item, long_rows, short_rows, total
 from minialex.kernels.reduction.shape import sum_shape
-from minialex.kernels.registry import kernel
-from minialex.kernels.threads import num_threads
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.threads import num_threads
 
 
 def _around_kept(shape, axis):

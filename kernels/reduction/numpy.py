@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.wide import wide_sum
-from minialex.kernels.registry import kernel
 
 
 @kernel("sum.forward", algo="numpy", rank=10, kinds="biuf")  # bools are counted

@@ -2,7 +2,7 @@
 
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, shape_rule
 
 
 def reduced_axes(x: Shape, axis) -> tuple[int, ...]:

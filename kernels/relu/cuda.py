@@ -1,7 +1,7 @@
 """The rectified linear unit on a GPU: the launches of relu.cu."""
 
+from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
-from minialex.kernels.shapes import require_same_shape
 
 SOURCE = Source(__file__, "relu.cu")
 _THREADS = 256

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
-from minialex.kernels.memory import empty
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
 
 # Elements of an item: some ten microseconds of work, and an array below this size stays on one thread.
 _BLOCK = 2**15

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
 
 
 @kernel("relu.forward", algo="numpy", rank=10)

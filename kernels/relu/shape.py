@@ -1,6 +1,6 @@
 """The output shape of the rectified linear unit."""
 
-from minialex.kernels.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, shape_rule
 
 
 @shape_rule("relu")

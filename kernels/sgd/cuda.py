@@ -1,8 +1,8 @@
 """Stochastic gradient descent on a GPU: the launches of sgd.cu."""
 
+from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.sgd.one_pass import supports
-from minialex.kernels.shapes import require_same_shape
 
 SOURCE = Source(__file__, "sgd.cu")
 _THREADS = 256

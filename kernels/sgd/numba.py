@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minialex.kernels.blocks import items_of
-from minialex.kernels.compiled import compiled
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.blocks import items_of
+from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.sgd.one_pass import supports
 
 

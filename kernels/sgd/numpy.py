@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minialex.kernels.blocks import BLOCK, blocks
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
 @kernel("sgd.update", algo="numpy", rank=10)

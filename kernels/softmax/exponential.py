@@ -7,7 +7,7 @@ below 2 units of rounding. Below the smallest normal number the result is 0.
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
+from minialex.kernels.runtime.compiled import compiled
 
 _LOWEST = np.float32(-87.33654)
 _PER_LOG2 = np.float32(1.44269504088896341)

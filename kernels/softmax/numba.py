@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from minialex.kernels.compiled import compiled
-from minialex.kernels.memory import empty
-from minialex.kernels.registry import kernel
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
 from minialex.kernels.softmax.exponential import exp_float32
 from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out, sum_and_product
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.wide import wide_sum
-from minialex.kernels.registry import kernel
 
 
 def _below_top(x, axis):

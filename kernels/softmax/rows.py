@@ -1,17 +1,17 @@
 """What softmax, log_softmax and cross-entropy do with a row, as compiled functions.
 
-A row's sums and its maximum are taken in lanes, as `minialex.kernels.features` has them: ``sums`` and
-``tops`` hold a number for each, of float64 and of the row's dtype.
+A row's sums and its maximum are taken in lanes, as `minialex.kernels.reduction.features` has them: ``sums``
+and ``tops`` hold a number for each, of float64 and of the row's dtype.
 """
 
 import numpy as np
 
-from minialex.kernels.blocks import items_of
-from minialex.kernels.compiled import compiled
-from minialex.kernels.features import LANES, total
-from minialex.kernels.memory import empty
+from minialex.kernels.reduction.features import LANES, total
+from minialex.kernels.runtime.blocks import items_of
+from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.threads import num_threads
 from minialex.kernels.softmax.exponential import exp_float32
-from minialex.kernels.threads import num_threads
 
 _EXP_COST = 4  # of an element with its exponential, beside one of an update
 

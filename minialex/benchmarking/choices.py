@@ -23,7 +23,7 @@ class Choice:
     workspace : int or None
         The bytes that it allocates beyond its results; None where it does not say.
     predicted_ms : float or None
-        By `minialex.kernels.cost`; None for a kernel that states no cost.
+        By `minialex.kernels.contract.cost`; None for a kernel that states no cost.
     """
 
     layer: str

@@ -18,7 +18,7 @@ from minialex.benchmarking.workloads import Workload
 from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel, list_kernels
-from minialex.kernels.registry import REFERENCE
+from minialex.kernels.contract.registry import REFERENCE
 
 TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
 """Beyond these a kernel is wrong and is not timed. They leave room for sums of a million terms in any order;

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minialex import nn
-from minialex.kernels.windows import Padding, Pair, pair, resolve_padding
+from minialex.kernels.contract.windows import Padding, Pair, pair, resolve_padding
 from minialex.models import Network, summarise
 
 

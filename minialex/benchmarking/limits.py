@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from minialex.benchmarking.machine import largest_cache
-from minialex.kernels import threads
-from minialex.kernels.compiled import Intrinsic, compiled
+from minialex.kernels.runtime import threads
+from minialex.kernels.runtime.compiled import Intrinsic, compiled
 
 _LOOPS = "minialex.benchmarking._loops"
 _ACCUMULATORS = 12

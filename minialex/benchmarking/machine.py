@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from minialex.kernels.threads import available_threads
+from minialex.kernels.runtime.threads import available_threads
 from minialex.version import __version__
 
 # The instruction sets that decide what a kernel can do, as Linux spells them.

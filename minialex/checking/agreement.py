@@ -18,10 +18,10 @@ from minialex.checking.cases import Case
 from minialex.checking.patterns import recognise
 from minialex.checking.report import GradcheckError, worst_of
 from minialex.checking.tensors import on_arrays
+from minialex.checking.testing.compare import largest, rounding
 from minialex.kernels import find_kernel, use
-from minialex.kernels.registry import REFERENCE
+from minialex.kernels.contract.registry import REFERENCE
 from minialex.tensor import Tensor
-from minialex.testing.compare import largest, rounding
 
 # Random upstream gradients, where not each output is differentiated.
 _UPSTREAMS = 2

@@ -14,7 +14,7 @@ import numpy as np
 from minialex.checking.differences import largest
 from minialex.checking.noise import Distance
 from minialex.checking.report import GradcheckError
-from minialex.kernels import memory
+from minialex.kernels.runtime import memory
 
 if TYPE_CHECKING:
     from minialex.checking.check import Check

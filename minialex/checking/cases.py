@@ -16,10 +16,10 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import operations as ops
+from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
 from minialex.random import seeded
 from minialex.tensor import Tensor
-from minialex.testing.values import distinct_values
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Cases for kernels that support few calls: drawn from what they say of themselves, their `domain`.
 
-The calls are those that `minialex.testing.strategies` draws for the tests. Which ones they are follows from a
-seed; and a case can be written down (`case_code`), whoever drew it.
+The calls are those that `minialex.checking.testing.strategies` draws for the tests. Which ones they are
+follows from a seed; and a case can be written down (`case_code`), whoever drew it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from minialex import functional as F
 from minialex import operations
 from minialex.checking.cases import Case
 from minialex.checking.reproduction import written
+from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
 from minialex.kernels import Kernel
 from minialex.random import seeded
 from minialex.tensor import Tensor
-from minialex.testing.values import distinct_values
 
 if TYPE_CHECKING:
-    from minialex.testing.strategies import Call
+    from minialex.checking.testing.strategies import Call
 
 # A kernel that states no domain may support one call in a hundred.
 _ROUNDS, _IN_A_ROUND = 20, 25
@@ -110,7 +110,7 @@ def case_code(call: Call) -> list[str]:
     lines, (arrays, parameters) = written(call.arrays, call.parameters)
     return [
         "from minialex.checking.drawn_cases import case_of",
-        "from minialex.testing.strategies import Call",
+        "from minialex.checking.testing.strategies import Call",
         *lines,
         f"case = case_of(Call({call.operation!r}, {arrays}, {parameters}))",
     ]
@@ -139,14 +139,14 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
         If calls of the operation cannot be drawn; the message says why.
     """
     try:
-        from minialex.testing.strategies import operations as drawable
+        from minialex.checking.testing.strategies import operations as drawable
     except ImportError:
         raise KernelError("others are drawn by Hypothesis: pip install hypothesis") from None
     names = [name for name in (f"{root}.forward", f"{root}.evaluate") if name in drawable()]
     if not names:
         raise KernelError(
-            f"minialex.testing.strategies draws no calls of {root}; register cases that it supports with "
-            "minialex.checking.cases_of"
+            f"minialex.checking.testing.strategies draws no calls of {root}; register cases that it "
+            "supports with minialex.checking.cases_of"
         )
     # The same domain is often stated by each direction.
     stating = {str(_domain(entry)): entry for entry in kernels if entry.domain is not None}
@@ -178,7 +178,7 @@ def usual_calls(root: str, seed: int) -> list[Call]:
 
     What is drawn has all parameters unusual at once, so that a kernel for one kind of call may never meet it.
     """
-    from minialex.testing.strategies import Call
+    from minialex.checking.testing.strategies import Call
 
     random = np.random.default_rng(seed)
     calls = []
@@ -224,7 +224,7 @@ def draw(operation: str, kernel: Kernel | None, seed: int, dtype=np.float64) -> 
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as from_seed
 
-    from minialex.testing.strategies import call
+    from minialex.checking.testing.strategies import call
 
     found: list[Call] = []
     try:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
 from minialex.kernels import output_shape
-from minialex.testing.values import distinct_values
 
 LENGTHS = ((1,), (777,), (3, 5, 7), (2, 3, 4, 5))
 """Less than a warp, several blocks with the last one partly empty, and more than one axis."""

@@ -39,8 +39,8 @@ from minialex.checking.whole_calls import check_calls
 from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
 from minialex.kernels import Kernel, find_kernel, list_kernels, load_plugin, ranked, use
-from minialex.kernels.registry import REFERENCE
-from minialex.kernels.threads import set_num_threads
+from minialex.kernels.contract.registry import REFERENCE
+from minialex.kernels.runtime.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
 from minialex.nn.init import initialise
 from minialex.random import seeded

@@ -2,8 +2,9 @@
 
 The cases that gradients are checked in are small: each of their elements is moved. A kernel may well be right
 for these and wrong beyond its first tile, at a stride, with groups. So a plug-in's kernels are called as the
-registry's own are in the tests: the awkward sizes of `kernel_calls`, what `minialex.testing.strategies` draws
-of the operation (or of the kernel's `domain`), and convolutions and poolings as networks have them.
+registry's own are in the tests: the awkward sizes of `kernel_calls`, what
+`minialex.checking.testing.strategies` draws of the operation (or of the kernel's `domain`), and convolutions
+and poolings as networks have them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import numpy as np
 from minialex.checking.drawn_cases import draw, usual_calls
 from minialex.checking.kernel_calls import kernel_calls
 from minialex.checking.report import GradcheckError
+from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.devices import to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel
-from minialex.kernels.registry import REFERENCE
-from minialex.testing.compare import assert_close, largest, rounding
+from minialex.kernels.contract.registry import REFERENCE
 
 # Rounds of two dozen calls that are drawn.
 _ROUNDS = 6
@@ -63,7 +64,7 @@ def check_calls(kernel: Kernel, *, seed: int = 0) -> int:
 
 def _calls(kernel: Kernel, dtype: np.dtype, seed: int) -> Iterator[tuple]:
     """Calls, each with the lines of Python that make it again."""
-    from minialex.testing.strategies import Call, operations
+    from minialex.checking.testing.strategies import Call, operations
 
     operation = kernel.operation
     try:
@@ -106,7 +107,7 @@ def _negative(array: np.ndarray) -> np.ndarray:
 
 
 def _compare(kernel: Kernel, call, code: list[str], dtype: np.dtype) -> None:
-    from minialex.testing.devices import on_device
+    from minialex.checking.testing.devices import on_device
 
     def fail(check: str, summary: str, cause: Exception | None = None):
         lines = [

@@ -284,7 +284,7 @@ def scaling_command(
     from minialex.benchmarking.contestants import choose_peers
     from minialex.benchmarking.scaling_runs import measure_scaling
     from minialex.benchmarking.tasks import Task
-    from minialex.kernels.threads import available_threads
+    from minialex.kernels.runtime.threads import available_threads
 
     numbers = _numbers("--threads", counts) if counts else sorted({1, available_threads()})
     series = {
@@ -374,7 +374,7 @@ def _use_threads(threads: int | None) -> int:
     """
     from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
     from minialex.errors import MiniAlexError
-    from minialex.kernels.threads import available_threads, num_threads
+    from minialex.kernels.runtime.threads import available_threads, num_threads
 
     threads = num_threads() if threads is None else threads
     if threads < 1:

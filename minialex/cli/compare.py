@@ -26,13 +26,13 @@ def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None
     The figures are those that the runs have recorded; nothing is computed again. What keeps figures from
     being comparable is said under the table. An unfinished run is shown as far as it came.
     """
-    from minialex.reporting.comparison import compare
-    from minialex.reporting.recorded_run import RecordedRun
+    from minialex.training.report.comparison import compare
+    from minialex.training.report.recorded_run import RecordedRun
 
     comparison = compare([RecordedRun.open(path) for path in runs])
     if picture is not None:
         from minialex.files import write_atomically
-        from minialex.reporting.curves import figure_of_runs, image_of
+        from minialex.training.report.curves import figure_of_runs, image_of
 
         image = image_of(figure_of_runs(comparison.curves()), "png")
         write_atomically(picture, lambda temporary: temporary.write_bytes(image))
@@ -53,7 +53,7 @@ def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None
 
 
 def _print_runs(rows) -> None:
-    from minialex.reporting.page import duration
+    from minialex.training.report.page import duration
 
     columns = ["parameters", "size", "epochs", "measured on", "best (epoch)", "last", "loss"]
     if any(row.test_accuracy is not None for row in rows):

@@ -195,8 +195,8 @@ def _require_kernel(operation: str | None, algorithm: str | None, device: str | 
 
 def _check_rows(tasks: list, jobs: int | None, plugin: Path | None, as_json: bool) -> tuple[list, list]:
     from minialex.checking.suite import run_all
-    from minialex.kernels import code_cache
-    from minialex.kernels.threads import num_threads
+    from minialex.kernels.runtime import code_cache
+    from minialex.kernels.runtime.threads import num_threads
 
     if code_cache.is_empty():
         print_line(
@@ -308,7 +308,7 @@ def _write_files(results, junit, html, settings, started, seconds) -> None:
 
         write_junit(junit, results, started, seconds)
     if html is not None:
-        from minialex.reporting.gradcheck_page import write_gradcheck_page
+        from minialex.training.report.gradcheck_page import write_gradcheck_page
 
         write_gradcheck_page(html, results, settings, started, seconds)
 

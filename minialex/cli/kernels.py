@@ -128,7 +128,8 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
     from rich.console import Console
 
     from minialex.cli.progress import CompilationProgress
-    from minialex.kernels import code_cache, use
+    from minialex.kernels import use
+    from minialex.kernels.runtime import code_cache
     from minialex.models import create_model, get_architecture
 
     for name in models:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minialex.cli.output import print_line
-from minialex.kernels.compiled import on_compile
+from minialex.kernels.runtime.compiled import on_compile
 from minialex.training.trainer import Callback
 
 

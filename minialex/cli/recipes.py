@@ -15,7 +15,7 @@ def command(name: str | None, as_json: bool) -> None:
     """List the training recipes, with what each follows and reports; or print the file of the one called
     NAME, to read or to begin one of your own with. `minialex train --recipe NAME` runs it.
     """
-    from minialex.recipes import list_recipes, load_recipe, recipe_text
+    from minialex.training.recipes import list_recipes, load_recipe, recipe_text
 
     if name is not None:
         if as_json:

@@ -39,8 +39,8 @@ def command(
 
     The network is tested and timed again for it. The file needs no network and no other file.
     """
-    from minialex.reporting.recorded_run import RecordedRun
-    from minialex.reporting.report import write_report
+    from minialex.training.report.recorded_run import RecordedRun
+    from minialex.training.report.report import write_report
 
     recorded = RecordedRun.open(run)
     out = run / "report.html" if out is None else out

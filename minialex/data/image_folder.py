@@ -13,7 +13,7 @@ import numpy as np
 from minialex.data.checks import integer
 from minialex.data.images import IMAGE_EXTENSIONS, IMAGE_MODES, read_image
 from minialex.errors import DamagedSample, DataError
-from minialex.kernels.threads import available_threads
+from minialex.kernels.runtime.threads import available_threads
 
 # The first of these that is there is the part to validate on.
 _TRAIN, _VALIDATION = "train", ("val", "validation", "test")

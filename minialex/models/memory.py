@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from minialex import nn
-from minialex.kernels.registry import select
-from minialex.kernels.windows import pair, resolve_padding
+from minialex.kernels.contract.registry import select
+from minialex.kernels.contract.windows import pair, resolve_padding
 from minialex.models.architecture import Network, Shape
 from minialex.models.summary import summarise
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from minialex import nn
 from minialex.checks import is_int
 from minialex.errors import ModelError
-from minialex.kernels.windows import Padding, Pair, pair, resolve_padding
+from minialex.kernels.contract.windows import Padding, Pair, pair, resolve_padding
 from minialex.models.architecture import Network, Shape
 
 TOWERS = 2

@@ -9,7 +9,7 @@ import numpy as np
 from minialex import functional as F
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.windows import pair
+from minialex.kernels.contract.windows import pair
 from minialex.nn import init
 from minialex.nn.module import Module, Parameter
 from minialex.tensor import Tensor

@@ -166,8 +166,9 @@ class Module:
     def freeze(self) -> Module:
         """Make all parameters read-only, for inference: nothing can change them until `unfreeze`.
 
-        Kernels then keep what they make of the weights from call to call (`minialex.kernels.packed`), which
-        takes about as much memory again for the convolutions, and saves most of the time of a single image.
+        Kernels then keep what they make of the weights from call to call
+        (`minialex.kernels.runtime.prepacked`), which takes about as much memory again for the convolutions,
+        and saves most of the time of a single image.
 
         Raises
         ------

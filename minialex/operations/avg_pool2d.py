@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
-from minialex.kernels.windows import pair, resolve_padding
+from minialex.kernels.contract.windows import pair, resolve_padding
 from minialex.tensor import Tensor, require_tensor
 
 

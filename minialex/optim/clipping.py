@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex.checks import is_number
 from minialex.errors import MiniAlexError
-from minialex.kernels.blocks import blocks
+from minialex.kernels.runtime.blocks import blocks
 from minialex.tensor import Tensor
 
 

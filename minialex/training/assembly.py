@@ -19,7 +19,8 @@ from minialex.optim.lr_scheduler import (
     ReduceLROnPlateau,
     WarmupLR,
 )
-from minialex.recipes.recipe import (
+from minialex.tensor import Tensor
+from minialex.training.recipes.recipe import (
     Adam,
     Constant,
     Data,
@@ -29,7 +30,6 @@ from minialex.recipes.recipe import (
     Sgd,
     WarmupCosine,
 )
-from minialex.tensor import Tensor
 from minialex.training.trainer import steps_per_epoch
 
 # Images a batch of a test, and of one with ten crops of each.

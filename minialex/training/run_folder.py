@@ -28,9 +28,9 @@ from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_json, write_text
 from minialex.models import Network, get_architecture
-from minialex.recipes import DEFAULT, Recipe
 from minialex.training.checkpoint import load_checkpoint
 from minialex.training.metrics import EpochMetrics
+from minialex.training.recipes import DEFAULT, Recipe
 from minialex.training.state import DAMAGED_STATE_FILE, PREVIOUS_STATE_FILE, STATE_FILE
 from minialex.version import __version__
 

@@ -21,8 +21,8 @@ from minialex.data import (
 from minialex.data.pca import ColourStatistics, pca_of
 from minialex.data.permutation import DRAW, permutation, with_replacement
 from minialex.errors import DamagedSample, DataError
-from minialex.recipes.recipe import SOURCES as SOURCE_NAMES
-from minialex.recipes.recipe import Data
+from minialex.training.recipes.recipe import SOURCES as SOURCE_NAMES
+from minialex.training.recipes.recipe import Data
 
 # How many images are read for the statistics that a transform takes from the training set.
 STATISTICS_IMAGES = 10_000

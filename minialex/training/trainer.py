@@ -425,8 +425,8 @@ class Trainer:
         """Go on from a state: `fit` then gives the bits that it would have given without the interruption.
 
         The trainer must have been made as the one that gave the state: model, optimiser, schedule, loaders,
-        callbacks and device, on the same machine, with as many threads (`minialex.kernels.threads`), on which
-        the choice among kernels depends.
+        callbacks and device, on the same machine, with as many threads (`minialex.kernels.runtime.threads`),
+        on which the choice among kernels depends.
 
         Raises
         ------

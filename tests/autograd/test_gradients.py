@@ -16,9 +16,9 @@ from tiers import examples
 import minialex as ma
 import minialex.functional as F
 from minialex import operations
-from minialex.testing.compare import assert_close, largest
-from minialex.testing.numerical import numerical_vjp
-from minialex.testing.strategies import (
+from minialex.checking.testing.compare import assert_close, largest
+from minialex.checking.testing.numerical import numerical_vjp
+from minialex.checking.testing.strategies import (
     broadcasting_shapes,
     convolutions,
     distinct_values,

@@ -12,8 +12,8 @@ import minialex as ma
 import minialex.functional as F
 from minialex import nn, optim
 from minialex.autograd import is_grad_enabled
+from minialex.checking.testing.compare import assert_close
 from minialex.errors import DeviceError, GraphError
-from minialex.testing.compare import assert_close
 
 
 def leaf(values, dtype=np.float64):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import minialex as ma
-from minialex.testing.compare import assert_close
-from minialex.testing.numerical import numerical_vjp
+from minialex.checking.testing.compare import assert_close
+from minialex.checking.testing.numerical import numerical_vjp
 
 
 def test_a_known_derivative_weighted_by_the_upstream_gradient():

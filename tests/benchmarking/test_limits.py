@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minialex.benchmarking import limits
-from minialex.kernels import threads
+from minialex.kernels.runtime import threads
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])

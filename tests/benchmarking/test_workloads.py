@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from minialex.benchmarking.workloads import awkward_workloads, model_workloads, workloads
+from minialex.checking.testing.strategies import MUTATED
 from minialex.errors import KernelError, ModelError
 from minialex.kernels import list_kernels
-from minialex.testing.strategies import MUTATED
 
 
 def by_operation(found, operation):

@@ -12,9 +12,8 @@ from tiers import examples
 
 import minialex as ma
 from minialex.checking import constraints
-from minialex.errors import MiniAlexError
-from minialex.testing import strategies, values
-from minialex.testing.strategies import (
+from minialex.checking.testing import strategies, values
+from minialex.checking.testing.strategies import (
     bounded_arrays,
     call,
     dependent_column_arrays,
@@ -27,6 +26,7 @@ from minialex.testing.strategies import (
     square_shapes,
     symmetric_arrays,
 )
+from minialex.errors import MiniAlexError
 
 COLUMNS = {0: {2: 0.5}, 3: {1: 1.0, 2: -3.0}}
 BY_NAME = {

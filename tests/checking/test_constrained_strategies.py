@@ -8,7 +8,7 @@ from tiers import examples
 
 import minialex as ma
 from minialex.checking import constraints
-from minialex.testing.strategies import (
+from minialex.checking.testing.strategies import (
     bounded_arrays,
     dependent_column_arrays,
     positive_arrays,

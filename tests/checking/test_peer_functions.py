@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 import minialex as ma
 from minialex import devices
 from minialex.checking import behaviour, differences, values, vjp
-from minialex.cli.gradcheck import command
-from minialex.kernels import find_kernel, kernel
-from minialex.kernels.registry import unregister
-from minialex.testing import strategies
-from minialex.testing.strategies import (
+from minialex.checking.testing import strategies
+from minialex.checking.testing.strategies import (
     Call,
     call,
     convolutions,
@@ -26,6 +23,9 @@ from minialex.testing.strategies import (
     normal_arrays,
     shapes,
 )
+from minialex.cli.gradcheck import command
+from minialex.kernels import find_kernel, kernel
+from minialex.kernels.contract.registry import unregister
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gradcheck.md").read_text(encoding="utf-8")
 # Each block of Python, the text block that follows it at once if there is one, and the line it begins at.
@@ -51,7 +51,7 @@ def run_as_tests(code: str, folder: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:minialex",
-            "-p", "minialex.testing.pytest_plugin", "-W", "error", "test_page.py",
+            "-p", "minialex.checking.testing.pytest_plugin", "-W", "error", "test_page.py",
         ],
         cwd=folder, capture_output=True, text=True, timeout=300,
     )  # fmt: skip

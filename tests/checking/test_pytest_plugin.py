@@ -44,7 +44,9 @@ class Project:
         package = folder / "installed" / "announced-1.0.dist-info"
         package.mkdir(parents=True)
         (package / "METADATA").write_text("Metadata-Version: 2.1\nName: announced\nVersion: 1.0\n")
-        (package / "entry_points.txt").write_text("[pytest11]\nminialex = minialex.testing.pytest_plugin\n")
+        (package / "entry_points.txt").write_text(
+            "[pytest11]\nminialex = minialex.checking.testing.pytest_plugin\n"
+        )
 
     def run(self, text: str, *arguments: str) -> subprocess.CompletedProcess:
         """Run pytest on a file of tests that begins by importing all functions."""
@@ -312,7 +314,7 @@ def test_it_goes_with_hypothesis(project):
     done = project.run(
         """
 from hypothesis import HealthCheck, given, settings
-from minialex.testing.strategies import normal_arrays, shapes
+from minialex.checking.testing.strategies import normal_arrays, shapes
 
 slow_machine = [HealthCheck.too_slow]
 
@@ -328,7 +330,7 @@ def test_drawn(gradcheck, x):
 
 DRAWN = """
 from hypothesis import HealthCheck, Phase, given, settings
-from minialex.testing.strategies import normal_arrays, shapes
+from minialex.checking.testing.strategies import normal_arrays, shapes
 
 drawn = settings(
     max_examples=20, deadline=None, database=None, derandomize=True,
@@ -636,7 +638,13 @@ def test_object(gradcheck, x):
     assert failures.count("Explanation:") == 3
     assert failures.count("gradcheck=gradcheck,") == 3
     assert "x=normal_values(default_rng((0, 0, 1)), (3,))" in done.stdout
-    for internal in ("minialex/checking", "minialex/testing", "/numpy/", "check_jacobian", " object at 0x"):
+    for internal in (
+        "minialex/checking",
+        "minialex/checking/testing",
+        "/numpy/",
+        "check_jacobian",
+        " object at 0x",
+    ):
         assert internal not in done.stdout, internal
 
 
@@ -645,7 +653,7 @@ def test_other_tracers_are_left_alone(project):
     done = project.run(
         """
 import sys
-from minialex.testing.tracing import Pause
+from minialex.checking.testing.tracing import Pause
 
 def test_it(gradcheck):
     seen = set()
@@ -712,7 +720,7 @@ def test_it_can_be_turned_off(project):
 
 def test_it_can_be_named_on_the_command_line(project):
     text = "def test_it(gradcheck):\n    gradcheck.vjp(cube, cube_vjp, [x])\n"
-    done = project.run(text, "-p", "no:minialex", "-p", "minialex.testing.pytest_plugin")
+    done = project.run(text, "-p", "no:minialex", "-p", "minialex.checking.testing.pytest_plugin")
     assert done.returncode == 0, done.stdout
 
 

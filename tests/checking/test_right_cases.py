@@ -2,9 +2,9 @@
 
 (The quick tier draws a fifth of them.)
 
-The inputs are those that `minialex.testing.strategies` draws for the kernels. They are without ties, but
-where a function has kinks, inputs full of ties and exact zeros are drawn as well: elements at kinks must be
-skipped, however many they are (``max_skipped=1.0``), and none may fail.
+The inputs are those that `minialex.checking.testing.strategies` draws for the kernels. They are without ties,
+but where a function has kinks, inputs full of ties and exact zeros are drawn as well: elements at kinks must
+be skipped, however many they are (``max_skipped=1.0``), and none may fail.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ import minialex.functional as F
 from minialex import operations
 from minialex.checking import gradcheck
 from minialex.checking.suite import WITHOUT_GRADIENT
+from minialex.checking.testing import strategies
 from minialex.random import seeded
-from minialex.testing import strategies
 
 IN_ALL = 2000
 KINKED = ("absolute", "amax", "max_pool2d", "maximum", "minimum", "relu")

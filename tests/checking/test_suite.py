@@ -11,9 +11,9 @@ from minialex.checking.agreement import check_agreement
 from minialex.checking.cases import Case, make_cases
 from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernel_runs import KernelRuns
+from minialex.checking.testing.strategies import Call
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, list_kernels, unregister
-from minialex.testing.strategies import Call
 
 MINE = "mine of the suite"
 
@@ -180,7 +180,7 @@ def test_an_operation_without_cases_is_unchecked(registered):
 
 
 def test_without_hypothesis_it_says_so(registered, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "minialex.testing.strategies", None)
+    monkeypatch.setitem(__import__("sys").modules, "minialex.checking.testing.strategies", None)
     registered({"exp.forward": reference("exp.forward")}, supports=lambda x: "nothing")
     for row in rows("exp"):
         assert "pip install hypothesis" in row.unchecked

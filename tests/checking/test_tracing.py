@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from minialex.testing import tracing
-from minialex.testing.tracing import Pause
+from minialex.checking.testing import tracing
+from minialex.checking.testing.tracing import Pause
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ def flower_run(tmp_path_factory):
     transforms make the shorter side 40 and crop the 32 x 32 at the centre.
     """
     import minialex as ma
-    from minialex.recipes import Recipe, recipe_values
     from minialex.training.checkpoint import save_checkpoint
+    from minialex.training.recipes import Recipe, recipe_values
     from minialex.training.run_folder import RunFolder, RunSettings
 
     folder, random = tmp_path_factory.mktemp("flowers"), np.random.default_rng(8)

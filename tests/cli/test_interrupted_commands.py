@@ -124,10 +124,10 @@ def interrupt(*_, **__):
     ("arguments", "function"),
     [
         (("gradcheck", "--op", "relu"), "minialex.checking.suite.run_all"),
-        (("report", "run"), "minialex.reporting.recorded_run.RecordedRun.open"),
+        (("report", "run"), "minialex.training.report.recorded_run.RecordedRun.open"),
         (("evaluate", "run"), "minialex.training.run_folder.RunFolder.open"),
         (("predict", "run", "digit.png"), "minialex.training.run_folder.RunFolder.open"),
-        (("compare", "run", "--json"), "minialex.reporting.recorded_run.RecordedRun.open"),
+        (("compare", "run", "--json"), "minialex.training.report.recorded_run.RecordedRun.open"),
         (("data", "download", "mnist", "--to", "x"), "minialex.data.download.download"),
         (("data", "split", "a", "b"), "minialex.data.split_folder"),
         (("kernels", "check", "relu"), "minialex.checking.kernel_check.kernels_to_check"),

@@ -143,8 +143,8 @@ def test_help_is_ascii_in_every_command():
 def odd_run(tmp_path_factory):
     """A run, its weights drawn and not trained, whose classes, pictures and folder have every odd name."""
     import minialex as ma
-    from minialex.recipes import Recipe, recipe_values
     from minialex.training.checkpoint import save_checkpoint
+    from minialex.training.recipes import Recipe, recipe_values
     from minialex.training.run_folder import RunFolder, RunSettings
 
     # A folder of a class must have a name in UTF-8.

@@ -4,7 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from minialex.recipes import list_recipes
+from minialex.training.recipes import list_recipes
 
 RECIPES = Path(__file__).parents[2] / "minialex" / "recipes"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from minialex import kernels
+from minialex.checking.testing.compare import assert_close, rounding
+from minialex.checking.testing.strategies import normal_values
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, list_kernels, output_shape
 from minialex.kernels.conv2d import cuda_packed
 from minialex.kernels.cuda.host import HostDevice
-from minialex.testing.compare import assert_close, rounding
-from minialex.testing.strategies import normal_values
 
 pytestmark = pytest.mark.needs_gxx
 

@@ -13,11 +13,11 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import kernels, nn, optim
+from minialex.checking.testing.devices import with_layout
 from minialex.devices import choose_device, to_numpy
 from minialex.errors import DeviceError, KernelError, MiniAlexError
 from minialex.kernels.cuda import Source
 from minialex.kernels.cuda.registration import cuda_device
-from minialex.testing.devices import with_layout
 from minialex.training.checkpoint import load_checkpoint, save_checkpoint
 from minialex.training.evaluation import evaluate
 from minialex.training.memory_budget import available_on, require_memory

@@ -8,10 +8,10 @@ import importlib
 import numpy as np
 import pytest
 
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.errors import ShapeError
 from minialex.kernels import find_kernel
 from minialex.kernels.elementwise.cuda import _count_and_inner
-from minialex.testing.compare import assert_close, rounding
 
 pytestmark = pytest.mark.needs_gxx
 

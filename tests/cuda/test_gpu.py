@@ -5,13 +5,13 @@ import pytest
 
 import minialex as ma
 from minialex import functional as F
+from minialex.checking.testing.compare import assert_close, rounding
+from minialex.checking.testing.devices import with_layout
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, list_kernels
 from minialex.kernels.cuda import Source
 from minialex.kernels.cuda.registration import cuda_device
 from minialex.kernels.cuda.source import project_sources
-from minialex.testing.compare import assert_close, rounding
-from minialex.testing.devices import with_layout
 
 pytestmark = pytest.mark.gpu
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels.control_flow import natural_loops
 from minialex.kernels.cuda.inspection import compile as compiling
 from minialex.kernels.cuda.inspection import disassemble
 from minialex.kernels.cuda.inspection.compile import Resources, choose_compiler, read_resources
@@ -19,6 +18,7 @@ from minialex.kernels.cuda.inspection.launch_bounds import launch_bounds
 from minialex.kernels.cuda.inspection.loops import Mix, hottest_loop, mix_of
 from minialex.kernels.cuda.inspection.occupancy import MULTIPROCESSORS, occupancy
 from minialex.kernels.cuda.inspection.roofline import predict
+from minialex.kernels.runtime.control_flow import natural_loops
 
 # A loop from 0030 to 00b0 that holds another from 0060 to 0080, code behind the end that branches back into
 # it, and a second kernel whose label has the same place as one of the first.

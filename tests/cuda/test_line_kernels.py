@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from minialex import kernels
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
 from minialex.kernels.cuda.lines import THREADS, line_block
 from minialex.kernels.reduction.cuda import _passes
-from minialex.testing.compare import assert_close, rounding
 
 pytestmark = pytest.mark.needs_gxx
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from minialex import kernels
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.strategies import normal_values
+from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, output_shape
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.strategies import normal_values
-from minialex.testing.values import distinct_values
 
 pytestmark = pytest.mark.needs_gxx
 

@@ -13,10 +13,10 @@ from minialex.checking.kernel_calls import calls_of, kernel_calls
 from minialex.cli import cli
 from minialex.errors import KernelError
 from minialex.kernels import cuda_host, list_kernels
+from minialex.kernels.contract.registry import unregister
 from minialex.kernels.cuda.registration import cuda_kernel
 from minialex.kernels.cuda.source import Source
 from minialex.kernels.matmul import tiles
-from minialex.kernels.registry import unregister
 
 pytestmark = pytest.mark.needs_gxx
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from minialex.data import ArrayDataset, DataLoader
 from minialex.data.workers import in_order
-from minialex.kernels import threads as kernel_threads
-from minialex.kernels.compiled import compiled
+from minialex.kernels.runtime import threads as kernel_threads
+from minialex.kernels.runtime.compiled import compiled
 
 SECONDS = 60  # that a test waits for what should come at once, on a machine that is busy with others
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, rounding
 
 every_kernel = every_algorithm("batch_norm")
 FLOAT32 = rounding(np.float32)

@@ -12,14 +12,14 @@ import pytest
 
 import minialex
 from minialex import kernels
-from minialex.kernels import code_cache
-from minialex.kernels.code_cache import Store
+from minialex.kernels.runtime import code_cache
+from minialex.kernels.runtime.code_cache import Store
 
 NAMES = ("truncated", "flipped", "garbage", "emptied", "folder", "foreign", "intact")
 
 # Each adds another number, so that code loaded under a wrong name shows.
 DEMO = """
-from minialex.kernels.compiled import compiled
+from minialex.kernels.runtime.compiled import compiled
 
 OFFSET = 0.5
 
@@ -42,7 +42,8 @@ def {name}(x):
 CALL = """
 import json, sys, warnings
 import numpy as np
-from minialex.kernels import compiled, demo
+from minialex.kernels import demo
+from minialex.kernels.runtime import compiled
 
 caught, names = [], []
 warnings.showwarning = lambda message, *_: caught.append(str(message))
@@ -180,7 +181,7 @@ def test_sources_that_change_under_a_process_are_not_taken_for_what_it_runs(prog
         "import pathlib, minialex.kernels.demo as demo\n"
         "path = pathlib.Path(demo.__file__)\n"
         "path.write_text(path.read_text().replace('x + 6', 'x + 66'))\n"
-        "from minialex.kernels import code_cache\n"
+        "from minialex.kernels.runtime import code_cache\n"
         "print(demo.intact(10.0), code_cache.store())\n"
     )
     before = program.demo.read_text()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minialex.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.compare import assert_close, largest, rounding
 
 
 def test_equal_arrays_pass_at_tolerance_zero():

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from minialex.kernels import threads
-from minialex.kernels.compiled import compiled, on_compile
+from minialex.kernels.runtime import threads
+from minialex.kernels.runtime.compiled import compiled, on_compile
 
 FACTOR = 3.0
 
@@ -171,7 +171,7 @@ def test_a_number_of_threads_changes_no_bit():
 
 def test_nothing_is_compiled_and_numba_not_loaded_by_an_import():
     code = (
-        "import sys, minialex, minialex.kernels.compiled\n"
+        "import sys, minialex, minialex.kernels.runtime.compiled\n"
         "print([name for name in ('numba', 'llvmlite', 'platformdirs') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,9 +7,10 @@ kernel of the same operation in float64, which works on the array as a whole.
 import numpy as np
 import pytest
 
-from minialex.kernels import find_kernel, threads
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.strategies import MUTATED
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.strategies import MUTATED
+from minialex.kernels import find_kernel
+from minialex.kernels.runtime import threads
 
 RESPONSE_NORM = {"size": 5, "alpha": 0.9, "beta": 0.75, "k": 2.0}
 WINDOW = {"kernel_size": (3, 3), "stride": (2, 2), "padding": ((1, 0), (0, 1)), "ceil_mode": True}

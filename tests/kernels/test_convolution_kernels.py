@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.strategies import call, convolutions, normal_values, seeds
 from minialex.kernels import find_kernel, list_kernels, set_workspace_limit, workspace_limit
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.strategies import call, convolutions, normal_values, seeds
 
 ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("conv2d", device="cpu")})
 EXACT = rounding(np.float64)

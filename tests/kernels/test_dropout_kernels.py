@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
 from minialex.kernels.dropout.reference import philox
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, rounding
 
 every_kernel = every_algorithm("dropout")
 fast_kernel = every_algorithm("dropout", only=("numpy", "numba", "cuda"))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.devices import on_device
+from minialex.checking.testing.strategies import MUTATED, call
 from minialex.devices import array_module, is_read_only, to_numpy
 from minialex.kernels import find_kernel, list_kernels
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.devices import on_device
-from minialex.testing.strategies import MUTATED, call
 
 KERNELS = [entry for entry in list_kernels() if entry.algorithm != "reference"]
 every_kernel = pytest.mark.parametrize("entry", KERNELS, ids=lambda entry: entry.name)

@@ -5,9 +5,9 @@ import pytest
 
 import minialex as ma
 import minialex.functional as F
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, rounding
 
 FLOAT32 = rounding(np.float32)
 COUNT = 200_000

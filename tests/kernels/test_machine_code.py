@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tile_loops
 
-from minialex.kernels._micro_kernel import UNROLLED
-from minialex.kernels.machine_code import multiply_loops, read_assembly
-from minialex.kernels.micro_kernel import STREAMED_ROWS
+from minialex.kernels.gemm._tile_code import UNROLLED
+from minialex.kernels.gemm.tile import STREAMED_ROWS
+from minialex.kernels.runtime.machine_code import multiply_loops, read_assembly
 
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="assembly of x86 only")
 

@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from minialex import autograd
 from minialex.checking import behaviour
-from minialex.kernels import memory
-from minialex.kernels.memory import ALIGNMENT, LARGE, Arena
+from minialex.kernels.runtime import memory
+from minialex.kernels.runtime.memory import ALIGNMENT, LARGE, Arena
 
 SEGMENT = 2**20
 
@@ -322,7 +322,7 @@ def test_too_much_is_an_error_that_says_how_much():
 def test_a_smaller_segment_where_the_system_refuses_a_large_one():
     code = (
         "import resource, numpy as np\n"
-        "from minialex.kernels import memory\n"
+        "from minialex.kernels.runtime import memory\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)\n"
         "array = memory.zeros(10**6, np.float32)\n"
@@ -338,7 +338,7 @@ def test_the_interpreter_ends_in_silence(tracing):
     # Arrays in cycles, in modules, in threads that still run: what the end of the interpreter leaves.
     code = (
         "import threading, sys, numpy as np\n"
-        "from minialex.kernels import memory\n"
+        "from minialex.kernels.runtime import memory\n"
         "kept = memory.empty(10**6, np.float32)\n"
         "cycle = [memory.empty(10**6, np.float32)]\n"
         "cycle.append(cycle)\n"

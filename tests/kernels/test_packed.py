@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking.testing.strategies import normal_values
 from minialex.kernels import find_kernel
-from minialex.kernels.packed import frozen, kept_bytes, packed
-from minialex.testing.strategies import normal_values
+from minialex.kernels.runtime.prepacked import frozen, kept_bytes, packed
 
 WINDOW = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 

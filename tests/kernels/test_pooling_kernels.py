@@ -5,12 +5,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.strategies import call, normal_values, poolings, seeds
+from minialex.checking.testing.values import distinct_values
 from minialex.errors import ShapeError
 from minialex.kernels import find_kernel, output_shape
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.strategies import call, normal_values, poolings, seeds
-from minialex.testing.values import distinct_values
 
 every_kernel = every_algorithm("max_pool2d")
 EXACT = rounding(np.float64)

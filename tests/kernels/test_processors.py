@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from minialex.kernels.micro_kernel import processor
+from minialex.kernels.gemm.tile import processor
 
 COMPUTE = """
 import dataclasses
 import sys
 import numpy as np
-from minialex.kernels import find_kernel, micro_kernel
+from minialex.kernels import find_kernel
+from minialex.kernels.gemm import tile
 
-wanted = dataclasses.replace(getattr(micro_kernel, sys.argv[1]), register="")
-micro_kernel._FUSED = ((".", wanted),)
+wanted = dataclasses.replace(getattr(tile, sys.argv[1]), register="")
+tile._FUSED = ((".", wanted),)
 
 generator = np.random.default_rng(0)
 def normal(*shape):
@@ -52,7 +53,7 @@ for images in (1, 5, 9):
         error("linear.input_grad", "blas", normal(images, 70), normal(70, 130))("streamed"),
         error("linear.weight_grad", "blas", normal(images, 70), normal(images, 130))("streamed"),
     ]
-print(micro_kernel.processor().lanes, max(errors))
+print(tile.processor().lanes, max(errors))
 """
 
 TRANSLATE = """
@@ -61,13 +62,13 @@ import platform
 import sys
 import llvmlite.binding as llvm
 import numba
-from minialex.kernels import micro_kernel
-from minialex.kernels.compiled import compiled
+from minialex.kernels.gemm import tile
+from minialex.kernels.runtime.compiled import compiled
 
 arm = platform.machine() in ("aarch64", "arm64")
-wanted = dataclasses.replace(micro_kernel._NEON, register="w" if arm else "x")
-micro_kernel._FUSED = ((".", wanted),)
-from minialex.kernels.micro_kernel import tile_wide
+wanted = dataclasses.replace(tile._NEON, register="w" if arm else "x")
+tile._FUSED = ((".", wanted),)
+from minialex.kernels.gemm.tile import tile_wide
 
 @compiled
 def product(a, b, c, d, e, f, g, h, i):
@@ -126,7 +127,7 @@ needs_x86 = pytest.mark.skipif(
 @pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_a_processor_is_enough(name, tmp_path):
-    script = "from minialex.kernels.micro_kernel import processor; print(processor().lanes)"
+    script = "from minialex.kernels.gemm.tile import processor; print(processor().lanes)"
     found = run(script, folder=tmp_path, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
     assert int(found) == NAMES[name]
 

@@ -5,7 +5,8 @@ import pytest
 
 from minialex import kernels
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels import find_kernel, list_kernels, load_plugin, registry, select, unregister, use
+from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
+from minialex.kernels.contract import registry
 
 
 @pytest.fixture

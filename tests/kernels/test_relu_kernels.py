@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from minialex.checking.testing.algorithms import every_algorithm
 from minialex.kernels import find_kernel
-from minialex.testing.algorithms import every_algorithm
 
 every_kernel = every_algorithm("relu")
 # NumPy's kernel multiplies by a mask: an infinity or a NaN comes through where y is 0, as it says itself.

@@ -8,10 +8,10 @@ from scipy.ndimage import correlate1d
 
 import minialex as ma
 import minialex.functional as F
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, largest, rounding
+from minialex.checking.testing.strategies import call, normal_values, seeds
 from minialex.kernels import find_kernel
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, largest, rounding
-from minialex.testing.strategies import call, normal_values, seeds
 
 every_kernel = every_algorithm("local_response_norm")
 EXACT = rounding(np.float64)

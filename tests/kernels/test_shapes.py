@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minialex.errors import ShapeError
 from minialex.kernels import operations_with_shapes, output_shape
-from minialex.kernels.windows import (
+from minialex.kernels.contract.windows import (
     has_empty_window,
     output_positions,
     pair,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
-from minialex.kernels.compiled import compiled
+from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.softmax.exponential import exp_float32
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, rounding
 
 every_kernel = every_algorithm("softmax", only=("numpy", "numba", "cuda"))
 every_kernel_and_the_reference = every_algorithm("softmax")

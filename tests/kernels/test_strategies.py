@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from tiers import examples
 
-from minialex.kernels import find_kernel, list_kernels, micro_kernel, output_shape
-from minialex.kernels.registry import Sizes
-from minialex.testing import strategies
-from minialex.testing.strategies import Call, call, convolutions, distinct_values, layouts, poolings
+from minialex.checking.testing import strategies
+from minialex.checking.testing.strategies import Call, call, convolutions, distinct_values, layouts, poolings
+from minialex.kernels import find_kernel, list_kernels, output_shape
+from minialex.kernels.contract.registry import Sizes
+from minialex.kernels.gemm import tile as micro_kernel
 
 
 def test_every_registered_operation_has_a_strategy():

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.errors import KernelError
-from minialex.kernels import compiled as compiled_module
-from minialex.kernels import threads
-from minialex.kernels.compiled import address, call_task, compiled, pack_task
-from minialex.kernels.threads import BUFFER_BYTES, COUNTER_BYTES
+from minialex.kernels.runtime import compiled as compiled_module
+from minialex.kernels.runtime import threads
+from minialex.kernels.runtime.compiled import address, call_task, compiled, pack_task
+from minialex.kernels.runtime.threads import BUFFER_BYTES, COUNTER_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_a_number_of_threads_is_a_positive_int(number):
 PROGRAM = """
 import json, os, threading
 from minialex.errors import KernelError
-from minialex.kernels import threads
+from minialex.kernels.runtime import threads
 try:
     print(json.dumps(threads.num_threads()))
 except KernelError as error:

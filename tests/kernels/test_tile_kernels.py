@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minialex.checking.testing.compare import assert_close
+from minialex.checking.testing.strategies import normal_values
 from minialex.kernels import find_kernel, select, set_workspace_limit, use
 from minialex.kernels.conv2d import winograd_matrices
 from minialex.kernels.conv2d.winograd import tile_size
-from minialex.kernels.micro_kernel import pack_panels, processor
-from minialex.kernels.threads import num_threads, set_num_threads
-from minialex.testing.compare import assert_close
-from minialex.testing.strategies import normal_values
+from minialex.kernels.gemm.tile import pack_panels, processor
+from minialex.kernels.runtime.threads import num_threads, set_num_threads
 
 # What the project promises of AlexNet's layers, relative to float64, by norm and worst element. A processor
 # without fused multiply-add rounds each product, too, and then each sum of Winograd's longer chains.

@@ -11,15 +11,14 @@ from minialex.kernels import (
     is_tuning,
     kernel,
     num_threads,
-    registry,
     run,
     select,
     set_num_threads,
     set_tuning,
-    tuning,
     unregister,
 )
-from minialex.kernels.cost import BYTES_PER_SECOND, OPERATIONS_PER_SECOND, Cost
+from minialex.kernels.contract import registry, tuning
+from minialex.kernels.contract.cost import BYTES_PER_SECOND, OPERATIONS_PER_SECOND, Cost
 
 X = np.ones((3, 4))
 

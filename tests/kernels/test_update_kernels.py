@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from minialex.checking.testing.algorithms import every_algorithm
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel
-from minialex.testing.algorithms import every_algorithm
-from minialex.testing.compare import assert_close, rounding
 
 SGD, ADAM = every_algorithm("sgd"), every_algorithm("adam")
 GRADIENTS = (0.5, -1.25, 2.0, 0.125)

@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from minialex.checking.testing.strategies import normal_values
 from minialex.kernels import find_kernel
-from minialex.testing.strategies import normal_values
 
 WINDOW = {"stride": (1, 1), "padding": ((2, 2), (2, 2)), "dilation": (1, 1), "groups": 2}
 X, WEIGHT, Y = (12, 96, 27, 27), (256, 48, 5, 5), (12, 256, 27, 27)

@@ -11,11 +11,11 @@ from dataclasses import asdict
 import numpy as np
 from hypothesis import HealthCheck, Phase, find, settings
 
+from minialex.checking.testing.strategies import call
 from minialex.kernels import list_kernels
-from minialex.kernels.compiled import loops, only_compiling
-from minialex.kernels.machine_code import assembly, multiply_loops
-from minialex.kernels.micro_kernel import processor
-from minialex.testing.strategies import call
+from minialex.kernels.gemm.tile import processor
+from minialex.kernels.runtime.compiled import loops, only_compiling
+from minialex.kernels.runtime.machine_code import assembly, multiply_loops
 
 _FIRST = settings(
     max_examples=5000, phases=(Phase.generate,), derandomize=True, database=None, deadline=None,

@@ -6,8 +6,8 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import nn
+from minialex.checking.testing.compare import assert_close, rounding
 from minialex.errors import ShapeError
-from minialex.testing.compare import assert_close, rounding
 
 
 def images(*shape, seed=0):

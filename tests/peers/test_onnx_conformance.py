@@ -14,8 +14,8 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import optim
+from minialex.checking.testing.compare import assert_close
 from minialex.nn import Parameter
-from minialex.testing.compare import assert_close
 
 onnx = pytest.importorskip("onnx", reason="the conformance cases are inside the onnx wheel")
 

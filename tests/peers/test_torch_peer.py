@@ -6,9 +6,9 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import optim
+from minialex.checking.testing.compare import assert_close
 from minialex.models import create_model
 from minialex.optim import lr_scheduler
-from minialex.testing.compare import assert_close
 
 torch = pytest.importorskip("torch", reason="the peer that is compared with; install the CPU build of torch")
 

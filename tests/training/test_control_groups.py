@@ -5,7 +5,7 @@ import os
 import pytest
 
 from minialex import control_groups
-from minialex.kernels import threads
+from minialex.kernels.runtime import threads
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from minialex.errors import MiniAlexError, ModelError, RecipeError
 from minialex.models import Network, get_architecture
 from minialex.models.architecture import Architecture, conv, dense, flatten, relu
 from minialex.optim import SGD
-from minialex.recipes import (
+from minialex.training.assembly import make_network, make_optimizer, make_schedule, optimizer_arrays
+from minialex.training.recipes import (
     Recipe,
     list_recipes,
     load_recipe,
@@ -25,8 +26,7 @@ from minialex.recipes import (
     recipe_values,
     with_setting,
 )
-from minialex.recipes.recipe import Adam, MultiStep, Plateau, Sgd
-from minialex.training.assembly import make_network, make_optimizer, make_schedule, optimizer_arrays
+from minialex.training.recipes.recipe import Adam, MultiStep, Plateau, Sgd
 
 # Model, optimiser, rate, epochs, images a step: read in the documents, and written here a second time.
 DOCUMENTS = {
@@ -89,7 +89,7 @@ def test_a_recipe_survives_json(name):
 def test_the_recipes_are_part_of_the_package():
     settings = configparser.ConfigParser()
     settings.read(Path(__file__).parents[2] / "setup.cfg")
-    assert "*.toml" in settings["options.package_data"]["minialex.recipes"].split()
+    assert "*.toml" in settings["options.package_data"]["minialex.training.recipes"].split()
 
 
 @pytest.mark.parametrize("name", ["000_mnist227", "000_mnist227_sample"])

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 import minialex as ma
 from minialex.data import ArrayDataset, ImageFolder, load_mnist
 from minialex.errors import DamagedSample, DataError, RunError
-from minialex.recipes import Recipe, list_recipes, recipe_values, with_setting
-from minialex.recipes.recipe import Data
 from minialex.training.assembly import make_network, make_test_loader
 from minialex.training.evaluation import evaluate
+from minialex.training.recipes import Recipe, list_recipes, recipe_values, with_setting
+from minialex.training.recipes.recipe import Data
 from minialex.training.run import open_data, prepare, resume, train
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
 from minialex.training.sources import load_parts

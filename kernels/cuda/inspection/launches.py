@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.kernels.contract.registry import Kernel
 from minialex.kernels.cuda.host import HostDevice
 from minialex.kernels.cuda.launcher import ALIGNMENT, Launch
 from minialex.kernels.cuda.source import SourceKernel
-from minialex.kernels.registry import Kernel
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minialex.kernels.control_flow import natural_loops
 from minialex.kernels.cuda.inspection.disassemble import Instruction
+from minialex.kernels.runtime.control_flow import natural_loops
 
 WARP = 32
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.checking.gallery.mistake import Subject
-from minialex.testing.values import distinct_values
+from minialex.checking.testing.values import distinct_values
 
 # ReLU. x (4, 5), away from 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.checking.gallery.mistake import Subject
-from minialex.testing.values import distinct_values
+from minialex.checking.testing.values import distinct_values
 
 # Broadcasting: a (3, 1, 4), b (2, 1), y (3, 2, 4)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.checking.gallery.mistake import Subject
-from minialex.testing.values import distinct_values
+from minialex.checking.testing.values import distinct_values
 
 # Max-pooling: windows of 3 at stride 2, padding 1. x (2, 3, 4, 6), y (2, 3, 2, 3)
 BORDER = ((0, 0), (0, 0), (1, 1), (1, 1))

@@ -1,0 +1,413 @@
+"""The registry of kernels: the one contract that the engine, the tests and the benchmarks read.
+
+A kernel is a plain function on arrays. It is registered under (operation, device, algorithm):
+
+    @kernel("conv2d.forward", algo="im2col", rank=10, workspace=im2col_bytes)
+    def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups): ...
+
+Operations are named ``<operation>.<direction>``: ``conv2d.forward``, ``conv2d.input_grad``. Each has
+one kernel with the algorithm ``reference``, which is its definition, and which the engine never
+chooses by itself.
+
+How the engine chooses
+----------------------
+1. Where `use` names algorithms for the operation: the first of them that supports the call.
+2. Otherwise: among the kernels with a rank, the highest ranked one that supports the call.
+3. Of several with the same rank: the one whose predicted time is the least
+   (`minialex.kernels.contract.cost`); or, where `minialex.kernels.contract.tuning` is on, the one that was
+   measured to be the fastest.
+
+If none is left, that is a `KernelError` which lists every candidate and why it was refused. There is
+no other fallback.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minialex.errors import DeviceError, KernelError
+from minialex.kernels.contract.cost import Cost
+
+Supports = Callable[..., bool | str]
+Workspace = Callable[..., int]
+Domain = Callable[[], Mapping[str, object]]
+
+REFERENCE = "reference"
+FLOATS = ("float32", "float64")
+_CODES = {"i": "Integer", "u": "UnsignedInteger"}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The lengths of an axis that a kernel supports, as its `domain` states them.
+
+    Attributes
+    ----------
+    least : int
+    most : int or None
+    grain : int
+        Where it is more than 1: the kernel takes so many at a time, and the rest in another way.
+    """
+
+    least: int = 0
+    most: int | None = None
+    grain: int = 1
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A registered function and what it says about itself.
+
+    Attributes
+    ----------
+    operation : str
+        Such as ``"conv2d.forward"``.
+    device : str
+        Whose arrays it takes: ``"cpu"``, ``"cuda"`` or ``"cuda-host"``.
+    algorithm : str
+        Such as ``"reference"``, ``"im2col"``, ``"numpy"``.
+    function : callable
+        The kernel.
+    rank : int or None
+        Its place in the default choice, the highest first; None if it runs only on request.
+    supports : callable or None
+        Called with the kernel's arguments; True, or the reason why it cannot do them.
+    domain : callable or None
+        Called without arguments; what a call must look like to be supported, in the words with which the
+        operation's calls are drawn (`minialex.checking.testing.strategies.call`), such as the sizes of a tile
+        of this processor. It restricts nothing: it lets tests draw calls that `supports` accepts.
+    workspace : callable or None
+        Called with the kernel's arguments; the bytes it allocates beyond its results.
+    dtypes : tuple of str or None
+        The floating-point types that it takes; None for both, float32 and float64.
+    kinds : str
+        The kinds of dtype that it takes, by NumPy's letters: "f" for floats only, "iuf" for integers, too,
+        "b" for bools. They hold for its first array; others may be indices.
+    cost : callable or None
+        Called with the kernel's arguments; a `minialex.kernels.contract.cost.Cost`.
+    error : float or None
+        The relative error of its results that it promises, by norm and of the worst element, where that
+        is more than the rounding of a sum in another order; None where it is not.
+    """
+
+    operation: str
+    device: str
+    algorithm: str
+    function: Callable
+    rank: int | None = None
+    supports: Supports | None = None
+    workspace: Workspace | None = None
+    dtypes: tuple[str, ...] | None = None
+    cost: Callable[..., Cost] | None = None
+    error: float | None = None
+    domain: Domain | None = None
+    kinds: str = "f"
+
+    @property
+    def name(self) -> str:
+        return f"{self.operation}[{self.device}, {self.algorithm}]"
+
+    def __call__(self, *args, **parameters):
+        """Run the kernel.
+
+        Raises
+        ------
+        KernelError
+            If it cannot do this call.
+        """
+        refusal = self.refusal(*args, **parameters)
+        if refusal is not None:
+            raise KernelError(f"{self.name} cannot do this call: {refusal}")
+        return self.function(*args, **parameters)
+
+    def refusal(self, *args, **parameters) -> str | None:
+        """Why the kernel cannot do this call; None if it can."""
+        dtype = getattr(args[0], "dtype", None) if args else None
+        if dtype is not None and dtype not in self._taken:
+            return f"{' and '.join(self._in_words())} only, not {dtype}"
+        if self.dtypes is not None:
+            for array in args:
+                if array is not None and array.dtype.kind == "f" and array.dtype not in self._taken:
+                    return f"{' and '.join(self._in_words())} only, not {array.dtype}"
+        if self.supports is None:
+            return None
+        answer = self.supports(*args, **parameters)
+        return None if answer is True else (answer or "not supported")
+
+    def takes(self, dtype: np.dtype) -> bool:
+        """Whether the kernel takes data of a dtype."""
+        return dtype in self._taken
+
+    @functools.cached_property
+    def _taken(self) -> frozenset[np.dtype]:
+        # A set, as every call asks; dtypes of the other byte order are not in it.
+        codes = "".join(np.typecodes[_CODES[kind]] for kind in self.kinds if kind in _CODES)
+        return frozenset(map(np.dtype, (*(self.dtypes or FLOATS), *codes, *("?" * ("b" in self.kinds)))))
+
+    def _in_words(self) -> list[str]:
+        """The dtypes that it takes."""
+        others = {"i": "integers", "b": "bools"}
+        return [*(self.dtypes or FLOATS), *(others[kind] for kind in self.kinds if kind in others)]
+
+    def predicted_seconds(self, *args, **parameters) -> float:
+        """The time that the call is predicted to take; infinite for a kernel that states no cost."""
+        return self.cost(*args, **parameters).seconds() if self.cost else math.inf
+
+
+_kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
+_wanted: dict[str, tuple[str, ...]] = {}
+
+
+def kernel(
+    operation: str,
+    *,
+    algo: str,
+    device: str = "cpu",
+    rank: int | None = None,
+    supports: Supports | None = None,
+    workspace: Workspace | None = None,
+    dtypes: tuple[str, ...] | None = None,
+    cost: Callable[..., Cost] | None = None,
+    error: float | None = None,
+    domain: Domain | None = None,
+    kinds: str = "f",
+) -> Callable[[Callable], Callable]:
+    """Register the decorated function as a kernel. The parameters are those of `Kernel`.
+
+    Raises
+    ------
+    KernelError
+        If (operation, device, algorithm) is taken, or the operation is not named
+        ``<operation>.<direction>``.
+    """
+    if operation.count(".") != 1 or not all(operation.split(".")):
+        raise KernelError(
+            f"operation={operation!r} should be named <operation>.<direction>, such as 'conv2d.forward'"
+        )
+    if algo == REFERENCE and rank is not None:
+        raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
+
+    def register(function: Callable) -> Callable:
+        algorithms = _kernels.setdefault((operation, device), {})
+        if algo in algorithms:
+            raise KernelError(
+                f"{algorithms[algo].name} is registered already, in "
+                f"{algorithms[algo].function.__module__}; give yours another algo"
+            )
+        algorithms[algo] = Kernel(
+            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
+        )
+        return function
+
+    return register
+
+
+def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
+    """Take a kernel out of the registry, as a plug-in's tests need to."""
+    find_kernel(operation, algo=algo, device=device)
+    del _kernels[operation, device][algo]
+
+
+def list_kernels(operation: str | None = None, device: str | None = None) -> list[Kernel]:
+    """The registered kernels, sorted by operation, device and algorithm.
+
+    Parameters
+    ----------
+    operation : str, optional
+        Keep one direction (``"conv2d.forward"``) or every direction of an operation (``"conv2d"``).
+    device : str, optional
+        Keep one device.
+    """
+    return [
+        entry
+        for (name, where), algorithms in sorted(_kernels.items())
+        for _, entry in sorted(algorithms.items())
+        if operation in (None, name, name.split(".")[0]) and device in (None, where)
+    ]
+
+
+def devices() -> list[str]:
+    """The devices for which kernels are registered."""
+    return sorted({device for _, device in _kernels})
+
+
+def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
+    """The kernel registered under these three names; `KernelError` if there is none."""
+    algorithms = _kernels.get((operation, device), {})
+    if algo not in algorithms:
+        raise KernelError(
+            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; "
+            f"there are: {', '.join(sorted(algorithms)) or 'none'}"
+        )
+    return algorithms[algo]
+
+
+def ranked(operation: str, device: str) -> list[Kernel]:
+    """The kernels that the engine may choose by itself, the one that it tries first at the front."""
+    algorithms = _kernels.get((operation, device), {}).values()
+    return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
+
+
+def select(operation: str, device: str, *args, **parameters) -> Kernel:
+    """The kernel that the engine runs for this call, by the rule stated above.
+
+    Raises
+    ------
+    KernelError
+        If no candidate supports the call; the message has a reason for each.
+    DeviceError
+        If the operation has no kernel at all on this device.
+    """
+    algorithms = _kernels.get((operation, device))
+    if not algorithms:
+        raise DeviceError(f"{operation} has no kernel on device {device!r}")
+    wanted = _wanted.get(operation) or _wanted.get(operation.split(".")[0])
+    if wanted:
+        candidates = [algorithms[name] for name in wanted if name in algorithms]
+    else:
+        candidates = ranked(operation, device)
+    refusals, equals = [], []
+    for candidate in candidates:
+        if equals and candidate.rank != equals[0].rank:
+            break
+        refusal = candidate.refusal(*args, **parameters)
+        if refusal is not None:
+            refusals.append(f"{candidate.algorithm}: {refusal}")
+        elif wanted:
+            return candidate
+        else:
+            equals.append(candidate)
+    if len(equals) > 1:
+        return _chooser(equals, args, parameters)
+    if equals:
+        return equals[0]
+    dtype = getattr(args[0], "dtype", None) if args else None
+    if dtype is not None and not any(entry.takes(dtype) for entry in algorithms.values()):
+        taken = dict.fromkeys(name for entry in algorithms.values() for name in entry._in_words())
+        raise KernelError(
+            f"{operation} takes {' or '.join(taken)} on {device!r}, not {dtype}; "
+            "convert the data with .astype('float32')"
+        )
+    asked = f"asked for: {', '.join(wanted)}; " if wanted else ""
+    raise KernelError(
+        f"no kernel for {operation} on {device!r} ({asked}"
+        f"registered: {', '.join(sorted(algorithms))})" + "".join(f"; {r}" for r in refusals)
+    )
+
+
+def least_predicted(candidates: list[Kernel], args: tuple, parameters: dict) -> Kernel:
+    """The kernel whose predicted time for the call is the least, the first of equals."""
+    return min(candidates, key=lambda entry: entry.predicted_seconds(*args, **parameters))
+
+
+Chooser = Callable[[list[Kernel], tuple, dict], Kernel]
+_chooser: Chooser = least_predicted
+
+
+def set_chooser(chooser: Chooser) -> None:
+    """Set who chooses among several kernels of the same rank."""
+    global _chooser
+    _chooser = chooser
+
+
+def chooser() -> Chooser:
+    """Who chooses among several kernels of the same rank."""
+    return _chooser
+
+
+def run(operation: str, device: str, *args, **parameters):
+    """Select a kernel for the call and run it."""
+    parameters = {name: _plain_number(value) for name, value in parameters.items()}
+    return select(operation, device, *args, **parameters).function(*args, **parameters)
+
+
+def _plain_number(value):
+    """A parameter as a Python number if it is one of NumPy's, whose dtype would widen float32 arrays."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class use:
+    """Choose algorithms by name, from now on or for a ``with`` block.
+
+    ``use(conv2d="reference")`` holds for every direction of the operation, and
+    ``use({"conv2d.forward": "reference"})`` for one. Several names are tried in their order:
+    ``use(conv2d=("winograd", "im2col"))``. None goes back to the default choice. Leaving the block
+    restores what was chosen before.
+
+    Raises
+    ------
+    KernelError
+        If no kernel of that operation, on any device, has one of the names.
+    """
+
+    def __init__(self, choice: dict[str, str | Iterable[str] | None] | None = None, /, **choices):
+        self._previous = dict(_wanted)
+        updated = dict(_wanted)
+        for operation, names in {**(choice or {}), **choices}.items():
+            if names is None:
+                updated.pop(operation, None)
+                continue
+            names = (names,) if isinstance(names, str) else tuple(names)
+            known = {entry.algorithm for entry in list_kernels(operation)}
+            if not known:
+                raise KernelError(
+                    f"use: unknown operation {operation!r}; there are: {', '.join(_operations())}"
+                )
+            for name in names:
+                if name not in known:
+                    raise KernelError(
+                        f"use: {operation} has no algorithm {name!r}; there are: {', '.join(sorted(known))}"
+                    )
+            updated[operation] = names
+        _replace_wanted(updated)
+
+    def __enter__(self) -> use:
+        return self
+
+    def __exit__(self, *_) -> None:
+        _replace_wanted(self._previous)
+
+
+def _replace_wanted(choices: dict[str, tuple[str, ...]]) -> None:
+    _wanted.clear()
+    _wanted.update(choices)
+
+
+def _operations() -> list[str]:
+    return sorted({operation.split(".")[0] for operation, _ in _kernels})
+
+
+def load_plugin(path: str | Path) -> list[Kernel]:
+    """Run a Python file that registers kernels; return the kernels it added.
+
+    Raises
+    ------
+    KernelError
+        If the file is missing, fails to run, or registers nothing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise KernelError(f"plug-in {str(path)!r} is not a file")
+    before = set(list_kernels())
+    name = f"minialex_plugin_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise KernelError(f"plug-in {str(path)!r} is not a Python file; its name should end in .py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise KernelError(f"plug-in {str(path)!r} failed: {type(error).__name__}: {error}") from error
+    added = [entry for entry in list_kernels() if entry not in before]
+    if not added:
+        raise KernelError(f"plug-in {str(path)!r} registered no kernel; decorate one with @kernel")
+    return added

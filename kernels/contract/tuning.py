@@ -1,0 +1,116 @@
+"""The measured choice among kernels, on request: each candidate is timed once for each kind of call.
+
+    minialex.kernels.set_tuning(True)
+
+or ``MINIALEX_TUNING=1``. At the first call with certain shapes, types and
+parameters, every kernel that the rules leave to choose from is run three times, and the one with the
+shortest time is taken from then on. What was found is kept in a file for this processor, this number of
+threads and this state of the kernels' sources, and is not measured again. The kernels compute the same up
+to rounding; so with tuning the last bits may differ between machines, and between a first run and one on
+another machine's file, but not between runs that use the same file.
+
+Only operations that leave their inputs alone have candidates to choose from.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minialex.errors import KernelError
+from minialex.files import write_json
+from minialex.kernels.contract import registry
+from minialex.kernels.runtime.prepacked import frozen
+from minialex.kernels.runtime.threads import num_threads
+
+_VARIABLE = "MINIALEX_TUNING"
+_REPEATS = 3
+
+
+class _Measured:
+    """The choices found, in memory and in a file."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.choices: dict[str, dict[str, float]] = {}
+        if path is not None and path.is_file():
+            self.choices = _read(path)
+
+    def __call__(self, candidates, args, parameters):
+        key = describe(candidates[0].operation, args, parameters)
+        times = self.choices.get(key, {})
+        if {entry.algorithm for entry in candidates} - times.keys():
+            times = {entry.algorithm: _seconds(entry, args, parameters) for entry in candidates}
+            self.choices[key] = times
+            if self.path is not None:
+                write_json(self.path, self.choices)
+        return min(candidates, key=lambda entry: times[entry.algorithm])
+
+
+def describe(operation: str, args: tuple, parameters: dict) -> str:
+    """What of a call its time depends on: shapes, types, parameters, and which weights are frozen."""
+    arrays = [
+        "None" if a is None else f"{a.dtype}{list(a.shape)}{' frozen' if frozen(a) else ''}" for a in args
+    ]
+    return f"{operation} {' '.join(arrays)} {parameters} threads={num_threads()}"
+
+
+def _seconds(entry, args, parameters) -> float:
+    entry(*args, **parameters)  # compiles
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        entry(*args, **parameters)
+        times.append(time.perf_counter() - start)
+    return float(np.min(times))
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """The choices in a file; none if it is not one that this module has written."""
+    try:
+        content = json.loads(path.read_text())
+        valid = isinstance(content, dict) and all(
+            isinstance(times, dict) and all(isinstance(t, float) and t > 0 for t in times.values())
+            for times in content.values()
+        )
+    except (OSError, ValueError):
+        valid = False
+    return content if valid else {}
+
+
+@functools.cache
+def _measured() -> _Measured:
+    from minialex.kernels.runtime import code_cache
+
+    store = code_cache.store()
+    return _Measured(None if store is None else store.folder / "tuning.json")
+
+
+def set_tuning(on: bool) -> None:
+    """Choose kernels by measurement from now on, or by their predicted times."""
+    registry.set_chooser(_tuned if on else registry.least_predicted)
+
+
+def is_tuning() -> bool:
+    """Whether kernels are chosen by measurement."""
+    return registry.chooser() is _tuned
+
+
+def _tuned(candidates, args, parameters):
+    return _measured()(candidates, args, parameters)
+
+
+def _from_environment() -> None:
+    given = os.environ.get(_VARIABLE, "0")
+    if given not in ("0", "1"):
+        raise KernelError(f"{_VARIABLE}={given!r} should be 0 or 1")
+    if given == "1":
+        set_tuning(True)
+
+
+_from_environment()

@@ -1,0 +1,1 @@
+"""What compiled kernels run on: compiled functions and their cache, threads, memory, prepacked weights."""

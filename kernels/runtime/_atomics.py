@@ -1,0 +1,271 @@
+"""How the threads of a launch find each other, as Numba intrinsics: atomics, and calls by address.
+
+The addresses are int64, of words of eight bytes. Imported at the first compilation.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import NumbaTypeError
+from numba.extending import intrinsic
+
+from minialex.kernels.runtime.code_cache import FunctionCache
+from minialex.kernels.runtime.threads import BUFFER_BYTES, COUNTER_BYTES
+
+WORD = ir.IntType(64)
+# Where in the buffer stand how many items there are, how many are taken at a time, how many threads share
+# them, and the arguments. Behind BUFFER_BYTES come the threads' counters: the next item of each one's range.
+_ITEMS, _GRAIN, _THREADS, _PACKED = 0, 8, 16, 64
+# What a processor is told that waits in a loop.
+_PAUSE = {
+    **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
+    **dict.fromkeys(("aarch64", "arm64"), ("llvm.aarch64.hint", ir.IntType(32)(1))),
+}
+
+
+def _word_at(builder, address):
+    return builder.inttoptr(address, WORD.as_pointer())
+
+
+@intrinsic
+def load_acquire(typing_context, address):
+    """The word at an address; what another thread wrote before `store_release` is seen after it."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.load_atomic(_word_at(builder, arguments[0]), "acquire", 8)
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
+def store_release(typing_context, address, value):
+    """Set the word at an address; see `load_acquire`."""
+
+    def emit(context, builder, signature, arguments):
+        builder.store_atomic(arguments[1], _word_at(builder, arguments[0]), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), emit
+
+
+@intrinsic
+def replace_word(typing_context, address, expected, value):
+    """Set the word at an address if it is what was expected; whether it was."""
+
+    def emit(context, builder, signature, arguments):
+        result = builder.cmpxchg(
+            _word_at(builder, arguments[0]), arguments[1], arguments[2], "acq_rel", "acquire"
+        )
+        return builder.extract_value(result, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), emit
+
+
+@intrinsic
+def pause(typing_context):
+    """Say that this thread waits."""
+
+    def emit(context, builder, signature, arguments):
+        name, *hint = _PAUSE.get(platform.machine(), (None,))
+        if name is not None:
+            function_type = ir.FunctionType(ir.VoidType(), [value.type for value in hint])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), hint)
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def yield_processor(typing_context):
+    """Let another thread have this thread's processor, if one waits for it."""
+
+    def emit(context, builder, signature, arguments):
+        if os.name == "posix":
+            function_type = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
+    """Make the task of a launch: a machine function that takes items until none is left.
+
+    It is ``int64 task(buffer, worker)``, which calls ``body(item, worker, *arguments)`` for each item, and
+    returns whether that failed. It begins with the worker's own range of items, and goes on with what is left
+    of the others'.
+
+    Parameters
+    ----------
+    body : compiled function
+    buffer : int64 array
+        Filled with all that the task reads.
+    items : int64
+    grain : int64
+        How many items a thread takes at a time.
+    threads : int64
+        How many ranges of equal length there are; workers are below it.
+    arguments : tuple
+
+    Returns
+    -------
+    int64
+        The task's address.
+    """
+    parameters = (types.int64, types.int64, *arguments.types)
+    if body.get_call_type(typing_context, parameters, {}).return_type != types.none:
+        raise NumbaTypeError("the body of a compiled loop should return nothing")
+
+    def emit(context, builder, signature, values):
+        packed_type = context.get_value_type(signature.args[5])
+        size, most = context.get_abi_sizeof(packed_type), BUFFER_BYTES - COUNTER_BYTES - _PACKED
+        if size > most:
+            raise NumbaTypeError(f"the arguments of a compiled loop take {size} bytes, more than {most}")
+        array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
+        start = builder.ptrtoint(array.data, WORD)
+        for offset, value in zip((_ITEMS, _GRAIN, _THREADS), values[2:5], strict=True):
+            builder.store(value, _word_at(builder, builder.add(start, WORD(offset))))
+        with cgutils.for_range(builder, values[4]) as ranges:
+            first = _first_of_range(builder, ranges.index, values[2], values[4])
+            builder.store(first, _counter(builder, start, ranges.index))
+        place = builder.add(start, WORD(_PACKED))
+        packed = _without_owners(context, builder, signature.args[5], values[5])
+        builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
+
+        # By a symbol, not by linking, which would optimise and translate the body a second time.
+        symbol = signature.args[0].dispatcher._cache.symbol(parameters)
+        if not llvmlite.binding.address_of_symbol(symbol):
+            raise NumbaTypeError(f"the body of a compiled loop is not published for {parameters}")
+        function_type = context.call_conv.get_function_type(types.none, parameters)
+        callee = cgutils.get_or_insert_function(builder.module, function_type, symbol)
+        name = builder.module.get_unique_name("task")
+        task = ir.Function(builder.module, ir.FunctionType(WORD, [WORD, WORD]), name)
+        task.linkage = "internal"
+        _emit_task(context, task, callee, parameters, packed_type)
+        return builder.ptrtoint(task, WORD)
+
+    return types.int64(body, buffer, types.int64, types.int64, types.int64, arguments), emit
+
+
+class LaunchCache(FunctionCache):
+    """The code of a loop's launches, which refers to the body by a symbol, the same in every process.
+
+    Numba asks here first, whether the launch is then loaded or compiled, so here the body gets its symbol.
+    """
+
+    def __init__(self, name: str, digest: str, persistent: bool, body):
+        super().__init__(name, digest, persistent)
+        self.body = body
+
+    def load_overload(self, signature, target_context):
+        # Those of the body, from those of launch(mailboxes, buffer, patience, items, *arguments).
+        parameters = (types.int64, types.int64, *signature[4].types)
+        self.body.compile(parameters)
+        compiled = self.body.overloads[parameters]
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        llvmlite.binding.add_symbol(self.body._cache.symbol(parameters), address)
+        return super().load_overload(signature, target_context)
+
+
+def _without_owners(context, builder, tuple_type, packed):
+    """The arguments, with arrays that say of nobody that he owns their memory.
+
+    The caller keeps them as long as a task runs. Each slice of an array would count its owner's references
+    up and down, in a word that all threads write.
+    """
+    for i, each in enumerate(tuple_type.types):
+        if isinstance(each, types.Array):
+            array = context.make_array(each)(context, builder, builder.extract_value(packed, i))
+            array.meminfo = ir.Constant(array.meminfo.type, None)
+            array.parent = ir.Constant(array.parent.type, None)
+            packed = builder.insert_value(packed, array._getvalue(), i)
+    return packed
+
+
+def _first_of_range(builder, index, items, threads):
+    return builder.sdiv(builder.mul(items, index), threads)
+
+
+def _counter(builder, start, index):
+    return _word_at(
+        builder, builder.add(start, builder.add(WORD(BUFFER_BYTES), builder.mul(index, WORD(COUNTER_BYTES))))
+    )
+
+
+def _emit_task(context, task, callee, parameters, packed_type):
+    start, worker = task.args
+    entry, choose, take, work, body, stop, leave, ended = (
+        task.append_basic_block(name)
+        for name in ("entry", "choose", "take", "work", "body", "stop", "leave", "ended")
+    )
+    builder = ir.IRBuilder(entry)
+    items, grain, threads = (
+        builder.load(_word_at(builder, builder.add(start, WORD(offset))))
+        for offset in (_ITEMS, _GRAIN, _THREADS)
+    )
+    place = builder.inttoptr(builder.add(start, WORD(_PACKED)), packed_type.as_pointer())
+    arguments = cgutils.unpack_tuple(builder, builder.load(place, align=8), len(parameters) - 2)
+    builder.branch(choose)
+
+    # A range: the worker's own, then those of the others in turn.
+    builder.position_at_end(choose)
+    turn = builder.phi(WORD)
+    turn.add_incoming(WORD(0), entry)
+    index = builder.srem(builder.add(worker, turn), threads)
+    counter = _counter(builder, start, index)
+    end = _first_of_range(builder, builder.add(index, WORD(1)), items, threads)
+    builder.branch(take)
+
+    builder.position_at_end(take)
+    first = builder.atomic_rmw("add", counter, grain, "monotonic")
+    last = builder.add(first, grain)
+    last = builder.select(builder.icmp_signed("<", last, end), last, end)
+    builder.branch(work)
+
+    builder.position_at_end(work)
+    item = builder.phi(WORD)
+    item.add_incoming(first, take)
+    builder.cbranch(builder.icmp_signed("<", item, last), body, stop)
+
+    builder.position_at_end(body)
+    status, _ = context.call_conv.call_function(
+        builder, callee, types.none, parameters, [item, worker, *arguments]
+    )
+    failed, done = builder.append_basic_block("failed"), builder.append_basic_block("done")
+    builder.cbranch(status.is_error, failed, done)
+    builder.position_at_end(done)
+    item.add_incoming(builder.add(item, WORD(1)), done)
+    builder.branch(work)
+    builder.position_at_end(failed)
+    builder.ret(WORD(1))
+
+    # All of a grain are done, or none was left.
+    builder.position_at_end(stop)
+    builder.cbranch(builder.icmp_signed("<", last, end), take, leave)
+
+    builder.position_at_end(leave)
+    following = builder.add(turn, WORD(1))
+    turn.add_incoming(following, leave)
+    builder.cbranch(builder.icmp_signed("<", following, threads), choose, ended)
+
+    builder.position_at_end(ended)
+    builder.ret(WORD(0))
+
+
+@intrinsic
+def call_task(typing_context, task, buffer, worker):
+    """Call a task that `pack_task` made, with the address of its buffer; whether it failed."""
+
+    def emit(context, builder, signature, arguments):
+        function_type = ir.FunctionType(WORD, [WORD, WORD])
+        function = builder.inttoptr(arguments[0], function_type.as_pointer())
+        return builder.call(function, arguments[1:])
+
+    return types.int64(types.int64, types.int64, types.int64), emit

@@ -1,0 +1,23 @@
+"""The machine operations that Python has no words for, as Numba intrinsics.
+
+This module imports Numba, and is itself imported at the first compilation: compiled functions name its
+operations through `minialex.kernels.runtime.compiled.Intrinsic`.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic
+def address(typing_context, array):
+    """The address of an array's first element."""
+
+    def emit(context, builder, signature, arguments):
+        value = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        return builder.ptrtoint(value.data, ir.IntType(64))
+
+    return types.int64(array), emit

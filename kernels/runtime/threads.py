@@ -1,0 +1,236 @@
+"""The threads that share the work of one kernel call.
+
+A pool of threads runs compiled loops, which hold no lock of Python's while they compute. The caller is
+one of the threads. Each has a range of the items, which it takes a few at a time where there are many; one
+that has finished its range goes on with those of the others, so that a thread that the system has slowed down
+takes fewer. Neighbouring items read and write neighbouring memory, often the two halves of a cache line:
+where two threads took turns in them, the lines would go to and fro between their processors.
+
+How many: `set_num_threads`, or the environment variable ``MINIALEX_NUM_THREADS`` before the start, or
+else as many as the process may use. Results are the same bits for any number. The pool is the only
+source of threads here: compiled loops never call BLAS, and NumPy's kernels, whose BLAS has threads of its
+own, run in the caller alone.
+
+How a launch works
+------------------
+Each worker has a mailbox. The caller puts the task there, works itself until no item is left, and then takes
+back what no worker has taken yet; for the others it waits. So it never waits for a thread that the
+system has not woken. A worker that has done its task looks into its mailbox for a while (`_PATIENCE`),
+in compiled code, and finds the next one at once where launches follow each other. Then it sleeps, and the
+next caller wakes it.
+
+While one thread of a program uses the pool, kernels called from another run on that thread alone. A
+forked child starts a pool of its own. A loop that raises an error in any thread raises it in the caller.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numpy as np
+
+from minialex import control_groups
+from minialex.checks import is_int
+from minialex.errors import KernelError
+
+# What a launch needs for the arguments of its loop, and behind them for each thread's counter, which others
+# write, too: as much as processors take from memory at a time.
+BUFFER_BYTES = 4096
+COUNTER_BYTES = 128
+
+_VARIABLE = "MINIALEX_NUM_THREADS"
+_PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleeps,
+_TIMES = 2  # and how many times that when a launch has begun whose task may come
+_NAP = 20e-6  # seconds between a caller's looks at a worker that is long in coming to an end
+_STATE, _FAILED = 0, 3  # words of a mailbox
+_NOBODY = np.zeros(0, np.int64)
+_wanted: int | None = None
+
+
+def available_threads() -> int:
+    """How many processors this process may use: those of its affinity, within its container's quota."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = control_groups.processors()
+    # Threads beyond the quota would take turns, each waiting for one that does not run.
+    return processors if quota is None else max(1, min(processors, math.ceil(quota)))
+
+
+def num_threads() -> int:
+    """How many threads share the work of a kernel call.
+
+    Raises
+    ------
+    KernelError
+        If ``MINIALEX_NUM_THREADS`` is not a positive whole number.
+    """
+    global _wanted
+    if _wanted is None:
+        given = os.environ.get(_VARIABLE)
+        if given is None:
+            _wanted = available_threads()
+        else:
+            if not given.strip().isdecimal() or int(given) < 1:
+                raise KernelError(f"{_VARIABLE}={given!r} should be a positive whole number of threads")
+            _wanted = int(given)
+    return _wanted
+
+
+def set_num_threads(number: int | None) -> None:
+    """Set how many threads share the work of a kernel call; None goes back to the default.
+
+    Raises
+    ------
+    KernelError
+        If the number is not a positive int.
+    """
+    global _wanted
+    if number is not None and (not is_int(number, 1)):
+        raise KernelError(f"number of threads={number!r} should be a positive int")
+    _wanted = None if number is None else int(number)
+
+
+class _Worker(threading.Thread):
+    """A thread with a mailbox, its words: state, task, the task's buffer, whether it failed."""
+
+    def __init__(self, index: int, pool: _Pool):
+        super().__init__(name=f"minialex-{index}", daemon=True)
+        self.index, self.pool = index, pool
+        self.mailbox = np.zeros(48, np.int64)[16:32]  # in cache lines that nothing else shares
+        self.asleep = False
+        self.alarm: SimpleQueue = SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        pool, mailbox, in_vain = self.pool, self.mailbox.ctypes.data, 0
+        while True:
+            in_vain = 0 if pool.serve(mailbox, self.index, pool.patience) else in_vain + 1
+            self.asleep = True
+            # A caller sets `helpers` first and looks at `asleep` then; here it is the other way
+            # round. So one of the two sees the other, and no launch is slept through.
+            if pool.helpers >= self.index and in_vain < _TIMES:
+                self.asleep = False
+            else:
+                self.alarm.get()
+                in_vain = 0
+
+    def wake(self) -> None:
+        self.asleep = False
+        self.alarm.put(None)
+
+
+class _Pool:
+    def __init__(self):
+        self.busy = threading.Lock()
+        self.workers: list[_Worker] = []
+        self.mailboxes = _NOBODY  # their addresses
+        self.buffer = _new_buffer(1)
+        self.helpers = 0  # of the launch under way
+        self.serve: Callable | None = None
+        self.patience = 0  # in looks at a mailbox
+
+    def run(self, launch: Callable, body: Callable, items: int, arguments: tuple) -> None:
+        helpers = min(num_threads(), items) - 1
+        if helpers < 1 or not self.busy.acquire(blocking=False):
+            failed = launch(_NOBODY, _new_buffer(1), 0, items, *arguments)
+        else:
+            try:
+                failed = self.share(helpers, launch, items, arguments)
+            finally:
+                self.helpers = 0
+                self.busy.release()
+        if failed:
+            # An error cannot leave a thread of machine code, so meet it again, here.
+            for item in range(items):
+                body(item, 0, *arguments)
+            raise KernelError("a compiled loop failed, and did not when it was run again")
+
+    def share(self, helpers: int, launch: Callable, items: int, arguments: tuple) -> bool:
+        """Run a loop on the caller and some workers; whether it failed."""
+        if len(self.workers) < helpers:
+            self.hire(helpers)
+        working = self.workers[:helpers]
+        self.helpers = len(working)
+        for worker in working:
+            if worker.asleep:
+                worker.wake()
+        try:
+            failed = launch(self.mailboxes[: len(working)], self.buffer, self.patience, items, *arguments)
+        finally:
+            _wait_for(working)
+        return bool(failed) or any(worker.mailbox[_FAILED] for worker in working)
+
+    def hire(self, number: int) -> None:
+        from minialex.kernels.runtime.compiled import serve
+
+        if self.serve is None:
+            self.serve = serve.dispatcher
+            self.patience = _looks_within(_PATIENCE, self.serve)
+        while len(self.workers) < number:
+            try:
+                self.workers.append(_Worker(len(self.workers) + 1, self))
+            except RuntimeError:  # the system, or an interpreter that ends, allows no more threads
+                break
+        self.mailboxes = np.array([worker.mailbox.ctypes.data for worker in self.workers], np.int64)
+        self.buffer = _new_buffer(1 + len(self.workers))
+
+
+def _looks_within(seconds: float, serve: Callable) -> int:
+    """How often a worker looks into its mailbox in some time."""
+    empty, looks = np.zeros(4, np.int64), 2000
+    shortest = float("inf")
+    for _ in range(4):  # the first compiles
+        start = time.perf_counter()
+        serve(empty.ctypes.data, 0, looks)
+        shortest = min(shortest, time.perf_counter() - start)
+    return max(1, int(looks * seconds / shortest))
+
+
+def _wait_for(workers: list[_Worker]) -> None:
+    """Wait for those that still run: what they read and write must not go while they do."""
+    interruption = None
+    for worker in workers:
+        while worker.mailbox[_STATE]:
+            try:
+                time.sleep(_NAP)
+            except BaseException as error:
+                interruption = error
+    if interruption is not None:
+        raise interruption
+
+
+def _new_buffer(threads: int) -> np.ndarray:
+    return np.empty((BUFFER_BYTES + threads * COUNTER_BYTES) // 8, np.int64)
+
+
+_pool = _Pool()
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def run(launch: Callable, body: Callable, items: int, *arguments) -> None:
+    """Run a compiled loop on all threads.
+
+    Parameters
+    ----------
+    launch : callable
+        ``launch(mailboxes, buffer, patience, items, *arguments)``: posts the loop to the mailboxes and takes
+        part in it; returns whether that failed.
+    body : callable
+        ``body(item, worker, *arguments)``, of which it is made.
+    items : int
+    *arguments
+    """
+    if items > 0:
+        _pool.run(launch, body, items, arguments)

@@ -1,7 +1,0 @@
-"""What tests of kernels and operations are made of, for this project's and for anyone's own.
-
-- `minialex.testing.compare`: the one comparison of two arrays;
-- `minialex.testing.numerical`: gradients by finite differences;
-- `minialex.testing.values`: values without ties, matrices of every kind, drawn from a NumPy generator;
-- `minialex.testing.strategies`: Hypothesis strategies (this module alone needs Hypothesis).
-"""
