@@ -1,6 +1,6 @@
 """Adam and AdamW on a GPU: the launch of adam.cu."""
 
-from minialex.kernels.adam.one_pass import step_constants, supports
+from minialex.kernels.adam.update import step_constants, supports
 from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 
@@ -8,7 +8,7 @@ SOURCE = Source(__file__, "adam.cu")
 _THREADS = 256
 
 
-@cuda_kernel("adam.update", algo="cuda", rank=10, supports=supports)
+@cuda_kernel("adam.update", algo="one-pass", rank=10, supports=supports)
 def adam_update(device, parameter, gradient, m, v, **settings):
     require_same_shape(
         "adam.update", parameter=parameter.shape, gradient=gradient.shape, m=m.shape, v=v.shape

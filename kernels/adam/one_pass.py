@@ -1,28 +1,33 @@
-"""What the kernels that update in one pass share: the arrays they take, and Adam's formula in constants."""
+"""Adam and AdamW in one pass over parameter, gradient and the two moments."""
 
 import math
 
+import numpy as np
 
-def supports(parameter, gradient, m, v, **_) -> bool | str:
-    """Whether the arrays that are changed in place can be."""
-    for name, array in (("parameter", parameter), ("m", m), ("v", v)):
-        if not array.flags.c_contiguous:
-            return f"{name} is not C-contiguous"
-    return True
+from minialex.kernels.adam.update import step_constants, supports
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.runtime.blocks import items_of
+from minialex.kernels.runtime.compiled import compiled
 
 
-def step_constants(*, lr, beta1, beta2, eps, weight_decay, decoupled, step) -> tuple[float, ...]:
-    """The rate, beta1 and what is left of it, beta2 and what is left of it, the scale of the deviation, eps,
-    the decay that is added to the slope, and the share of the parameter that is kept.
-    """
-    return (
-        lr / (1 - beta1**step),
-        beta1,
-        1 - beta1,
-        beta2,
-        1 - beta2,
-        1 / math.sqrt(1 - beta2**step),
-        eps,
-        0 if decoupled else weight_decay,
-        1 - lr * weight_decay if decoupled else 1,
+@compiled.parallel
+def _step(
+    item, worker, size, parameter, gradient, first, second,
+    rate, beta1, share1, beta2, share2, deviation_scale, eps, decay, kept,
+):  # fmt: skip
+    block = slice(item * size, (item + 1) * size)
+    p, g, m, v = parameter[block], gradient[block], first[block], second[block]
+    for i in range(len(p)):
+        slope = g[i] + decay * p[i]
+        m[i] = beta1 * m[i] + share1 * slope
+        v[i] = beta2 * v[i] + share2 * (slope * slope)
+        p[i] = kept * p[i] - rate * (m[i] / (math.sqrt(v[i]) * deviation_scale + eps))
+
+
+@kernel("adam.update", algo="one-pass", rank=20, supports=supports)
+def adam_update(parameter, gradient, m, v, **settings):
+    _step.run(
+        *items_of(parameter.size),
+        *(np.ascontiguousarray(array).reshape(-1) for array in (parameter, gradient, m, v)),
+        *map(parameter.dtype.type, step_constants(**settings)),
     )

@@ -8,7 +8,7 @@ SOURCE = Source(__file__, "avg_pool2d.cu")
 _THREADS = 256
 
 
-@cuda_kernel("avg_pool2d.forward", algo="cuda", rank=10)
+@cuda_kernel("avg_pool2d.forward", algo="thread-per-cell", rank=10)
 def avg_pool2d_forward(device, x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     require_int_cells("avg_pool2d", x.shape[2:], padding)
     x = device.contiguous(x)
@@ -25,7 +25,7 @@ def avg_pool2d_forward(device, x, *, kernel_size, stride, padding, ceil_mode, co
     return y
 
 
-@cuda_kernel("avg_pool2d.input_grad", algo="cuda", rank=10, workspace=lambda g, **_: g.nbytes)
+@cuda_kernel("avg_pool2d.input_grad", algo="thread-per-cell", rank=10, workspace=lambda g, **_: g.nbytes)
 def avg_pool2d_input_grad(
     device, g, *, input_size, kernel_size, stride, padding, ceil_mode, count_include_pad
 ):

@@ -53,7 +53,7 @@ def _partial_bytes(x, axis):
 
 
 @cuda_kernel(
-    "batch_norm.forward", algo="cuda", rank=10,
+    "batch_norm.forward", algo="block-reduction", rank=10,
     workspace=lambda x, weight, bias, *, axis, eps: _partial_bytes(x, axis),
 )  # fmt: skip
 def batch_norm_forward(device, x, weight, bias, *, axis, eps):
@@ -81,7 +81,7 @@ def batch_norm_forward(device, x, weight, bias, *, axis, eps):
     return y, mean, var
 
 
-@cuda_kernel("batch_norm.evaluate", algo="cuda", rank=10)
+@cuda_kernel("batch_norm.evaluate", algo="block-reduction", rank=10)
 def batch_norm_evaluate(device, x, weight, bias, mean, var, *, axis, eps):
     x, weight, bias, mean, var = (device.contiguous(array) for array in (x, weight, bias, mean, var))
     features, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
@@ -98,7 +98,7 @@ def batch_norm_evaluate(device, x, weight, bias, mean, var, *, axis, eps):
 
 
 @cuda_kernel(
-    "batch_norm.backward", algo="cuda", rank=10,
+    "batch_norm.backward", algo="block-reduction", rank=10,
     workspace=lambda g, x, weight, mean, var, *, axis, eps: _partial_bytes(x, axis),
 )  # fmt: skip
 def batch_norm_backward(device, g, x, weight, mean, var, *, axis, eps):

@@ -43,6 +43,12 @@ Domain = Callable[[], Mapping[str, object]]
 REFERENCE = "reference"
 FLOATS = ("float32", "float64")
 _CODES = {"i": "Integer", "u": "UnsignedInteger"}
+# What algorithms were called when they were named after libraries.
+_FORMER_NAMES = {
+    "numpy": "'plain'",
+    "numba": "'one-pass'",
+    "cuda": "'one-pass', 'block-reduction' or 'thread-per-cell', by the operation",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Kernel:
     device : str
         Whose arrays it takes: ``"cpu"``, ``"cuda"`` or ``"cuda-host"``.
     algorithm : str
-        Such as ``"reference"``, ``"im2col"``, ``"numpy"``.
+        Such as ``"reference"``, ``"im2col"``, ``"one-pass"``.
     function : callable
         The kernel.
     rank : int or None
@@ -244,10 +250,16 @@ def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
     algorithms = _kernels.get((operation, device), {})
     if algo not in algorithms:
         raise KernelError(
-            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; "
+            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; {renamed(algo)}"
             f"there are: {', '.join(sorted(algorithms)) or 'none'}"
         )
     return algorithms[algo]
+
+
+def renamed(algorithm: str) -> str:
+    """For a message: what an algorithm of a former name is called now; "" for any other name."""
+    new = _FORMER_NAMES.get(algorithm)
+    return f"{algorithm!r} is called {new} now; " if new else ""
 
 
 def ranked(operation: str, device: str) -> list[Kernel]:
@@ -364,7 +376,8 @@ class use:
             for name in names:
                 if name not in known:
                     raise KernelError(
-                        f"use: {operation} has no algorithm {name!r}; there are: {', '.join(sorted(known))}"
+                        f"use: {operation} has no algorithm {name!r}; {renamed(name)}"
+                        f"there are: {', '.join(sorted(known))}"
                     )
             updated[operation] = names
         _replace_wanted(updated)

@@ -12,7 +12,7 @@ def _launch(device, name, *arrays, rows, classes):
     device.launch(SOURCE[name], line_grid(rows, kind, block), block, *arrays, rows, classes)
 
 
-@cuda_kernel("cross_entropy.forward", algo="cuda", rank=10)
+@cuda_kernel("cross_entropy.forward", algo="block-reduction", rank=10)
 def cross_entropy_forward(device, x, target):
     require_same_shape("cross_entropy.forward", x=x.shape, target=target.shape)
     loss = device.empty(output_shape("cross_entropy", x.shape, target.shape), x.dtype)
@@ -22,7 +22,7 @@ def cross_entropy_forward(device, x, target):
     return loss
 
 
-@cuda_kernel("cross_entropy.backward", algo="cuda", rank=10)
+@cuda_kernel("cross_entropy.backward", algo="block-reduction", rank=10)
 def cross_entropy_backward(device, g, x, target):
     require_same_shape("cross_entropy.backward", x=x.shape, target=target.shape)
     losses = output_shape("cross_entropy", x.shape, target.shape)

@@ -7,7 +7,7 @@ functions of a ``.cu`` file beside it:
 
     SOURCE = Source(__file__, "relu.cu")
 
-    @cuda_kernel("relu.forward", algo="cuda", rank=10)
+    @cuda_kernel("relu.forward", algo="one-pass", rank=10)
     def relu_forward(device, x):
         x = device.contiguous(x)
         y = device.empty(x.shape, x.dtype)

@@ -8,7 +8,7 @@ SOURCE = Source(__file__, "dropout.cu")
 _THREADS = 256
 
 
-@cuda_kernel("dropout.forward", algo="cuda", rank=10)
+@cuda_kernel("dropout.forward", algo="one-pass", rank=10)
 def dropout_forward(device, x, *, p, seed, offset):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)

@@ -57,13 +57,13 @@ def _unary(operation):
 
 
 for _operation in BINARY:
-    cuda_kernel(f"{_operation}.forward", algo="cuda", rank=10)(_binary(_operation))
+    cuda_kernel(f"{_operation}.forward", algo="one-pass", rank=10)(_binary(_operation))
 for _operation in UNARY:
     if _operation != "power":
-        cuda_kernel(f"{_operation}.forward", algo="cuda", rank=10)(_unary(_operation))
+        cuda_kernel(f"{_operation}.forward", algo="one-pass", rank=10)(_unary(_operation))
 
 
-@cuda_kernel("power.forward", algo="cuda", rank=10)
+@cuda_kernel("power.forward", algo="one-pass", rank=10)
 def power_forward(device, x, *, exponent):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)

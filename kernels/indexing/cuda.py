@@ -19,7 +19,7 @@ def _on_host(index):
     return to_numpy(index) if hasattr(index, "__cuda_array_interface__") else index
 
 
-@cuda_kernel("index_add.forward", algo="cuda", rank=10)
+@cuda_kernel("index_add.forward", algo="thread-per-cell", rank=10)
 def index_add_forward(device, g, *, index, shape):
     gx = device.zeros(shape, g.dtype)
     # Number the elements and index the numbers: for each position of g, the element that it belongs to.

@@ -11,7 +11,7 @@ def _window(x, size):
     return x.size, x.shape[1], x.shape[2] * x.shape[3], size // 2
 
 
-@cuda_kernel("local_response_norm.forward", algo="cuda", rank=10)
+@cuda_kernel("local_response_norm.forward", algo="thread-per-cell", rank=10)
 def local_response_norm_forward(device, x, *, size, alpha, beta, k):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
@@ -22,7 +22,9 @@ def local_response_norm_forward(device, x, *, size, alpha, beta, k):
     return y
 
 
-@cuda_kernel("local_response_norm.backward", algo="cuda", rank=10, workspace=lambda g, x, **_: x.nbytes)
+@cuda_kernel(
+    "local_response_norm.backward", algo="thread-per-cell", rank=10, workspace=lambda g, x, **_: x.nbytes
+)
 def local_response_norm_backward(device, g, x, *, size, alpha, beta, k):
     g, x = device.contiguous(g), device.contiguous(x)
     gx, cross = device.empty(x.shape, x.dtype), device.empty(x.shape, x.dtype)
@@ -37,7 +39,7 @@ def local_response_norm_backward(device, g, x, *, size, alpha, beta, k):
     return gx
 
 
-@cuda_kernel("channel_window_sum.forward", algo="cuda", rank=10)
+@cuda_kernel("channel_window_sum.forward", algo="thread-per-cell", rank=10)
 def channel_window_sum_forward(device, x, *, size):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)

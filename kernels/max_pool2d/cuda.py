@@ -10,7 +10,7 @@ SOURCE = Source(__file__, "max_pool2d.cu")
 _THREADS = 256
 
 
-@cuda_kernel("max_pool2d.forward", algo="cuda", rank=10)
+@cuda_kernel("max_pool2d.forward", algo="thread-per-cell", rank=10)
 def max_pool2d_forward(device, x, *, kernel_size, stride, padding, dilation, ceil_mode):
     require_int_cells("max_pool2d", x.shape[2:], padding)
     x = device.contiguous(x)
@@ -27,7 +27,7 @@ def max_pool2d_forward(device, x, *, kernel_size, stride, padding, dilation, cei
     return y, index
 
 
-@cuda_kernel("max_pool2d.gather", algo="cuda", rank=10)
+@cuda_kernel("max_pool2d.gather", algo="thread-per-cell", rank=10)
 def max_pool2d_gather(device, x, index):
     x, index = device.contiguous(x), device.contiguous(index)
     y = device.empty(index.shape, x.dtype)
@@ -49,7 +49,7 @@ def _bounds_bytes(g, index, *, input_size):
     return 2 * int(np.prod(_bounds_shape(index))) * np.dtype(np.int32).itemsize
 
 
-@cuda_kernel("max_pool2d.scatter", algo="cuda", rank=10, workspace=_bounds_bytes)
+@cuda_kernel("max_pool2d.scatter", algo="thread-per-cell", rank=10, workspace=_bounds_bytes)
 def max_pool2d_scatter(device, g, index, *, input_size):
     g, index = device.contiguous(g), device.contiguous(index)
     lowest, highest = (device.empty(_bounds_shape(index), np.int32) for _ in range(2))

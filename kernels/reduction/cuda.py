@@ -76,14 +76,14 @@ def _launch(device, operation, x, y, length, inner, piece):
     device.launch(SOURCE[f"{operation}_{kind}"], grid, block, x, y, y.size, length, inner, piece)
 
 
-@cuda_kernel("sum.forward", algo="cuda", rank=10, workspace=_partial_bytes)
+@cuda_kernel("sum.forward", algo="block-reduction", rank=10, workspace=_partial_bytes)
 def sum_forward(device, x, *, axis, keepdims):
     if not x.size:
         return device.zeros(output_shape("sum", x.shape, axis=axis, keepdims=keepdims), x.dtype)
     return _reduce(device, "sum", x, axis, keepdims)
 
 
-@cuda_kernel("amax.forward", algo="cuda", rank=10, workspace=_partial_bytes)
+@cuda_kernel("amax.forward", algo="block-reduction", rank=10, workspace=_partial_bytes)
 def amax_forward(device, x, *, axis, keepdims):
     if not x.size:
         return device.empty(output_shape("amax", x.shape, axis=axis, keepdims=keepdims), x.dtype)

@@ -7,7 +7,7 @@ SOURCE = Source(__file__, "relu.cu")
 _THREADS = 256
 
 
-@cuda_kernel("relu.forward", algo="cuda", rank=10)
+@cuda_kernel("relu.forward", algo="one-pass", rank=10)
 def relu_forward(device, x):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
@@ -15,7 +15,7 @@ def relu_forward(device, x):
     return y
 
 
-@cuda_kernel("relu.backward", algo="cuda", rank=10)
+@cuda_kernel("relu.backward", algo="one-pass", rank=10)
 def relu_backward(device, g, y):
     g, y = device.contiguous(g), device.contiguous(y)
     gx = device.empty(require_same_shape("relu.backward", g=g.shape, y=y.shape), g.dtype)

@@ -2,13 +2,13 @@
 
 from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
-from minialex.kernels.sgd.one_pass import supports
+from minialex.kernels.sgd.update import supports
 
 SOURCE = Source(__file__, "sgd.cu")
 _THREADS = 256
 
 
-@cuda_kernel("sgd.update", algo="cuda", rank=10, supports=supports)
+@cuda_kernel("sgd.update", algo="one-pass", rank=10, supports=supports)
 def sgd_update(device, parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
     arrays = {"parameter": parameter, "gradient": gradient, "velocity": velocity}
     require_same_shape("sgd.update", **{name: a.shape for name, a in arrays.items() if a is not None})

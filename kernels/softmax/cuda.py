@@ -24,21 +24,21 @@ def _run(device, name, axis, **arrays):
     return y
 
 
-@cuda_kernel("softmax.forward", algo="cuda", rank=10)
+@cuda_kernel("softmax.forward", algo="block-reduction", rank=10)
 def softmax_forward(device, x, *, axis):
     return _run(device, "softmax_forward", axis, x=x)
 
 
-@cuda_kernel("softmax.backward", algo="cuda", rank=10)
+@cuda_kernel("softmax.backward", algo="block-reduction", rank=10)
 def softmax_backward(device, g, y, *, axis):
     return _run(device, "softmax_backward", axis, g=g, y=y)
 
 
-@cuda_kernel("log_softmax.forward", algo="cuda", rank=10)
+@cuda_kernel("log_softmax.forward", algo="block-reduction", rank=10)
 def log_softmax_forward(device, x, *, axis):
     return _run(device, "log_softmax_forward", axis, x=x)
 
 
-@cuda_kernel("log_softmax.backward", algo="cuda", rank=10)
+@cuda_kernel("log_softmax.backward", algo="block-reduction", rank=10)
 def log_softmax_backward(device, g, y, *, axis):
     return _run(device, "log_softmax_backward", axis, g=g, y=y)

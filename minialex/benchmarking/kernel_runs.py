@@ -18,7 +18,7 @@ from minialex.benchmarking.workloads import Workload
 from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel, list_kernels
-from minialex.kernels.contract.registry import REFERENCE
+from minialex.kernels.contract.registry import REFERENCE, renamed
 
 TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
 """Beyond these a kernel is wrong and is not timed. They leave room for sums of a million terms in any order;
@@ -30,7 +30,7 @@ _REFERENCE_STEPS = 200_000
 _LIMIT = "the machine's limit"
 """What takes its turn among the kernels."""
 
-_JUDGES = ("im2col", "blas", "numpy")
+_JUDGES = ("im2col", "blas", "plain")
 """Beyond it one of these does, in float64, which the tests hold to the reference on small shapes."""
 
 
@@ -112,7 +112,8 @@ def choose_kernels(
     for name in algorithms:
         if name not in known:
             raise KernelError(
-                f"{operation.split('.')[0]} has no algorithm {name!r}; there are: {', '.join(sorted(known))}"
+                f"{operation.split('.')[0]} has no algorithm {name!r}; {renamed(name)}"
+                f"there are: {', '.join(sorted(known))}"
             )
     return [
         entry

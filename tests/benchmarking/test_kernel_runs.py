@@ -71,7 +71,7 @@ def test_one_wrong_index_of_max_pooling():
     workload = next(each for each in awkward_workloads() if each.operation == "max_pool2d.forward")
 
     def shifted(x, **window):
-        y, index = find_kernel("max_pool2d.forward", algo="numpy")(x, **window)
+        y, index = find_kernel("max_pool2d.forward", algo="plain")(x, **window)
         index[0, 0, 0, 0] += 1
         return y, index
 
@@ -87,7 +87,7 @@ def test_an_update_that_is_wrong_in_the_velocity_alone():
     )  # fmt: skip
 
     def update(parameter, gradient, velocity, **options):
-        find_kernel("sgd.update", algo="numpy")(parameter, gradient, velocity, **options)
+        find_kernel("sgd.update", algo="plain")(parameter, gradient, velocity, **options)
         velocity += np.float32(0.01)
 
     assert register("sgd.update", workload, update)[0].status == "wrong"
@@ -138,7 +138,7 @@ def test_the_limit_takes_its_turn(monkeypatch):
         return float(len(calls)) if len(calls) > known else 0.5
 
     monkeypatch.setattr(Limits, "roof", lambda *_: Roof(lambda: calls.append(1), 3.0))
-    kernels = choose_kernels("relu.forward", ["numpy"], False)
+    kernels = choose_kernels("relu.forward", ["plain"], False)
     (result,) = run_workload(
         RELU, kernels, "float32", 3, LIMITS, warmup=1, measure=seconds, sleep=lambda _: None
     )
@@ -151,9 +151,9 @@ def test_the_limit_takes_its_turn(monkeypatch):
 
 def test_a_large_call_is_judged_by_a_fast_kernel():
     large = Workload("relu.forward", "large", (((1000, 1000), normal),))
-    kernels = choose_kernels("relu.forward", ["numpy"], False)
+    kernels = choose_kernels("relu.forward", ["plain"], False)
     (result,) = run_workload(large, kernels, "float32", 1, shortest=0.0)
-    assert (result.judge, result.status) == ("numpy", "timed")
+    assert (result.judge, result.status) == ("plain", "timed")
 
 
 def test_choosing_kernels():

@@ -37,7 +37,7 @@ def test_kernels_with_a_plugin(kernels_run):
     answer = json.loads(done.stdout)
     assert answer == json.loads((folder / "result.json").read_text())
     rows = {row["algorithm"]: row for row in answer["results"]}
-    assert rows["right"]["status"] == rows["numpy"]["status"] == "timed"
+    assert rows["right"]["status"] == rows["plain"]["status"] == "timed"
     assert len(rows["right"]["timing"]["samples"]) == 2
     assert rows["leaky"]["status"] == "wrong"
     assert rows["leaky"]["timing"] is None

@@ -46,7 +46,9 @@ def test_one_operation_as_a_table(minialex):
         "operation", "kernel", "order", "cases", "compared", "zeros", "worst", "allowed", "kinks", "time",
     ]  # fmt: skip
     assert [line.split()[:4] for line in lines[1:7]] == [
-        ["relu", "cpu,", kernel, order] for kernel in ("numba", "numpy", "reference") for order in ("1", "2")
+        ["relu", "cpu,", kernel, order]
+        for kernel in ("one-pass", "plain", "reference")
+        for order in ("1", "2")
     ]
     assert lines[-1] == "6 passed, 0 failed"
     # One of the cases has an element at 0, on which one output depends: that is skipped and counted.
@@ -111,13 +113,15 @@ def test_what_is_not_there(refuses, plugin):
     refuses("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
     refuses("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
     refuses("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
-    refuses("gradcheck", "--op", "relu", "--kernel", "im2col", says=("im2col", "--op relu", "numba"), code=2)
+    refuses(
+        "gradcheck", "--op", "relu", "--kernel", "im2col", says=("im2col", "--op relu", "one-pass"), code=2
+    )
     refuses("gradcheck", "--device", "tpu", says=("--device", "tpu", "cpu, cuda, cuda-host"), code=2)
     refuses("gradcheck", "--model", "vgg", says=("--model", "vgg", "alexnet_caffe"), code=2)
     refuses("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
     refuses("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
     refuses("gradcheck", "--explain", "relu", "--html", "a.html", says=("--explain", "--html"), code=2)
-    refuses("gradcheck", "--explain", "relu", "--kernel", "numpy", says="leave out --kernel", code=2)
+    refuses("gradcheck", "--explain", "relu", "--kernel", "plain", says="leave out --kernel", code=2)
     refuses("gradcheck", "--explain", "relu", "--json", says="leave out --json", code=2)
     refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
     refuses("gradcheck", "--seed", -1, says="--seed", code=2)

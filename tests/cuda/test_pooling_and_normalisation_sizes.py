@@ -34,7 +34,7 @@ def _cases():
     x, g = distinct_values(generator, SHAPE), normal_values(generator, SHAPE)
     weight, bias, mean = (normal_values(generator, (5,)) for _ in range(3))
     var = mean**2 + 0.5
-    pooled, index = find_kernel("max_pool2d.forward", algo="numpy")(x, **DILATED)
+    pooled, index = find_kernel("max_pool2d.forward", algo="plain")(x, **DILATED)
     averaged = output_shape("avg_pool2d", SHAPE, **FLOORED)
     anywhere = generator.integers(0, 31 * 37, pooled.shape, dtype=np.int32)
     rows = generator.standard_normal((5003, 6))  # features last: columns in several slices
@@ -82,7 +82,7 @@ def test_many_blocks_agree_with_numpy(case, blocks, dtype, monkeypatch):
         module = importlib.import_module(f"minialex.kernels.{_folder(case)}.cuda")
         monkeypatch.setattr(module, "blocks_for", lambda n, threads: min(3, -(-n // threads)))
     arrays, _ = CASES[case]
-    expected = _run(case, np.float64, algo="numpy", device="cpu")
+    expected = _run(case, np.float64, algo="plain", device="cpu")
 
     actual = _run(case, dtype, algo="cuda", device="cuda-host")
 

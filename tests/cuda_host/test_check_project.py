@@ -166,7 +166,7 @@ def faulty_kernel(tmp_path):
     )
     source = Source(tmp_path / "any.py", "swish.cu")
 
-    @cuda_kernel("swish.forward", algo="cuda", devices=("cuda-host",))
+    @cuda_kernel("swish.forward", algo="one-pass", devices=("cuda-host",))
     def swish(device, x):
         y = device.empty(x.shape, x.dtype)
         device.launch(source["swish"], 4, 256, x, y, x.size)
@@ -177,7 +177,7 @@ def faulty_kernel(tmp_path):
         yield (random.normal(777),), {}
 
     yield tmp_path / "swish.cu"
-    unregister("swish.forward", algo="cuda", device="cuda-host")
+    unregister("swish.forward", algo="one-pass", device="cuda-host")
 
 
 def _run(*arguments: str):

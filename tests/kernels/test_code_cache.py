@@ -160,7 +160,7 @@ def test_the_body_of_a_loop_and_its_launch_are_kept_apart(program, lost):
     assert program.call("rows")["compiled"] == []
 
 
-@pytest.mark.parametrize("where", ["demo.py", "relu/numpy.py"])
+@pytest.mark.parametrize("where", ["demo.py", "relu/plain.py"])
 def test_any_changed_source_leads_to_other_code(program, where):
     path = program.demo.parent / where
     before = path.read_text()

@@ -53,7 +53,7 @@ def _batch_norm(shape, parameters):
 
 def _softmax(n, classes):
     x, g, losses = 3 * _normal(n, classes), _normal(n, classes, 1)[..., 0], _normal(n)
-    y = find_kernel("softmax.forward", algo="numpy")(x, axis=1)
+    y = find_kernel("softmax.forward", algo="plain")(x, axis=1)
     target = np.abs(_normal(n, classes, 2)[..., 0])
     return [
         ("softmax.forward", (x,), {"axis": 1}),
@@ -111,7 +111,7 @@ every_call_and_dtype = pytest.mark.parametrize(
     [
         (*call, np.dtype(dtype))
         for call in CALLS
-        for dtype in find_kernel(call[0], algo="numba").dtypes or ("float64", "float32")
+        for dtype in find_kernel(call[0], algo="one-pass").dtypes or ("float64", "float32")
     ],
 )
 
@@ -143,8 +143,8 @@ def _outcome(operation, algorithm, arrays, parameters, dtype=np.float64):
 def test_many_items_give_what_the_numpy_kernel_gives(operation, arrays, parameters, dtype):
     threads.set_num_threads(2)
     rounded = _typed(arrays, dtype)
-    actual = _outcome(operation, "numba", rounded, parameters, dtype)
-    expected = _outcome(operation, "numpy", rounded, parameters)
+    actual = _outcome(operation, "one-pass", rounded, parameters, dtype)
+    expected = _outcome(operation, "plain", rounded, parameters)
     scale = largest(*(a for a in arrays if a is None or a.dtype.kind == "f"))
     for mine, right in zip(actual, expected, strict=True):
         if right.dtype.kind == "f":
@@ -160,7 +160,7 @@ def test_results_are_the_same_bits_for_any_number_of_threads(operation, arrays, 
     outcomes = []
     for number in (1, 2, 3, 2):
         threads.set_num_threads(number)
-        results = _outcome(operation, "numba", arrays, parameters, np.float32)
+        results = _outcome(operation, "one-pass", arrays, parameters, np.float32)
         outcomes.append([each.tobytes() for each in results])
     assert all(outcome == outcomes[0] for outcome in outcomes[1:])
 
@@ -168,19 +168,19 @@ def test_results_are_the_same_bits_for_any_number_of_threads(operation, arrays, 
 @pytest.mark.parametrize("axis", [(0,), (0, 1), (1,), (0, 2), (0, 1, 2, 3), ()])
 def test_sums_that_numpy_does_as_well_are_left_to_it(axis):
     x = np.zeros((3, 4, 5, 6), np.float32)
-    assert find_kernel("sum.forward", algo="numba").refusal(x, axis=axis, keepdims=False)
+    assert find_kernel("sum.forward", algo="one-pass").refusal(x, axis=axis, keepdims=False)
 
 
 def test_a_sum_of_an_array_in_another_layout_is_left_to_numpy():
     x = np.zeros((5, 4, 7, 3), np.float32).transpose(3, 1, 2, 0)
-    refusal = find_kernel("sum.forward", algo="numba").refusal(x, axis=(0, 2, 3), keepdims=False)
+    refusal = find_kernel("sum.forward", algo="one-pass").refusal(x, axis=(0, 2, 3), keepdims=False)
     assert refusal == "x is not C-contiguous"
 
 
 @pytest.mark.parametrize("operation", ["sgd.update", "adam.update"])
 def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
     states = [np.zeros((2, 3)) for _ in MUTATED[operation][1:]]
-    kernel = find_kernel(operation, algo="numba")
+    kernel = find_kernel(operation, algo="one-pass")
     assert "not C-contiguous" in kernel.refusal(np.ones((3, 2)).T, np.ones((2, 3)), *states)
     assert "not C-contiguous" in kernel.refusal(np.ones((2, 3)), np.ones((2, 3)), *states[1:], states[0].T)
     assert kernel.refusal(np.ones((2, 3)), np.ones((3, 2)).T, *states) is None

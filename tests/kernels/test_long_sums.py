@@ -15,7 +15,7 @@ COUNT = 200_000
 TENTH = np.float32(0.1)
 
 
-@every_algorithm("sum", only=("numpy", "cuda"))
+@every_algorithm("sum", only=("plain", "block-reduction"))
 @pytest.mark.parametrize(
     ("shape", "axis"),
     [
@@ -35,7 +35,7 @@ def test_a_long_sum_keeps_its_digits_along_any_axis(algorithm, shape, axis, orde
     assert_close(y.astype(np.float64), np.full(kept, float(TENTH) * COUNT), FLOAT32)
 
 
-@every_algorithm("batch_norm", only=("numpy", "cuda"))
+@every_algorithm("batch_norm", only=("plain", "block-reduction"))
 def test_batch_norm_of_many_rows_has_their_mean_and_variance(algorithm):
     noise = np.random.default_rng(3).standard_normal((COUNT, 2))
     x = (0.1 + 1e-3 * noise).astype(np.float32)
@@ -48,7 +48,7 @@ def test_batch_norm_of_many_rows_has_their_mean_and_variance(algorithm):
     assert_close(y.astype(np.float64), right, FLOAT32)
 
 
-@every_algorithm("softmax", only=("numpy", "cuda"))
+@every_algorithm("softmax", only=("plain", "block-reduction"))
 def test_softmax_down_many_rows_and_its_gradient(algorithm):
     generator = np.random.default_rng(5)
     x = generator.standard_normal((COUNT, 2)).astype(np.float32)

@@ -34,6 +34,23 @@ def chosen(length, operation="demo.forward"):
 # Registration
 
 
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("numpy", "'plain'"),
+        ("numba", "'one-pass'"),
+        ("cuda", "'one-pass', 'block-reduction' or 'thread-per-cell'"),
+    ],
+)
+def test_a_former_name_is_refused_with_the_new_one(former, now):
+    for call in (
+        lambda: use(relu=former),
+        lambda: find_kernel("relu.forward", algo=former),
+    ):
+        with pytest.raises(KernelError, match=f"'{former}' is called {now}"):
+            call()
+
+
 def test_a_kernel_is_registered_as_the_function_it_decorates(demo):
     @kernels.kernel("demo.backward", algo="mine", rank=3, workspace=lambda x: 8 * x.size)
     def backward(x):

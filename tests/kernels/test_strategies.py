@@ -72,9 +72,9 @@ def test_most_calls_drawn_for_a_kernel_are_supported(entry, monkeypatch):
 
 
 def test_a_domain_in_unknown_words_is_refused():
-    entry = dataclasses.replace(find_kernel("relu.forward", algo="numpy"), domain=lambda: {"colour": "red"})
+    entry = dataclasses.replace(find_kernel("relu.forward", algo="plain"), domain=lambda: {"colour": "red"})
     with pytest.raises(
-        ValueError, match=r"relu.forward\[cpu, numpy\]: its domain speaks of colour; .*: nothing"
+        ValueError, match=r"relu.forward\[cpu, plain\]: its domain speaks of colour; .*: nothing"
     ):
         call("relu.forward", kernel=entry)
 

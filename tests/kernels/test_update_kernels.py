@@ -49,7 +49,7 @@ def test_sgd_with_momentum(algorithm, nesterov):
 def test_sgd_momentum_under_a_constant_gradient_is_a_geometric_sum():
     parameter, velocity = np.zeros(1), np.zeros(1)
     for _ in range(30):
-        find_kernel("sgd.update", algo="numpy")(
+        find_kernel("sgd.update", algo="plain")(
             parameter, np.ones(1), velocity, lr=1.0, momentum=0.5, weight_decay=0.0, nesterov=False
         )
     # v = 2 (1 - 0.5**30), and the sum of all v so far is 2 * 30 - v.
@@ -108,7 +108,7 @@ def test_parameters_larger_than_a_block_are_updated_throughout(operation, states
     size = 3 * 2**15 + 7
     gradient = np.random.default_rng(0).standard_normal((size, 2))
     whole = np.ones((size, 2)), *(np.zeros((size, 2)) for _ in range(states))
-    kernel = find_kernel(operation, algo="numpy")
+    kernel = find_kernel(operation, algo="plain")
     kernel(whole[0], gradient, *whole[1:], **options)
     # The update is element by element: any row alone must come out the same.
     for row in (0, 2**14 - 1, 2**14, 2**15, size - 1):
@@ -129,5 +129,5 @@ def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
     states = [np.zeros((2, 3)) for _ in range(1 if operation == "sgd.update" else 2)]
     parameter = np.ones((3, 2)).T
     with pytest.raises(ValueError, match=r"shape \(2, 3\) is not C-contiguous"):
-        find_kernel(operation, algo="numpy")(parameter, np.ones((2, 3)), *states, **options)
+        find_kernel(operation, algo="plain")(parameter, np.ones((2, 3)), *states, **options)
     np.testing.assert_array_equal(parameter, 1)

@@ -7,7 +7,7 @@ import pytest
 from minialex.kernels import list_kernels
 
 
-def every_algorithm(operation: str, *, only: tuple[str, ...] | None = None):
+def every_algorithm(operation: str, *, only: tuple[str, ...] | None = None, device: str | None = None):
     """Run a test once for each kernel of an operation.
 
     Its argument ``algorithm`` holds the keywords with which `minialex.kernels.find_kernel` finds the kernel.
@@ -19,6 +19,8 @@ def every_algorithm(operation: str, *, only: tuple[str, ...] | None = None):
         All of its directions should have the same algorithms: ``"max_pool2d"``.
     only : tuple of str, optional
         The names of the algorithms to keep.
+    device : str, optional
+        The only device to keep.
 
     Returns
     -------
@@ -35,11 +37,11 @@ def every_algorithm(operation: str, *, only: tuple[str, ...] | None = None):
         "algorithm",
         [
             pytest.param(
-                {"algo": algorithm, "device": device},
-                id=f"{device}-{algorithm}",
-                marks=[pytest.mark.needs_gxx] if device == "cuda-host" else [],
+                {"algo": algorithm, "device": where},
+                id=f"{where}-{algorithm}",
+                marks=[pytest.mark.needs_gxx] if where == "cuda-host" else [],
             )
-            for device, algorithm in found
-            if device != "cuda" and (only is None or algorithm in only)
+            for where, algorithm in found
+            if where != "cuda" and device in (None, where) and (only is None or algorithm in only)
         ],
     )

@@ -156,7 +156,7 @@ def _scratch_bytes(x, *, ceil_mode, **window):
     return int(np.prod(shape)) * (x.itemsize + np.dtype(np.int32).itemsize)
 
 
-@kernel("max_pool2d.forward", algo="numba", rank=20, workspace=_scratch_bytes)
+@kernel("max_pool2d.forward", algo="one-pass", rank=20, workspace=_scratch_bytes)
 def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     n, channels, height, width = x.shape
     y_shape = output_shape(
@@ -177,7 +177,7 @@ def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     return y, index
 
 
-@kernel("max_pool2d.scatter", algo="numba", rank=20)
+@kernel("max_pool2d.scatter", algo="one-pass", rank=20)
 def max_pool2d_scatter(g, index, *, input_size):
     gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
     planes, flat_gx = _planes_per_item(input_size), _flat_planes(gx)
@@ -185,7 +185,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     return gx
 
 
-@kernel("max_pool2d.gather", algo="numba", rank=20)
+@kernel("max_pool2d.gather", algo="one-pass", rank=20)
 def max_pool2d_gather(x, index):
     y = memory.empty(index.shape, x.dtype)
     planes, flat_y = _planes_per_item(x.shape[2:]), _flat_planes(y)

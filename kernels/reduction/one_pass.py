@@ -80,7 +80,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
         y[first + f] = total(sums[f])
 
 
-@kernel("sum.forward", algo="numba", rank=20, supports=_sum_supports, domain=_sum_domain)
+@kernel("sum.forward", algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
 def sum_forward(x, *, axis, keepdims):
     outer, features, inner = _around_kept(x.shape, axis)
     chunk = features_per_item(outer, features, inner)

@@ -7,7 +7,7 @@ from minialex.kernels.contract.windows import tap_slices
 from minialex.kernels.runtime import memory
 
 
-@kernel("avg_pool2d.forward", algo="numpy", rank=10)
+@kernel("avg_pool2d.forward", algo="plain", rank=10)
 def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     y_shape = output_shape(
         "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
@@ -22,7 +22,7 @@ def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_incl
     return y
 
 
-@kernel("avg_pool2d.input_grad", algo="numpy", rank=10)
+@kernel("avg_pool2d.input_grad", algo="plain", rank=10)
 def avg_pool2d_input_grad(g, *, input_size, kernel_size, stride, padding, ceil_mode, count_include_pad):
     positions = g.shape[2:]
     counts = window_counts(input_size, positions, kernel_size, stride, padding, count_include_pad)

@@ -12,7 +12,7 @@ def _is_basic(index):
     return all(item is None or item is ... or isinstance(item, int | slice) for item in items)
 
 
-@kernel("index_add.forward", algo="numpy", rank=10)
+@kernel("index_add.forward", algo="plain", rank=10)
 def index_add_forward(g, *, index, shape):
     gx = memory.zeros(shape, g.dtype)
     if _is_basic(index):

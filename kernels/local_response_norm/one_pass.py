@@ -202,7 +202,7 @@ def _run(body, arrays, rows, size, *numbers):
 
 
 @kernel(
-    "local_response_norm.forward", algo="numba", rank=20,
+    "local_response_norm.forward", algo="one-pass", rank=20,
     workspace=lambda x, **_: _scratch_bytes(x, _FORWARD_ROWS),
 )  # fmt: skip
 def local_response_norm_forward(x, *, size, alpha, beta, k):
@@ -210,7 +210,7 @@ def local_response_norm_forward(x, *, size, alpha, beta, k):
 
 
 @kernel(
-    "local_response_norm.backward", algo="numba", rank=20,
+    "local_response_norm.backward", algo="one-pass", rank=20,
     workspace=lambda g, x, *, size, **_: _scratch_bytes(x, _backward_rows(x.shape[1], size)),
 )  # fmt: skip
 def local_response_norm_backward(g, x, *, size, alpha, beta, k):
@@ -218,7 +218,7 @@ def local_response_norm_backward(g, x, *, size, alpha, beta, k):
 
 
 @kernel(
-    "channel_window_sum.forward", algo="numba", rank=20,
+    "channel_window_sum.forward", algo="one-pass", rank=20,
     workspace=lambda x, **_: _scratch_bytes(x, _SUM_ROWS),
 )  # fmt: skip
 def channel_window_sum_forward(x, *, size):

@@ -9,7 +9,7 @@ from minialex.kernels.elementwise.shape import BINARY, OF_INTEGERS, UNARY
 for _operation in (*BINARY, *UNARY):
     if _operation != "power":
         kernel(
-            f"{_operation}.forward", algo="numpy", rank=10, kinds="iuf" if _operation in OF_INTEGERS else "f"
+            f"{_operation}.forward", algo="plain", rank=10, kinds="iuf" if _operation in OF_INTEGERS else "f"
         )(getattr(np, _operation))
 
 
@@ -19,6 +19,6 @@ def _power_supports(x, *, exponent):
     return True
 
 
-@kernel("power.forward", algo="numpy", rank=10, supports=_power_supports, kinds="iuf")
+@kernel("power.forward", algo="plain", rank=10, supports=_power_supports, kinds="iuf")
 def power_forward(x, *, exponent):
     return x**exponent

@@ -27,7 +27,7 @@ def _random_words(first_block, blocks, seed, offset):
     return np.stack((a, b, c, d), axis=1)
 
 
-@kernel("dropout.forward", algo="numpy", rank=10)
+@kernel("dropout.forward", algo="plain", rank=10)
 def dropout_forward(x, *, p, seed, offset):
     y = memory.zeros(x.shape, x.dtype)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)

@@ -34,7 +34,7 @@ def _inverse_power(d, beta):
     return d**-beta
 
 
-@kernel("local_response_norm.forward", algo="numpy", rank=10)
+@kernel("local_response_norm.forward", algo="plain", rank=10)
 def local_response_norm_forward(x, *, size, alpha, beta, k):
     y = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for image, result in zip(x, y, strict=True):
@@ -42,7 +42,7 @@ def local_response_norm_forward(x, *, size, alpha, beta, k):
     return y
 
 
-@kernel("local_response_norm.backward", algo="numpy", rank=10)
+@kernel("local_response_norm.backward", algo="plain", rank=10)
 def local_response_norm_backward(g, x, *, size, alpha, beta, k):
     gx = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for upstream, image, result in zip(g, x, gx, strict=True):
@@ -58,7 +58,7 @@ def local_response_norm_backward(g, x, *, size, alpha, beta, k):
     return gx
 
 
-@kernel("channel_window_sum.forward", algo="numpy", rank=10)
+@kernel("channel_window_sum.forward", algo="plain", rank=10)
 def channel_window_sum_forward(x, *, size):
     y = memory.empty(x.shape, x.dtype)
     for image, result in zip(x, y, strict=True):

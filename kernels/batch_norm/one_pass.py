@@ -74,7 +74,7 @@ def _normalise(item, worker, x, weight, bias, eps, chunk, sums, factors, y, mean
                 result[i] = (row[i] - centre) * scale + shift
 
 
-@kernel("batch_norm.forward", algo="numba", rank=20, supports=_supports, domain=long_rows)
+@kernel("batch_norm.forward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_forward(x, weight, bias, *, axis, eps):
     shape, x = x.shape, as_features(x, axis)
     _, features, inner = x.shape
@@ -126,7 +126,7 @@ def _differentiate(item, worker, g, x, weight, mean, var, eps, chunk, sums, fact
                 result[i] = (upstream[i] - of_g - (row[i] - centre) * of_product) * scale
 
 
-@kernel("batch_norm.backward", algo="numba", rank=20, supports=_supports, domain=long_rows)
+@kernel("batch_norm.backward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     shape, g, x = x.shape, as_features(g, axis), as_features(x, axis)
     _, features, inner = x.shape
@@ -154,7 +154,7 @@ def _scale_rows(item, worker, chunk, rows, mean, scale, bias, y):
             result[i] = (row[i] - centre) * factor + shift
 
 
-@kernel("batch_norm.evaluate", algo="numba", rank=20, supports=_supports, domain=long_rows)
+@kernel("batch_norm.evaluate", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
     shape, x = x.shape, as_features(x, axis)
     rows = x.reshape(-1, x.shape[2])

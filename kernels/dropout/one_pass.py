@@ -60,7 +60,7 @@ def _words_shape():
 
 
 @kernel(
-    "dropout.forward", algo="numba", rank=20,
+    "dropout.forward", algo="one-pass", rank=20,
     workspace=lambda x, **_: math.prod(_words_shape()) * np.dtype(np.uint32).itemsize,
 )  # fmt: skip
 def dropout_forward(x, *, p, seed, offset):

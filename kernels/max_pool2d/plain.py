@@ -8,7 +8,7 @@ from minialex.kernels.contract.windows import tap_slices
 from minialex.kernels.runtime import memory
 
 
-@kernel("max_pool2d.forward", algo="numpy", rank=10)
+@kernel("max_pool2d.forward", algo="plain", rank=10)
 def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     n, _, height, width = x.shape
     y_shape = output_shape(
@@ -63,7 +63,7 @@ def _point_at_first_nan(x, index, taps):
         np.copyto(index[:, :, *at_y], cells[at_x], where=np.isnan(x[:, :, *at_x]))
 
 
-@kernel("max_pool2d.scatter", algo="numpy", rank=10)
+@kernel("max_pool2d.scatter", algo="plain", rank=10)
 def max_pool2d_scatter(g, index, *, input_size):
     n, channels = g.shape[:2]
     cells = input_size[0] * input_size[1]
@@ -77,7 +77,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     return gx.reshape(n, channels, *input_size)
 
 
-@kernel("max_pool2d.gather", algo="numpy", rank=10)
+@kernel("max_pool2d.gather", algo="plain", rank=10)
 def max_pool2d_gather(x, index):
     n, channels, height, width = x.shape
     planes = x.reshape(n, channels, height * width)

@@ -72,21 +72,25 @@ def _log_softmax_grad(item, worker, chunk, g, y, gx, sums, tops):
             result[i] = upstream[i] - exp_float32(row[i]) * inner
 
 
-@kernel("softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel("softmax.forward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_forward(x, *, axis):
     return _run(_softmax, x)
 
 
-@kernel("softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel("softmax.backward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_backward(g, y, *, axis):
     return _run(_softmax_grad, g, y)
 
 
-@kernel("log_softmax.forward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel(
+    "log_softmax.forward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain
+)
 def log_softmax_forward(x, *, axis):
     return _run(_log_softmax, x)
 
 
-@kernel("log_softmax.backward", algo="numba", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel(
+    "log_softmax.backward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain
+)
 def log_softmax_backward(g, y, *, axis):
     return _run(_log_softmax_grad, g, y)

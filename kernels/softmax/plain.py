@@ -12,25 +12,25 @@ def _below_top(x, axis):
         return x - x.max(axis=axis, keepdims=True)
 
 
-@kernel("softmax.forward", algo="numpy", rank=10)
+@kernel("softmax.forward", algo="plain", rank=10)
 def softmax_forward(x, *, axis):
     y = np.exp(_below_top(x, axis))
     y /= wide_sum(y, axis, keepdims=True)
     return y
 
 
-@kernel("softmax.backward", algo="numpy", rank=10)
+@kernel("softmax.backward", algo="plain", rank=10)
 def softmax_backward(g, y, *, axis):
     return y * (g - wide_sum(g * y, axis, keepdims=True))
 
 
-@kernel("log_softmax.forward", algo="numpy", rank=10)
+@kernel("log_softmax.forward", algo="plain", rank=10)
 def log_softmax_forward(x, *, axis):
     y = _below_top(x, axis)
     y -= np.log(wide_sum(np.exp(y), axis, keepdims=True))
     return y
 
 
-@kernel("log_softmax.backward", algo="numpy", rank=10)
+@kernel("log_softmax.backward", algo="plain", rank=10)
 def log_softmax_backward(g, y, *, axis):
     return g - np.exp(y) * wide_sum(g, axis, keepdims=True)

@@ -6,7 +6,7 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
-@kernel("sgd.update", algo="numpy", rank=10)
+@kernel("sgd.update", algo="plain", rank=10)
 def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
     scratch = np.empty(min(BLOCK, parameter.size), parameter.dtype)
     for p, g, v in blocks(parameter, np.ascontiguousarray(gradient), velocity):

@@ -83,7 +83,7 @@ def _rows_shape(size, positions, kernel_size, stride, left):
     return threads.num_threads(), reach + _APART
 
 
-@kernel("avg_pool2d.forward", algo="numba", rank=20)
+@kernel("avg_pool2d.forward", algo="one-pass", rank=20)
 def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
     y_shape = output_shape(
         "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
@@ -95,7 +95,7 @@ def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_incl
     return y
 
 
-@kernel("avg_pool2d.input_grad", algo="numba", rank=20)
+@kernel("avg_pool2d.input_grad", algo="one-pass", rank=20)
 def avg_pool2d_input_grad(g, *, input_size, kernel_size, stride, padding, ceil_mode, count_include_pad):
     gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
     if gx.size:

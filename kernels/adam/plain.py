@@ -8,7 +8,7 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
-@kernel("adam.update", algo="numpy", rank=10)
+@kernel("adam.update", algo="plain", rank=10)
 def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     rate = lr / (1 - beta1**step)
     deviation_scale = 1 / math.sqrt(1 - beta2**step)

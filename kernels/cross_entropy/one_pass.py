@@ -14,7 +14,7 @@ from minialex.kernels.reduction.features import LANES, total
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.threads import num_threads
-from minialex.kernels.softmax import numba as softmax
+from minialex.kernels.softmax import one_pass as softmax
 from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out
 
 
@@ -55,7 +55,7 @@ def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
 
 @kernel(
     "cross_entropy.forward",
-    algo="numba",
+    algo="one-pass",
     rank=20,
     supports=_forward_supports,
     dtypes=("float32",),
@@ -87,7 +87,7 @@ def _gradients(item, worker, chunk, g, x, target, gx, sums, tops):
 
 @kernel(
     "cross_entropy.backward",
-    algo="numba",
+    algo="one-pass",
     rank=20,
     supports=_backward_supports,
     dtypes=("float32",),

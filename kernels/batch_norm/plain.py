@@ -18,7 +18,7 @@ def _others(x, axis):
     return axes, shape
 
 
-@kernel("batch_norm.forward", algo="numpy", rank=10)
+@kernel("batch_norm.forward", algo="plain", rank=10)
 def batch_norm_forward(x, weight, bias, *, axis, eps):
     axes, shape = _others(x, axis)
     wide_mean = x.mean(axis=axes, dtype=np.float64)
@@ -32,7 +32,7 @@ def batch_norm_forward(x, weight, bias, *, axis, eps):
     return y, mean, var.astype(x.dtype)
 
 
-@kernel("batch_norm.backward", algo="numpy", rank=10)
+@kernel("batch_norm.backward", algo="plain", rank=10)
 def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     axes, shape = _others(x, axis)
     count = x.size // max(1, x.shape[axis])
@@ -48,7 +48,7 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     return h, gw, gb
 
 
-@kernel("batch_norm.evaluate", algo="numpy", rank=10)
+@kernel("batch_norm.evaluate", algo="plain", rank=10)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
     _, shape = _others(x, axis)
     y = x - mean.reshape(shape)

@@ -36,11 +36,11 @@ def _run(body, *arrays):
     return result
 
 
-@kernel("relu.forward", algo="numba", rank=20)
+@kernel("relu.forward", algo="one-pass", rank=20)
 def relu_forward(x):
     return _run(_forward, x)
 
 
-@kernel("relu.backward", algo="numba", rank=20)
+@kernel("relu.backward", algo="one-pass", rank=20)
 def relu_backward(g, y):
     return _run(_backward, g, y)
