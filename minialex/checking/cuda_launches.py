@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.availability import require_device
 from minialex.checking.cuda_arguments import (
     WRITTEN,
     CudaKernel,
@@ -26,7 +27,6 @@ from minialex.checking.cuda_arguments import (
 from minialex.checking.cuda_source import Source
 from minialex.checking.report import GradcheckError
 from minialex.checks import in_words
-from minialex.devices import require_device
 from minialex.errors import MiniAlexError
 
 # Of what two block sizes may differ by, whose sums have another order, in units of the last bit.

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.autograd import no_grad
+from minialex.availability import require_device, usable_devices
 from minialex.checking.agreement import Agreement, check_agreement, differentiate, tolerance_of
 from minialex.checking.cases import Case, make_cases
 from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
@@ -36,13 +37,12 @@ from minialex.checking.reproduction import options_text
 from minialex.checking.result import UNCHECKED, WRONG, Result
 from minialex.checking.tensors import gradcheck, gradgradcheck
 from minialex.checking.whole_calls import check_calls
-from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
 from minialex.kernels import Kernel, find_kernel, list_kernels, load_plugin, ranked, use
 from minialex.kernels.contract.registry import REFERENCE
 from minialex.kernels.runtime.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 from minialex.random import seeded
 from minialex.tensor import Tensor
 
