@@ -169,6 +169,8 @@ class Kernel:
 
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
+# For devices whose kernels are not registered yet: what registers them.
+_later: dict[str, Callable[[], None]] = {}
 _wanted: dict[str, tuple[str, ...]] = {}
 
 
@@ -216,6 +218,25 @@ def kernel(
     return register
 
 
+def register_later(names: Iterable[str], load: Callable[[], None]) -> None:
+    """Have the kernels of some devices registered by `load` when one of them is first asked for."""
+    _later.update(dict.fromkeys(names, load))
+
+
+def _load(device: str | None = None) -> None:
+    """Register the kernels of a device, or of all, if that was left for later."""
+    for load in {_later[name] for name in _later if device in (None, name)}:
+        for name in [name for name in _later if _later[name] is load]:
+            del _later[name]
+        load()
+
+
+def _algorithms(operation: str, device: str) -> dict[str, Kernel]:
+    if device in _later:
+        _load(device)
+    return _kernels.get((operation, device), {})
+
+
 def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
     """Take a kernel out of the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
@@ -232,6 +253,7 @@ def list_kernels(operation: str | None = None, device: str | None = None) -> lis
     device : str, optional
         Keep one device.
     """
+    _load(device)
     return [
         entry
         for (name, where), algorithms in sorted(_kernels.items())
@@ -242,12 +264,12 @@ def list_kernels(operation: str | None = None, device: str | None = None) -> lis
 
 def devices() -> list[str]:
     """The devices for which kernels are registered."""
-    return sorted({device for _, device in _kernels})
+    return sorted({device for _, device in _kernels} | _later.keys())
 
 
 def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
     """The kernel registered under these three names; `KernelError` if there is none."""
-    algorithms = _kernels.get((operation, device), {})
+    algorithms = _algorithms(operation, device)
     if algo not in algorithms:
         raise KernelError(
             f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; {renamed(algo)}"
@@ -264,7 +286,7 @@ def renamed(algorithm: str) -> str:
 
 def ranked(operation: str, device: str) -> list[Kernel]:
     """The kernels that the engine may choose by itself, the one that it tries first at the front."""
-    algorithms = _kernels.get((operation, device), {}).values()
+    algorithms = _algorithms(operation, device).values()
     return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
 
 
@@ -278,7 +300,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     DeviceError
         If the operation has no kernel at all on this device.
     """
-    algorithms = _kernels.get((operation, device))
+    algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")
     wanted = _wanted.get(operation) or _wanted.get(operation.split(".")[0])
