@@ -3,7 +3,7 @@
 A kernel is a plain function on arrays. It is registered under (operation, device, algorithm):
 
     @kernel("conv2d.forward", algo="im2col", rank=10, workspace=im2col_bytes)
-    def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups): ...
+    def conv2d_forward(x, weight, bias, *, call): ...
 
 Operations are named ``<operation>.<direction>``: ``conv2d.forward``, ``conv2d.input_grad``. Each has
 one kernel with the algorithm ``reference``, which is its definition, and which the engine never
@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.errors import DeviceError, KernelError
+from minialex.kernels.contract.call import as_taken, plain_number
 from minialex.kernels.contract.cost import Cost
 
 Supports = Callable[..., bool | str]
@@ -129,6 +130,7 @@ class Kernel:
         KernelError
             If it cannot do this call.
         """
+        parameters = as_taken(self.operation, args, parameters)
         refusal = self.refusal(*args, **parameters)
         if refusal is not None:
             raise KernelError(f"{self.name} cannot do this call: {refusal}")
@@ -145,7 +147,7 @@ class Kernel:
                     return f"{' and '.join(self._in_words())} only, not {array.dtype}"
         if self.supports is None:
             return None
-        answer = self.supports(*args, **parameters)
+        answer = self.supports(*args, **as_taken(self.operation, args, parameters))
         return None if answer is True else (answer or "not supported")
 
     def takes(self, dtype: np.dtype) -> bool:
@@ -165,7 +167,15 @@ class Kernel:
 
     def predicted_seconds(self, *args, **parameters) -> float:
         """The time that the call is predicted to take; infinite for a kernel that states no cost."""
-        return self.cost(*args, **parameters).seconds() if self.cost else math.inf
+        return (
+            self.cost(*args, **as_taken(self.operation, args, parameters)).seconds()
+            if self.cost
+            else math.inf
+        )
+
+    def workspace_bytes(self, *args, **parameters) -> int:
+        """The bytes that the call allocates beyond its results, as the kernel states them; else 0."""
+        return self.workspace(*args, **as_taken(self.operation, args, parameters)) if self.workspace else 0
 
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
@@ -300,6 +310,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     DeviceError
         If the operation has no kernel at all on this device.
     """
+    parameters = as_taken(operation, args, parameters)
     algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")
@@ -359,13 +370,8 @@ def chooser() -> Chooser:
 
 def run(operation: str, device: str, *args, **parameters):
     """Select a kernel for the call and run it."""
-    parameters = {name: _plain_number(value) for name, value in parameters.items()}
+    parameters = {name: plain_number(value) for name, value in as_taken(operation, args, parameters).items()}
     return select(operation, device, *args, **parameters).function(*args, **parameters)
-
-
-def _plain_number(value):
-    """A parameter as a Python number if it is one of NumPy's, whose dtype would widen float32 arrays."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 class use:
