@@ -24,6 +24,8 @@ g++, on the processor. What is launched, and what is refused before a launch, is
     device.py        what a kernel's Python function may ask of a device
     host.py, gpu.py  the two devices
     registration.py  cuda_kernel
+    gemm.py          the planner of tiled matrix products: tiles, grids, split sums
+    lines.py         how threads share the lines of a reduction
     include/         headers of the .cu files
 """
 

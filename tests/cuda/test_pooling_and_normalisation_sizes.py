@@ -13,7 +13,7 @@ from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import normal_values
 from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
-from minialex.kernels import find_kernel, output_shape
+from minialex.kernels import find_kernel, list_kernels, output_shape
 
 pytestmark = pytest.mark.needs_gxx
 
@@ -66,10 +66,16 @@ CASES = _cases()
 every_case = pytest.mark.parametrize("case", CASES)
 
 
-def _run(case, dtype, *, algo, device):
+def _kernel(operation):
+    """The only kernel of the operation on cuda-host."""
+    (kernel,) = list_kernels(operation, "cuda-host")
+    return kernel
+
+
+def _run(kernel, case, dtype):
     arrays, parameters = CASES[case]
     arrays = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays)
-    results = find_kernel(case.split()[0], algo=algo, device=device)(*arrays, **parameters)
+    results = kernel(*arrays, **parameters)
     return results if isinstance(results, tuple) else (results,)
 
 
@@ -82,9 +88,9 @@ def test_many_blocks_agree_with_numpy(case, blocks, dtype, monkeypatch):
         module = importlib.import_module(f"minialex.kernels.{_folder(case)}.cuda")
         monkeypatch.setattr(module, "blocks_for", lambda n, threads: min(3, -(-n // threads)))
     arrays, _ = CASES[case]
-    expected = _run(case, np.float64, algo="plain", device="cpu")
+    expected = _run(find_kernel(case.split()[0], algo="plain"), case, np.float64)
 
-    actual = _run(case, dtype, algo="cuda", device="cuda-host")
+    actual = _run(_kernel(case.split()[0]), case, dtype)
 
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
         if right.dtype.kind == "i":
@@ -108,7 +114,7 @@ def test_any_number_of_threads_gives_the_same_bits(case):
     try:
         for count in (1, 2, 2):
             kernels.set_num_threads(count)
-            results.append(_run(case, np.float32, algo="cuda", device="cuda-host"))
+            results.append(_run(_kernel(case.split()[0]), case, np.float32))
     finally:
         kernels.set_num_threads(threads)
     for other in results[1:]:
@@ -121,6 +127,6 @@ def test_a_window_whose_cells_overflow_an_int_is_refused(operation):
     window = {"kernel_size": (2**30, 1), "stride": (1, 1), "padding": ((2**30 - 1, 2), (0, 0))}
     window |= {"ceil_mode": False}
     window |= {"dilation": (1, 1)} if operation == "max_pool2d" else {"count_include_pad": True}
-    pool = find_kernel(f"{operation}.forward", algo="cuda", device="cuda-host")
+    pool = _kernel(f"{operation}.forward")
     with pytest.raises(KernelError, match=r"1073741823 \+ 3 \+ 2 rows, above 2\*\*30"):
         pool(np.ones((1, 1, 3, 4)), **window)
