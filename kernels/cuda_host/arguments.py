@@ -1,4 +1,4 @@
-"""What a kernel takes, as the compiler says it, and whether what it is given is that.
+"""What a kernel takes, by what the compiler says, and whether it is given that.
 
 A parameter takes exactly its type, as nothing is converted: CUDA copies the bytes it is given.
 """
@@ -136,7 +136,7 @@ class Parameter:
             if problem:
                 return f"the array's {problem}"
         elif self.dtype is not None and value.dtype != self.dtype:
-            return f"the array's dtype is {value.dtype}, and it should be {self.dtype}"
+            return f"the array's dtype must be {self.dtype}, not {value.dtype}"
         if not value.flags.c_contiguous:
             return (
                 f"the array of shape {value.shape} and strides {value.strides} is not C-contiguous; copy it"
@@ -168,9 +168,9 @@ class Parameter:
         return f"its {problem}" if problem else None
 
     def _layout_problem(self, dtype: np.dtype) -> str | None:
-        """Why a dtype cannot be that of the structure, of which the size is known, and no field."""
+        """Why a dtype cannot be that of the structure, whose size is known but not its fields."""
         if dtype.kind != "V":
-            return f"dtype is {dtype}, and it should be a structured one of {self.bytes} bytes"
+            return f"dtype must be a structured one of {self.bytes} bytes, not {dtype}"
         if dtype.itemsize != self.bytes:
             return (
                 f"dtype {dtype} has {dtype.itemsize} bytes, and the structure has {self.bytes}; with "
@@ -178,7 +178,7 @@ class Parameter:
             )
         for number, _ in _numbers(dtype):
             if not number.isnative or number.hasobject:
-                return f"dtype {dtype} has fields that are no numbers in the processor's byte order"
+                return f"dtype {dtype} has fields that are not numbers in the processor's byte order"
         return None
 
 

@@ -6,7 +6,7 @@ import pytest
 from minialex.kernels import find_kernel
 from minialex.kernels.conv2d import cuda_packed
 from minialex.kernels.cuda import gemm
-from minialex.kernels.cuda.checking import CheckingDevice
+from minialex.kernels.cuda.checking_device import CheckingDevice
 
 pytestmark = pytest.mark.needs_gxx
 
