@@ -33,7 +33,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"__nv_fp(?:8|6|4)\w*", "there are no numbers of 8 bits or fewer"),
     (r"tex(?:1D|2D|3D|Cubemap)\w*|surf(?:1D|2D|3D|Cubemap)\w*|cuda(?:Texture|Surface)\w+|texture|surface",
      "there are no textures and surfaces"),
-    (r"cuda[A-Z]\w+", "there are no host code and no functions of the CUDA runtime"),
+    (r"cuda[A-Z]\w+", "there is no host code, and no CUDA runtime"),
     (r"curand\w+", "there is no cuRAND"),
     (r"calloc|realloc|aligned_alloc", "and neither does CUDA: use malloc()"),
 )  # fmt: skip
