@@ -30,20 +30,10 @@ def _dtypes() -> dict[str, np.dtype | None]:
         "double": np.double,
     }
     types = {name: np.dtype(scalar) for name, scalar in scalars.items()}
-    vectors = {
-        "char": "signed char",
-        "uchar": "unsigned char",
-        "short": "short",
-        "ushort": "unsigned short",
-        "int": "int",
-        "uint": "unsigned int",
-        "long": "long",
-        "ulong": "unsigned long",
-        "longlong": "long long",
-        "ulonglong": "unsigned long long",
-        "float": "float",
-        "double": "double",
-    }
+    vectors = {"float": "float", "double": "double"}
+    for name in ("char", "short", "int", "long", "long long"):
+        vectors[name.replace(" ", "")] = name
+        vectors[f"u{name.replace(' ', '')}"] = f"unsigned {name}"
     for name, element in vectors.items():
         types.update({f"{name}{width}": types[element] for width in (1, 2, 3, 4)})
     return {**types, "::dim3": types["unsigned int"], "void": None}
