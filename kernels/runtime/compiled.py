@@ -245,7 +245,7 @@ def _compile_body(loop: CompiledLoop, arguments: tuple) -> tuple:
     return types
 
 
-_PACKAGE = __name__.rpartition(".")[0] + "."
+_PACKAGE = __name__.removesuffix("runtime.compiled")
 
 
 def _compile(function: Callable, from_python: bool = True, body: Compiled | None = None):
