@@ -4,8 +4,8 @@
     print(explanation)
     draw_explanation(Path("gradcheck.png"), explanation)
 
-The numbers are those of the check itself: this module asks `minialex.checking.jacobians` for them, and only
-chooses what to show.
+The numbers are those of the check itself: this module asks `minialex.checking.gradients.jacobians` for them,
+and only chooses what to show.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.checking.behaviour import ROUNDING
-from minialex.checking.cases import Case, make_cases
-from minialex.checking.check import Check, same_branches
-from minialex.checking.comparison import Comparison, Kind
-from minialex.checking.differences import STEPS
-from minialex.checking.jacobians import along_move, compare_jacobians, usual_step
+from minialex.checking.adapters.tensors import on_arrays
+from minialex.checking.gradients.behaviour import ROUNDING
+from minialex.checking.gradients.check import Check, same_branches
+from minialex.checking.gradients.comparison import Comparison, Kind
+from minialex.checking.gradients.differences import STEPS
+from minialex.checking.gradients.jacobians import along_move, compare_jacobians, usual_step
+from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.report import GradcheckError, Report
-from minialex.checking.tensors import on_arrays
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -53,7 +53,7 @@ class Jacobian:
         What the numeric ones may be off by; the shares of rounding and of the jump of the slope in it; the
         step with which each was found; and how far apart the two may be.
     kinds : int (M, size)
-        What became of each: a `minialex.checking.comparison.Kind`.
+        What became of each: a `minialex.checking.gradients.comparison.Kind`.
     """
 
     input: int
@@ -348,7 +348,7 @@ def explain(operation: str, case_name: str | None = None, seed: int = 0) -> Expl
         Such as ``"conv2d"``. The kernels are those that the engine chooses, or that
         `minialex.kernels.use` names.
     case_name : str, optional
-        One of the operation's cases in `minialex.checking.cases`; by default one that is small and
+        One of the operation's cases in `minialex.checking.kernels.cases`; by default one that is small and
         shows much.
     seed : int
         Of the values and the upstream gradients.

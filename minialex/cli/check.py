@@ -47,7 +47,7 @@ def check(
     It also counts, at those sizes, the 32-byte sectors of global memory that are needed as a share of those
     that are moved (coalescing), and the bank conflicts in shared memory.
     """
-    from minialex.checking.kernel_check import kernels_to_check
+    from minialex.checking.kernels.races import kernels_to_check
     from minialex.devices import require_device
     from minialex.errors import KernelError
 
@@ -68,7 +68,7 @@ def check(
 
 
 def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
-    from minialex.checking.kernel_check import check_kernel
+    from minialex.checking.kernels.races import check_kernel
 
     start, results = time.perf_counter(), []
     if not as_json:
@@ -157,7 +157,7 @@ def _as_json(result) -> dict:
 
 
 def _sanitize(kernels: list, sanitizer: str, dtype: str, as_json: bool) -> bool:
-    from minialex.checking.sanitizers import sanitizer_report
+    from minialex.checking.kernels.sanitizers import sanitizer_report
 
     reports = {}
     for kernel in kernels:

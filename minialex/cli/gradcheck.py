@@ -139,7 +139,7 @@ def _refuse_together(targets, operation, algorithm, device, model, explain, as_j
 
 
 def _tasks(operation, algorithm, device, model, seed, quick) -> list:
-    from minialex.checking.suite import kernel_tasks, model_tasks
+    from minialex.checking.kernels.suite import kernel_tasks, model_tasks
     from minialex.models import list_models
 
     if model is not None:
@@ -163,7 +163,7 @@ def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
 
 def _require_kernel(operation: str | None, algorithm: str | None, device: str | None) -> None:
     """Refuse names that no kernel with a gradient has, each by itself and then together."""
-    from minialex.checking.suite import WITHOUT_GRADIENT
+    from minialex.checking.kernels.suite import WITHOUT_GRADIENT
     from minialex.devices import usable_devices, why_not_usable
     from minialex.kernels import devices, list_kernels
 
@@ -194,7 +194,7 @@ def _require_kernel(operation: str | None, algorithm: str | None, device: str | 
 
 
 def _check_rows(tasks: list, jobs: int | None, plugin: Path | None, as_json: bool) -> tuple[list, list]:
-    from minialex.checking.suite import run_all
+    from minialex.checking.kernels.suite import run_all
     from minialex.kernels.runtime import code_cache
     from minialex.kernels.runtime.threads import num_threads
 
@@ -242,7 +242,7 @@ def _print_row(row) -> None:
 
 
 def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) -> tuple[list, list]:
-    from minialex.checking.user_checks import NoSuchCheckError, find_checks, run_check
+    from minialex.checking.from_file import NoSuchCheckError, find_checks, run_check
 
     results, answers = [], []
     # What the files print must not get among the JSON.
@@ -282,7 +282,7 @@ def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) 
 
 
 def _print_summary(results: Sequence, seconds: float) -> None:
-    from minialex.checking.result import UNCHECKED
+    from minialex.checking.results import UNCHECKED
 
     for each in results:
         if each.text and each.verdict != UNCHECKED:
@@ -304,7 +304,7 @@ def _print_summary(results: Sequence, seconds: float) -> None:
 
 def _write_files(results, junit, html, settings, started, seconds) -> None:
     if junit is not None:
-        from minialex.checking.junit import write_junit
+        from minialex.checking.results import write_junit
 
         write_junit(junit, results, started, seconds)
     if html is not None:
@@ -314,8 +314,8 @@ def _write_files(results, junit, html, settings, started, seconds) -> None:
 
 
 def _explain(operation: str, seed: int, out: Path) -> None:
-    from minialex.checking.cases import operations_with_cases
     from minialex.checking.explain import draw_explanation, explain
+    from minialex.checking.kernels.cases import operations_with_cases
 
     _require(operation, operations_with_cases(), "--explain", "operation with gradient checks")
     explanation = explain(operation, seed=seed)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minialex as ma
 from minialex import devices
-from minialex.checking import behaviour, differences, values, vjp
+from minialex.checking.gradients import behaviour, differences, values, vjp
 from minialex.checking.testing import strategies
 from minialex.checking.testing.strategies import (
     Call,

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from minialex.checking import suite
+from minialex.checking.kernels import suite
 from minialex.cli import cli
 from minialex.devices import usable_devices
 from minialex.kernels import list_kernels
