@@ -17,11 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from minialex.checking.adapters.tensors import on_arrays
-from minialex.checking.gradients.behaviour import ROUNDING
-from minialex.checking.gradients.check import Check, same_branches
-from minialex.checking.gradients.comparison import Comparison, Kind
+from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.comparison import Comparison, Kind, index_in
 from minialex.checking.gradients.differences import STEPS
-from minialex.checking.gradients.jacobians import along_move, compare_jacobians, usual_step
+from minialex.checking.gradients.jacobians import compare_jacobians
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.order_of_checks import run_checks
+from minialex.checking.gradients.paths import Path as MovedInputs
+from minialex.checking.gradients.paths import same_branches
 from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.report import GradcheckError, Report
 from minialex.errors import MiniAlexError
@@ -300,7 +303,7 @@ class Explanation:
         for each in self.jacobians:
             elements = np.flatnonzero(each.kinked.any(axis=0))
             if len(elements):
-                where = [tuple(int(k) for k in np.unravel_index(e, each.shape)) for e in elements]
+                where = [index_in(each.shape, int(e)) for e in elements]
                 shown = ", ".join(map(str, where[:8])) + (", ..." if len(where) > 8 else "")
                 lines.append(f"kinks: moving input {each.input} at {shown} crosses one")
         return lines
@@ -372,7 +375,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     check = Check(forward, vjp, arrays, wrt, dtype, report, "central", _MAX_SKIPPED, branches, "")
     error = None
     try:
-        check.run()
+        run_checks(check)
     except GradcheckError as caught:
         if caught.check in ("result", "shape", "not deterministic", "raises") or not hasattr(check, "noise"):
             raise  # there is no Jacobian to show
@@ -409,7 +412,7 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
         # The output that moves: the others have nothing to show.
         chosen.append((kinked, np.where(kinked.kinked, np.abs(kinked.numeric), -1)))
     return [
-        (each.input, *(int(k) for k in np.unravel_index(measure.argmax(), measure.shape)))
+        (each.input, *index_in(measure.shape, int(measure.argmax())))
         for each, measure in chosen
         if measure.size
     ]
@@ -417,10 +420,9 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
 
 def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     i = jacobian.input
-    move, unit = check.move(i, element)
-    along = check.along(i, move, unit)
+    along = MovedInputs.along(check, i, element)
     step = float(jacobian.step[row, element])
-    t = step / unit
+    t = step / along.unit
 
     def f(t: float) -> float:
         return float(check.evaluate(along(t)).flat[row])
@@ -428,15 +430,14 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     values = tuple(f(each) for each in (t, -t, t / 2, -t / 2))
     coarse, fine = (values[0] - values[1]) / (2 * step), (values[2] - values[3]) / step
     numeric = float(jacobian.numeric[row, element])
-    _, _, position, reach = along_move(check, i, element)
     finer = None
-    if t > usual_step(check.report.step, position, reach, check.dtype):
+    if t > along.usual_step:
         finer = (f(t / 4) - f(-t / 4)) / (step / 2)
     here, *around = ([np.array(b) for b in check.branches(*along(each))] for each in (0.0, t, -t))
     return Walk(
         input=i,
-        index=tuple(int(k) for k in np.unravel_index(element, jacobian.shape)),
-        output_index=tuple(int(k) for k in np.unravel_index(row, check.y.shape)),
+        index=index_in(jacobian.shape, element),
+        output_index=index_in(check.y.shape, row),
         x=float(check.inputs[i].flat[element]),
         step=step,
         middle=float(check.y.flat[row]),

@@ -59,6 +59,10 @@ class InputReport:
     tolerance: float = 0.0
     power: float = 0.0
 
+    def count(self, figure: str, number: int) -> None:
+        """Note more derivatives that are ``"compared"``, ``"zeros"``, ``"small"``, and so on."""
+        setattr(self, figure, getattr(self, figure) + number)
+
     def add(self, error: float, tolerance: float) -> None:
         """Note an error that is within its tolerance."""
         pairs = [(self.worst_error, self.tolerance), (error, tolerance)]

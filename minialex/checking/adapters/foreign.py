@@ -16,8 +16,8 @@ from typing import NoReturn, Protocol
 import numpy as np
 
 from minialex.checking.arguments import refuse_options, require_choice, require_texts
-from minialex.checking.gradients.behaviour import ROUNDING
 from minialex.checking.gradients.differences import largest
+from minialex.checking.gradients.noise import ROUNDING
 from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import GradcheckError, Report
 from minialex.checks import in_words, is_int

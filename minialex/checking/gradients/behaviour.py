@@ -7,21 +7,17 @@ bits twice, linear in the upstream gradient, and the same for any memory layout.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.checking.gradients.check import Check
 from minialex.checking.gradients.differences import largest
-from minialex.checking.gradients.noise import Distance
+from minialex.checking.gradients.noise import ROUNDING, Distance
 from minialex.checking.report import GradcheckError
 from minialex.kernels.runtime import memory
 
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
-
-# Of what a gradient's own magnitude may be lost to rounding, in units of the last bit.
-ROUNDING = 512
-# So small a share of the largest is no mistake in how a gradient is computed, but rounding in it.
+# This share of the largest is no mistake in how a gradient is computed, but rounding in it.
 _NEGLIGIBLE = {np.dtype(np.float64): 2.0**-30, np.dtype(np.float32): 2.0**-14}
 _REPEATS = 2
 _MORE_REPEATS = 8
@@ -145,16 +141,17 @@ def check_linear(check: Check) -> None:
     u, v = check.upstream(), check.upstream()
     a, b = check.dtype.type(2), check.dtype.type(-0.5)
     first, second = ([g.copy() for g in check.gradients(each)] for each in (u, v))
-    expected = [a * g + b * h for g, h in zip(first, second, strict=True)]
+    both = a * u + b * v
     # Each of the three rounds by itself.
     _require_same_gradients(
         check,
-        lambda: check.gradients(a * u + b * v),
-        expected,
-        "not linear",
-        "not linear in the upstream gradient",
-        lambda distance: _noise(check, a * u + b * v, distance),
-        sizes=[np.abs(a * g) + np.abs(b * h) for g, h in zip(first, second, strict=True)],
+        check.gradients(both),
+        [a * g + b * h for g, h in zip(first, second, strict=True)],
+        ("not linear", "not linear in the upstream gradient"),
+        _Margin(
+            lambda distance: _noise(check, both, distance),
+            sizes=[np.abs(a * g) + np.abs(b * h) for g, h in zip(first, second, strict=True)],
+        ),
     )
 
 
@@ -172,28 +169,34 @@ def check_sizes(check: Check) -> None:
             np.isfinite(b) & (np.minimum(np.abs(b), np.abs(g)) > info.tiny / info.eps)
             for b, g in zip(expected, first, strict=True)
         ]
+        many = f"{float(size):.1g} times"
         _require_same_gradients(
             check,
-            lambda found=found, inside=inside: [
-                np.where(i, a, 0) for a, i in zip(found, inside, strict=True)
-            ],
+            [np.where(i, a, 0) for a, i in zip(found, inside, strict=True)],
             [np.where(i, b, 0) for b, i in zip(expected, inside, strict=True)],
-            "not linear",
-            f"not linear in the upstream gradient: {float(size):.1g} times that does not give so many times "
-            f"the gradient",
-            lambda distance, size=size: [float(size) * noise for noise in _noise(check, u, distance)],
-            scale=8 * float(size),
+            (
+                "not linear",
+                f"not linear in the upstream gradient: {many} that is not {many} the gradient",
+            ),
+            _Margin(
+                lambda distance, size=size: [float(size) * noise for noise in _noise(check, u, distance)],
+                scale=8 * float(size),
+            ),
         )
     ones = np.ones_like(u)
     rest = [g.copy() for g in check.gradients(ones - u)]
     _require_same_gradients(
         check,
-        lambda: check.gradients(ones),
+        check.gradients(ones),
         [g + h for g, h in zip(first, rest, strict=True)],
-        "not linear",
-        "not linear in the upstream gradient: that of ones is not the sum of those of two parts of it",
-        lambda distance: _noise(check, ones - u, distance),
-        sizes=[np.abs(g) + np.abs(h) for g, h in zip(first, rest, strict=True)],
+        (
+            "not linear",
+            "not linear in the upstream gradient: that of ones is not the sum of those of two parts of it",
+        ),
+        _Margin(
+            lambda distance: _noise(check, ones - u, distance),
+            sizes=[np.abs(g) + np.abs(h) for g, h in zip(first, rest, strict=True)],
+        ),
     )
 
 
@@ -247,12 +250,11 @@ def check_layouts(check: Check) -> None:
         if inputs_lie != "contiguous":
             _check_result(check, inputs, inputs_lie)
         what = f"with {inputs_lie} inputs and a {upstream_lies} upstream gradient"
-        _check_layout(check, arrange_upstream(upstream), inputs, expected, upstream, what)
-    # Numbers that stand for several, as the gradients of sums over some axes, or all of them, have it.
+        _check_layout(check, arrange_upstream(upstream), inputs, expected, what)
+    # Numbers that stand for several, as in the gradients of sums over some axes, or over all of them.
     for same in _broadcast(upstream):
         expected = [g.copy() for g in check.gradients(same.copy())]
-        what = "with a broadcast upstream gradient"
-        _check_layout(check, same, check.inputs, expected, same.copy(), what)
+        _check_layout(check, same, check.inputs, expected, "with a broadcast upstream gradient")
 
 
 def _check_result(check: Check, inputs, lie: str) -> None:
@@ -273,7 +275,7 @@ def _check_result(check: Check, inputs, lie: str) -> None:
         check.fail("layout", f"the result is not the same with {lie} inputs, in forward")
 
 
-def _check_layout(check: Check, upstream, inputs, expected, contiguous, what: str) -> None:
+def _check_layout(check: Check, upstream, inputs, expected, what: str) -> None:
     before = [a.copy() for a in (upstream, *inputs)]
     try:
         gradients = check.gradients(upstream, inputs)
@@ -285,10 +287,8 @@ def _check_layout(check: Check, upstream, inputs, expected, contiguous, what: st
             return
         check.fail("layout", f"{what} vjp raises {type(cause).__name__}: {cause}")
     _require_unchanged(check, upstream, inputs, before, f" {what}")
-    _require_same_gradients(
-        check, lambda: gradients, expected, "layout", f"not the same {what}",
-        lambda distance: check.gradient_noise(contiguous, distance),
-    )  # fmt: skip
+    margin = _Margin(lambda distance: check.gradient_noise(np.array(upstream, order="C"), distance))
+    _require_same_gradients(check, gradients, expected, ("layout", f"not the same {what}"), margin)
 
 
 def _refuses_strides(error: BaseException) -> bool:
@@ -303,27 +303,43 @@ def _require_unchanged(check: Check, upstream, inputs, before, what: str) -> Non
             check.fail("changed input", f"vjp changes {name}{what}")
 
 
+@dataclass(frozen=True)
+class _Margin:
+    """What gradients that should be the same may differ by.
+
+    Attributes
+    ----------
+    noise : callable
+        ``noise(distance)`` measures their rounding: near the inputs, and where that does not explain a
+        difference, further away.
+    sizes : list of array, optional
+        The sizes of their terms; their own by default.
+    scale : float
+        The size of the upstream gradients.
+    """
+
+    noise: Callable[[Distance], list[np.ndarray]]
+    sizes: Sequence[np.ndarray] | None = None
+    scale: float = 8.0
+
+
 def _require_same_gradients(
     check: Check,
-    actual: Callable,
+    actual: Sequence[np.ndarray],
     expected: Sequence[np.ndarray],
-    kind: str,
-    what: str,
-    noise: Callable,
-    sizes=None,
-    scale: float = 8.0,
+    failure: tuple[str, str],
+    margin: _Margin,
 ) -> None:
     """Fail unless gradients agree but for their own rounding, which is only measured where they do not.
 
-    `noise(distance)` measures it: near the inputs, and where that does not explain a difference, further
-    away. `scale` is the size of the upstream gradients.
+    `failure` is the check that fails, and what the gradient is then.
     """
-    actual = actual()
+    kind, what = failure
     margins: dict[Distance, list[np.ndarray]] = {}
     for at, (i, a, b) in enumerate(zip(check.wrt, actual, expected, strict=True)):
         if a.shape != b.shape:
             check.fail(kind, f"the gradient of input {i} is {what}: its shape is {a.shape}", input=i)
-        size = np.abs(b) + np.abs(a) if sizes is None else sizes[at]
+        size = np.abs(b) + np.abs(a) if margin.sizes is None else margin.sizes[at]
         # Of subnormal numbers rounding is absolute.
         least = float(np.finfo(check.dtype).smallest_subnormal)
         limit = ROUNDING * (_eps(check) * size + least) + check.nondeterminism
@@ -331,12 +347,12 @@ def _require_same_gradients(
             continue
         for distance in Distance:
             if distance not in margins:
-                margins[distance] = noise(distance)
+                margins[distance] = margin.noise(distance)
             if np.all(np.abs(a - b) <= limit + margins[distance][at]):
                 break
         else:
             # A difference of terms may be off by the same, however little they move.
-            terms = max(1.0, *map(largest, check.inputs)) * ROUNDING * _eps(check) * scale
+            terms = max(1.0, *map(largest, check.inputs)) * ROUNDING * _eps(check) * margin.scale
             if np.all(np.abs(a - b) <= limit + terms + _NEGLIGIBLE[check.dtype] * largest(b)):
                 continue
             check.fail(kind, f"the gradient of input {i} is {what}", input=i)

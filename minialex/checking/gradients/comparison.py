@@ -7,12 +7,12 @@ from enum import IntEnum
 
 import numpy as np
 
-from minialex.checking.gradients.behaviour import ROUNDING
 from minialex.checking.gradients.differences import Derivative, largest
+from minialex.checking.gradients.noise import ROUNDING
 
-# So small a share of others a derivative need not be known as well as they are.
+# Beside others, a derivative of this share of them need not be known as well as they are.
 _SMALL = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 1e-2}
-# What is below so much of the largest term of an output is 0 but for rounding.
+# What is below this many last bits of the largest term of an output is 0 but for rounding.
 NOTHING = 64
 
 
@@ -28,6 +28,11 @@ class Kind(IntEnum):
     SMALL = 2
     KINK = 3
     UNCERTAIN = 4
+
+    @property
+    def figure(self) -> str:
+        """What the report calls the number of those."""
+        return ("zeros", "compared", "small", "skipped", "uncertain")[self]
 
 
 @dataclass
@@ -110,6 +115,11 @@ class Comparison:
         kinds = np.where(zero, Kind.ZERO, np.where(compared, Kind.COMPARED, Kind.UNCERTAIN))
         kinds = np.where(small, Kind.SMALL, kinds)
         return np.where((kinds == Kind.UNCERTAIN) & ~smooth, Kind.KINK, kinds)
+
+
+def index_in(shape: tuple[int, ...], element: int) -> tuple[int, ...]:
+    """The index of an element that is counted in C order."""
+    return tuple(int(k) for k in np.unravel_index(element, shape))
 
 
 def euclidean_norm(array: np.ndarray) -> float:

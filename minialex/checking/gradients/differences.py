@@ -9,8 +9,7 @@ What R may be off by has three parts, all of them seen in the same five values o
 
     truncation  |R - D(h/2)|: what the extrapolation has removed bounds what it has left
     rounding    8 ν / h, where ν is the noise of that very output: what its values scatter by when x moves by
-    a
-                few of its last bits (`noise.scatter`), and at least the last bit of what f returns
+                a few of its last bits (`noise.scatter`), and at least the last bit of what f returns
     jump        |S(h) - 4 S(h/2)| / h, with the second difference S(h) = f(x + h) - 2 f(x) + f(x - h). For a
                 smooth function it falls with h³. Where the slope jumps within the step, it is of the size of
                 the jump: a kink.
@@ -194,29 +193,32 @@ def negligible_below(found: Derivative) -> np.ndarray:
     return _NEGLIGIBLE * np.minimum(rows, columns)
 
 
-def too_uncertain(
-    found: Derivative, accuracy: float, floor: np.ndarray | float = 0.0, expected: np.ndarray | bool = False
-) -> np.ndarray:
-    """Where the error is larger than `accuracy` times the derivative, or times `floor` if that is larger.
+@dataclass(frozen=True)
+class Goal:
+    """How certain a derivative should be: its error no larger than a share of it, or of a floor beneath it.
 
     An output that does not move has a derivative of 0, unless another one is `expected`.
     """
-    with np.errstate(invalid="ignore"):
-        certain = found.error <= accuracy * np.maximum(np.abs(found.value), floor)
-    return ~certain & (found.moves | expected)
+
+    accuracy: float
+    floor: np.ndarray | float = 0.0
+    expected: np.ndarray | bool = False
+
+    def missed(self, found: Derivative) -> np.ndarray:
+        """Where the error is larger than that."""
+        with np.errstate(invalid="ignore"):
+            certain = found.error <= self.accuracy * np.maximum(np.abs(found.value), self.floor)
+        return ~certain & (found.moves | self.expected)
 
 
 def refined(
     first: Derivative,
     at: Callable[..., Derivative],
     steps: Iterable[float],
-    accuracy: float,
-    floor: np.ndarray | float = 0.0,
-    expected: np.ndarray | bool = False,
+    goal: Goal,
     usual: float | None = None,
 ) -> Derivative:
-    """Try other steps where the error is too large: larger ones against rounding, smaller ones against the
-    rest.
+    """Where the error is too large, try other steps: larger against rounding, smaller against the rest.
 
     Parameters
     ----------
@@ -226,8 +228,8 @@ def refined(
         ``at(step, twice=False)``: the derivative with another step, as `central` has it.
     steps : iterable of float
         Those to try, the larger ones ascending and the smaller ones descending.
-    accuracy, floor, expected
-        Those of `too_uncertain`: to be more accurate no other step is tried.
+    goal : Goal
+        Where it is reached no other step is tried.
     usual : float, optional
         The step that others are smaller or larger than; that of `first` if it has one.
 
@@ -240,7 +242,7 @@ def refined(
     best, before, steepest = first, first, first.secant
     torn = np.full(first.value.shape, False)
     for step in (s for s in steps if s < usual):
-        asked = too_uncertain(best, accuracy, floor, expected)
+        asked = goal.missed(best)
         # Where rounding is already more than half of the error, a smaller step has more of it.
         asked &= ~(2 * before.rounding > before.error)
         if not asked.any():
@@ -249,7 +251,7 @@ def refined(
         # A step longer than a period finds a slope that is too small, and believes it with an error as small.
         better = (now.error < best.error) | ~_agree(now, best)
         # What stands still now may be constant here, beside a kink, or only coarse in its values.
-        still = ~np.asarray(expected) & (np.abs(best.value) <= 4 * best.error)
+        still = ~np.asarray(goal.expected) & (np.abs(best.value) <= 4 * best.error)
         better &= now.moves | still | ~np.isfinite(best.error)
         best = best.replaced(asked & better & np.isfinite(now.error), now)
         # Where f itself jumps at x, by the same however small the step is, no larger step helps.
@@ -257,7 +259,7 @@ def refined(
         before, steepest = now, np.maximum(steepest, now.secant)
     vain = 0
     for step in (s for s in steps if s > usual):
-        unknown = too_uncertain(best, accuracy, floor, expected)
+        unknown = goal.missed(best)
         if not unknown.any():
             break
         now = at(step, twice=True)
@@ -285,8 +287,7 @@ def first_certain(
     """The derivative with ascending steps, as long as each agrees with those before and is more certain.
 
     A step that is longer than a period of some term averages over it, and is certain of the slope of the
-    rest.
-    Before it comes to that it is less certain than a smaller one.
+    rest. Before it comes to that, it is less certain than a smaller one.
 
     Parameters
     ----------
@@ -368,6 +369,14 @@ def smallest_step(position: float, dtype) -> float:
     info = np.finfo(dtype)
     # Beside a subnormal x the product may be 0, which is no step.
     return max(_NEIGHBOURS * float(info.eps) * position, float(info.tiny))
+
+
+def usual_step(step: float, position: float, reach: float, dtype) -> float:
+    """The step to begin with: about what was asked for, within the domain, and not below what x resolves."""
+    step = max(step, smallest_step(position, dtype))
+    while step >= reach > 0:
+        step /= 2
+    return on_grid(step, dtype)
 
 
 def on_grid(step: float, dtype) -> float:

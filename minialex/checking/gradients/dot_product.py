@@ -21,20 +21,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minialex.checking.constraints import Constraint, free
-from minialex.checking.gradients.check import Arrays, as_array, described
+from minialex.checking.gradients.check import Arrays
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.returned import as_array, described, one_per_input
+from minialex.checking.gradients.tangents import Product
 from minialex.checking.report import worst_of
 from minialex.errors import MiniAlexError
 
-if TYPE_CHECKING:
-    from minialex.checking.gradients.jvp import Product
-
-# Of what the terms of a product lose to rounding, in units of the last bit.
-ROUNDING = 512
 # Pairs u, v for all inputs at once, and for each alone.
 PAIRS, PAIRS_OF_EACH = 3, 2
 # How often rounding is measured, and of how many differences it is taken to be.
@@ -220,16 +217,7 @@ class _Pairs:
             raise
         except Exception as error:
             product.fail("raises", f"vjp raises {type(error).__name__}: {error}", cause=error)
-        if not isinstance(given, tuple | list) and given is not None and len(inputs) == 1:
-            given = (given,)
-        if not isinstance(given, tuple | list) or len(given) != len(inputs):
-            several = isinstance(given, tuple | list)
-            what = f"{len(given)} gradients" if several else described(as_array(given, product.dtype))
-            product.fail(
-                "result",
-                f"vjp gives {what} for {len(inputs)} input{'s' * (len(inputs) != 1)}; it should return a "
-                "tuple with one gradient for each, None for those that are not differentiated",
-            )
+        given = one_per_input(given, len(inputs), product.dtype, product.fail)
         found = []
         for i in product.wrt:
             gradient = None if given[i] is None else as_array(given[i], product.dtype)

@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minialex.checking.gradients import behaviour, random_directions
+from minialex.checking.gradients.behaviour import require_repeated
+from minialex.checking.gradients.check import Check
 from minialex.checking.gradients.comparison import euclidean_norm
 from minialex.checking.gradients.differences import ascending_steps, first_certain
-from minialex.checking.gradients.noise import scatter
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.paths import Path
+from minialex.checking.gradients.random_directions import Drawn, check_directions, fail_along
 from minialex.checking.report import GradcheckError
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
 
 _DIRECTIONS = 2
 # After directions whose own step is small, and elsewhere, one is enough: what was kept is wrong along any.
@@ -78,23 +77,24 @@ def check_small_steps(check: Check) -> None:
     if check.method == "complex":
         return
     for number in range(_MORE_DIRECTIONS if check.report.mode == "directions" else _DIRECTIONS):
-        u = check.upstream()
-        for i, gradient in zip(check.wrt, check.gradients(u), strict=True):
-            move = check.random_move(i)
-            slopes = gradient.ravel()[move.indices].astype(np.float64) * move.weights
-            reach = check.reach(i, move, 1.0)
-            _compare_slope(check, i, move, u, slopes, ascending_steps(check.dtype, reach), number)
+        drawn = Drawn(number, check.upstream(), "with a small step")
+        for i, gradient in zip(check.wrt, check.gradients(drawn.upstream), strict=True):
+            path = Path(check, i, check.random_move(i))
+            slopes = gradient.ravel()[path.move.indices].astype(np.float64) * path.move.weights
+            _compare_slope(path, drawn, slopes)
 
 
-def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[float], number: int) -> None:
-    """Fail if the slope is another one at the best of the steps, and the same at others beside it."""
+def _compare_slope(path: Path, drawn: Drawn, slopes: np.ndarray) -> None:
+    """Fail if the slope is another one at the best of small steps, and the same at others beside it."""
+    check, move, u = path.check, path.move, drawn.upstream
+    steps = ascending_steps(check.dtype, path.reach)
     weights = u.ravel().astype(np.float64)
     eps = float(np.finfo(check.dtype).eps)
     slope, size = float(slopes.sum()), euclidean_norm(slopes)
-    bits = behaviour.ROUNDING * eps * float(np.abs(slopes).sum())
+    bits = ROUNDING * eps * float(np.abs(slopes).sum())
     with np.errstate(all="ignore"):
         noise = eps * float(np.linalg.norm(weights * check.y.ravel())) + float(np.abs(weights) @ check.noise)
-        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+        at = path.derivative(noise, weights)
         # Derivatives that are not compared one by one need not be known any better.
         goal = check.max_tolerance / 8 * size if check.report.mode == "directions" else 0.0
         found = first_certain(at, steps, goal=goal)
@@ -113,20 +113,10 @@ def _compare_slope(check: Check, i, move, u, slopes: np.ndarray, steps: list[flo
         abs(value - float(o.value[0])) <= limit + 4 * float(o.error[0]) < abs(value - slope) for o in others
     ):
         return
-    scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()[move.indices] * move.weights
+    scattered = check.gradient_noise(u)[check.wrt.index(path.input)].ravel()[move.indices] * move.weights
     limit += euclidean_norm(scattered)
     if abs(value - slope) > limit:
-        random_directions.fail_along(
-            check,
-            i,
-            number,
-            "with a small step",
-            slope,
-            value,
-            abs(value - slope),
-            limit,
-            float(found.step[0]),
-        )
+        fail_along(path, drawn, slope, value, limit, float(found.step[0]))
 
 
 def check_other_inputs(check: Check) -> None:
@@ -148,9 +138,7 @@ def check_other_inputs(check: Check) -> None:
     _compare_at(check, _rolled(check), f"at the same numbers in another order, {kept}")
     with check.told("forward, called again,"):
         again = check.evaluate(check.inputs)
-    behaviour.require_repeated(
-        check, again, check.y, "forward gives another result once it was called with others"
-    )
+    require_repeated(check, again, check.y, "forward gives another result once it was called with others")
 
 
 def _beside(check: Check) -> list[np.ndarray]:
@@ -158,9 +146,9 @@ def _beside(check: Check) -> list[np.ndarray]:
     for i in check.wrt:
         move = check.random_move(i)
         size = _MOVED[check.dtype]
-        while 2 * size >= check.reach(i, move, 1.0) > 0:
+        while 2 * size >= check.reach(i, move) > 0:
             size /= 2
-        moved[i] = check.along(i, move, 1.0)(size)[i]
+        moved[i] = check.moved(i, move, 1.0, size)
     return moved
 
 
@@ -202,17 +190,11 @@ def _derived(check: Check, inputs, directions: int, **changes) -> Check:
     return other
 
 
+@np.errstate(all="ignore")  # Where it overflows nothing is compared.
 def _compare(other: Check, where: str) -> None:
-    # Where it overflows nothing is compared.
-    with np.errstate(all="ignore"):
-        _compare_quietly(other, where)
-
-
-def _compare_quietly(other: Check, where: str) -> None:
-    other.samples = [other.try_to_evaluate(x).ravel().astype(np.float64) for x in other.nearby(1)]
-    other.noise = scatter(np.array(other.samples))[0]
+    other.measure_noise()
     try:
-        random_directions.check_directions(other, where)
+        check_directions(other, where)
     except GradcheckError as error:
         # What cannot be compared there need not be.
         if error.check == "values":

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
 from minialex.checking.constraints import Move
+from minialex.checking.gradients.check import Check
 from minialex.checking.gradients.comparison import NOTHING, Comparison
-from minialex.checking.gradients.differences import (
-    Derivative,
-    negligible_below,
-    on_grid,
-    refined,
-    smallest_step,
-    steps_to_try,
-    too_uncertain,
-)
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
-
+from minialex.checking.gradients.differences import Derivative, Goal, negligible_below, refined, steps_to_try
+from minialex.checking.gradients.paths import Path
 
 # A step, in units of x, at which what larger terms have absorbed is looked for, and in how many last bits of
 # these.
@@ -56,20 +46,17 @@ def sizes_along_moves(check: Check, i: int, sizes: np.ndarray) -> np.ndarray:
 
 def numeric_jacobian(check: Check, i: int) -> Derivative:
     """The derivatives of all M outputs along all moves of input i: arrays (M, K)."""
-    count = check.moves(i)
-    whole = Derivative.zeros((check.y.size, count))
-    usual = []
-    for k in range(count):
-        at, unit, position, reach = along_move(check, i, k)
-        usual.append(usual_step(check.report.step, position, reach, check.dtype))
-        whole.put(k, at(usual[-1]).per_unit(unit))
+    paths = [Path.along(check, i, k) for k in range(check.moves(i))]
+    whole = Derivative.zeros((check.y.size, len(paths)))
+    for k, path in enumerate(paths):
+        whole.put(k, path.derivative(check.noise)(path.usual_step).per_unit(path.unit))
     if check.method == "complex":
         return whole
-    accuracy, floor = check.accuracy, negligible_below(whole)
-    for k in np.flatnonzero(too_uncertain(whole, accuracy, floor).any(axis=0)):
-        refine(check, i, int(k), whole, floor[:, k], usual[k])
+    floor = negligible_below(whole)
+    for k in np.flatnonzero(Goal(check.accuracy, floor).missed(whole).any(axis=0)):
+        refine(paths[k], int(k), whole, Goal(check.accuracy, floor[:, k]))
     for k in _absorbed(check, i, whole):
-        refine(check, i, k, whole, np.zeros(check.y.size), usual[k], expected=True)
+        refine(paths[k], k, whole, Goal(check.accuracy, np.zeros(check.y.size), expected=True))
     return whole
 
 
@@ -78,12 +65,12 @@ def _absorbed(check: Check, i: int, whole: Derivative) -> list[int]:
     still = np.flatnonzero(~whole.moves.any(axis=0))
     if not (still.size and check.is_free(i)):
         return []
-    return still.tolist() if absorbs(check, i, Move(still, check.units(i)[still])) else []
+    return still.tolist() if absorbs(Path(check, i, Move(still, check.units(i)[still]))) else []
 
 
-def absorbs(check: Check, i: int, move: Move) -> bool:
+def absorbs(path: Path) -> bool:
     """Whether a larger step moves last bits of an output that a small one does not move."""
-    path = check.along(i, move, 1.0)
+    check = path.check
     most = _ABSORBED * float(np.finfo(check.dtype).eps) * np.abs(check.y)
     for step in (-_ABSORBED_STEP, _ABSORBED_STEP):
         with np.errstate(invalid="ignore", over="ignore"):
@@ -93,13 +80,13 @@ def absorbs(check: Check, i: int, move: Move) -> bool:
     return False
 
 
-def refine(check: Check, i: int, k: int, whole: Derivative, floor, usual: float, expected=False) -> None:
-    """Make the derivatives along one move as certain as other steps make them."""
-    at, unit, position, reach = along_move(check, i, k)
+def refine(path: Path, k: int, whole: Derivative, goal: Goal) -> None:
+    """Make the derivatives along one move, the k-th, as certain as other steps make them."""
+    check, unit, usual = path.check, path.unit, path.usual_step
     first = whole.column(k).per_unit(1 / unit)
-    steps = [s for s in steps_to_try(usual, position, check.dtype) if s < reach]
-    found = refined(first, at, steps, check.accuracy, floor * unit, expected, usual)
-    whole.put(k, found.per_unit(unit))
+    steps = [s for s in steps_to_try(usual, path.position, check.dtype) if s < path.reach]
+    goal = replace(goal, floor=goal.floor * unit)
+    whole.put(k, refined(first, path.derivative(check.noise), steps, goal, usual).per_unit(unit))
 
 
 def _refine_expected(check: Check, each: Comparison) -> None:
@@ -108,27 +95,10 @@ def _refine_expected(check: Check, each: Comparison) -> None:
     hidden = (each.analytic != 0) & (2 * found.rounding > found.error)
     hidden &= ~(each.tolerance <= each.max_tolerance * np.abs(each.analytic))
     floor = np.minimum(np.abs(each.analytic), negligible_below(found))
-    for k in np.flatnonzero(hidden.any(axis=0)):
-        _, unit, position, reach = along_move(check, each.input, int(k))
-        usual = usual_step(check.report.step, position, reach, check.dtype)
-        if found.step[:, k].min() / unit == usual:
-            refine(check, each.input, int(k), found, floor[:, k], usual, hidden[:, k])
-
-
-def usual_step(step: float, position: float, reach: float, dtype) -> float:
-    """The step to begin with: about what was asked for, within the domain, and not below what x resolves."""
-    step = max(step, smallest_step(position, dtype))
-    while step >= reach > 0:
-        step /= 2
-    return on_grid(step, dtype)
-
-
-def along_move(check: Check, i: int, k: int):
-    """The derivative along a move for any step; the unit of that; |x| and the reach of the move in it."""
-    move, unit = check.move(i, k)
-    position = check.position(i, move, unit)
-    at = check.differentiated(check.along(i, move, unit), noise=check.noise)
-    return at, unit, position, check.reach(i, move, unit)
+    for k in map(int, np.flatnonzero(hidden.any(axis=0))):
+        path = Path.along(check, each.input, k)
+        if found.step[:, k].min() / path.unit == path.usual_step:
+            refine(path, k, found, Goal(check.accuracy, floor[:, k], hidden[:, k]))
 
 
 def compare_jacobians(check: Check) -> list[Comparison]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from minialex.checking.gradients.behaviour import ROUNDING
-from minialex.checking.gradients.comparison import Comparison, Kind
+from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.comparison import Comparison, Kind, index_in
 from minialex.checking.gradients.differences import on_grid, smallest_step
-from minialex.checking.gradients.jacobians import usual_step
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.paths import Path
 
 # How far from the interval of the slopes beside a kink a gradient may lie, as a share of it, and at how many
 # steps that is looked at.
@@ -27,17 +23,14 @@ def check_kinks(check: Check, each: Comparison) -> None:
     Nonsmooth Analysis", 1983, section 2.1: of a locally Lipschitz function of one number the generalised
     gradient is that interval.)
     """
-    i, kinked = each.input, each.kinds() == Kind.KINK
-    for k in np.flatnonzero(kinked.any(axis=0)):
-        move, unit = check.move(i, int(k))
-        path, reach = check.along(i, move, unit), check.reach(i, move, unit)
-        position = check.position(i, move, unit)
-        step = usual_step(check.report.step, position, reach, check.dtype)
-        outside = kinked[:, k]
+    kinked = each.kinds() == Kind.KINK
+    for k in map(int, np.flatnonzero(kinked.any(axis=0))):
+        path = Path.along(check, each.input, k)
+        step, outside = path.usual_step, kinked[:, k]
         for _ in range(_KINK_STEPS):
-            if step < smallest_step(position, check.dtype) or not outside.any():
+            if step < smallest_step(path.position, check.dtype) or not outside.any():
                 break
-            low, high, rounding = _slopes_beside(check, path, step, unit)
+            low, high, rounding = _slopes_beside(path, step)
             room = _BESIDE_KINK * (high - low) + rounding
             here = each.analytic[:, k]
             # Where a value is not finite nothing is known.
@@ -45,11 +38,12 @@ def check_kinks(check: Check, each: Comparison) -> None:
             step /= 2**4
         if outside.any():
             m = int(outside.argmax())
-            _fail_at_kink(check, each, m, int(k), float(low[m]), float(high[m]), step * 2**4)
+            _fail_at_kink(path, float(each.analytic[m, k]), m, (float(low[m]), float(high[m])), step * 2**4)
 
 
-def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.ndarray, ...]:
+def _slopes_beside(path: Path, step: float) -> tuple[np.ndarray, ...]:
     """The least and the largest slope of each output beside x, from x on and further out; their rounding."""
+    check, unit = path.check, path.unit
     step = on_grid(step, check.dtype)
     at = [
         check.y if t == 0 else check.try_to_evaluate(path(t)) for t in (-step, -step / 2, 0, step / 2, step)
@@ -62,19 +56,16 @@ def _slopes_beside(check: Check, path, step: float, unit: float) -> tuple[np.nda
     return slopes.min(axis=0), slopes.max(axis=0), 8 * noise / step / unit + bits
 
 
-def _fail_at_kink(
-    check: Check, each: Comparison, m: int, k: int, low: float, high: float, step: float
-) -> None:
-    i, analytic = each.input, float(each.analytic[m, k])
-    move, _ = check.move(i, k)
+def _fail_at_kink(path: Path, analytic: float, m: int, slopes: tuple[float, float], step: float) -> None:
+    check, i, (low, high) = path.check, path.input, slopes
     distance, size = max(low - analytic, analytic - high), max(abs(low), abs(high), abs(analytic))
     check.fail(
         "values",
         f"the gradient of input {i} at a kink is not between the slopes on its two sides, {low:.6g} and "
         f"{high:.6g}",
         input=i,
-        index=tuple(int(j) for j in np.unravel_index(int(move.indices[0]), check.inputs[i].shape)),
-        output_index=tuple(int(j) for j in np.unravel_index(m, check.y.shape)),
+        index=index_in(check.inputs[i].shape, int(path.move.indices[0])),
+        output_index=index_in(check.y.shape, m),
         analytic=analytic,
         numeric=min(max(analytic, low), high),
         absolute_error=distance,

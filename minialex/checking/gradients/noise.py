@@ -9,6 +9,8 @@ import numpy as np
 
 from minialex.checking.gradients.differences import largest
 
+# How much of a gradient's own magnitude may be lost to rounding, in units of the last bit.
+ROUNDING = 512
 # How far apart points lie, in units of what separates the nearest: some last bits.
 _BESIDE_SCALES = {
     np.dtype(np.float64): (2**12, 2**16, 2**20, 2**24),

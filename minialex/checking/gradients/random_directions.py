@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from minialex.checking.constraints import Move
-from minialex.checking.gradients.behaviour import ROUNDING
+from minialex.checking.gradients.check import Check
 from minialex.checking.gradients.comparison import Kind, euclidean_norm
 from minialex.checking.gradients.differences import (
     COMPLEX_STEP,
     Derivative,
+    Goal,
     ascending_steps,
     first_certain,
     refined,
     steps_to_try,
+    usual_step,
 )
-from minialex.checking.gradients.jacobians import absorbs, usual_step
-from minialex.checking.gradients.noise import scatter
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.jacobians import absorbs
+from minialex.checking.gradients.noise import ROUNDING, scatter
+from minialex.checking.gradients.paths import Path
 
 # How often another direction is drawn where one meets a kink.
 _REDRAWS = 8
-# What the report says of errors in single elements holds for so many of them. The derivatives of
-# others are too small beside the rest.
+# What the report says of errors in single elements holds for this share of them. The derivatives of others
+# are too small beside the rest.
 _SHOWN = 0.9
+
+
+class Drawn(NamedTuple):
+    """One of the random comparisons: its number, its upstream gradient, and where it is made, in words."""
+
+    number: int
+    upstream: np.ndarray
+    where: str = ""
 
 
 def check_directions(check: Check, where: str = "") -> None:
@@ -40,16 +48,10 @@ def check_directions(check: Check, where: str = "") -> None:
     # For each element the smallest error, relative to its derivative, that one of the directions shows.
     shown = {i: np.full(check.inputs[i].size, np.inf) for i in check.wrt}
     for number in range(check.report.directions):
-        u = check.upstream()
-        gradients = check.gradients(u)
-        for i, gradient in zip(check.wrt, gradients, strict=True):
-            kind, found = _along_direction(check, i, gradient, u, number, where, shown[i])
-            entry = check.entry(i)
-            name = {
-                Kind.COMPARED: "compared", Kind.ZERO: "zeros", Kind.KINK: "skipped", Kind.UNCERTAIN:
-                "uncertain",
-            }[kind]  # fmt: skip
-            setattr(entry, name, getattr(entry, name) + 1)
+        drawn = Drawn(number, check.upstream(), where)
+        for i, gradient in zip(check.wrt, check.gradients(drawn.upstream), strict=True):
+            kind, found = _along_direction(check, i, gradient, drawn, shown[i])
+            check.entry(i).count(kind.figure, 1)
             if kind == Kind.UNCERTAIN:
                 wide[i] = found
     for i in check.wrt:
@@ -77,23 +79,20 @@ def check_directions(check: Check, where: str = "") -> None:
         check.fail(
             "uncertain",
             f"{entry.uncertain} of {total} random directions of input {i} have a slope that is not known to "
-            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give "
-            f"or take "
-            f"{error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. max_tolerance= "
-            f"allows more",
+            f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The last is {slope:.6g}, give or "
+            f"take {error:.2g}, of terms of the norm {size:.3g}, at the step {step:.2g}; {cure}. "
+            "max_tolerance= allows more",
             input=i,
         )
 
 
-def _along_direction(
-    check: Check, i: int, gradient: np.ndarray, u: np.ndarray, number: int, where: str, shown: np.ndarray
-):
+def _along_direction(check: Check, i: int, gradient: np.ndarray, drawn: Drawn, shown: np.ndarray):
     """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
 
     Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
     that leave a random half of the elements alone are tried.
     """
-    weights = u.ravel().astype(np.float64)
+    weights = drawn.upstream.ravel().astype(np.float64)
     terms = weights * check.y.ravel()
     eps = float(np.finfo(check.dtype).eps)
     # Outputs are rounded independently of each other; their sum is made in float64.
@@ -105,12 +104,12 @@ def _along_direction(
     gradient = gradient.ravel().astype(np.float64)
     best = None
     for attempt in range(_REDRAWS + 1):
-        move = check.random_move(i, sparse=attempt > 0)
-        size = euclidean_norm(gradient[move.indices] * move.weights)
-        found = _slope(check, i, move, weights, noise, size)
+        path = Path(check, i, check.random_move(i, sparse=attempt > 0))
+        size = euclidean_norm(gradient[path.move.indices] * path.move.weights)
+        found = _slope(path, path.derivative(noise, weights), size)
         if best is None or found.error[0] < best[2].error[0]:
-            best = move, size, found
-        move, size, found = best
+            best = path, size, found
+        path, size, found = best
         if check.method == "complex":
             break
         if 4 * found.error[0] <= check.max_tolerance * max(size, abs(float(found.value[0]))):
@@ -118,6 +117,7 @@ def _along_direction(
         # Against rounding, or where nothing moves, no other direction helps.
         if 2 * found.rounding[0] > found.error[0] or not (size or found.moves[0]):
             break
+    move = path.move
     slopes = gradient[move.indices] * move.weights
     slope, bits = float(slopes.sum()), ROUNDING * eps * float(np.abs(slopes).sum())
 
@@ -129,16 +129,15 @@ def _along_direction(
     seems_wrong = math.isfinite(error) and not distance <= limit and check.method != "complex"
     if seems_wrong:
         # A second look: do smaller steps say the same? The usual one may be longer than a period of a term.
-        at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
-        now = first_certain(at, ascending_steps(check.dtype, check.reach(i, move, 1.0)))
+        now = first_certain(path.derivative(noise, weights), ascending_steps(check.dtype, path.reach))
         if now is not None and abs(float(now.value[0]) - value) > 4 * (float(now.error[0]) + error):
             found = now
             value, error, distance, limit = judged()
     if seems_wrong and not distance <= limit:
         # And do results scatter more than near the inputs?
         step = float(found.step[0])
-        noise = max(noise, float(check.noise_along(i, move, 1.0, step, weights, wide=True)[0]))
-        again = _slope(check, i, move, weights, noise, size)
+        noise = max(noise, float(path.noise(step, weights, wide=True)[0]))
+        again = _slope(path, path.derivative(noise, weights), size)
         if abs(float(again.value[0]) - value) <= 4 * (float(again.error[0]) + error + 8 * noise / step):
             found = again
             value, error, distance, limit = judged()
@@ -151,10 +150,10 @@ def _along_direction(
     if not math.isfinite(error):
         return Kind.KINK, details
     if not distance <= limit:
-        scattered = check.gradient_noise(u)[check.wrt.index(i)].ravel()
+        scattered = check.gradient_noise(drawn.upstream)[check.wrt.index(i)].ravel()
         limit += euclidean_norm(scattered[move.indices] * move.weights)
         if not distance <= limit:
-            fail_along(check, i, number, where, slope, value, distance, limit, float(found.step[0]))
+            fail_along(path, drawn, slope, value, limit, float(found.step[0]))
     if size == 0 and abs(value) <= limit:
         return Kind.ZERO, details
     if limit > check.max_tolerance * max(size, abs(value)):
@@ -167,39 +166,34 @@ def _along_direction(
     return Kind.COMPARED, details
 
 
-def _slope(
-    check: Check,
-    i: int,
-    move: Move,
-    weights: np.ndarray,
-    noise: float,
-    size: float,
-) -> Derivative:
+def _slope(path: Path, at: Callable[..., Derivative], size: float) -> Derivative:
     """The numeric slope of the weighted sum of the outputs along a direction; `size` is what to expect."""
-    at = check.differentiated(check.along(i, move, 1.0), weights, noise=noise)
+    check, reach = path.check, path.reach
     if check.method == "complex":
         return at(COMPLEX_STEP)
-    reach = check.reach(i, move, 1.0)
     usual = usual_step(check.report.step, 1.0, reach, check.dtype)
     steps = [s for s in steps_to_try(usual, 1.0, check.dtype) if s < reach]
-    first, expected = at(usual), size > 0
+    first = at(usual)
     # A large result may have absorbed what depends on this input.
-    expected = expected or absorbs(check, i, move)
-    return refined(first, at, steps, check.accuracy, np.array([size]), expected)
+    expected = size > 0 or absorbs(path)
+    return refined(first, at, steps, Goal(check.accuracy, np.array([size]), expected))
 
 
-def fail_along(check: Check, i, number, where, slope, value, distance, limit, step) -> None:
-    check.fail(
+def fail_along(path: Path, drawn: Drawn, slope: float, value: float, tolerance: float, step: float) -> None:
+    """Fail: the analytic slope is not the numeric value."""
+    distance = abs(slope - value)
+    where = f", {drawn.where}" if drawn.where else ""
+    path.check.fail(
         "values",
-        f"the gradient of input {i} is wrong along random direction {number}{where and f', {where}'}",
-        input=i,
+        f"the gradient of input {path.input} is wrong along random direction {drawn.number}{where}",
+        input=path.input,
         index=(),
         analytic=slope,
         numeric=value,
         absolute_error=distance,
         relative_error=distance / max(abs(slope), abs(value)),
         norm_error=distance / abs(value) if value else math.inf,
-        tolerance=limit,
+        tolerance=tolerance,
         step=step,
         wrong=1,
         compared=1,

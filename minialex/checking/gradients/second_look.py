@@ -8,25 +8,25 @@ of the last bits of larger numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minialex.checking.gradients.behaviour import ROUNDING
+from minialex.checking.gradients.check import Check
 from minialex.checking.gradients.comparison import Comparison, Kind
 from minialex.checking.gradients.differences import (
     Derivative,
+    Goal,
     ascending_steps,
     first_certain,
     largest,
     refined,
     smallest_step,
 )
-from minialex.checking.gradients.jacobians import along_move, refine, sizes_along_moves, usual_step
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.jacobians import refine, sizes_along_moves
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.paths import Path
 
 # Steps at which a derivative that seems wrong is looked at again, each relative to the one before: with few
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
@@ -72,17 +72,17 @@ def look_again(check: Check, each: Comparison) -> None:
 
 def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     """Whether a second look finds the same numerical derivative. If it does not, what it finds is taken."""
-    i = each.input
-    at, unit, position, reach = along_move(check, i, k)
+    path = Path.along(check, each.input, k)
+    at, unit = path.derivative(check.noise), path.unit
     column = each.found.column(k)
     beyond = each.distance[m, k]
     usual = step = column.step[m] / unit
-    move, _ = check.move(i, k)
-    bits = float(np.finfo(check.dtype).eps) * check.size_around(i, move, unit)[m]
+    bits = float(np.finfo(check.dtype).eps) * path.size_around()[m]
     with np.errstate(invalid="ignore", over="ignore"):
         moved = abs(column.value[m]) * column.step[m]
     plain = moved > _STAIRS * bits and beyond > _PLAINLY * abs(column.value[m])
-    if plain and _stays(at, unit, column, m, beyond, reach, smallest_step(position, check.dtype)):
+    smallest = smallest_step(path.position, check.dtype)
+    if plain and _stays(path, at, column, m, beyond):
         return True
     # What was absorbed stands still within a smaller step, and the rest may well move on.
     with np.errstate(over="ignore"):
@@ -90,21 +90,20 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
     for share in _OTHER_STEPS:
         step *= share
         now = at(step).per_unit(unit)
-        scattered = 8 * check.noise_along(i, move, unit, step) / (step * unit)
+        scattered = 8 * path.noise(step) / (step * unit)
         # Rounding would hide what is looked for.
-        if step < max(least, smallest_step(position, check.dtype)) or not 8 * now.rounding[m] < beyond:
+        if step < max(least, smallest) or not 8 * now.rounding[m] < beyond:
             break
         differs = np.abs(now.value - column.value) > 4 * (now.error + scattered + column.error)
         if differs[m] and now.moves[m]:
             first = now.per_unit(1 / unit)
             steps = [first.step[m] / 2**n for n in (4, 8, 12, 16)]
-            floor = np.zeros(len(each.analytic))
-            now = refined(first, at, steps, check.accuracy, floor).per_unit(unit)
+            now = refined(first, at, steps, Goal(check.accuracy)).per_unit(unit)
             each.found.put(k, column.replaced(differs & now.moves, now))
             return False
     this = np.arange(check.y.size) == m
     # From below: the usual step may be longer than a period of some term.
-    now = first_certain(at, [s for s in ascending_steps(check.dtype, reach) if s >= least], m)
+    now = first_certain(at, [s for s in ascending_steps(check.dtype, path.reach) if s >= least], m)
     if now is not None:
         now = now.per_unit(unit)
         differs = abs(now.value[m] - column.value[m]) > 4 * (now.error[m] + column.error[m])
@@ -112,12 +111,12 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
             each.found.put(k, column.replaced(this, now))
             return False
     # What is computed from x inherits the rounding of numbers of its size: steps of few bits may not show it.
-    inherited = 8 * float(np.finfo(check.dtype).eps) * position / usual * abs(column.value[m])
+    inherited = 8 * float(np.finfo(check.dtype).eps) * path.position / usual * abs(column.value[m])
     if beyond <= 4 * (column.error[m] + inherited):
         each.found.error[m, k] += inherited
         return False
     # Results that were made of larger numbers scatter by the last bits of those.
-    noise = check.noise_along(i, move, unit, usual, wide=True)
+    noise = path.noise(usual, wide=True)
     check.noise = np.maximum(check.noise, np.where(this, noise, 0.0))
     if not 8 * check.noise[m] > 2 * column.rounding[m] * usual * unit:
         # Rounding may leave too little within smaller steps to say that it is wrong.
@@ -126,17 +125,17 @@ def _confirmed(check: Check, each: Comparison, m: int, k: int) -> bool:
         if not known:
             each.found.put(k, column.replaced(this, now))
         return known
-    usual = usual_step(check.report.step, position, reach, check.dtype)
-    at, *_ = along_move(check, i, k)
-    each.found.put(k, column.replaced(this, at(usual).per_unit(unit)))
-    refine(check, i, k, each.found, np.abs(each.analytic[:, k]), usual, this)
+    now = path.derivative(check.noise)(path.usual_step)
+    each.found.put(k, column.replaced(this, now.per_unit(unit)))
+    refine(path, k, each.found, Goal(check.accuracy, np.abs(each.analytic[:, k]), this))
     return False
 
 
-def _stays(at, unit: float, column: Derivative, m: int, beyond: float, reach: float, least: float) -> bool:
+def _stays(path: Path, at: Callable[..., Derivative], column: Derivative, m: int, beyond: float) -> bool:
     """Whether a derivative stays what it is at one larger step and all smaller ones, but for an eighth."""
+    unit, least = path.unit, smallest_step(path.position, path.check.dtype)
     usual = step = column.step[m] / unit
-    if usual * _LARGER >= reach:
+    if usual * _LARGER >= path.reach:
         return False
     larger = at(usual * _LARGER).per_unit(unit)
     if not abs(larger.value[m] - column.value[m]) < beyond / 8:
@@ -201,9 +200,8 @@ def know_as_little(check: Check, each: Comparison) -> None:
     unknown = np.isin(each.kinds(), (Kind.KINK, Kind.UNCERTAIN)) & each.known
     coarse = unknown & (each.size + each.tolerance <= each.share_of_small * _steepest(each))
     for k in map(int, np.flatnonzero(coarse.any(axis=0))):
-        found, (move, unit) = each.found.column(k), check.move(each.input, k)
-        step = float(found.step[coarse[:, k]].max()) / unit
-        noise = check.noise_along(each.input, move, unit, step, wide=True)
+        found, path = each.found.column(k), Path.along(check, each.input, k)
+        noise = path.noise(float(found.step[coarse[:, k]].max()) / path.unit, wide=True)
         drowned = (2 * found.rounding > found.error) | (_EXPLAINS * 8 * noise >= found.error * found.step)
         explained = coarse[:, k] & drowned
         if explained.any():
@@ -223,11 +221,10 @@ def _steepest(each: Comparison) -> float:
 
 def _far_away(check: Check, each: Comparison, k: int, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """By how much each output moves within some units of x, at most, and at what slope."""
-    move, unit = check.move(each.input, k)
-    path, reach = check.along(each.input, move, unit), check.reach(each.input, move, unit)
+    path = Path.along(check, each.input, k)
     moved = secant = np.zeros(check.y.size)
     steepest = _steepest(each)
-    for step in (far for far in _FAR if far < reach):
+    for step in (far for far in _FAR if far < path.reach):
         # What is as steep as anything in this Jacobian is what was absorbed.
         if (2 * secant[here] >= steepest).all():
             break
@@ -236,5 +233,5 @@ def _far_away(check: Check, each: Comparison, k: int, here: np.ndarray) -> tuple
             with np.errstate(invalid="ignore", over="ignore"):
                 distance = np.abs(y - check.y.ravel().astype(np.float64))
             distance = np.where(np.isfinite(distance), distance, 0.0)
-            moved, secant = np.maximum(moved, distance), np.maximum(secant, distance / step / unit)
+            moved, secant = np.maximum(moved, distance), np.maximum(secant, distance / step / path.unit)
     return moved, np.minimum(secant, steepest)

@@ -22,7 +22,8 @@ from minialex.checking.arguments import (
     require_texts,
 )
 from minialex.checking.constraints import Constraint
-from minialex.checking.gradients.check import Arrays, as_array
+from minialex.checking.gradients.check import Arrays
+from minialex.checking.gradients.returned import as_array
 from minialex.checking.gradients.rewording import reworded
 from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import GradcheckError, Report, worst_of

@@ -9,24 +9,21 @@ derivative has to stay what it is at other steps (a function may repeat itself a
 distance has to be more than what the analytic gradient scatters by when its inputs move by their last bits.
 
 A derivative whose tolerance is more than a share of it (`max_tolerance`) is not known: a comparison with it
-says nothing. It counts like one at a kink; so many of them are a failure, and never a pass.
+says nothing. It counts like one at a kink; too many of them are a failure, and never a pass.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minialex.checking.gradients.comparison import Comparison, Kind, euclidean_norm
+from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.comparison import Comparison, Kind, euclidean_norm, index_in
 from minialex.checking.gradients.jacobians import along_moves, compare_jacobians, sizes_along_moves
 from minialex.checking.gradients.kinks import check_kinks
 from minialex.checking.gradients.patterns import recognise
 from minialex.checking.gradients.second_look import know_as_little, look_again, worst
-
-if TYPE_CHECKING:
-    from minialex.checking.gradients.check import Check
 
 # Random upstream gradients whose products are compared beside the Jacobian.
 UPSTREAMS = 3
@@ -53,30 +50,36 @@ def check_jacobian(check: Check) -> None:
 def _fail(check: Check, each: Comparison) -> None:
     i = each.input
     m, k = worst(each)
-    a, n = float(each.analytic[m, k]), float(each.found.value[m, k])
     distance, kinds = each.distance, each.kinds()
     counted = np.isin(kinds, (Kind.COMPARED, Kind.SMALL)) | each.wrong
     norm = euclidean_norm(np.where(counted, each.found.value, 0))
-    move, unit = check.move(i, k)
-    element = int(move.indices[np.abs(move.weights).argmax()])
     along = "" if check.is_free(i) else f" along move {k} of {check.constraints[i]}"
     check.fail(
         "values",
         f"the gradient of input {i} is wrong{along}",
-        input=i,
-        index=tuple(int(j) for j in np.unravel_index(element, check.inputs[i].shape)),
-        output_index=tuple(int(j) for j in np.unravel_index(m, check.y.shape)),
-        analytic=a,
-        numeric=n,
-        absolute_error=abs(a - n),
-        relative_error=abs(a - n) / max(abs(a), abs(n)),
+        output_index=index_in(check.y.shape, m),
         norm_error=euclidean_norm(np.where(counted, distance, 0)) / norm if norm else math.inf,
         tolerance=float(each.tolerance[m, k]),
-        step=float(each.found.step[m, k]) / unit,
+        **_worst_of_move(check, i, k, float(each.analytic[m, k]), float(each.found.value[m, k])),
+        step=_step(check, each, m, k),
         wrong=int(each.wrong.sum()),
         compared=int(counted.sum()),
         pattern=_pattern(check, each),
     )
+
+
+def _worst_of_move(check: Check, i: int, k: int, analytic: float, numeric: float) -> dict:
+    """What an error says of the worst derivative: where it is, and both of its values."""
+    move, _ = check.move(i, k)
+    distance = abs(analytic - numeric)
+    return {
+        "input": i,
+        "index": index_in(check.inputs[i].shape, int(move.indices[np.abs(move.weights).argmax()])),
+        "analytic": analytic,
+        "numeric": numeric,
+        "absolute_error": distance,
+        "relative_error": distance / max(abs(analytic), abs(numeric)),
+    }
 
 
 def _pattern(check: Check, each: Comparison) -> str:
@@ -98,14 +101,8 @@ def _pattern(check: Check, each: Comparison) -> str:
 def _count(check: Check, each: Comparison) -> None:
     """Note in the report what was compared."""
     kinds, entry = each.kinds(), check.entry(each.input)
-    for kind, name in (
-        (Kind.COMPARED, "compared"),
-        (Kind.ZERO, "zeros"),
-        (Kind.SMALL, "small"),
-        (Kind.KINK, "skipped"),
-        (Kind.UNCERTAIN, "uncertain"),
-    ):
-        setattr(entry, name, getattr(entry, name) + int(np.count_nonzero(kinds == kind)))
+    for kind in Kind:
+        entry.count(kind.figure, int(np.count_nonzero(kinds == kind)))
     compared = kinds == Kind.COMPARED
     if compared.any():
         share = np.where(compared, each.distance / np.where(compared, each.tolerance, 1), -1)
@@ -124,6 +121,7 @@ def _require_known(check: Check, each: Comparison) -> None:
     if share <= check.max_skipped:
         return
     kinds = each.kinds()
+    which = f"{share:.0%} of the derivatives of input {each.input} that are not 0"
     if entry.skipped >= entry.uncertain:
         if check.raised is not None and not each.known[kinds == Kind.KINK].any():
             error, inputs = check.raised
@@ -133,17 +131,14 @@ def _require_known(check: Check, each: Comparison) -> None:
                 f"the last time with {_moved(check, inputs)}",
                 input=each.input,
             )
-        _fail_unknown(
-            check, each, kinds == Kind.KINK, "kinks",
-            f"{share:.0%} of the derivatives of input {each.input} that are not 0 lie at a kink at any "
-            f"step: none to "
-            f"compare with (allowed: {check.max_skipped:.0%}); move the inputs away, or pass redraw",
-        )  # fmt: skip
-    _fail_unknown(
-        check, each, kinds == Kind.UNCERTAIN, "uncertain",
-        f"{share:.0%} of the derivatives of input {each.input} that are not 0 are not known to "
-        f"{check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%})",
-    )  # fmt: skip
+        check.fail(
+            "kinks",
+            f"{which} lie at a kink at any step: none to compare with (allowed: {check.max_skipped:.0%}); "
+            "move the inputs away, or pass redraw",
+            input=each.input,
+            step=_step(check, each, *map(int, np.argwhere(kinds == Kind.KINK)[0])),
+        )
+    _fail_uncertain(check, each, which)
 
 
 def _moved(check: Check, inputs) -> str:
@@ -155,37 +150,38 @@ def _moved(check: Check, inputs) -> str:
     return "the inputs themselves"
 
 
-def _fail_unknown(check: Check, each: Comparison, where: np.ndarray, kind: str, summary: str) -> None:
-    m, k = (int(j) for j in np.argwhere(where)[0])
-    found, (move, unit) = each.found, check.move(each.input, k)
-    index = tuple(int(j) for j in np.unravel_index(int(move.indices[0]), check.inputs[each.input].shape))
-    if kind == "uncertain":
-        value, error, rounding = (float(a[m, k]) for a in (found.value, found.error, found.rounding))
-        step = float(found.step[m, k]) / unit
-        output = float(check.y.flat[m])
-        summary += (
-            f". The first: by the element at {index} it is {value:.6g}, give or take {error:.2g}, at the "
-            f"step "
-            f"{step:.2g}; "
+def _step(check: Check, each: Comparison, m: int, k: int) -> float:
+    """With which step a derivative was found, in the unit of its move."""
+    return float(each.found.step[m, k]) / check.move(each.input, k)[1]
+
+
+def _fail_uncertain(check: Check, each: Comparison, which: str) -> None:
+    m, k = (int(j) for j in np.argwhere(each.kinds() == Kind.UNCERTAIN)[0])
+    found, (move, _), step = each.found, check.move(each.input, k), _step(check, each, m, k)
+    index = index_in(check.inputs[each.input].shape, int(move.indices[0]))
+    value, error, rounding = (float(a[m, k]) for a in (found.value, found.error, found.rounding))
+    scattered = float(each.scatter[m, k])
+    if scattered > 4 * error:
+        why = (
+            f"what vjp gives is off by up to {scattered:.2g} itself, by rounding: it moves by as much with "
+            "the last bits of the inputs. Compute it without the cancellation; max_tolerance= allows more"
         )
-        scattered = float(each.scatter[m, k])
-        if scattered > 4 * error:
-            summary += (
-                f"what vjp gives is off by up to {scattered:.2g} itself, by rounding: it moves by "
-                f"as much with the last bits of the inputs. Compute it without the cancellation; "
-                f"max_tolerance= allows more"
-            )
-        elif 2 * rounding > error:
-            summary += (
-                f"the rounding of the output, {output:.6g}, is what drowns it. Bring inputs and outputs to "
-                f"one scale, "
-                "try a larger step=, or float64 if this is float32; max_tolerance= allows more"
-            )
-        else:
-            summary += (
-                "the function bends too much within it. Try a smaller step=; max_tolerance= allows more"
-            )
-    check.fail(kind, summary, input=each.input, step=float(found.step[m, k]) / unit)
+    elif 2 * rounding > error:
+        why = (
+            f"the rounding of the output, {float(check.y.flat[m]):.6g}, is what drowns it. Bring inputs and "
+            "outputs to one scale, try a larger step=, or float64 if this is float32; max_tolerance= allows "
+            "more"
+        )
+    else:
+        why = "the function bends too much within it. Try a smaller step=; max_tolerance= allows more"
+    check.fail(
+        "uncertain",
+        f"{which} are not known to {check.max_tolerance:.1%} (allowed: {check.max_skipped:.0%}). The first: "
+        f"by the element at {index} it is {value:.6g}, give or take {error:.2g}, at the step {step:.2g}; "
+        f"{why}",
+        input=each.input,
+        step=step,
+    )
 
 
 def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray) -> None:
@@ -207,24 +203,16 @@ def _compare_product(check: Check, comparisons: list[Comparison], u: np.ndarray)
         if not wrong.any():
             continue
         k = int(np.where(wrong, distance / np.where(limit > 0, limit, 1e-300), 0).argmax())
-        a, n = float(analytic[k]), float(numeric[k])
-        move, unit = check.move(i, k)
-        element = int(move.indices[np.abs(move.weights).argmax()])
         shape = check.inputs[i].shape
         norm = euclidean_norm(numeric[np.isfinite(limit)])
         check.fail(
             "values",
             f"the gradient of input {i} is wrong for a random upstream gradient, though not for those of "
-            f"one output",
-            input=i,
-            index=tuple(int(j) for j in np.unravel_index(element, shape)),
-            analytic=a,
-            numeric=n,
-            absolute_error=abs(a - n),
-            relative_error=abs(a - n) / max(abs(a), abs(n)),
+            "one output",
             norm_error=euclidean_norm(distance) / norm if norm else math.inf,
             tolerance=float(limit[k]),
-            step=float(each.found.step[:, k].min(initial=math.inf)) / unit,
+            **_worst_of_move(check, i, k, float(analytic[k]), float(numeric[k])),
+            step=float(each.found.step[:, k].min(initial=math.inf)) / check.move(i, k)[1],
             wrong=int(wrong.sum()),
             compared=int(np.isfinite(limit).sum()),
             pattern=recognise(gradient, numeric.reshape(shape), check.y.shape) if check.is_free(i) else "",

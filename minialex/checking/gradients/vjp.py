@@ -18,8 +18,10 @@ from minialex.checking.arguments import (
     require_texts,
 )
 from minialex.checking.constraints import Constraint
-from minialex.checking.gradients.check import Arrays, Check, as_array, described
+from minialex.checking.gradients.check import Arrays, Check
 from minialex.checking.gradients.differences import DIRECTION_STEPS, STEPS
+from minialex.checking.gradients.order_of_checks import run_checks
+from minialex.checking.gradients.returned import as_array, described, forward_results, is_number_array
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words, is_int, is_number
@@ -209,7 +211,7 @@ def check_vjp(
             constrained,
         )
         try:
-            check.run()
+            run_checks(check)
         except GradcheckError as error:
             if error.check not in _OF_THE_INPUTS or redraw is None or attempt == _REDRAWS:
                 raise
@@ -240,31 +242,19 @@ def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays, d
 def _of_one_result(name: str, forward, vjp, arrays, dtype) -> tuple[Callable, Callable, int]:
     """The two functions for one result, into which several are joined; and how many elements it has."""
 
-    def refuse(check: str, text: str):
-        raise GradcheckError(check, f"forward gives {text}", operation=name)
+    def fail(check: str, summary: str, cause: Exception | None = None):
+        raise GradcheckError(check, summary, operation=name) from cause
 
     def result(y):
         y = as_array(y, dtype)
-        if y is None or y.dtype.kind not in "fciub":
-            refuse("result", f"{described(y)}; it should return an array, or a tuple of arrays")
+        if not is_number_array(y):
+            should = "it should return an array, or a tuple of arrays"
+            fail("result", f"forward gives {described(y)}; {should}")
         return y
 
-    try:
-        first = forward(*arrays)
-    except MiniAlexError:
-        raise
-    except Exception as error:
-        raise GradcheckError(
-            "raises", f"forward raises {type(error).__name__}: {error}", operation=name
-        ) from error
-    if not isinstance(first, tuple):
-        return lambda *inputs: result(forward(*inputs)), vjp, result(first).size
-    first = [result(y) for y in first]
-    if not first:
-        refuse("result", "an empty tuple; it should return an array, or a tuple of arrays")
-    for i, y in enumerate(first):
-        if y.dtype != dtype:
-            refuse("dtype", f"{y.dtype} as result {i} for inputs of {dtype}; it should keep the dtype")
+    first, single = forward_results(forward, arrays, dtype, fail)
+    if single:
+        return lambda *inputs: result(forward(*inputs)), vjp, first[0].size
     shapes = [y.shape for y in first]
     return (
         lambda *inputs: joined([result(y) for y in forward(*inputs)]),
