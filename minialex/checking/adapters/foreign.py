@@ -10,12 +10,20 @@ import functools
 import re
 import types
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
-from minialex.checking.arguments import refuse_options, require_choice, require_texts
+from minialex.checking.arguments import (
+    refuse_options,
+    require_callables,
+    require_choice,
+    require_dtype,
+    require_seed,
+    require_texts,
+)
 from minialex.checking.gradients.differences import largest
 from minialex.checking.gradients.noise import ROUNDING
 from minialex.checking.gradients.vjp import check_vjp
@@ -100,12 +108,48 @@ class Differentiable(Protocol):
     count: int
     dtype: np.dtype
 
+    def environment(self) -> AbstractContextManager:
+        """In which the function is called."""
+
     def forward(self, *arrays: np.ndarray): ...
 
     def vjp(self, upstream, *arrays: np.ndarray) -> tuple[np.ndarray, ...]: ...
 
     def take(self, inputs) -> None:
         """Take other arguments."""
+
+
+class GradientFunction:
+    """The gradient of such a function, as one of the same arrays and of upstream gradients."""
+
+    def __init__(self, first: Differentiable, upstreams: Sequence[np.ndarray]):
+        self.__dict__ |= vars(first)
+        self.first, self.given = first, list(upstreams)
+        results = [first.paths[k] for k in first.kept]
+        self.names = first.names + [f"the upstream gradient of {path}" for path in results]
+        self.arrays = first.arrays + self.given
+        self.positions = first.positions + [None] * len(self.given)
+
+    def take(self, inputs, kwargs=None) -> None:
+        self.first.take(inputs, kwargs)
+        self.arrays = self.first.arrays + self.given
+
+
+class Origin(NamedTuple):
+    """What some results come from, or some gradients, for which there are upstream gradients.
+
+    Attributes
+    ----------
+    upstreams : sequence of array
+    arrays : sequence of array, optional
+        Those that the function was called with; its own by default.
+    first : int
+        The number of the first of the results or gradients.
+    """
+
+    upstreams: Sequence[np.ndarray] = ()
+    arrays: Sequence[np.ndarray] | None = None
+    first: int = 0
 
 
 class ForeignCheck:
@@ -115,6 +159,23 @@ class ForeignCheck:
         self.function, self.options, self.seed = function, options | {"name": name}, options["seed"]
         self.name = name
         self.notes: list[str] = []
+
+    def run(self, *notes: str) -> ForeignReport:
+        """All of it: what is looked at once, the comparison, and parts of the gradient by themselves."""
+        with self.function.environment():
+            self.probe()
+        report = self.compare(*notes)
+        with self.function.environment():
+            self.check_parts()
+        return report
+
+    def probe(self) -> None:
+        """Call the function and its backward once, and refuse what cannot be checked."""
+        raise NotImplementedError
+
+    def check_parts(self) -> None:
+        """Ask for the gradient of one input by itself, and for that of one result by itself."""
+        raise NotImplementedError
 
     def fail(self, check: str, summary: str, cause: Exception | None = None) -> NoReturn:
         raise ForeignGradcheckError(
@@ -144,15 +205,13 @@ class ForeignCheck:
         values = {each.name: getattr(report, each.name) for each in fields(report) if each.init}
         return ForeignReport(**values, notes=tuple(dict.fromkeys((*notes, *self.notes))))
 
-    def require_same(
-        self, expected, found, names, check: str, where: str, upstreams=(), *, first=0, arrays=None
-    ) -> None:
+    def require_same(self, expected, found, names, failure: tuple[str, str], origin: Origin) -> None:
         """Fail unless two lists of arrays agree but for rounding.
 
-        They are the results at `arrays`, or the gradients of these for `upstreams`, from number `first` on.
+        `failure` is the check that fails, and where the two differ, in words.
         """
         scattered = None
-        for at, (a, b, name) in enumerate(zip(expected, found, names, strict=True), first):
+        for at, (a, b, name) in enumerate(zip(expected, found, names, strict=True), origin.first):
             if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 continue
             limit = ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b))
@@ -160,8 +219,10 @@ class ForeignCheck:
                 continue
             # Only then is it worth asking what the last bits of larger numbers do to it.
             if scattered is None:
-                scattered = self._scattered(upstreams, self.function.arrays if arrays is None else arrays)
+                arrays = self.function.arrays if origin.arrays is None else origin.arrays
+                scattered = self._scattered(origin.upstreams, arrays)
             if not _agree(a, b, limit + _SCATTER * scattered[at]):
+                check, where = failure
                 self.fail(check, f"{name} is another one {where}")
 
     def _scattered(self, upstreams, arrays) -> list[float]:
@@ -204,8 +265,9 @@ def _redrawn(function: Differentiable, redraw: Callable, generator) -> list[np.n
     return function.arrays
 
 
-def require_options(check: str, options: dict, *, chosen_by: str) -> None:
-    """Refuse the options of `check_vjp` that have no meaning for another library's functions."""
+def prepare_options(check: str, function: Callable, order: int, options: dict, chosen_by: str) -> np.dtype:
+    """Refuse arguments that have no meaning for another library's functions; give the dtype to check in."""
+    require_callables(function=function)
     refuse_options(
         check,
         options,
@@ -219,14 +281,25 @@ def require_options(check: str, options: dict, *, chosen_by: str) -> None:
             f'method="complex" is none of {check}: gradients of other libraries do not take complex numbers '
             'for real ones; leave it out, or pass "central"'
         )
-
-
-def require_order(order) -> None:
-    """Refuse an order other than 1 and 2."""
     if not is_int(order, 1, 2):
         raise MiniAlexError(
             f"order={in_words(order)} should be 1, for the gradient, or 2, for that of the gradient as well"
         )
+    require_seed(options.setdefault("seed", 0))
+    dtype = require_dtype(options.get("dtype", np.float64))
+    options["dtype"] = dtype.name
+    return dtype
+
+
+def run_orders(
+    first: ForeignCheck, second: Callable[[ForeignCheck], ForeignCheck], order: int
+) -> ForeignReport:
+    """Check a function, and then its gradient, if that is asked for."""
+    report = first.run()
+    if order == 1:
+        return report
+    said = f"first order: {report.compared:,} derivatives agree to {report.worst_error:.1e}"
+    return second(first).run(*first.notes, said)
 
 
 def _constraints_for(constraints, function: Differentiable) -> list:

@@ -10,13 +10,13 @@ import numpy as np
 from minialex.checking.adapters.foreign import (
     ForeignCheck,
     ForeignReport,
+    Origin,
     function_name,
     in_one_line,
-    require_options,
-    require_order,
+    prepare_options,
+    run_orders,
 )
 from minialex.checking.adapters.jax_traces import Traced, TracedGradient
-from minialex.checking.arguments import require_callables, require_dtype, require_seed
 from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words
 
@@ -71,22 +71,12 @@ def check_jax(
     --------
     >>> ma.check_jax(lambda p, x: jnp.tanh(x @ p["w"]), [{"w": w}, x])
     """
-    require_callables(function=function)
-    require_options("check_jax", options, chosen_by="argnums")
-    require_order(order)
-    require_seed(options.setdefault("seed", 0))
-    dtype = require_dtype(options.get("dtype", np.float64))
-    options["dtype"] = dtype.name
+    dtype = prepare_options("check_jax", function, order, options, chosen_by="argnums")
     name = options["name"] = options.get("name") or function_name(function)
     traced = Traced(function, inputs, {} if kwargs is None else kwargs, argnums, dtype)
     if options.get("reproduce") is None:
         options["reproduce"] = _reproduction(traced, options, order)
-    first = _Check(traced, options, name)
-    report = first.run()
-    if order == 1:
-        return report
-    said = f"first order: {report.compared:,} derivatives agree to {report.worst_error:.1e}"
-    return _SecondCheck(first).run(*first.notes, said)
+    return run_orders(_Check(traced, options, name), _SecondCheck, order)
 
 
 class _Check(ForeignCheck):
@@ -94,15 +84,6 @@ class _Check(ForeignCheck):
 
     function: Traced
     backward = "its backward"
-
-    def run(self, *notes: str) -> ForeignReport:
-        """All of it."""
-        with self.function.environment():
-            self.probe()
-        report = self.compare(*notes)
-        with self.function.environment():
-            self.check_parts()
-        return report
 
     def probe(self) -> None:
         """Call the function and its backward once, and refuse what cannot be checked."""
@@ -114,8 +95,8 @@ class _Check(ForeignCheck):
         self._require_results(found)
         values = [np.array(found[k][1], traced.dtype_of(found[k][1])) for k in traced.kept]
         recorded, _ = self._part("", self.drawn(y.shape for y in values))
-        names = ["the result"] * len(values)
-        self.require_same(values, recorded, names, "values", "where it is differentiated (its fwd)")
+        names, failure = ["the result"] * len(values), ("values", "where it is differentiated (its fwd)")
+        self.require_same(values, recorded, names, failure, Origin())
 
     def _require_results(self, found) -> None:
         traced, numpy = self.function, self.function.jax.numpy
@@ -166,13 +147,14 @@ class _Check(ForeignCheck):
         for i, name in enumerate(traced.names if len(names) > 1 else []):
             where = f"where {name} alone is differentiated"
             _, found = self._part(f"{where} ", drawn, asked=[i])
-            self.require_same(whole[i : i + 1], found, names[i : i + 1], "values", where, drawn, first=i)
+            one = slice(i, i + 1)
+            self.require_same(whole[one], found, names[one], ("values", where), Origin(drawn, first=i))
         for k in range(len(values)) if len(values) > 1 else []:
             where = f"where {traced.paths[traced.kept[k]]} alone is used"
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
             _, expected = self._part("", others)
             _, found = self._part(f"{where} ", drawn, only=k)
-            self.require_same(expected, found, names, "values", where, drawn)
+            self.require_same(expected, found, names, ("values", where), Origin(drawn))
 
     def _shapes(self) -> list[tuple[int, ...]]:
         traced = self.function

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.checking.adapters.foreign import GradientFunction
 from minialex.checks import in_words, is_int
 from minialex.errors import MiniAlexError
 
@@ -149,21 +150,12 @@ class Traced:
             return tuple(map(np.array, self.last[1](tuple(map(self.own, parts)))))
 
 
-class TracedGradient(Traced):
-    """The gradient of a function, as a function of the same arrays and of upstream gradients."""
+class TracedGradient(GradientFunction, Traced):
+    """The gradient of a function, traced so that it can be differentiated."""
 
     def __init__(self, first: Traced, upstreams: Sequence[np.ndarray]):
-        self.__dict__ |= vars(first)
-        self.first, self.given = first, list(upstreams)
-        results = [first.paths[k] for k in first.kept]
-        self.names = first.names + [f"the upstream gradient of {path}" for path in results]
-        self.arrays = first.arrays + self.given
-        self.positions = first.positions + [None] * len(self.given)
+        super().__init__(first, upstreams)
         self.last = ((), None)
-
-    def take(self, inputs, kwargs=None) -> None:
-        self.first.take(inputs, kwargs)
-        self.arrays = self.first.arrays + self.given
 
     def record(self, leaves):
         first, count = self.first, len(self.first.arrays)

@@ -13,14 +13,14 @@ import numpy as np
 from minialex.checking.adapters.foreign import (
     ForeignCheck,
     ForeignReport,
+    Origin,
     function_name,
     in_one_line,
-    require_options,
-    require_order,
+    prepare_options,
+    run_orders,
 )
 from minialex.checking.adapters.torch_graphs import Recorded, RecordedGradient, gradients_of, nodes_of
 from minialex.checking.adapters.torch_tensors import as_numpy, import_torch, is_dense, own_array, same_values
-from minialex.checking.arguments import require_callables, require_dtype, require_seed
 from minialex.checking.report import GradcheckError
 from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words
@@ -80,24 +80,14 @@ def check_torch(
     >>> ma.check_torch(torch.nn.Linear(3, 4), x)
     """
     import_torch()
-    require_callables(function=function)
-    require_options("check_torch", options, chosen_by="requires_grad")
-    require_order(order)
-    require_seed(options.setdefault("seed", 0))
-    given = options.get("dtype", np.float64)
-    named = str(given).removeprefix("torch.") if type(given).__module__ == "torch" else given
-    dtype = require_dtype(named)
-    options["dtype"] = dtype.name
+    if type(given := options.get("dtype")).__module__ == "torch":
+        options["dtype"] = str(given).removeprefix("torch.")
+    dtype = prepare_options("check_torch", function, order, options, chosen_by="requires_grad")
     options["name"] = options.get("name") or _name(function)
     recorded = Recorded(function, inputs, {} if kwargs is None else kwargs, dtype, options["seed"])
     if options.get("reproduce") is None:
         options["reproduce"] = _reproduction(recorded, options, order)
-    first = _Check(recorded, options, options["name"])
-    report = first.run()
-    if order == 1:
-        return report
-    said = f"first order: {report.compared:,} derivatives agree to {report.worst_error:.1e}"
-    return _SecondCheck(first).run(*first.notes, said)
+    return run_orders(_Check(recorded, options, options["name"]), _SecondCheck, order)
 
 
 class _Check(ForeignCheck):
@@ -105,15 +95,6 @@ class _Check(ForeignCheck):
 
     backward = "backward"
     function: Recorded
-
-    def run(self, *notes: str) -> ForeignReport:
-        """All of it."""
-        with self.function.environment():
-            self.probe()
-        report = self.compare(*notes)
-        with self.function.environment():
-            self.check_parts()
-        return report
 
     def _raised(self, what: str, error: Exception) -> None:
         """Report an exception of the function under check."""
@@ -238,11 +219,11 @@ class _Check(ForeignCheck):
             _, others = recorded.results(recorded.arrays, contiguous=True)
         except Exception:
             return  # It takes this layout alone.
-        how = f"for contiguous inputs than for {', '.join(strided)} as it came"
+        failure = "layout", f"for contiguous inputs than for {', '.join(strided)} as it came"
         others = list(map(as_numpy, others))
-        self.require_same(values, others, ["the result"] * len(values), "layout", how)
+        self.require_same(values, others, ["the result"] * len(values), failure, Origin())
         found = self._part("for contiguous inputs", drawn, contiguous=True)
-        self.require_same(expected, found, self.gradient_names(), "layout", how, drawn)
+        self.require_same(expected, found, self.gradient_names(), failure, Origin(drawn))
 
     def check_state(self) -> None:
         """See that a module keeps nothing of a call: at another point it gives what a new copy gives."""
@@ -257,9 +238,8 @@ class _Check(ForeignCheck):
         found, expected = ([as_numpy(y).copy() for y in results] for results in both)
         if all(np.isfinite(y).all() for y in (*found, *expected)):
             where = "for a module that was called before: it keeps what it computed, and not in a buffer"
-            self.require_same(
-                expected, found, ["the result"] * len(found), "not deterministic", where, arrays=moved
-            )
+            names, failure = ["the result"] * len(found), ("not deterministic", where)
+            self.require_same(expected, found, names, failure, Origin(arrays=moved))
 
     def check_parts(self) -> None:
         """Ask for the gradient of one input alone, and for that of one result alone."""
@@ -271,16 +251,16 @@ class _Check(ForeignCheck):
         for i, name in enumerate(recorded.names if len(names) > 1 else []):
             where = f"where {name} alone requires a gradient (ctx.needs_input_grad)"
             found = self._part(where, drawn, asked=[i])
-            self.require_same(
-                whole[i : i + 1], found[i : i + 1], names[i : i + 1], "values", where, drawn, first=i
-            )
+            one = slice(i, i + 1)
+            origin = Origin(drawn, first=i)
+            self.require_same(whole[one], found[one], names[one], ("values", where), origin)
         for k in inside if len(inside) > 1 else []:
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
             expected = self._part("for zeros", others)
             path = recorded.paths[recorded.kept[k]]
             where = f"where {path} alone is used, so that others have no upstream gradient"
             found = self._part(where, drawn, only=k)
-            self.require_same(expected, found, names, "values", where, drawn)
+            self.require_same(expected, found, names, ("values", where), Origin(drawn))
 
     def _part(self, where: str, drawn, *, only=None, **how):
         """The gradients for some upstream gradients, of a call of its own."""
@@ -333,7 +313,7 @@ class _SecondCheck(_Check):
         whole = self._part("once more", drawn)
         found = self._part(where, drawn, asked=range(count))
         names = self.gradient_names()[:count]
-        self.require_same(whole[:count], found[:count], names, "values", where, drawn)
+        self.require_same(whole[:count], found[:count], names, ("values", where), Origin(drawn))
 
 
 def _reproduction(recorded: Recorded, options: dict, order: int) -> Reproduction:

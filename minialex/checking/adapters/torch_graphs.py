@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from minialex.checking.adapters.foreign import GradientFunction
 from minialex.checking.adapters.torch_arguments import Arguments
 from minialex.checking.adapters.torch_modules import ModuleUnderCheck
 from minialex.checking.adapters.torch_tensors import (
@@ -156,20 +157,8 @@ class Recorded:
             return _as_arrays(gradients_of(results, leaves, self.upstreams(parts, results)))
 
 
-class RecordedGradient(Recorded):
-    """The gradient of a function, as a function of the same arrays and of upstream gradients."""
-
-    def __init__(self, first: Recorded, upstreams: Sequence[np.ndarray]):
-        self.__dict__ |= vars(first)
-        self.first, self.given = first, list(upstreams)
-        results = [first.paths[k] for k in first.kept]
-        self.names = first.names + [f"the upstream gradient of {path}" for path in results]
-        self.arrays = first.arrays + self.given
-        self.positions = first.positions + [None] * len(self.given)
-
-    def take(self, inputs, kwargs=None) -> None:
-        self.first.take(inputs, kwargs)
-        self.arrays = self.first.arrays + self.given
+class RecordedGradient(GradientFunction, Recorded):
+    """The gradient of a function, recorded so that it can be differentiated."""
 
     def record(self, arrays, asked=None, contiguous=False):
         first, count = self.first, len(self.first.arrays)
