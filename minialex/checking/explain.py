@@ -73,10 +73,8 @@ class Jacobian:
     @classmethod
     def of(cls, compared: Comparison, shape: tuple[int, ...]) -> Jacobian:
         found = compared.found
-        return cls(
-            compared.input, shape, compared.analytic, found.value, found.error, found.rounding, found.jump,
-            found.step, compared.tolerance, compared.kinds(),
-        )  # fmt: skip
+        numeric = found.value, found.error, found.rounding, found.jump, found.step
+        return cls(compared.input, shape, compared.analytic, *numeric, compared.tolerance, compared.kinds())
 
     @property
     def kinked(self) -> np.ndarray:
@@ -283,23 +281,16 @@ class Explanation:
     def _all(self) -> list[str]:
         lines = _section(3, "All of them")
         row = "{:8} {:>8} {:>9} {:>9} {:>10} {:>6} {:>28} {:>19}"
-        lines.append(
-            row.format(
-                "", "outputs", "elements", "compared", "0 on both", "kinks", "largest absolute difference",
-                "of what is allowed",
-            )
-        )  # fmt: skip
+        figures = "outputs", "elements", "compared", "0 on both", "kinks"
+        lines.append(row.format("", *figures, "largest absolute difference", "of what is allowed"))
         for each in self.jacobians:
             smooth = ~each.kinked
             largest = np.abs(each.difference[smooth]).max(initial=0)
             worst = each.share.max(initial=0)
             share = f"{worst:.2g} times, {each.wrong:,} WRONG" if each.wrong else f"{worst:.1%}"
-            lines.append(
-                row.format(
-                    f"input {each.input}", *each.analytic.shape, f"{(each.kinds == Kind.COMPARED).sum():,}",
-                    f"{(each.kinds == Kind.ZERO).sum():,}", int(each.kinked.sum()), f"{largest:.1e}", share,
-                )
-            )  # fmt: skip
+            compared, zeros = (f"{(each.kinds == kind).sum():,}" for kind in (Kind.COMPARED, Kind.ZERO))
+            figures = *each.analytic.shape, compared, zeros, int(each.kinked.sum())
+            lines.append(row.format(f"input {each.input}", *figures, f"{largest:.1e}", share))
         for each in self.jacobians:
             elements = np.flatnonzero(each.kinked.any(axis=0))
             if len(elements):
@@ -385,9 +376,18 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     jacobians = [Jacobian.of(each, arrays[each.input].shape) for each in compare_jacobians(check)]
     walks = tuple(_walk(check, jacobians[i], row, element) for i, row, element in _chosen(jacobians))
     return Explanation(
-        operation, case.name, seed, tuple(arrays), check.y, upstream, tuple(check.gradients(upstream)),
-        tuple(jacobians), walks, None if error else report, error,
-    )  # fmt: skip
+        operation,
+        case.name,
+        seed,
+        inputs=tuple(arrays),
+        output=check.y,
+        upstream=upstream,
+        gradients=tuple(check.gradients(upstream)),
+        jacobians=tuple(jacobians),
+        walks=walks,
+        report=None if error else report,
+        error=error,
+    )
 
 
 def _choose(operation: str, name: str | None, cases: list[Case]) -> Case:

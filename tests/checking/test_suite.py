@@ -7,7 +7,7 @@ import pytest
 
 import minialex as ma
 from minialex.checking.kernels import suite
-from minialex.checking.kernels.agreement import check_agreement
+from minialex.checking.kernels.agreement import Setting, check_agreement
 from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.kernels.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
@@ -294,7 +294,9 @@ def test_what_is_drawn_runs_the_operation(operation):
 
 def test_agreement_counts_zeros_apart():
     (case, _) = make_cases("relu", 0)
-    agreement = check_agreement(case, {"relu.forward": "plain", "relu.backward": "plain"}, jacobian=True)
+    agreement = check_agreement(
+        case, Setting({"relu.forward": "plain", "relu.backward": "plain"}, jacobian=True)
+    )
     positive = int((case.arrays[0] > 0).sum())
     assert (agreement.compared, agreement.zeros) == (positive, 400 - positive)
 

@@ -134,10 +134,8 @@ class Names:
 
     def roles_of_forward(self, launch: CudaKernel, kernel: Kernel) -> list[Role]:
         """The role of each parameter of a forward kernel."""
-        groups = [
-            (Part.INPUT, self.inputs), (Part.OUTPUT, self.outputs), (Part.SAVED, self.saved),
-            (Part.SCRATCH, self.scratch), (Part.PARAMETER, self.parameters),
-        ]  # fmt: skip
+        groups = [(Part.INPUT, self.inputs), (Part.OUTPUT, self.outputs), (Part.SAVED, self.saved)]
+        groups += [(Part.SCRATCH, self.scratch), (Part.PARAMETER, self.parameters)]
         if self.by_name:
             known = {name: Role(part, name) for part, names in groups for name in names}
             return [self._named(kernel, name, known) for name in self._all_named(launch, kernel)]
@@ -211,8 +209,9 @@ class Names:
 
 # What people call the gradient of x.
 _OF_GRADIENTS = (
-    r"g_?(.+)", r"d_?(.+)", r"grad_?(.+)", r"d[lL]_?d_?(.+)", r"(.+)_?grad", r"(.+)_grad", r"(.+)_bar",
-)  # fmt: skip
+    *(r"g_?(.+)", r"d_?(.+)", r"grad_?(.+)", r"d[lL]_?d_?(.+)"),
+    *(r"(.+)_?grad", r"(.+)_grad", r"(.+)_bar"),
+)
 
 
 def _counted(groups: Sequence[tuple[Part, Sequence[str]]]) -> str:

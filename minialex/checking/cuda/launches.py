@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +25,12 @@ from minialex.checking.cuda.arguments import (
     signature,
 )
 from minialex.checking.cuda.source import Source
+from minialex.checking.gradients.noise import ROUNDING
 from minialex.checking.report import GradcheckError
 from minialex.checks import in_words
 from minialex.devices import require_device
 from minialex.errors import MiniAlexError
 
-# Of what two block sizes may differ by, whose sums have another order, in units of the last bit.
-_ROUNDING = 512
 _SHOWN = 5
 # All bits set is a NaN that no instruction makes; the integer is no index.
 _POISON = {"f": 0xFF, "i": 0xA5, "u": 0xA5, "b": 0x01}
@@ -58,14 +58,16 @@ class _Step:
         return (math.ceil(self.launch.threads / block),), (block,)
 
 
+@dataclass
 class Pair:
     """The kernels of both directions, with arguments by role.
 
-    Parameters
+    Attributes
     ----------
     module : minialex.kernels.cuda_host.Module
     names : Names
-    forward, backward : sequence of CudaKernel
+    launches : pair of sequences of CudaKernel
+        Those of forward, and those of backward.
     dtype : dtype
         Of all arrays of floats.
     shapes : mapping of Role to tuple of int
@@ -83,23 +85,19 @@ class Pair:
         If these do not fit what the kernels declare.
     """
 
-    def __init__(
-        self,
-        module,
-        names: Names,
-        forward: Sequence[CudaKernel],
-        backward: Sequence[CudaKernel],
-        dtype: np.dtype,
-        *,
-        shapes: Mapping[Role, tuple[int, ...]],
-        parameters: Mapping[str, object],
-        zeroed: Sequence[str],
-        name: str,
-        reproduce: str,
-    ):
-        self.names, self.dtype, self.shapes, self.parameters = names, dtype, shapes, parameters
-        self.name, self.reproduce = name, reproduce
-        kernels = [[module[launch.name] for launch in group] for group in (forward, backward)]
+    module: Any
+    names: Names
+    launches: tuple[Sequence[CudaKernel], Sequence[CudaKernel]]
+    dtype: np.dtype
+    shapes: Mapping[Role, tuple[int, ...]]
+    parameters: Mapping[str, object]
+    zeroed: Sequence[str]
+    name: str
+    reproduce: str
+
+    def __post_init__(self):
+        names, (forward, backward), dtype = self.names, self.launches, self.dtype
+        kernels = [[self.module[launch.name] for launch in group] for group in (forward, backward)]
         if not names.by_name and any(len(group) > 1 for group in kernels):
             raise MiniAlexError(
                 "several kernels share the work: give inputs, outputs and parameters as dictionaries, so "
@@ -124,7 +122,7 @@ class Pair:
         ]
         self.dtypes |= dict.fromkeys(self.gradients, dtype)
         self._require_all()
-        self.zeroed = self._zeroed(zeroed)
+        self.roles_zeroed = self._zeroed()
         for step in (*self.steps[0], *self.steps[1]):
             for parameter, role in zip(step.kernel.signature, step.roles, strict=True):
                 if role.part in (Part.SAVED, Part.SCRATCH):
@@ -154,20 +152,20 @@ class Pair:
             kernels = ", ".join(signature(step.kernel) for step in self.steps[0])
             raise MiniAlexError(f"no kernel of forward reads the input {', '.join(unread)}: {kernels}")
 
-    def _zeroed(self, given: Sequence[str]) -> set[Role]:
+    def _zeroed(self) -> set[Role]:
         """The arrays that hold zeros before a launch, by the names of their parameters."""
         named = {}
         for steps, ours in zip(self.steps, WRITTEN, strict=True):
             for step in steps:
                 parameters = zip(step.launch.names(step.kernel), step.roles, strict=True)
                 named |= {name: role for name, role in parameters if name and role.part in ours}
-        for each in given:
+        for each in self.zeroed:
             if each not in named:
                 raise MiniAlexError(
                     f"zeroed={in_words(each)} is none of the parameters that are written: "
                     f"{', '.join(named) or 'which have no names'}"
                 )
-        return {named[each] for each in given}
+        return {named[each] for each in self.zeroed}
 
     @property
     def takes_blocks(self) -> bool:
@@ -218,7 +216,7 @@ class Pair:
     def _fresh(self, role: Role, shape: tuple[int, ...]) -> np.ndarray:
         """An array that nothing has written: all zeros if its caller fills it so, else the pattern."""
         dtype = self.dtypes[role]
-        if role in self.zeroed:
+        if role in self.roles_zeroed:
             return np.zeros(shape, dtype)
         pattern = _poison(dtype)
         if role.part is Part.SCRATCH and dtype.kind == "f":
@@ -254,7 +252,7 @@ class Pair:
         fresh = [
             i
             for i, role in enumerate(step.roles)
-            if role.part in ours and role not in written and role not in self.zeroed
+            if role.part in ours and role not in written and role not in self.roles_zeroed
         ]
         others = [
             (role, array, array.copy())
@@ -341,7 +339,7 @@ class Pair:
         limit = nondeterminism
         if array.dtype.kind == "f":
             both = np.abs(first).max(initial=0) + np.abs(array).max(initial=0)
-            limit += _ROUNDING * float(np.finfo(array.dtype).eps) * float(both)
+            limit += ROUNDING * float(np.finfo(array.dtype).eps) * float(both)
         a, b = (each.astype(np.float64) for each in (first, array))
         wrong = np.argwhere(~((np.abs(a - b) <= limit) | (np.isnan(a) & np.isnan(b))))
         if len(wrong):

@@ -138,11 +138,9 @@ def check_cuda(
     if device not in ("cuda-host", "cuda"):
         raise MiniAlexError(f'device={device!r} should be "cuda-host" or "cuda"')
     require_device("cuda-host")
-    given = {
-        "outputs": outputs, "parameters": parameters, "saved": saved, "scratch": scratch, "threads": threads,
-        "blocks": blocks, "zeroed": zeroed, "gradients": gradients, "real": real, "flags": flags,
-        "device": device, "wrt": wrt, "seed": seed,
-    }  # fmt: skip
+    given = {"outputs": outputs, "parameters": parameters, "saved": saved, "scratch": scratch}
+    given |= {"threads": threads, "blocks": blocks, "zeroed": zeroed, "gradients": gradients, "real": real}
+    given |= {"flags": flags, "device": device, "wrt": wrt, "seed": seed}
     names, given_arrays = _named(inputs, outputs, saved, scratch or {}, parameters, gradients)
     launches = _launches("forward", forward, threads), _launches("backward", backward, threads)
     blocks = _block_sizes(blocks, [*launches[0], *launches[1]])
@@ -162,15 +160,11 @@ def check_cuda(
     given |= {"dtype": dtype.name, **options}
     kept = {key: array.copy() for key, array in arrays.items()}
     text = reproduce or Deferred(lambda: _reproduction(source, forward, backward, kept, names.by_name, given))
-    pair = Pair(
-        code.module(dtype), names, *launches, dtype,
-        shapes=_shapes(Part.OUTPUT, outputs, names.outputs)
-        | _shapes(Part.SAVED, saved, names.saved)
-        | _shapes(Part.SCRATCH, scratch or {}, names.scratch),
-        parameters=dict(zip(names.parameters, _listed(parameters), strict=True)),
-        zeroed=(zeroed,) if isinstance(zeroed, str) else tuple(zeroed),
-        name=name, reproduce=text,
-    )  # fmt: skip
+    shapes = _shapes(Part.OUTPUT, outputs, names.outputs) | _shapes(Part.SAVED, saved, names.saved)
+    shapes |= _shapes(Part.SCRATCH, scratch or {}, names.scratch)
+    values = dict(zip(names.parameters, _listed(parameters), strict=True))
+    zeroed = (zeroed,) if isinstance(zeroed, str) else tuple(zeroed)
+    pair = Pair(code.module(dtype), names, launches, dtype, shapes, values, zeroed, name, text)
     sizes = [size for size in blocks if pair.allows(size)] or [min(blocks)]
     pair.look_at(arrays, sizes, np.random.default_rng([seed, _STREAM]), options.get("nondeterminism", 0.0))
     run = pair.on_gpu(code, dtype) if device == "cuda" else pair.run
@@ -190,11 +184,10 @@ def check_cuda(
         words["seed its random numbers; it may read memory that nothing has written"] = _ATOMICS
     if names.by_name:
         words[r"\binput (\d+)"] = lambda match: f"input {names.inputs[int(match[1])]}"
+    kernel = f"{device}, {_sizes_in_words(sizes) if pair.takes_blocks else 'as launched'}"
+    common = {"dtype": dtype, "seed": seed, "name": name, "kernel": kernel, "reproduce": text}
     with reworded(words):
-        return check_vjp(
-            results, vjp, prepared, wrt=chosen, dtype=dtype, seed=seed, name=name, reproduce=text,
-            kernel=f"{device}, {_sizes_in_words(sizes) if pair.takes_blocks else 'as launched'}", **options,
-        )  # fmt: skip
+        return check_vjp(results, vjp, prepared, wrt=chosen, **common, **options)
 
 
 def _sizes_in_words(sizes: Sequence[int]) -> str:
@@ -202,7 +195,7 @@ def _sizes_in_words(sizes: Sequence[int]) -> str:
     return f"blocks of {', '.join(first)}{' and ' if first else ''}{last} threads"
 
 
-# ---- What was given ---------------------------------------------------------------------------------------
+# What was given
 
 
 def _named(inputs, outputs, saved, scratch, parameters, gradients) -> tuple[Names, list]:
@@ -306,7 +299,7 @@ def _shapes(part: Part, given, names: Sequence[str]) -> dict[Role, tuple[int, ..
     return found
 
 
-# ---- To reproduce it ---------------------------------------------------------------------------------------
+# To reproduce it
 
 
 def _reproduction(source, forward, backward, inputs: Mapping[str, np.ndarray], by_name: bool, options) -> str:
@@ -336,9 +329,5 @@ def _reproduction(source, forward, backward, inputs: Mapping[str, np.ndarray], b
     }
     shapes = written.pop("outputs")
     rest = "".join(f", {key}={value!r}" for key, value in written.items())
-    return "\n".join(
-        [
-            "import numpy as np", "import minialex as ma", *lines, *array_lines(list(inputs.values())),
-            f"ma.check_cuda({text}, {kernels}, {arrays}, {shapes!r}{rest})",
-        ]
-    )  # fmt: skip
+    lines = ["import numpy as np", "import minialex as ma", *lines, *array_lines(list(inputs.values()))]
+    return "\n".join([*lines, f"ma.check_cuda({text}, {kernels}, {arrays}, {shapes!r}{rest})"])

@@ -151,11 +151,9 @@ def check_jvp(
     common = {"dtype": dtype, "seed": seed, "name": name, "reproduce": text}
     _check_behaviour(columns, arrays, nondeterminism=options.get("nondeterminism", 0.0), **common)
     with reworded({r"the gradient of input (\d+)": r"what jvp gives along input \1", r"\bvjp\b": "jvp"}):
-        report = check_vjp(
-            forward, columns.vjp, arrays, wrt=chosen, mode=mode, directions=directions,
-            constraints=[each if i in chosen else None for i, each in enumerate(constrained)],
-            **common, **options,
-        )  # fmt: skip
+        options |= {"mode": mode, "directions": directions}
+        options["constraints"] = [each if i in chosen else None for i, each in enumerate(constrained)]
+        report = check_vjp(forward, columns.vjp, arrays, wrt=chosen, **common, **options)
     found = JvpReport(**vars(report))
     if vjp is not None:
         limit = options.get("max_tolerance")
@@ -235,10 +233,8 @@ def _check_behaviour(columns: Columns, arrays: Arrays, **options) -> None:
     }
     # Moving p moves x here.
     with left_out(), reworded(words, {"zero upstream": "zero tangent"}, input=None, step=None):
-        check_vjp(
-            transposed, of_tangents, [*points, *arrays], wrt=range(count), mode="directions", directions=1,
-            min_compared=0, max_skipped=1.0, **options,
-        )  # fmt: skip
+        options |= {"mode": "directions", "directions": 1, "min_compared": 0, "max_skipped": 1.0}
+        check_vjp(transposed, of_tangents, [*points, *arrays], wrt=range(count), **options)
 
 
 def _last_bits(moved: Arrays, points: Arrays) -> int:

@@ -150,17 +150,13 @@ def check_second_vjp(
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     arrays = prepare_inputs(inputs, dtype, "inputs")
     chosen = choose_inputs(wrt, arrays)
-    given = {
-        "wrt": None if wrt is None else chosen, "dtype": dtype, "constraints": constraints,
-        "branches": branches, "seed": seed,
-    }  # fmt: skip
+    given = {"wrt": None if wrt is None else chosen, "dtype": dtype, "constraints": constraints}
+    given |= {"branches": branches, "seed": seed}
     functions = ("forward", "vjp", "second")
     text = reproduce or Reproduction(check_second_vjp, functions, arrays, given | options, f"forward: {name}")
     common = {"dtype": dtype, "seed": seed, "reproduce": text, **options}
-    first = check_vjp(
-        forward, vjp, arrays, wrt=chosen, constraints=constraints, redraw=redraw, branches=branches,
-        name=name, **common,
-    )  # fmt: skip
+    own = {"wrt": chosen, "constraints": constraints, "redraw": redraw, "branches": branches, "name": name}
+    first = check_vjp(forward, vjp, arrays, **own, **common)
     random = np.random.default_rng([seed, _STREAM])
     shapes, single = _shapes(forward(*arrays))
     count = len(shapes)
@@ -209,14 +205,16 @@ def check_second_vjp(
     words = {r"\bforward\b": "vjp", r"\bvjp\b": "second"}
     with reworded(words):
         found = check_vjp(
-            gradients, second_vjp, [*drawn(random), *arrays],
+            gradients,
+            second_vjp,
+            [*drawn(random), *arrays],
             wrt=[*range(count), *(count + i for i in chosen)],
             constraints=inner,
             redraw=None if redraw is None else lambda g: [*drawn(g), *_listed(redraw(g))],
             branches=None if branches is None else lambda *a: branches(*a[count:]),
             name=f"{name}, second order ({which})",
             **common,
-        )  # fmt: skip
+        )
     return SecondOrderReport(first, found)
 
 

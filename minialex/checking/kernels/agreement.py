@@ -9,7 +9,7 @@ ones confirm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,23 +44,12 @@ class Agreement:
     tolerance: float = 0.0
 
 
-def check_agreement(
-    case: Case,
-    choice: Mapping[str, str],
-    device: str = "cpu",
-    *,
-    order: int = 1,
-    dtype=np.float64,
-    jacobian: bool = False,
-    seed: int = 0,
-    name: str = "",
-    reproduce: str = "",
-) -> Agreement:
-    """Check that kernels compute what the reference kernels of their operation do, and its derivatives.
+@dataclass(frozen=True)
+class Setting:
+    """The kernels under check, and what is computed with them.
 
-    Parameters
+    Attributes
     ----------
-    case : Case
     choice : mapping
         The kernels: operations such as ``"conv2d.forward"``, and the algorithm for each.
     device : str
@@ -73,6 +62,23 @@ def check_agreement(
         Whether each derivative is compared; otherwise the gradients of random upstream gradients.
     seed : int
         Of the upstream gradients.
+    """
+
+    choice: Mapping[str, str]
+    device: str = "cpu"
+    order: int = 1
+    dtype: str = "float64"
+    jacobian: bool = False
+    seed: int = 0
+
+
+def check_agreement(case: Case, setting: Setting, name: str = "", reproduce: str = "") -> Agreement:
+    """Check that kernels compute what the reference kernels of their operation do, and its derivatives.
+
+    Parameters
+    ----------
+    case : Case
+    setting : Setting
     name, reproduce : str
         What was checked, and lines of Python that do it again, for the message.
 
@@ -83,27 +89,30 @@ def check_agreement(
     KernelError
         If a kernel does not support the call.
     """
-    dtype = np.dtype(dtype)
-    arrays = [np.array(a, dtype, order="C") for a in case.arrays]
+    choice, order = setting.choice, setting.order
+    arrays = [np.array(a, setting.dtype, order="C") for a in case.arrays]
     with use(dict(choice)):
-        own = _outcome(case, arrays, device, order, dtype, jacobian, seed)
+        own = _outcome(case, arrays, setting)
     roots = {operation.split(".")[0] for operation in choice}
     with use(dict.fromkeys(roots, REFERENCE)):
         wide = [a.astype(np.float64) for a in arrays]
-        right = _outcome(case, wide, "cpu", order, np.dtype(np.float64), jacobian, seed)
+        right = _outcome(case, wide, replace(setting, device="cpu", dtype="float64"))
 
-    promised = [find_kernel(name, algo=algorithm, device=device).error for name, algorithm in choice.items()]
-    unit = max(error or rounding(dtype) for error in promised)
-    limit = tolerance_of(unit, order)
+    kernels = [find_kernel(each, algo=algorithm, device=setting.device) for each, algorithm in choice.items()]
+    limit = tolerance_of(max(each.error or rounding(setting.dtype) for each in kernels), order)
     result = Agreement()
     # Where terms cancel, rounding is relative to them, and they are of the magnitude of what goes in.
     terms = largest(*wide) if order == 1 else 0.0
+
+    def fail(summary: str):
+        raise GradcheckError("reference", summary, operation=name, reproduce=reproduce)
+
     scale = max(largest(right.value), terms)
-    _require_close("the result", own.value[None], right.value[None], limit, scale, name, reproduce)
+    _require_close("the result", own.value[None], right.value[None], limit * scale, fail)
     scale = max(largest(*right.gradients), largest(right.upstream))
     for i, (mine, expected) in enumerate(zip(own.gradients, right.gradients, strict=True)):
         what = f"the gradient of input {i}"
-        error = _require_close(what, mine, expected, limit, scale, name, reproduce)
+        error = _require_close(what, mine, expected, limit * scale, fail)
         nonzero = (mine != 0) | (expected != 0)
         result.compared += int(nonzero.sum())
         result.zeros += int((~nonzero).sum())
@@ -117,7 +126,7 @@ def tolerance_of(error: float, order: int) -> float:
     return _ROUNDINGS * order * error
 
 
-def differentiate(case: Case, device: str, order: int, dtype, seed: int) -> None:
+def differentiate(case: Case, setting: Setting) -> None:
     """Compute the derivatives of a case once, and let them be.
 
     Raises
@@ -125,7 +134,7 @@ def differentiate(case: Case, device: str, order: int, dtype, seed: int) -> None
     KernelError
         If the kernels in use do not support the call.
     """
-    _outcome(case, [np.array(a, dtype) for a in case.arrays], device, order, np.dtype(dtype), False, seed)
+    _outcome(case, [np.array(a, setting.dtype) for a in case.arrays], setting)
 
 
 @dataclass
@@ -135,14 +144,15 @@ class _Outcome:
     gradients: list[np.ndarray]  # for each input (K, *shape)
 
 
-def _outcome(case: Case, arrays, device: str, order: int, dtype, jacobian: bool, seed: int) -> _Outcome:
-    function, inputs = _of_order(case, arrays, order, device, seed)
+def _outcome(case: Case, arrays, setting: Setting) -> _Outcome:
+    function, inputs = _of_order(case, arrays, setting)
+    dtype, device = np.dtype(setting.dtype), setting.device
     tensors = [Tensor(np.array(a, dtype), requires_grad=True, device=device) for a in inputs]
     forward, vjp, _ = on_arrays(function, tensors)
     values = [t.numpy() for t in tensors]
     y = forward(*values)
-    random = np.random.default_rng([seed, _STREAM])
-    upstream = np.eye(y.size) if jacobian else random.standard_normal((_UPSTREAMS, y.size))
+    random = np.random.default_rng([setting.seed, _STREAM])
+    upstream = np.eye(y.size) if setting.jacobian else random.standard_normal((_UPSTREAMS, y.size))
     rows = [vjp(u.astype(dtype).reshape(y.shape), *values) for u in upstream]
     gradients = [
         np.array([row[i] for row in rows], np.float64).reshape(-1, *a.shape) for i, a in enumerate(values)
@@ -150,13 +160,13 @@ def _outcome(case: Case, arrays, device: str, order: int, dtype, jacobian: bool,
     return _Outcome(np.array(y, np.float64), upstream, gradients)
 
 
-def _of_order(case: Case, arrays, order: int, device: str, seed: int) -> tuple[Callable, list[np.ndarray]]:
+def _of_order(case: Case, arrays, setting: Setting) -> tuple[Callable, list[np.ndarray]]:
     """The function to differentiate: the case's, or its gradient, which has an upstream gradient as well."""
-    if order == 1:
+    if setting.order == 1:
         return case.function, list(arrays)
     count = len(arrays)
-    y = case.function(*(Tensor(a, device=device) for a in arrays))
-    upstream = np.random.default_rng([seed, 2]).standard_normal(y.shape)
+    y = case.function(*(Tensor(a, device=setting.device) for a in arrays))
+    upstream = np.random.default_rng([setting.seed, 2]).standard_normal(y.shape)
 
     def gradients(*arguments):
         given, u = arguments[:count], arguments[count]
@@ -167,27 +177,19 @@ def _of_order(case: Case, arrays, order: int, device: str, seed: int) -> tuple[C
     return gradients, [*arrays, upstream]
 
 
-def _require_close(what: str, mine, right, limit: float, scale: float, name: str, reproduce: str) -> float:
-    """The largest error in arrays (K, ...); fail if it is above the limit, which is relative to the scale."""
+def _require_close(what: str, mine: np.ndarray, right: np.ndarray, tolerance: float, fail: Callable) -> float:
+    """The largest error in arrays (K, ...); fail if it is above the tolerance."""
     if mine.shape != right.shape:
-        raise GradcheckError(
-            "reference",
-            f"{what} has shape {mine.shape[1:]}, the reference kernel's has {right.shape[1:]}",
-            operation=name,
-            reproduce=reproduce,
-        )
+        fail(f"{what} has shape {mine.shape[1:]}, the reference kernel's has {right.shape[1:]}")
     error = np.abs(mine - right)
     error[np.isnan(error)] = np.inf
     worst = float(error.max(initial=0.0))
-    if worst <= limit * scale:
-        return worst
-    row, *index = (int(k) for k in np.unravel_index(int(error.argmax()), error.shape))
-    pattern = recognise(mine[row], right[row])
-    raise GradcheckError(
-        "reference",
-        f"{what} is not the reference kernel's: at {tuple(index)} it is {float(mine[(row, *index)]):.10g}, "
-        f"and should be {float(right[(row, *index)]):.10g} (tolerance {limit * scale:.3g})"
-        + (f"; pattern: {pattern}" if pattern else ""),
-        operation=name,
-        reproduce=reproduce,
-    )
+    if not worst <= tolerance:
+        row, *index = (int(k) for k in np.unravel_index(int(error.argmax()), error.shape))
+        pattern = recognise(mine[row], right[row])
+        fail(
+            f"{what} is not the reference kernel's: at {tuple(index)} it is "
+            f"{float(mine[(row, *index)]):.10g}, and should be {float(right[(row, *index)]):.10g} "
+            f"(tolerance {tolerance:.3g}){f'; pattern: {pattern}' if pattern else ''}"
+        )
+    return worst

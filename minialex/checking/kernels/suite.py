@@ -26,7 +26,13 @@ import numpy as np
 
 from minialex.autograd import no_grad
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
-from minialex.checking.kernels.agreement import Agreement, check_agreement, differentiate, tolerance_of
+from minialex.checking.kernels.agreement import (
+    Agreement,
+    Setting,
+    check_agreement,
+    differentiate,
+    tolerance_of,
+)
 from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.kernels.drawn_cases import case_code, case_of, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
@@ -302,6 +308,10 @@ class _KernelCheck:
             self.dtype = np.dtype(np.float32)
             self.row.mode = "reference"
         self.row.dtype = self.dtype.name
+        # What a float32-only kernel computes is compared derivative by derivative.
+        self.setting = Setting(
+            self.choice, self.device, self.row.order, self.dtype.name, self.dtype != np.float64, self.seed
+        )
         # Of cases that were compared.
         self.has_run: set[str] = set()
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -374,10 +384,7 @@ class _KernelCheck:
                 continue
             lines = [*self._plugin_note(), "import numpy as np", *code]
             name = f"{self.row.operation}, {case.name} [{self.row.kernel}]"
-            check_agreement(
-                case, self.choice, self.device, dtype=self.dtype, seed=self.seed, name=name,
-                reproduce=self._agreement_code(lines),
-            )  # fmt: skip
+            check_agreement(case, replace(self.setting, jacobian=False), name, self._agreement_code(lines))
 
     def check_launches(self, kernel: Kernel) -> None:
         """Let the executor's checker look at each launch: what is right on a processor may be a race."""
@@ -432,17 +439,7 @@ class _KernelCheck:
         report = self._numeric(case, name, lines, options, reference=not in_float64)
         if not in_float64:
             self._behaviour(case, name, lines)
-        agreement = check_agreement(
-            case,
-            self.choice,
-            self.device,
-            order=row.order,
-            dtype=self.dtype,
-            jacobian=not in_float64,
-            seed=self.seed,
-            name=f"{name} [{row.kernel}]",
-            reproduce=self._agreement_code(lines),
-        )
+        agreement = check_agreement(case, self.setting, f"{name} [{row.kernel}]", self._agreement_code(lines))
         row.add(report if in_float64 else agreement)
         self.has_run.update(runs.run)
         return True
@@ -452,7 +449,7 @@ class _KernelCheck:
         runs = KernelRuns(self.kernels)
         try:
             with runs:
-                differentiate(case, self.device, self.row.order, self.dtype, self.seed)
+                differentiate(case, replace(self.setting, jacobian=False))
         except Exception as error:
             if isinstance(error, KernelError) and runs.failure is None:
                 self.refusals.update(runs.refusals or [("", str(error))])
@@ -521,9 +518,8 @@ class _KernelCheck:
         return "\n".join(
             [
                 *lines,
-                "from minialex.checking.kernels.agreement import check_agreement",
-                f"check_agreement(case, {self.choice!r}, {self.device!r}, order={self.row.order}, "
-                f"dtype={self.dtype.name!r}, jacobian={self.dtype != np.float64}, seed={self.seed})",
+                "from minialex.checking.kernels.agreement import Setting, check_agreement",
+                f"check_agreement(case, {self.setting!r})",
             ]
         )
 

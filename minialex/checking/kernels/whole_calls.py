@@ -121,11 +121,9 @@ def _compare(kernel: Kernel, call, code: list[str], dtype: np.dtype) -> None:
             ")",
         ]
         shapes = ", ".join("None" if a is None else str(a.shape) for a in call.arrays)
-        raise GradcheckError(
-            check, f"{summary}; called with {shapes}{_options(call.parameters)}",
-            operation=kernel.operation, kernel=f"{kernel.device}, {kernel.algorithm}",
-            reproduce="\n".join(lines),
-        ) from cause  # fmt: skip
+        summary = f"{summary}; called with {shapes}{_options(call.parameters)}"
+        which = {"operation": kernel.operation, "kernel": f"{kernel.device}, {kernel.algorithm}"}
+        raise GradcheckError(check, summary, **which, reproduce="\n".join(lines)) from cause
 
     wide = call.astype(np.float64)
     inputs = largest(*wide.arrays)
