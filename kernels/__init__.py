@@ -1,12 +1,20 @@
 """How a CNN is computed: one folder per operation, its kernels in a registry.
 
-Every module below this folder is imported here, and registers what it holds. A new operation or a
-new algorithm is therefore one new file. (Not those with a leading underscore: they import Numba.)
+    contract/            what kernels and their callers agree on
+    runtime/, gemm/      what fast kernels on the CPU share
+    cuda/, cuda_host/    what CUDA kernels share; the executor that runs them on the processor
+    conv2d/, relu/, ...  the operations
+
+Every module of an operation is imported here and registers the kernels it holds, so that a new operation or a
+new algorithm is one new file. Modules named ``cuda...`` are imported when a kernel of a CUDA device is first
+asked for; those with a leading underscore, which import Numba, when something is compiled.
 """
 
+import functools
 import importlib
 import pkgutil
 
+from minialex.kernels.contract import registry
 from minialex.kernels.contract.registry import (
     Kernel,
     devices,
@@ -47,7 +55,18 @@ __all__ = [
     "workspace_limit",
 ]
 
-for _module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
-    if not _module.name.rpartition(".")[2].startswith("_"):
-        importlib.import_module(_module.name)
-del _module
+_SHARED = ("contract", "cuda", "cuda_host", "gemm", "runtime")
+
+
+def _import_operations(*, cuda: bool) -> None:
+    """Import the modules of all operations, those for CUDA or the others."""
+    for operation in pkgutil.iter_modules(__path__):
+        if operation.name not in _SHARED:
+            package = importlib.import_module(f"{__name__}.{operation.name}")
+            for module in pkgutil.iter_modules(package.__path__):
+                if module.name.startswith("cuda") == cuda and not module.name.startswith("_"):
+                    importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+_import_operations(cuda=False)
+registry.register_later(("cuda", "cuda-host"), functools.partial(_import_operations, cuda=True))

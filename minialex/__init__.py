@@ -5,7 +5,7 @@ Importing it loads NumPy alone. Data, models and training are imported when they
 
 import importlib
 
-from minialex import functional, kernels
+from minialex import functional, kernels, numpy_functions  # noqa: F401 - which NumPy finds through tensors
 from minialex.autograd import Operation, enable_grad, grad, is_grad_enabled, no_grad
 from minialex.errors import MiniAlexError
 from minialex.kernels import output_shape

@@ -1,11 +1,11 @@
-"""Devices: where a tensor's array lives and whose kernels work on it.
+"""Where arrays live: NumPy's and CuPy's, told apart, made and moved here only.
 
-    cpu         NumPy arrays; kernels in NumPy and Numba
+    cpu         NumPy arrays; kernels on whole arrays and in compiled loops
     cuda        CuPy arrays; the CUDA kernels on a GPU
     cuda-host   NumPy arrays; the CUDA kernels on the processor, compiled by g++
 
-A device is known if kernels are registered for it (`minialex.kernels.devices`). An explicit device
-that cannot be used is an error that says why; nothing falls back to another one.
+The rest of the engine knows no array library but NumPy. Whether a device can be used on this machine is asked
+of `minialex.availability`.
 """
 
 from __future__ import annotations
@@ -15,76 +15,10 @@ from types import ModuleType
 
 import numpy as np
 
-from minialex import kernels
-from minialex.errors import DeviceError
-from minialex.kernels.runtime import memory
-
-# Asked for each new tensor, and dear to find out.
-_found_usable: set[str] = set()
-
-
-def why_not_usable(name: str) -> str | None:
-    """Why a device cannot be used on this machine, in one line; None if it can."""
-    if name not in kernels.devices():
-        return "no kernels are installed for it"
-    if name == "cuda":
-        from minialex.kernels.cuda import availability
-
-        return availability.why_not_usable()
-    if name == "cuda-host":
-        return _why_no_host()
-    return None
-
-
-def _why_no_host() -> str | None:
-    from minialex.kernels.cuda_host.compiler import find_compiler
-
-    try:
-        find_compiler()
-    except DeviceError as error:
-        return str(error)
-    return None
-
-
-def usable_devices() -> list[str]:
-    """The devices that can be used on this machine."""
-    return [name for name in kernels.devices() if why_not_usable(name) is None]
-
-
-def require_device(name: str) -> str:
-    """Return the name of a device that can be used; `DeviceError` says why it cannot, and what can."""
-    if name not in _found_usable:
-        reason = why_not_usable(name)
-        if reason is not None:
-            raise DeviceError(
-                f"device={name!r} is not available: {reason}; available: {', '.join(usable_devices())}"
-            )
-        _found_usable.add(name)
-    return name
-
-
-def choose_device(name: str) -> tuple[str, str]:
-    """Resolve ``"auto"``: a GPU if one can be used, else the cpu.
-
-    Returns
-    -------
-    (str, str)
-        The device, and a sentence that says what was chosen and why.
-    """
-    if name != "auto":
-        return require_device(name), f"device {name}"
-    reason = why_not_usable("cuda")
-    if reason is None:
-        return "cuda", "device cuda (auto: a GPU can be used)"
-    return "cpu", f"device cpu (auto: not cuda, as {reason})"
-
-
-# Arrays: the engine makes and moves them here alone, and so knows no array library but NumPy
-
 
 def array_module(device: str) -> ModuleType:
     """The library of a device's arrays: cupy for ``cuda``, else numpy."""
-    if require_device(device) != "cuda":
+    if device != "cuda":
         return np
     import cupy
 
@@ -166,9 +100,3 @@ def copy_to_device(array, device: str):
     """A copy of an array on a device, in memory of its own."""
     xp = array_module(device)
     return xp.array(array if xp is not np else to_numpy(array))
-
-
-def empty(shape, dtype, device: str):
-    """An array on a device whose contents are undefined, from the memory that the device keeps for reuse."""
-    xp = array_module(device)
-    return memory.empty(shape, dtype) if xp is np else xp.empty(shape, dtype)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy, deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 
+from minialex.availability import require_device
 from minialex.checks import in_words
 from minialex.devices import (
     array_of,
     copy_to_device,
     is_array,
     native,
-    require_device,
     require_unmasked,
     to_device_array,
     to_numpy,
@@ -21,6 +22,10 @@ from minialex.devices import (
 from minialex.errors import DeviceError, GraphError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# What the operators and methods below call: the functions of `minialex.operations`, `autograd.backward`, and
+# `numpy_functions`. They stand on the floor above, know this file, and add themselves here.
+functions = SimpleNamespace()
 
 
 class Tensor:
@@ -132,7 +137,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value) -> bool:
-        return bool((self == value).any()) if operations.comparison.is_operand(value) else False
+        return bool((self == value).any()) if functions.is_operand(value) else False
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -188,10 +193,10 @@ class Tensor:
         return np.array(self.numpy(), dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        return numpy_functions.call_ufunc(ufunc, method, inputs, options)
+        return functions.call_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function, types, arguments, options):
-        return numpy_functions.call_with_values(function, arguments, options)
+        return functions.call_with_values(function, arguments, options)
 
     def detach(self) -> Tensor:
         """A tensor of the same memory that is not part of the graph."""
@@ -228,7 +233,7 @@ class Tensor:
         self, gradient=None, *, retain_graph: bool | None = None, create_graph: bool = False
     ) -> None:
         """Add to `grad` of every leaf the gradient of this tensor; see `minialex.autograd.backward`."""
-        autograd.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        functions.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether this leaf collects its gradient."""
@@ -242,43 +247,43 @@ class Tensor:
     # Arithmetic: the other operand is a tensor, or a number that takes this tensor's dtype
 
     def __add__(self, other):
-        return operations.add(self, other)
+        return functions.add(self, other)
 
     def __sub__(self, other):
-        return operations.subtract(self, other)
+        return functions.subtract(self, other)
 
     def __rsub__(self, other):
-        return operations.subtract(other, self)
+        return functions.subtract(other, self)
 
     def __mul__(self, other):
-        return operations.multiply(self, other)
+        return functions.multiply(self, other)
 
     def __truediv__(self, other):
-        return operations.divide(self, other)
+        return functions.divide(self, other)
 
     def __rtruediv__(self, other):
-        return operations.divide(other, self)
+        return functions.divide(other, self)
 
     def __matmul__(self, other):
-        return operations.matmul(self, other)
+        return functions.matmul(self, other)
 
     def __rmatmul__(self, other):
-        return operations.matmul(other, self)
+        return functions.matmul(other, self)
 
     def __neg__(self):
-        return operations.negative(self)
+        return functions.negative(self)
 
     def __pos__(self):
         return self
 
     def __abs__(self):
-        return operations.absolute(self)
+        return functions.absolute(self)
 
     def __pow__(self, exponent):
-        return operations.power(self, exponent)
+        return functions.power(self, exponent)
 
     def __getitem__(self, index):
-        return operations.getitem(self, index)
+        return functions.getitem(self, index)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -286,100 +291,86 @@ class Tensor:
     # Comparisons, element by element; Python compares by identity with what is no number
 
     def __eq__(self, other):
-        return operations.equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        return functions.equal(self, other) if functions.is_operand(other) else NotImplemented
 
     def __ne__(self, other):
-        return (
-            operations.not_equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
-        )
+        return functions.not_equal(self, other) if functions.is_operand(other) else NotImplemented
 
     def __lt__(self, other):
-        return operations.less(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        return functions.less(self, other) if functions.is_operand(other) else NotImplemented
 
     def __le__(self, other):
-        return (
-            operations.less_equal(self, other) if operations.comparison.is_operand(other) else NotImplemented
-        )
+        return functions.less_equal(self, other) if functions.is_operand(other) else NotImplemented
 
     def __gt__(self, other):
-        return operations.greater(self, other) if operations.comparison.is_operand(other) else NotImplemented
+        return functions.greater(self, other) if functions.is_operand(other) else NotImplemented
 
     def __ge__(self, other):
-        return (
-            operations.greater_equal(self, other)
-            if operations.comparison.is_operand(other)
-            else NotImplemented
-        )
+        return functions.greater_equal(self, other) if functions.is_operand(other) else NotImplemented
 
     # Logic, element by element, of bools
 
     def __invert__(self):
-        return operations.invert(self)
+        return functions.invert(self)
 
     def __and__(self, other):
-        return (
-            operations.bitwise_and(self, other) if operations.comparison.is_operand(other) else NotImplemented
-        )
+        return functions.bitwise_and(self, other) if functions.is_operand(other) else NotImplemented
 
     def __or__(self, other):
-        return (
-            operations.bitwise_or(self, other) if operations.comparison.is_operand(other) else NotImplemented
-        )
+        return functions.bitwise_or(self, other) if functions.is_operand(other) else NotImplemented
 
     def __xor__(self, other):
-        return (
-            operations.bitwise_xor(self, other) if operations.comparison.is_operand(other) else NotImplemented
-        )
+        return functions.bitwise_xor(self, other) if functions.is_operand(other) else NotImplemented
 
     __rand__ = __and__
     __ror__ = __or__
     __rxor__ = __xor__
 
     def any(self, axis=None, keepdims: bool = False):
-        return operations.any(self, axis, keepdims)
+        return functions.any(self, axis, keepdims)
 
     def all(self, axis=None, keepdims: bool = False):
-        return operations.all(self, axis, keepdims)
+        return functions.all(self, axis, keepdims)
 
     # Functions
 
     def exp(self):
-        return operations.exp(self)
+        return functions.exp(self)
 
     def log(self):
-        return operations.log(self)
+        return functions.log(self)
 
     def sqrt(self):
-        return operations.sqrt(self)
+        return functions.sqrt(self)
 
     def tanh(self):
-        return operations.tanh(self)
+        return functions.tanh(self)
 
     def abs(self):
-        return operations.absolute(self)
+        return functions.absolute(self)
 
     def sum(self, axis=None, keepdims: bool = False):
-        return operations.sum(self, axis, keepdims)
+        return functions.sum(self, axis, keepdims)
 
     def mean(self, axis=None, keepdims: bool = False):
-        return operations.mean(self, axis, keepdims)
+        return functions.mean(self, axis, keepdims)
 
     def max(self, axis=None, keepdims: bool = False):
-        return operations.amax(self, axis, keepdims)
+        return functions.amax(self, axis, keepdims)
 
     def reshape(self, *shape):
-        return operations.reshape(self, *shape)
+        return functions.reshape(self, *shape)
 
     def transpose(self, *axes):
-        return operations.transpose(self, *axes)
+        return functions.transpose(self, *axes)
 
     def expand(self, *shape):
-        return operations.broadcast_to(self, *shape)
+        return functions.broadcast_to(self, *shape)
 
 
 def tensor(data, dtype=None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`, as ``torch.tensor`` makes one. Python floats become float32."""
-    return Tensor(copy_to_device(_as_array(data, dtype), device), requires_grad, device)
+    return Tensor(copy_to_device(_as_array(data, dtype), require_device(device)), requires_grad, device)
 
 
 def as_tensor(value, like: Tensor) -> Tensor:
@@ -458,6 +449,3 @@ def require_dtype(array):
         advice = "; convert it with .astype('float32')" if array.dtype.kind == "f" else ""
         raise TypeError(f"a tensor holds float32, float64, integers or bools, not {array.dtype}{advice}")
     return array
-
-
-from minialex import autograd, numpy_functions, operations  # noqa: E402 - they need the class above

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import minialex as ma
-from minialex import autograd, devices, kernels
+from minialex import autograd, availability, kernels
 from minialex.kernels.contract import registry
 
 pytest_plugins = ("tiers", "skips")
@@ -18,9 +18,9 @@ pytest_plugins = ("tiers", "skips")
 def _missing(marker: str) -> str | None:
     """Why tests with a marker cannot run here; None if they can, or for a marker that asks for nothing."""
     if marker == "gpu":
-        return devices.why_not_usable("cuda")
+        return availability.why_not_usable("cuda")
     if marker == "needs_gxx":
-        return devices.why_not_usable("cuda-host")
+        return availability.why_not_usable("cuda-host")
     if marker == "needs_nvcc" and shutil.which("nvcc") is None:
         return "nvcc is not installed"
     if marker == "needs_cupy" and importlib.util.find_spec("cupy") is None:

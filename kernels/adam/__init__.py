@@ -8,3 +8,9 @@ parameter -= lr * (m / (1 - beta1**step)) / (sqrt(v / (1 - beta2**step)) + eps)
 
 adam.update  (parameter, gradient, m, v)  changes parameter, m and v in place; step counts from 1
 """
+
+from minialex.kernels.adam.call import AdamCall
+
+UPDATE = "adam.update"
+
+__all__ = ["UPDATE", "AdamCall"]

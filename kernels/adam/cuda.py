@@ -1,6 +1,6 @@
 """Adam and AdamW on a GPU: the launch of adam.cu."""
 
-from minialex.kernels.adam.update import step_constants, supports
+from minialex.kernels.adam.update import supports
 from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 
@@ -9,11 +9,11 @@ _THREADS = 256
 
 
 @cuda_kernel("adam.update", algo="one-pass", rank=10, supports=supports)
-def adam_update(device, parameter, gradient, m, v, **settings):
+def adam_update(device, parameter, gradient, m, v, *, call):
     require_same_shape(
         "adam.update", parameter=parameter.shape, gradient=gradient.shape, m=m.shape, v=v.shape
     )
+    arrays, size = (parameter, device.contiguous(gradient), m, v), parameter.size
     device.launch(
-        SOURCE["adam_update"], blocks_for(parameter.size, _THREADS), _THREADS,
-        parameter, device.contiguous(gradient), m, v, parameter.size, *step_constants(**settings),
-    )  # fmt: skip
+        SOURCE["adam_update"], blocks_for(size, _THREADS), _THREADS, *arrays, size, *call.constants()
+    )

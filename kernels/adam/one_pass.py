@@ -4,17 +4,15 @@ import math
 
 import numpy as np
 
-from minialex.kernels.adam.update import step_constants, supports
+from minialex.kernels.adam.update import supports
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import items_of
 from minialex.kernels.runtime.compiled import compiled
 
 
 @compiled.parallel
-def _step(
-    item, worker, size, parameter, gradient, first, second,
-    rate, beta1, share1, beta2, share2, deviation_scale, eps, decay, kept,
-):  # fmt: skip
+def _step(item, worker, size, parameter, gradient, first, second, constants):
+    rate, beta1, share1, beta2, share2, deviation_scale, eps, decay, kept = constants
     block = slice(item * size, (item + 1) * size)
     p, g, m, v = parameter[block], gradient[block], first[block], second[block]
     for i in range(len(p)):
@@ -25,9 +23,9 @@ def _step(
 
 
 @kernel("adam.update", algo="one-pass", rank=20, supports=supports)
-def adam_update(parameter, gradient, m, v, **settings):
+def adam_update(parameter, gradient, m, v, *, call):
     _step.run(
         *items_of(parameter.size),
         *(np.ascontiguousarray(array).reshape(-1) for array in (parameter, gradient, m, v)),
-        *map(parameter.dtype.type, step_constants(**settings)),
+        tuple(map(parameter.dtype.type, call.constants())),
     )

@@ -9,28 +9,28 @@ from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
 @kernel("adam.update", algo="plain", rank=10)
-def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
-    rate = lr / (1 - beta1**step)
-    deviation_scale = 1 / math.sqrt(1 - beta2**step)
+def adam_update(parameter, gradient, m, v, *, call):
+    rate = call.lr / (1 - call.beta1**call.step)
+    deviation_scale = 1 / math.sqrt(1 - call.beta2**call.step)
     scratch = np.empty((2, min(BLOCK, parameter.size)), parameter.dtype)
     for p, g, m_block, v_block in blocks(parameter, np.ascontiguousarray(gradient), m, v):
         decayed, term = scratch[:, : p.size]
-        if decoupled:
-            p *= 1 - lr * weight_decay
-        elif weight_decay:
-            np.multiply(p, weight_decay, out=decayed)
+        if call.decoupled:
+            p *= 1 - call.lr * call.weight_decay
+        elif call.weight_decay:
+            np.multiply(p, call.weight_decay, out=decayed)
             decayed += g
             g = decayed
-        m_block *= beta1
-        np.multiply(g, 1 - beta1, out=term)
+        m_block *= call.beta1
+        np.multiply(g, 1 - call.beta1, out=term)
         m_block += term
-        v_block *= beta2
+        v_block *= call.beta2
         np.multiply(g, g, out=term)
-        term *= 1 - beta2
+        term *= 1 - call.beta2
         v_block += term
         np.sqrt(v_block, out=term)
         term *= deviation_scale
-        term += eps
+        term += call.eps
         np.divide(m_block, term, out=term)
         term *= rate
         p -= term

@@ -8,15 +8,15 @@ from minialex.kernels.contract.registry import kernel
 
 
 @kernel("adam.update", algo="reference")
-def adam_update(parameter, gradient, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+def adam_update(parameter, gradient, m, v, *, call):
     for at in np.ndindex(*parameter.shape):
         g = gradient[at]
-        if decoupled:
-            parameter[at] *= 1 - lr * weight_decay
+        if call.decoupled:
+            parameter[at] *= 1 - call.lr * call.weight_decay
         else:
-            g = g + weight_decay * parameter[at]
-        m[at] = beta1 * m[at] + (1 - beta1) * g
-        v[at] = beta2 * v[at] + (1 - beta2) * g * g
-        mean = m[at] / (1 - beta1**step)
-        deviation = math.sqrt(v[at] / (1 - beta2**step))
-        parameter[at] -= lr * mean / (deviation + eps)
+            g = g + call.weight_decay * parameter[at]
+        m[at] = call.beta1 * m[at] + (1 - call.beta1) * g
+        v[at] = call.beta2 * v[at] + (1 - call.beta2) * g * g
+        mean = m[at] / (1 - call.beta1**call.step)
+        deviation = math.sqrt(v[at] / (1 - call.beta2**call.step))
+        parameter[at] -= call.lr * mean / (deviation + call.eps)

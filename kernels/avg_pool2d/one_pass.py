@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from minialex.kernels.avg_pool2d.shape import window_counts
+from minialex.integers import ceil_div
+from minialex.kernels.avg_pool2d.call import AvgPoolCall
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
@@ -64,40 +64,35 @@ def _input_grad(item, worker, g, gx, rows, counts, planes, kernel_size, stride, 
                     values[w] += row[w]
 
 
-def _run(body, source, result, size, positions, kernel_size, stride, padding, count_include_pad):
+def _run(body, source, result, call: AvgPoolCall) -> None:
     """Run a body from source to result, both (N, C, any, any), one of which is the input of the pooling."""
-    (top, _), (left, _) = padding
-    counts = window_counts(size, positions, kernel_size, stride, padding, count_include_pad)
-    planes = max(1, _ITEM // max(1, math.prod(size)))
-    flat = (np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (source, result))
-    body.run(
-        -(-math.prod(result.shape[:2]) // planes), *flat,
-        memory.zeros(_rows_shape(size, positions, kernel_size, stride, left), result.dtype),
-        counts.astype(result.dtype), planes, kernel_size, stride, (top, left),
-    )  # fmt: skip
+    window = call.window
+    planes = max(1, _ITEM // max(1, math.prod(window.size)))
+    source, flat = (np.ascontiguousarray(a).reshape(-1, *a.shape[2:]) for a in (source, result))
+    rows = memory.zeros(_rows_shape(call), result.dtype)
+    divisors = call.divisors().astype(result.dtype)
+    geometry = window.kernel_size, window.stride, window.before
+    body.run(ceil_div(len(flat), planes), source, flat, rows, divisors, planes, *geometry)
 
 
-def _rows_shape(size, positions, kernel_size, stride, left):
+def _rows_shape(call: AvgPoolCall) -> tuple[int, int]:
     """The shape of the scratch rows, one a thread, with the padding on both sides."""
-    reach = max((positions[1] - 1) * stride[1] + kernel_size[1], left + size[1])
+    axis = call.window.horizontal
+    reach = max((axis.positions - 1) * axis.stride + axis.kernel, axis.before + axis.size)
     return threads.num_threads(), reach + _APART
 
 
 @kernel("avg_pool2d.forward", algo="one-pass", rank=20)
-def avg_pool2d_forward(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    y_shape = output_shape(
-        "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        ceil_mode=ceil_mode,
-    )  # fmt: skip
-    y = memory.empty(y_shape, x.dtype)
+def avg_pool2d_forward(x, *, call):
+    y = memory.empty(call.y_shape, x.dtype)
     if y.size:
-        _run(_forward, x, y, x.shape[2:], y_shape[2:], kernel_size, stride, padding, count_include_pad)
+        _run(_forward, x, y, call)
     return y
 
 
 @kernel("avg_pool2d.input_grad", algo="one-pass", rank=20)
-def avg_pool2d_input_grad(g, *, input_size, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
+def avg_pool2d_input_grad(g, *, call):
+    gx = memory.empty(call.x_shape, g.dtype)
     if gx.size:
-        _run(_input_grad, g, gx, input_size, g.shape[2:], kernel_size, stride, padding, count_include_pad)
+        _run(_input_grad, g, gx, call)
     return gx

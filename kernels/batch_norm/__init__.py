@@ -18,3 +18,11 @@ At evaluation the running statistics stand in place of those of the batch, as co
 
     batch_norm.evaluate  (x, weight, bias, mean, var) -> y    takes axis, eps
 """
+
+from minialex.kernels.batch_norm.call import BatchNormCall
+
+FORWARD = "batch_norm.forward"
+BACKWARD = "batch_norm.backward"
+EVALUATE = "batch_norm.evaluate"
+
+__all__ = ["BACKWARD", "EVALUATE", "FORWARD", "BatchNormCall"]

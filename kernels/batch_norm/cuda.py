@@ -54,11 +54,11 @@ def _partial_bytes(x, axis):
 
 @cuda_kernel(
     "batch_norm.forward", algo="block-reduction", rank=10,
-    workspace=lambda x, weight, bias, *, axis, eps: _partial_bytes(x, axis),
+    workspace=lambda x, weight, bias, *, call: _partial_bytes(x, call.axis),
 )  # fmt: skip
-def batch_norm_forward(device, x, weight, bias, *, axis, eps):
+def batch_norm_forward(device, x, weight, bias, *, call):
     x, weight, bias = (device.contiguous(array) for array in (x, weight, bias))
-    sums = _Sums.of(x.shape, axis)
+    sums = _Sums.of(x.shape, call.axis)
     partial, squares = (device.empty((sums.partial,), x.dtype) for _ in range(2))
     centre, mean, var, scale, shift = (device.empty((sums.features,), x.dtype) for _ in range(5))
     y = device.empty(x.shape, x.dtype)
@@ -72,7 +72,7 @@ def batch_norm_forward(device, x, weight, bias, *, axis, eps):
     )  # fmt: skip
     device.launch(
         SOURCE["batch_norm_statistics"], *features,
-        partial, squares, centre, weight, bias, mean, var, scale, shift, *feature_sizes, eps,
+        partial, squares, centre, weight, bias, mean, var, scale, shift, *feature_sizes, call.eps,
     )  # fmt: skip
     device.launch(
         SOURCE["batch_norm_apply"], blocks_for(x.size, _THREADS), _THREADS,
@@ -82,13 +82,13 @@ def batch_norm_forward(device, x, weight, bias, *, axis, eps):
 
 
 @cuda_kernel("batch_norm.evaluate", algo="block-reduction", rank=10)
-def batch_norm_evaluate(device, x, weight, bias, mean, var, *, axis, eps):
+def batch_norm_evaluate(device, x, weight, bias, mean, var, *, call):
     x, weight, bias, mean, var = (device.contiguous(array) for array in (x, weight, bias, mean, var))
-    features, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    features, inner = x.shape[call.axis], math.prod(x.shape[call.axis + 1 :])
     scale, y = device.empty((features,), x.dtype), device.empty(x.shape, x.dtype)
     device.launch(
         SOURCE["batch_norm_scale"], blocks_for(features, _THREADS), _THREADS,
-        weight, var, scale, features, eps,
+        weight, var, scale, features, call.eps,
     )  # fmt: skip
     device.launch(
         SOURCE["batch_norm_apply"], blocks_for(x.size, _THREADS), _THREADS,
@@ -99,11 +99,11 @@ def batch_norm_evaluate(device, x, weight, bias, mean, var, *, axis, eps):
 
 @cuda_kernel(
     "batch_norm.backward", algo="block-reduction", rank=10,
-    workspace=lambda g, x, weight, mean, var, *, axis, eps: _partial_bytes(x, axis),
+    workspace=lambda g, x, weight, mean, var, *, call: _partial_bytes(x, call.axis),
 )  # fmt: skip
-def batch_norm_backward(device, g, x, weight, mean, var, *, axis, eps):
+def batch_norm_backward(device, g, x, weight, mean, var, *, call):
     g, x, weight, mean, var = (device.contiguous(array) for array in (g, x, weight, mean, var))
-    sums = _Sums.of(x.shape, axis)
+    sums = _Sums.of(x.shape, call.axis)
     partial, products = (device.empty((sums.partial,), x.dtype) for _ in range(2))
     gw, gb, of_g, of_x, scale = (device.empty((sums.features,), x.dtype) for _ in range(5))
     gx = device.empty(x.shape, x.dtype)
@@ -115,7 +115,7 @@ def batch_norm_backward(device, g, x, weight, mean, var, *, axis, eps):
     )  # fmt: skip
     device.launch(
         SOURCE["batch_norm_gradients"], *features,
-        partial, products, weight, var, gw, gb, of_g, of_x, scale, *feature_sizes, eps,
+        partial, products, weight, var, gw, gb, of_g, of_x, scale, *feature_sizes, call.eps,
     )  # fmt: skip
     device.launch(
         SOURCE["batch_norm_input_grad"], blocks_for(x.size, _THREADS), _THREADS,

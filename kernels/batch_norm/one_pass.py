@@ -30,10 +30,10 @@ from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.threads import num_threads
 
 
-def _supports(x, *_, axis, eps):
+def _supports(x, *_, call):
     if x.size == 0:
         return "the batch is empty"
-    return short_rows(math.prod(x.shape[axis + 1 :])) or True
+    return short_rows(math.prod(x.shape[call.axis + 1 :])) or True
 
 
 @compiled.parallel
@@ -75,8 +75,8 @@ def _normalise(item, worker, x, weight, bias, eps, chunk, sums, factors, y, mean
 
 
 @kernel("batch_norm.forward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
-def batch_norm_forward(x, weight, bias, *, axis, eps):
-    shape, x = x.shape, as_features(x, axis)
+def batch_norm_forward(x, weight, bias, *, call):
+    shape, x = x.shape, as_features(x, call.axis)
     _, features, inner = x.shape
     chunk = features_per_item(*x.shape)
     sums = empty((num_threads(), chunk, 2, min(inner, LANES)), np.float64)
@@ -85,7 +85,7 @@ def batch_norm_forward(x, weight, bias, *, axis, eps):
     mean, var = (empty(features, x.dtype) for _ in range(2))
     weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
     _normalise.run(
-        math.ceil(features / chunk), x, weight, bias, float(eps), chunk,
+        math.ceil(features / chunk), x, weight, bias, float(call.eps), chunk,
         sums, factors, y.reshape(x.shape), mean, var,
     )  # fmt: skip
     return y, mean, var
@@ -127,8 +127,8 @@ def _differentiate(item, worker, g, x, weight, mean, var, eps, chunk, sums, fact
 
 
 @kernel("batch_norm.backward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
-def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
-    shape, g, x = x.shape, as_features(g, axis), as_features(x, axis)
+def batch_norm_backward(g, x, weight, mean, var, *, call):
+    shape, g, x = x.shape, as_features(g, call.axis), as_features(x, call.axis)
     _, features, inner = x.shape
     chunk = features_per_item(*x.shape)
     sums = empty((num_threads(), chunk, 2, min(inner, LANES)), np.float64)
@@ -137,7 +137,7 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
     gw, gb = (empty(features, x.dtype) for _ in range(2))
     weight, mean, var = (np.ascontiguousarray(array) for array in (weight, mean, var))
     _differentiate.run(
-        math.ceil(features / chunk), g, x, weight, mean, var, float(eps), chunk,
+        math.ceil(features / chunk), g, x, weight, mean, var, float(call.eps), chunk,
         sums, factors, gx.reshape(x.shape), gw, gb,
     )  # fmt: skip
     return gx, gw, gb
@@ -155,10 +155,10 @@ def _scale_rows(item, worker, chunk, rows, mean, scale, bias, y):
 
 
 @kernel("batch_norm.evaluate", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
-def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
-    shape, x = x.shape, as_features(x, axis)
+def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
+    shape, x = x.shape, as_features(x, call.axis)
     rows = x.reshape(-1, x.shape[2])
-    scale = weight / np.sqrt(var + x.dtype.type(eps))
+    scale = weight / np.sqrt(var + x.dtype.type(call.eps))
     mean, bias = np.ascontiguousarray(mean), np.ascontiguousarray(bias)
     y = empty(shape, x.dtype)
     _scale_rows.run(*items_of(len(rows), rows.shape[1]), rows, mean, scale, bias, y.reshape(rows.shape))

@@ -19,24 +19,24 @@ def _others(x, axis):
 
 
 @kernel("batch_norm.forward", algo="plain", rank=10)
-def batch_norm_forward(x, weight, bias, *, axis, eps):
-    axes, shape = _others(x, axis)
+def batch_norm_forward(x, weight, bias, *, call):
+    axes, shape = _others(x, call.axis)
     wide_mean = x.mean(axis=axes, dtype=np.float64)
     mean = wide_mean.astype(x.dtype)
     rest = wide_mean - mean
     y = x - mean.reshape(shape)
     var = np.maximum(np.square(y).mean(axis=axes, dtype=np.float64) - np.square(rest), 0)
-    scale = weight / np.sqrt(var + eps)
+    scale = weight / np.sqrt(var + call.eps)
     y *= scale.astype(x.dtype).reshape(shape)
     y += (bias - rest * scale).astype(x.dtype).reshape(shape)
     return y, mean, var.astype(x.dtype)
 
 
 @kernel("batch_norm.backward", algo="plain", rank=10)
-def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
-    axes, shape = _others(x, axis)
-    count = x.size // max(1, x.shape[axis])
-    rstd = 1 / np.sqrt(var + eps)
+def batch_norm_backward(g, x, weight, mean, var, *, call):
+    axes, shape = _others(x, call.axis)
+    count = x.size // max(1, x.shape[call.axis])
+    rstd = 1 / np.sqrt(var + call.eps)
     h = x - mean.reshape(shape)
     h *= rstd.reshape(shape)
     gb = wide_sum(g, axes)
@@ -49,9 +49,9 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
 
 
 @kernel("batch_norm.evaluate", algo="plain", rank=10)
-def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
-    _, shape = _others(x, axis)
+def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
+    _, shape = _others(x, call.axis)
     y = x - mean.reshape(shape)
-    y *= (weight / np.sqrt(var + eps)).reshape(shape)
+    y *= (weight / np.sqrt(var + call.eps)).reshape(shape)
     y += bias.reshape(shape)
     return y

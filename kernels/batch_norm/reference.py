@@ -8,27 +8,27 @@ from minialex.kernels.contract.registry import kernel
 
 
 @kernel("batch_norm.forward", algo="reference")
-def batch_norm_forward(x, weight, bias, *, axis, eps):
+def batch_norm_forward(x, weight, bias, *, call):
     y = np.zeros_like(x)
     mean, var = np.zeros_like(weight), np.zeros_like(weight)
     for feature in range(len(weight)):
-        at = (slice(None),) * axis + (feature,)
+        at = (slice(None),) * call.axis + (feature,)
         values = [float(value) for value in x[at].ravel()]
         mean[feature] = math.fsum(values) / len(values)
         var[feature] = math.fsum((v - mean[feature]) ** 2 for v in values) / len(values)
-        h = (x[at] - mean[feature]) / math.sqrt(var[feature] + eps)
+        h = (x[at] - mean[feature]) / math.sqrt(var[feature] + call.eps)
         y[at] = weight[feature] * h + bias[feature]
     return y, mean, var
 
 
 @kernel("batch_norm.backward", algo="reference")
-def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
+def batch_norm_backward(g, x, weight, mean, var, *, call):
     # Every output of a feature depends on each of its inputs: directly, through the mean and
     # through the variance. The three derivatives are added up one pair at a time.
     gx, gw, gb = np.zeros_like(x), np.zeros_like(weight), np.zeros_like(weight)
     for feature in range(len(weight)):
-        at = (slice(None),) * axis + (feature,)
-        deviation = math.sqrt(var[feature] + eps)
+        at = (slice(None),) * call.axis + (feature,)
+        deviation = math.sqrt(var[feature] + call.eps)
         h = ((x[at] - mean[feature]) / deviation).ravel()
         upstream = g[at].ravel()
         count = len(h)
@@ -43,10 +43,10 @@ def batch_norm_backward(g, x, weight, mean, var, *, axis, eps):
 
 
 @kernel("batch_norm.evaluate", algo="reference")
-def batch_norm_evaluate(x, weight, bias, mean, var, *, axis, eps):
+def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
     y = np.zeros_like(x)
     for feature in range(len(weight)):
-        at = (slice(None),) * axis + (feature,)
-        h = (x[at] - mean[feature]) / math.sqrt(var[feature] + eps)
+        at = (slice(None),) * call.axis + (feature,)
+        h = (x[at] - mean[feature]) / math.sqrt(var[feature] + call.eps)
         y[at] = weight[feature] * h + bias[feature]
     return y

@@ -3,7 +3,7 @@
 A kernel is a plain function on arrays. It is registered under (operation, device, algorithm):
 
     @kernel("conv2d.forward", algo="im2col", rank=10, workspace=im2col_bytes)
-    def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups): ...
+    def conv2d_forward(x, weight, bias, *, call): ...
 
 Operations are named ``<operation>.<direction>``: ``conv2d.forward``, ``conv2d.input_grad``. Each has
 one kernel with the algorithm ``reference``, which is its definition, and which the engine never
@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.errors import DeviceError, KernelError
+from minialex.kernels.contract.call import as_taken, plain_number
 from minialex.kernels.contract.cost import Cost
 
 Supports = Callable[..., bool | str]
@@ -129,6 +130,7 @@ class Kernel:
         KernelError
             If it cannot do this call.
         """
+        parameters = as_taken(self.operation, args, parameters)
         refusal = self.refusal(*args, **parameters)
         if refusal is not None:
             raise KernelError(f"{self.name} cannot do this call: {refusal}")
@@ -145,7 +147,7 @@ class Kernel:
                     return f"{' and '.join(self._in_words())} only, not {array.dtype}"
         if self.supports is None:
             return None
-        answer = self.supports(*args, **parameters)
+        answer = self.supports(*args, **as_taken(self.operation, args, parameters))
         return None if answer is True else (answer or "not supported")
 
     def takes(self, dtype: np.dtype) -> bool:
@@ -165,10 +167,20 @@ class Kernel:
 
     def predicted_seconds(self, *args, **parameters) -> float:
         """The time that the call is predicted to take; infinite for a kernel that states no cost."""
-        return self.cost(*args, **parameters).seconds() if self.cost else math.inf
+        return (
+            self.cost(*args, **as_taken(self.operation, args, parameters)).seconds()
+            if self.cost
+            else math.inf
+        )
+
+    def workspace_bytes(self, *args, **parameters) -> int:
+        """The bytes that the call allocates beyond its results, as the kernel states them; else 0."""
+        return self.workspace(*args, **as_taken(self.operation, args, parameters)) if self.workspace else 0
 
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
+# For devices whose kernels are not registered yet: what registers them.
+_later: dict[str, Callable[[], None]] = {}
 _wanted: dict[str, tuple[str, ...]] = {}
 
 
@@ -216,6 +228,25 @@ def kernel(
     return register
 
 
+def register_later(names: Iterable[str], load: Callable[[], None]) -> None:
+    """Have the kernels of some devices registered by `load` when one of them is first asked for."""
+    _later.update(dict.fromkeys(names, load))
+
+
+def _load(device: str | None = None) -> None:
+    """Register the kernels of a device, or of all, if that was left for later."""
+    for load in {_later[name] for name in _later if device in (None, name)}:
+        for name in [name for name in _later if _later[name] is load]:
+            del _later[name]
+        load()
+
+
+def _algorithms(operation: str, device: str) -> dict[str, Kernel]:
+    if device in _later:
+        _load(device)
+    return _kernels.get((operation, device), {})
+
+
 def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
     """Take a kernel out of the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
@@ -232,6 +263,7 @@ def list_kernels(operation: str | None = None, device: str | None = None) -> lis
     device : str, optional
         Keep one device.
     """
+    _load(device)
     return [
         entry
         for (name, where), algorithms in sorted(_kernels.items())
@@ -242,12 +274,12 @@ def list_kernels(operation: str | None = None, device: str | None = None) -> lis
 
 def devices() -> list[str]:
     """The devices for which kernels are registered."""
-    return sorted({device for _, device in _kernels})
+    return sorted({device for _, device in _kernels} | _later.keys())
 
 
 def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
     """The kernel registered under these three names; `KernelError` if there is none."""
-    algorithms = _kernels.get((operation, device), {})
+    algorithms = _algorithms(operation, device)
     if algo not in algorithms:
         raise KernelError(
             f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; {renamed(algo)}"
@@ -264,7 +296,7 @@ def renamed(algorithm: str) -> str:
 
 def ranked(operation: str, device: str) -> list[Kernel]:
     """The kernels that the engine may choose by itself, the one that it tries first at the front."""
-    algorithms = _kernels.get((operation, device), {}).values()
+    algorithms = _algorithms(operation, device).values()
     return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
 
 
@@ -278,7 +310,8 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     DeviceError
         If the operation has no kernel at all on this device.
     """
-    algorithms = _kernels.get((operation, device))
+    parameters = as_taken(operation, args, parameters)
+    algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")
     wanted = _wanted.get(operation) or _wanted.get(operation.split(".")[0])
@@ -337,13 +370,8 @@ def chooser() -> Chooser:
 
 def run(operation: str, device: str, *args, **parameters):
     """Select a kernel for the call and run it."""
-    parameters = {name: _plain_number(value) for name, value in parameters.items()}
+    parameters = {name: plain_number(value) for name, value in as_taken(operation, args, parameters).items()}
     return select(operation, device, *args, **parameters).function(*args, **parameters)
-
-
-def _plain_number(value):
-    """A parameter as a Python number if it is one of NumPy's, whose dtype would widen float32 arrays."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 class use:

@@ -12,10 +12,12 @@ kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right))
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from minialex.errors import ShapeError
+from minialex.integers import ceil_div
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -69,21 +71,32 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
     ShapeError
         If `padding` is none of these, or makes more than `MOST_CELLS` cells of the input.
     """
-    resolved = _resolve(padding, size, kernel, stride, dilation)
+    resolved = padding_form(padding)
+    if resolved == "valid":
+        return (0, 0), (0, 0)
+    if resolved == "same":
+        resolved = tuple(_same(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
     height, width = (n + sum(both) for n, both in zip(size, resolved, strict=True))
     if size[0] * size[1] <= MOST_CELLS < height * width:
+        same = len({number for both in resolved for number in both}) == 1
+        given = padding if isinstance(padding, str) else resolved[0][0] if same else resolved
         raise ShapeError(
-            f"padding={padding!r} makes {height}x{width} cells of an input of {size[0]}x{size[1]}, window "
+            f"padding={given!r} makes {height}x{width} cells of an input of {size[0]}x{size[1]}, window "
             f"{kernel[0]}x{kernel[1]}, dilation {dilation[0]}x{dilation[1]}; it may make at most {MOST_CELLS}"
         )
     return resolved
 
 
-def _resolve(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
-    if padding == "valid":
-        return (0, 0), (0, 0)
-    if padding == "same":
-        return tuple(_same(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
+def padding_form(padding) -> str | Padding:
+    """Bring a padding as users write it into ``"valid"``, ``"same"`` or ((top, bottom), (left, right)).
+
+    Raises
+    ------
+    ShapeError
+        If it is none of the forms that `resolve_padding` takes.
+    """
+    if isinstance(padding, str) and padding in ("valid", "same"):
+        return padding
     if isinstance(padding, _SEQUENCES) and len(padding) == 2:
         vertical, horizontal = padding
         if isinstance(vertical, _SEQUENCES) and isinstance(horizontal, _SEQUENCES):
@@ -102,7 +115,7 @@ def _resolve(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) ->
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
-    positions = -(-size // stride)
+    positions = ceil_div(size, stride)
     total = max((positions - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
     return total // 2, total - total // 2
 
@@ -120,30 +133,111 @@ def output_positions(
     room = size + before + after - dilation * (kernel - 1) - 1
     if not ceil_mode or room < 0:
         return room // stride + 1
-    positions = -(-room // stride) + 1
+    positions = ceil_div(room, stride) + 1
     return positions - 1 if (positions - 1) * stride >= size + before else positions
 
 
-def has_empty_window(
-    positions: int, size: int, kernel: int, stride: int, padding: Pair, dilation: int
-) -> bool:
-    """Whether, along one axis, a window at one of the positions reads no cell of the input.
+class Axis(NamedTuple):
+    """A window along one axis of an image, everything resolved.
+
+    At position p, tap i of the window reads the cell p * stride - before + i * dilation; outside
+    0 .. size - 1 it is padding.
+    """
+
+    size: int
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+    positions: int
+
+
+class Window(NamedTuple):
+    """A window that slides over images: its geometry along the height and along the width."""
+
+    vertical: Axis
+    horizontal: Axis
+
+    @classmethod
+    def of(
+        cls, size: Pair, kernel: Pair, *, stride: Pair, padding, dilation: Pair, ceil_mode: bool = False
+    ) -> Window:
+        """Resolve the padding, and count the positions; they may be 0 or less, where the window does not fit.
+
+        Raises
+        ------
+        ShapeError
+            As `resolve_padding` does.
+        """
+        padding = resolve_padding(padding, size, kernel, stride, dilation)
+        return cls(
+            *(
+                Axis(n, k, s, *both, d, output_positions(n, k, s, both, d, ceil_mode=ceil_mode))
+                for n, k, s, both, d in zip(size, kernel, stride, padding, dilation, strict=True)
+            )
+        )
+
+    @property
+    def size(self) -> Pair:
+        """The height and width of the image."""
+        return self.vertical.size, self.horizontal.size
+
+    @property
+    def kernel_size(self) -> Pair:
+        return self.vertical.kernel, self.horizontal.kernel
+
+    @property
+    def stride(self) -> Pair:
+        return self.vertical.stride, self.horizontal.stride
+
+    @property
+    def before(self) -> Pair:
+        """The padding at the top and at the left."""
+        return self.vertical.before, self.horizontal.before
+
+    @property
+    def padding(self) -> Padding:
+        return self.vertical[3:5], self.horizontal[3:5]
+
+    @property
+    def dilation(self) -> Pair:
+        return self.vertical.dilation, self.horizontal.dilation
+
+    @property
+    def positions(self) -> Pair:
+        """The height and width of the output, P and Q."""
+        return self.vertical.positions, self.horizontal.positions
+
+    def __str__(self) -> str:
+        (top, bottom), (left, right) = self.padding
+        kernel, stride, dilation = (
+            f"{down}x{across}" for down, across in (self.kernel_size, self.stride, self.dilation)
+        )
+        return (
+            f"kernel {kernel}, stride {stride}, padding top {top} bottom {bottom} left {left} right {right}, "
+            f"dilation {dilation}"
+        )
+
+
+def has_empty_window(axis: Axis) -> bool:
+    """Whether a window at one of the positions reads no cell of the input along this axis.
 
     It takes a time that does not grow with any of the numbers.
     """
-    before, _ = padding
-    if (positions - 1) * stride - before >= size:
+    size, before, dilation = axis.size, axis.before, axis.dilation
+    if (axis.positions - 1) * axis.stride - before >= size:
         return True  # the last window starts behind the input
-    if dilation * (kernel - 1) < before:
+    if dilation * (axis.kernel - 1) < before:
         return True  # the first one ends before it
     if dilation <= size:
         return False  # too narrow a gap to step over the input
     # A window that starts before the input, at p * stride - before < 0, first reads behind that edge the cell
     # (p * stride - before) modulo dilation; all cells of the input that it reads lie behind that one.
-    starts = min(positions, -(-before // stride))
+    starts = min(axis.positions, ceil_div(before, axis.stride))
     offset = -before % dilation
-    inside = _sum_of_floors(starts, dilation, stride, offset + dilation) - _sum_of_floors(
-        starts, dilation, stride, offset + dilation - size
+    inside = _sum_of_floors(starts, dilation, axis.stride, offset + dilation) - _sum_of_floors(
+        starts, dilation, axis.stride, offset + dilation - size
     )
     return inside < starts
 
@@ -163,18 +257,8 @@ def _sum_of_floors(n: int, m: int, a: int, b: int) -> int:
     return total
 
 
-def window_text(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)) -> str:
-    """Describe a window for an error message."""
-    (top, bottom), (left, right) = padding
-    return (
-        f"kernel {kernel[0]}x{kernel[1]}, stride {stride[0]}x{stride[1]}, "
-        f"padding top {top} bottom {bottom} left {left} right {right}, "
-        f"dilation {dilation[0]}x{dilation[1]}"
-    )
-
-
 def tap_slices(
-    size: Pair, positions: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+    window: Window,
 ) -> Iterator[tuple[Pair, tuple[slice, slice], tuple[slice, slice]]]:
     """For each cell (i, j) of the window: which positions read the image there, and what they read.
 
@@ -188,21 +272,18 @@ def tap_slices(
         The cells of the image that they read, in the same order. Cells for which no position
         reads the image are left out.
     """
-    axes = list(zip(size, positions, kernel, stride, padding, dilation, strict=True))
-    rows, columns = ([_tap_slice(i, *axis) for i in range(axis[2])] for axis in axes)
+    rows, columns = ([_tap_slice(i, axis) for i in range(axis.kernel)] for axis in window)
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             if row is not None and column is not None:
                 yield (i, j), (row[0], column[0]), (row[1], column[1])
 
 
-def _tap_slice(
-    tap: int, size: int, positions: int, kernel: int, stride: int, padding: Pair, dilation: int
-) -> tuple[slice, slice] | None:
-    offset = tap * dilation - padding[0]
-    first = max(0, -(offset // stride))  # the first p with p * stride + offset >= 0
-    last = min(positions - 1, (size - 1 - offset) // stride)
+def _tap_slice(tap: int, axis: Axis) -> tuple[slice, slice] | None:
+    offset = tap * axis.dilation - axis.before
+    first = max(0, ceil_div(-offset, axis.stride))  # the first p with p * stride + offset >= 0
+    last = min(axis.positions - 1, (axis.size - 1 - offset) // axis.stride)
     if last < first:
         return None
-    start = first * stride + offset
-    return slice(first, last + 1), slice(start, last * stride + offset + 1, stride)
+    start = first * axis.stride + offset
+    return slice(first, last + 1), slice(start, last * axis.stride + offset + 1, axis.stride)

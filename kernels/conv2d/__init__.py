@@ -8,10 +8,25 @@ and in weight, so its two gradients sum the same products, into the other two pl
 a closed family: the derivatives of each are the other two.
 
     conv2d.forward      (x, weight, bias) -> y (N, O, P, Q)
-    conv2d.input_grad   (g, weight) -> gx          takes input_size=(H, W)
-    conv2d.weight_grad  (g, x) -> gw               takes kernel_size=(KH, KW)
+    conv2d.input_grad   (g, weight) -> gx
+    conv2d.weight_grad  (g, x) -> gw
 
     x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,) or None, g like y
 
-All take stride, padding, dilation (see `minialex.kernels.contract.windows`) and groups.
+All take a `ConvCall`: shapes, stride, padding, dilation and groups. The ladder, from the definition up:
+
+    reference      the formula
+    loops          the same nested loops, compiled
+    im2col         one large matrix product by BLAS; the matrix is made in chunks
+    direct         register tiles that read the image where it stands
+    winograd       fewer multiplications, for 3 x 3 and 5 x 5 windows at stride 1
+    cuda, cuda_im2col, cuda_packed    the rungs in CUDA
 """
+
+from minialex.kernels.conv2d.call import ConvCall
+
+FORWARD = "conv2d.forward"
+INPUT_GRAD = "conv2d.input_grad"
+WEIGHT_GRAD = "conv2d.weight_grad"
+
+__all__ = ["FORWARD", "INPUT_GRAD", "WEIGHT_GRAD", "ConvCall"]

@@ -9,7 +9,8 @@ import math
 from typing import NamedTuple
 
 from minialex.errors import KernelError
-from minialex.kernels.contract.shapes import output_shape
+from minialex.integers import ceil_div
+from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.launcher import MAX_ELEMENTS
 
@@ -25,6 +26,10 @@ class _Rung(NamedTuple):
     threads: tuple[int, ...]  # of a block
     tile: tuple[int, int]  # the results of a block: (rows, columns)
 
+    def grid(self, rows: int, columns: int, call: ConvCall) -> tuple[int, int, int]:
+        """The blocks for a matrix of results in each group."""
+        return ceil_div(columns, self.tile[1]), ceil_div(rows, self.tile[0]), call.groups
+
 
 _RUNGS = (
     _Rung("naive", NAIVE, (256,), (1, 256)),
@@ -33,103 +38,84 @@ _RUNGS = (
 )
 
 
-def convolution_sizes(
-    x_shape, weight_shape, y_shape, *, stride, padding, dilation, groups
-) -> tuple[int, ...]:
-    """The parameters of ``struct Convolution`` (convolution.cuh), in its order.
+def convolution_struct(call: ConvCall, images: int | None = None) -> tuple[int, ...]:
+    """The members of ``struct Convolution`` (convolution.cuh), in its order, for some of the images or all.
 
     Raises
     ------
     KernelError
         If the padded image is so large that an int index into it would overflow.
     """
-    for axis, size, (before, after) in zip(("high", "wide"), x_shape[2:], padding, strict=True):
-        if size + before + after > MAX_ELEMENTS:
+    for name, axis in zip(("high", "wide"), call.window, strict=True):
+        if axis.size + axis.before + axis.after > MAX_ELEMENTS:
             raise KernelError(
-                f"conv2d: the image with its padding is {size} + {before} + {after} cells {axis}; "
-                f"CUDA kernels index at most {MAX_ELEMENTS}"
+                f"conv2d: the image with its padding is {axis.size} + {axis.before} + {axis.after} cells "
+                f"{name}; CUDA kernels index at most {MAX_ELEMENTS}"
             )
-    (top, _), (left, _) = padding
-    return (
-        *x_shape, *y_shape[1:], *weight_shape[2:], *stride, *dilation, top, left, groups,
-    )  # fmt: skip
+    sizes = call.images if images is None else images, *call.x_shape[1:], *call.y_shape[1:]
+    window = call.window
+    return *sizes, *window.kernel_size, *window.stride, *window.dilation, *window.before, call.groups
+
+
+def nothing_to_add(call: ConvCall) -> bool:
+    """Whether the convolution has no terms or no results, so that there is nothing to launch."""
+    return 0 in call.x_shape or 0 in call.y_shape
 
 
 def without_terms(device, shape, dtype, bias=None):
-    """What a convolution gives that has nothing to add up, or no results: zeros, or the bias."""
+    """What such a convolution gives: zeros, or the bias."""
     y = device.zeros(shape, dtype)
     if bias is not None:
         y += bias.reshape(-1, 1, 1)
     return y
 
 
-def tiles(size: int, tile: int) -> int:
-    """How many tiles cover `size` rows or columns."""
-    return -(-size // tile)
-
-
-def _forward(device, rung, x, weight, bias, window):
-    y_shape = output_shape("conv2d", x.shape, weight.shape, **window)
-    if 0 in (*x.shape, *y_shape):
-        return without_terms(device, y_shape, x.dtype, bias)
+def _forward(device, rung: _Rung, x, weight, bias, call: ConvCall):
+    if nothing_to_add(call):
+        return without_terms(device, call.y_shape, x.dtype, bias)
     x, weight = device.contiguous(x), device.contiguous(weight)
-    y = device.empty(y_shape, x.dtype)
-    groups, (n, outputs, rows, columns) = window["groups"], y_shape
-    device.launch(
-        rung.source[f"{rung.algorithm}_forward"],
-        _grid(rung.tile, outputs // groups, n * rows * columns, groups), rung.threads,
-        x, weight, weight if bias is None else device.contiguous(bias), y, int(bias is not None),
-        *convolution_sizes(x.shape, weight.shape, y_shape, **window),
-    )  # fmt: skip
+    y = device.empty(call.y_shape, x.dtype)
+    arrays = x, weight, weight if bias is None else device.contiguous(bias), y, int(bias is not None)
+    grid = rung.grid(call.group_outputs, call.images * math.prod(call.positions), call)
+    kernel = rung.source[f"{rung.algorithm}_forward"]
+    device.launch(kernel, grid, rung.threads, *arrays, *convolution_struct(call))
     return y
 
 
-def _input_grad(device, rung, g, weight, input_size, window):
-    groups, per_group = window["groups"], weight.shape[1]
-    x_shape = (len(g), per_group * groups, *input_size)
-    if 0 in (*x_shape, *g.shape):
-        return without_terms(device, x_shape, g.dtype)
+def _input_grad(device, rung: _Rung, g, weight, call: ConvCall):
+    if nothing_to_add(call):
+        return without_terms(device, call.x_shape, g.dtype)
     g, weight = device.contiguous(g), device.contiguous(weight)
-    gx = device.empty(x_shape, g.dtype)
-    device.launch(
-        rung.source[f"{rung.algorithm}_input_grad"],
-        _grid(rung.tile, per_group, len(g) * math.prod(input_size), groups), rung.threads,
-        g, weight, gx, *convolution_sizes(x_shape, weight.shape, g.shape, **window),
-    )  # fmt: skip
+    gx = device.empty(call.x_shape, g.dtype)
+    grid = rung.grid(call.group_channels, call.images * math.prod(call.size), call)
+    kernel = rung.source[f"{rung.algorithm}_input_grad"]
+    device.launch(kernel, grid, rung.threads, g, weight, gx, *convolution_struct(call))
     return gx
 
 
-def _weight_grad(device, rung, g, x, kernel_size, window):
-    groups, per_group, outputs = window["groups"], x.shape[1] // window["groups"], g.shape[1]
-    weight_shape = (outputs, per_group, *kernel_size)
-    if 0 in (*x.shape, *g.shape):
-        return without_terms(device, weight_shape, g.dtype)
+def _weight_grad(device, rung: _Rung, g, x, call: ConvCall):
+    if nothing_to_add(call):
+        return without_terms(device, call.weight_shape, g.dtype)
     g, x = device.contiguous(g), device.contiguous(x)
-    gw = device.empty(weight_shape, g.dtype)
-    device.launch(
-        rung.source[f"{rung.algorithm}_weight_grad"],
-        _grid(rung.tile, outputs // groups, per_group * math.prod(kernel_size), groups), rung.threads,
-        g, x, gw, *convolution_sizes(x.shape, weight_shape, g.shape, **window),
-    )  # fmt: skip
+    gw = device.empty(call.weight_shape, g.dtype)
+    grid = rung.grid(call.group_outputs, call.taps, call)
+    kernel = rung.source[f"{rung.algorithm}_weight_grad"]
+    device.launch(kernel, grid, rung.threads, g, x, gw, *convolution_struct(call))
     return gw
-
-
-def _grid(tile, rows: int, columns: int, groups: int) -> tuple[int, int, int]:
-    return tiles(columns, tile[1]), tiles(rows, tile[0]), groups
 
 
 def _register(rung: _Rung) -> None:
     @cuda_kernel("conv2d.forward", algo=rung.algorithm)
-    def forward(device, x, weight, bias, **window):
-        return _forward(device, rung, x, weight, bias, window)
+    def forward(device, x, weight, bias, *, call):
+        return _forward(device, rung, x, weight, bias, call)
 
     @cuda_kernel("conv2d.input_grad", algo=rung.algorithm)
-    def input_grad(device, g, weight, *, input_size, **window):
-        return _input_grad(device, rung, g, weight, input_size, window)
+    def input_grad(device, g, weight, *, call):
+        return _input_grad(device, rung, g, weight, call)
 
     @cuda_kernel("conv2d.weight_grad", algo=rung.algorithm)
-    def weight_grad(device, g, x, *, kernel_size, **window):
-        return _weight_grad(device, rung, g, x, kernel_size, window)
+    def weight_grad(device, g, x, *, call):
+        return _weight_grad(device, rung, g, x, call)
 
 
 for _rung in _RUNGS:

@@ -9,13 +9,16 @@ memory, which is what the packing is for, and pays for it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.kernels.contract.shapes import output_shape
-from minialex.kernels.conv2d.cuda import convolution_sizes, tiles, without_terms
+from minialex.integers import ceil_div
+from minialex.kernels.contract import windows
+from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
 
 SOURCE = Source(__file__, "packed_gemm.cu")
@@ -64,11 +67,12 @@ def _step(count: int, step: int) -> int:
     return step if count > 1 else 1
 
 
-def _forward_axis(positions: int, kernel: int, stride: int, before: int, dilation: int) -> _Axis:
-    return _Axis(positions, _step(positions, stride), kernel, -before, _step(kernel, dilation))
+def _forward_axis(axis: windows.Axis) -> _Axis:
+    stride, dilation = _step(axis.positions, axis.stride), _step(axis.kernel, axis.dilation)
+    return _Axis(axis.positions, stride, axis.kernel, -axis.before, dilation)
 
 
-def _phases(size: int, kernel: int, stride: int, before: int, dilation: int) -> list[_Axis]:
+def _phases(axis: windows.Axis) -> list[_Axis]:
     """The cells h of an image's axis, by their remainder by the stride.
 
     Tap i reads cell h at position p = (h + before - i * dilation) / stride, if that is whole: for the cells
@@ -76,21 +80,25 @@ def _phases(size: int, kernel: int, stride: int, before: int, dilation: int) -> 
     left out.
     """
     phases = []
+    size, stride, before, dilation = axis.size, axis.stride, axis.before, axis.dilation
     step = stride // math.gcd(stride, dilation)
-    for first in sorted({(i * dilation - before) % stride for i in range(kernel)}):
+    for first in sorted({(i * dilation - before) % stride for i in range(axis.kernel)}):
         if first >= size:
             break
-        taps = [i for i in range(kernel) if (first + before - i * dilation) % stride == 0]
-        positions = tiles(size - first, stride)
-        phases.append(
-            _Axis(
-                positions=positions, stride=1, taps=len(taps),
-                first_cell=(first + before - taps[0] * dilation) // stride,
-                dilation=-_step(len(taps), step * dilation // stride),
-                first_tap=taps[0], tap_step=step,
-                first_result=first, result_step=_step(positions, stride),
-            )
-        )  # fmt: skip
+        taps = [i for i in range(axis.kernel) if (first + before - i * dilation) % stride == 0]
+        positions = ceil_div(size - first, stride)
+        phase = _Axis(
+            positions=positions,
+            stride=1,
+            taps=len(taps),
+            first_cell=(first + before - taps[0] * dilation) // stride,
+            dilation=-_step(len(taps), step * dilation // stride),
+            first_tap=taps[0],
+            tap_step=step,
+            first_result=first,
+            result_step=_step(positions, stride),
+        )
+        phases.append(phase)
     return phases
 
 
@@ -99,7 +107,7 @@ def _lanes(dtype) -> int:
 
 
 def _padded(size: int, dtype) -> int:
-    return tiles(size, _lanes(dtype)) * _lanes(dtype)
+    return ceil_div(size, _lanes(dtype)) * _lanes(dtype)
 
 
 @dataclass(frozen=True)
@@ -125,243 +133,228 @@ class _Frame:
         return self.rows * self.columns * _padded(channels, dtype)
 
 
+@dataclass(frozen=True)
+class _Product:
+    """One product: of weights at the taps of two axes, and of the cells that they read in packed images.
+
+    Attributes
+    ----------
+    vertical, horizontal : _Axis
+    frame : _Frame
+        Of the packed images.
+    is_forward : bool
+        Whether products are added up along the weights' channels, and not along their outputs.
+    """
+
+    vertical: _Axis
+    horizontal: _Axis
+    frame: _Frame
+    is_forward: bool = True
+
+
 def _pack(device, x, groups: int, frame: _Frame):
     """Copy x (N, C, H, W) to (groups, N, rows, columns, padded C/groups)."""
     n, channels, height, width = x.shape
     per_group = channels // groups
     padded = _padded(per_group, x.dtype)
     packed = device.empty((groups, n, frame.rows, frame.columns, padded), x.dtype)
-    grid = tiles(frame.rows * frame.columns, 32), tiles(padded, 32), min(groups * n, launcher.MAX_BLOCKS)
-    device.launch(
-        SOURCE["pack_images"], grid, _THREADS, device.contiguous(x), packed, groups, n, per_group, height,
-        width, frame.rows, frame.columns, padded, -frame.top, -frame.left,
-    )  # fmt: skip
+    cells, images = ceil_div(frame.rows * frame.columns, 32), min(groups * n, launcher.MAX_BLOCKS)
+    sizes = groups, n, per_group, height, width, frame.rows, frame.columns, padded, -frame.top, -frame.left
+    arrays = device.contiguous(x), packed
+    device.launch(SOURCE["pack_images"], (cells, ceil_div(padded, 32), images), _THREADS, *arrays, *sizes)
     return packed
 
 
-def _table(device, outer: int, rows: int, columns: int, ahead: int, first: int, *steps: int):
+def _table(device, shape: tuple[int, int, int], ahead: int, first: int, steps: tuple[int, int, int]):
     """Tabulate first + a * steps[0] + b * steps[1] + c * steps[2] for all (a, b, c); `ahead` entries more."""
-    used = outer * rows * columns
+    used = math.prod(shape)
     table = device.empty((used + ahead,), np.int32)
-    device.launch(
-        SOURCE["tabulate_offsets"], blocks_for(table.size, _THREADS), _THREADS,
-        table, table.size, used, rows, columns, first, *steps,
-    )  # fmt: skip
+    grid = blocks_for(table.size, _THREADS)
+    sizes = table.size, used, *shape[1:], first
+    device.launch(SOURCE["tabulate_offsets"], grid, _THREADS, table, *sizes, *steps)
     return table
 
 
 def _tile(rows: int, columns: int, groups: int) -> tuple[str, int, int]:
     """The tile for a product: its name, its side, and the threads of a block."""
-    if rows > 64 and columns > 64 and tiles(rows, 128) * tiles(columns, 128) * groups >= _BLOCKS // 2:
+    if rows > 64 and columns > 64 and ceil_div(rows, 128) * ceil_div(columns, 128) * groups >= _BLOCKS // 2:
         return "large", 128, 256
     return "small", 64, 128
 
 
-def _pack_weights(device, weight, groups: int, is_forward: bool, vertical: _Axis, horizontal: _Axis):
+def _pack_weights(device, weight, groups: int, product: _Product):
     """The weights (O, C/groups, KH, KW) at the axes' taps as (groups, depth, padded rows)."""
     outputs, channels, *kernel = len(weight) // groups, *weight.shape[1:]
-    rows, summed = (outputs, channels) if is_forward else (channels, outputs)
-    outer, length = (1, math.prod(weight.shape[1:])) if is_forward else (outputs, math.prod(kernel))
+    rows, summed = (outputs, channels) if product.is_forward else (channels, outputs)
+    outer, length = (1, math.prod(weight.shape[1:])) if product.is_forward else (outputs, math.prod(kernel))
+    vertical, horizontal = product.vertical, product.horizontal
     padded_rows, padded_summed = _padded(rows, weight.dtype), _padded(summed, weight.dtype)
     depth = vertical.taps * horizontal.taps * padded_summed
     weights = device.zeros((groups, depth, padded_rows), weight.dtype)
-    grid = (
-        tiles(rows, 32),
-        min(tiles(length, 32), launcher.MAX_BLOCKS),
-        min(groups * outer, launcher.MAX_BLOCKS),
-    )
-    device.launch(
-        SOURCE["pack_weights"], grid, _THREADS, weight, weights, groups, outer, rows, length,
-        padded_rows, padded_summed, vertical.taps, horizontal.taps, vertical.first_tap, horizontal.first_tap,
-        vertical.tap_step, horizontal.tap_step, *kernel,
-    )  # fmt: skip
+    strided = (min(count, launcher.MAX_BLOCKS) for count in (ceil_div(length, 32), groups * outer))
+    sizes = groups, outer, rows, length, padded_rows, padded_summed, vertical.taps, horizontal.taps
+    steps = vertical.first_tap, horizontal.first_tap, vertical.tap_step, horizontal.tap_step
+    grid = ceil_div(rows, 32), *strided
+    device.launch(SOURCE["pack_weights"], grid, _THREADS, weight, weights, *sizes, *steps, *kernel)
     return weights
 
 
-def _convolve(device, packed, frame, weight, is_forward, bias, result, vertical, horizontal) -> None:
-    """Fill the cells of result (N, C, H, W) that the axes name, from packed images and weights (O, ...).
-
-    `is_forward`: whether products are added up along the weights' channels, and not along their outputs.
-    """
+def _convolve(device, product: _Product, packed, weight, bias, result) -> None:
+    """Fill the cells of result (N, C, H, W) that the axes name, from packed images and weights (O, ...)."""
     groups, n, _, _, channels = packed.shape
+    vertical, horizontal, frame = product.vertical, product.horizontal, product.frame
     lanes = _lanes(packed.dtype)
     rows = result.shape[1] // groups
-    weights = _pack_weights(device, weight, groups, is_forward, vertical, horizontal)
+    weights = _pack_weights(device, weight, groups, product)
     _, depth, packed_rows = weights.shape
     row_step, column_step = frame.columns * channels, channels
     first = (vertical.first_cell - frame.top) * row_step + (horizontal.first_cell - frame.left) * column_step
-    offsets = _table(
-        device, vertical.taps, horizontal.taps, channels // lanes, _DEPTH // lanes,
-        first, vertical.dilation * row_step, horizontal.dilation * column_step, lanes,
-    )  # fmt: skip
+    taps = vertical.taps, horizontal.taps, channels // lanes
+    steps = vertical.dilation * row_step, horizontal.dilation * column_step, lanes
+    offsets = _table(device, taps, _DEPTH // lanes, first, steps)
     positions = n * vertical.positions * horizontal.positions
     name, side, threads = _tile(rows, positions, groups)
+    grid = ceil_div(positions, side), ceil_div(rows, side), groups
     height, width = result.shape[2:]
-    device.launch(
-        SOURCE[f"convolve_{name}"], (tiles(positions, side), tiles(rows, side), groups), threads,
-        weights, packed, offsets, weights if bias is None else bias, result, int(bias is not None),
-        rows, packed_rows, depth, n, vertical.positions, horizontal.positions,
-        frame.size(channels, packed.dtype), vertical.stride * row_step,
-        horizontal.stride * column_step, height * width,
-        vertical.first_result * width + horizontal.first_result, vertical.result_step * width,
-        horizontal.result_step,
-    )  # fmt: skip
+    arrays = weights, packed, offsets, weights if bias is None else bias, result, int(bias is not None)
+    sizes = rows, packed_rows, depth, n, vertical.positions, horizontal.positions
+    reads = frame.size(channels, packed.dtype), vertical.stride * row_step, horizontal.stride * column_step
+    first_result = vertical.first_result * width + horizontal.first_result
+    writes = height * width, first_result, vertical.result_step * width, horizontal.result_step
+    device.launch(SOURCE[f"convolve_{name}"], grid, threads, *arrays, *sizes, *reads, *writes)
 
 
-def _forward_axes(x_shape, weight_shape, y_shape, *, stride, padding, dilation, groups) -> list[_Axis]:
-    return [
-        _forward_axis(y_shape[2 + i], weight_shape[2 + i], stride[i], padding[i][0], dilation[i])
-        for i in range(2)
-    ]
+def _forward_axes(call: ConvCall) -> tuple[_Axis, _Axis]:
+    return tuple(map(_forward_axis, call.window))
 
 
-def _phase_axes(input_size, kernel_size, *, stride, padding, dilation, groups) -> list[list[_Axis]]:
-    return [_phases(input_size[i], kernel_size[i], stride[i], padding[i][0], dilation[i]) for i in range(2)]
+def _bytes_of_product(call: ConvCall, frame: _Frame, taps: int, sides: tuple[int, int]) -> int:
+    """Bytes of the packed images, the packed weights and their table; sides: channels added up, and rows."""
+    channels, rows = sides
+    depth = taps * _padded(channels, call.dtype)
+    images = call.images * frame.size(channels, call.dtype)
+    numbers = call.groups * (images + depth * _padded(rows, call.dtype))
+    return numbers * call.dtype.itemsize + (depth + _DEPTH) // _lanes(call.dtype) * 4
 
 
-def _convolution_workspace(images, channels, rows, groups, frame, taps, dtype) -> int:
-    """Bytes of the packed images, the packed weights and their table, for one product."""
-    depth = taps * _padded(channels, dtype)
-    numbers = groups * (images * frame.size(channels, dtype) + depth * _padded(rows, dtype))
-    return numbers * np.dtype(dtype).itemsize + (depth + _DEPTH) // _lanes(dtype) * 4
-
-
-def forward_workspace(x, weight, bias, **window) -> int:
-    y_shape = output_shape("conv2d", x.shape, weight.shape, **window)
-    if 0 in (*x.shape, *y_shape):
+def _forward_workspace(*arrays, call: ConvCall) -> int:
+    if nothing_to_add(call):
         return 0
-    groups = window["groups"]
-    vertical, horizontal = _forward_axes(x.shape, weight.shape, y_shape, **window)
-    return _convolution_workspace(
-        len(x), weight.shape[1], len(weight) // groups, groups, _Frame.around([vertical], [horizontal]),
-        vertical.taps * horizontal.taps, x.dtype,
-    )  # fmt: skip
+    vertical, horizontal = _forward_axes(call)
+    frame = _Frame.around([vertical], [horizontal])
+    sides = call.group_channels, call.group_outputs
+    return _bytes_of_product(call, frame, vertical.taps * horizontal.taps, sides)
 
 
-def input_grad_workspace(g, weight, *, input_size, **window) -> int:
-    groups = window["groups"]
-    vertical, horizontal = _phase_axes(input_size, weight.shape[2:], **window)
-    if 0 in (*input_size, *g.shape, weight.shape[1]) or not (vertical and horizontal):
+def _input_grad_workspace(*arrays, call: ConvCall) -> int:
+    vertical, horizontal = map(_phases, call.window)
+    if nothing_to_add(call) or not (vertical and horizontal):
         return 0
     taps = max(axis.taps for axis in vertical) * max(axis.taps for axis in horizontal)
-    return _convolution_workspace(
-        len(g), len(weight) // groups, weight.shape[1], groups, _Frame.around(vertical, horizontal),
-        taps, g.dtype,
-    )  # fmt: skip
+    sides = call.group_outputs, call.group_channels
+    return _bytes_of_product(call, _Frame.around(vertical, horizontal), taps, sides)
 
 
-def weight_grad_workspace(g, x, *, kernel_size, **window) -> int:
-    if 0 in (*x.shape, *g.shape):
+def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
+    if nothing_to_add(call):
         return 0
-    groups = window["groups"]
-    rows, channels = g.shape[1] // groups, x.shape[1] // groups
-    depth = len(g) * g.shape[2] * g.shape[3]
-    axes = _forward_axes(x.shape, (*g.shape[:2], *kernel_size), g.shape, **window)
-    frame = _Frame.around(axes[:1], axes[1:])
-    columns = math.prod(kernel_size) * _padded(channels, x.dtype)
-    splits, _ = _parts(depth, rows, columns, groups)
-    numbers = groups * (
-        depth * _padded(rows, g.dtype) + len(x) * frame.size(channels, x.dtype) + splits * rows * columns
-    )
-    return numbers * g.dtype.itemsize + (depth + _DEPTH) * 4
+    rows, channels = call.group_outputs, call.group_channels
+    depth = call.images * math.prod(call.positions)
+    vertical, horizontal = _forward_axes(call)
+    frame = _Frame.around([vertical], [horizontal])
+    columns = math.prod(call.kernel_size) * _padded(channels, call.dtype)
+    splits, _ = _parts(depth, rows, columns, call.groups)
+    images = call.images * frame.size(channels, call.dtype)
+    numbers = call.groups * (depth * _padded(rows, call.dtype) + images + splits * rows * columns)
+    return numbers * call.dtype.itemsize + (depth + _DEPTH) * 4
 
 
 def _parts(depth: int, rows: int, columns: int, groups: int) -> tuple[int, int]:
     """How many parts the weight gradient's sum has, and how long they are.
 
-    It depends on the sizes alone, so that the result is the same on every device.
+    It depends on the sizes only, so that the result is the same on every device.
     """
-    blocks = tiles(rows, 128) * tiles(columns, 128) * groups
-    wanted = max(1, min(tiles(_BLOCKS, blocks), depth // _SHORTEST_PART))
-    length = tiles(tiles(depth, wanted), _DEPTH) * _DEPTH
-    return tiles(depth, length), length
+    blocks = ceil_div(rows, 128) * ceil_div(columns, 128) * groups
+    wanted = max(1, min(ceil_div(_BLOCKS, blocks), depth // _SHORTEST_PART))
+    length = ceil_div(ceil_div(depth, wanted), _DEPTH) * _DEPTH
+    return ceil_div(depth, length), length
 
 
-@cuda_kernel(
-    "conv2d.forward", algo="implicit_packed", rank=10, devices=("cuda",), workspace=forward_workspace
-)
-@cuda_kernel("conv2d.forward", algo="implicit_packed", devices=("cuda-host",), workspace=forward_workspace)
-def conv2d_forward(device, x, weight, bias, **window):
-    y_shape = output_shape("conv2d", x.shape, weight.shape, **window)
-    if 0 in (*x.shape, *y_shape):
-        return without_terms(device, y_shape, x.dtype, bias)
-    convolution_sizes(x.shape, weight.shape, y_shape, **window)
-    groups = window["groups"]
-    vertical, horizontal = _forward_axes(x.shape, weight.shape, y_shape, **window)
+def _registered(operation: str, workspace):
+    """Register a kernel for both devices; the engine chooses it on a GPU only."""
+
+    def register(function):
+        for device, rank in (("cuda", 10), ("cuda-host", None)):
+            options = {"algo": "implicit_packed", "rank": rank, "devices": (device,)}
+            cuda_kernel(operation, **options, workspace=workspace)(function)
+        return function
+
+    return register
+
+
+@_registered("conv2d.forward", _forward_workspace)
+def conv2d_forward(device, x, weight, bias, *, call):
+    if nothing_to_add(call):
+        return without_terms(device, call.y_shape, x.dtype, bias)
+    convolution_struct(call)  # refuses what an int cannot index
+    vertical, horizontal = _forward_axes(call)
     frame = _Frame.around([vertical], [horizontal])
-    y = device.empty(y_shape, x.dtype)
+    y = device.empty(call.y_shape, x.dtype)
     weight = device.contiguous(weight)
     bias = None if bias is None else device.contiguous(bias)
-    _convolve(device, _pack(device, x, groups, frame), frame, weight, True, bias, y, vertical, horizontal)
+    packed = _pack(device, x, call.groups, frame)
+    _convolve(device, _Product(vertical, horizontal, frame), packed, weight, bias, y)
     return y
 
 
-@cuda_kernel(
-    "conv2d.input_grad", algo="implicit_packed", rank=10, devices=("cuda",), workspace=input_grad_workspace
-)
-@cuda_kernel(
-    "conv2d.input_grad", algo="implicit_packed", devices=("cuda-host",), workspace=input_grad_workspace
-)
-def conv2d_input_grad(device, g, weight, *, input_size, **window):
-    groups = window["groups"]
-    x_shape = (len(g), weight.shape[1] * groups, *input_size)
-    if 0 in (*x_shape, *g.shape):
-        return without_terms(device, x_shape, g.dtype)
-    convolution_sizes(x_shape, weight.shape, g.shape, **window)
-    vertical, horizontal = _phase_axes(input_size, weight.shape[2:], **window)
+@_registered("conv2d.input_grad", _input_grad_workspace)
+def conv2d_input_grad(device, g, weight, *, call):
+    if nothing_to_add(call):
+        return without_terms(device, call.x_shape, g.dtype)
+    convolution_struct(call)
+    vertical, horizontal = map(_phases, call.window)
     cells = sum(axis.positions for axis in vertical) * sum(axis.positions for axis in horizontal)
     # Cells that no window reads are in no phase, and stay 0.
-    every_cell = cells == math.prod(input_size)
-    gx = (device.empty if every_cell else device.zeros)(x_shape, g.dtype)
+    gx = (device.empty if cells == math.prod(call.size) else device.zeros)(call.x_shape, g.dtype)
     if cells == 0:
         return gx
     frame = _Frame.around(vertical, horizontal)
-    packed = _pack(device, g, groups, frame)
+    packed = _pack(device, g, call.groups, frame)
     weight = device.contiguous(weight)
-    for row_phase in vertical:
-        for column_phase in horizontal:
-            _convolve(device, packed, frame, weight, False, None, gx, row_phase, column_phase)
+    for rows, columns in itertools.product(vertical, horizontal):
+        _convolve(device, _Product(rows, columns, frame, is_forward=False), packed, weight, None, gx)
     return gx
 
 
-@cuda_kernel(
-    "conv2d.weight_grad", algo="implicit_packed", rank=10, devices=("cuda",), workspace=weight_grad_workspace
-)
-@cuda_kernel(
-    "conv2d.weight_grad", algo="implicit_packed", devices=("cuda-host",), workspace=weight_grad_workspace
-)
-def conv2d_weight_grad(device, g, x, *, kernel_size, **window):
-    groups, per_group = window["groups"], x.shape[1] // window["groups"]
-    n, outputs, high, wide = g.shape
-    weight_shape = (outputs, per_group, *kernel_size)
-    if 0 in (*x.shape, *g.shape):
-        return without_terms(device, weight_shape, g.dtype)
-    convolution_sizes(x.shape, weight_shape, g.shape, **window)
-    vertical, horizontal = _forward_axes(x.shape, weight_shape, g.shape, **window)
+@_registered("conv2d.weight_grad", _weight_grad_workspace)
+def conv2d_weight_grad(device, g, x, *, call):
+    if nothing_to_add(call):
+        return without_terms(device, call.weight_shape, g.dtype)
+    convolution_struct(call)
+    groups, n, (high, wide) = call.groups, call.images, call.positions
+    vertical, horizontal = _forward_axes(call)
     frame = _Frame.around([vertical], [horizontal])
     packed = _pack(device, x, groups, frame)
     channels = packed.shape[-1]
     gradient = _pack(device, g, groups, _Frame(0, 0, high, wide))
 
-    rows, depth, columns = outputs // groups, n * high * wide, math.prod(kernel_size) * channels
+    taps = math.prod(call.kernel_size)
+    rows, depth, columns = call.group_outputs, n * high * wide, taps * channels
     row_step, column_step = frame.columns * channels, channels
     image_size = frame.size(channels, x.dtype)
-    offsets = _table(
-        device, n, high, wide, _DEPTH, 0,
-        image_size, vertical.stride * row_step, horizontal.stride * column_step,
-    )  # fmt: skip
+    steps = image_size, vertical.stride * row_step, horizontal.stride * column_step
+    offsets = _table(device, (n, high, wide), _DEPTH, 0, steps)
     splits, length = _parts(depth, rows, columns, groups)
     parts = device.empty((splits, groups, rows, columns), g.dtype)
     name, side, threads = _tile(rows, columns, groups * splits)
-    device.launch(
-        SOURCE[f"gradient_parts_{name}"], (tiles(columns, side), tiles(rows, side), splits * groups), threads,
-        gradient, packed, offsets, parts, groups, rows, gradient.shape[-1], depth, length, columns, channels,
-        kernel_size[1], n * image_size, vertical.dilation * row_step, horizontal.dilation * column_step,
-    )  # fmt: skip
-    gw = device.empty(weight_shape, g.dtype)
-    strided = (min(count, launcher.MAX_BLOCKS) for count in (tiles(math.prod(kernel_size), 32), outputs))
-    device.launch(
-        SOURCE["add_parts"], (tiles(per_group, 32), *strided),
-        _THREADS, parts, gw, splits, outputs, per_group, channels, math.prod(kernel_size),
-    )  # fmt: skip
+    grid = ceil_div(columns, side), ceil_div(rows, side), splits * groups
+    sizes = groups, rows, gradient.shape[-1], depth, length, columns, channels, call.kernel_size[1]
+    reads = n * image_size, vertical.dilation * row_step, horizontal.dilation * column_step
+    kernel = SOURCE[f"gradient_parts_{name}"]
+    device.launch(kernel, grid, threads, gradient, packed, offsets, parts, *sizes, *reads)
+    gw = device.empty(call.weight_shape, g.dtype)
+    strided = (min(count, launcher.MAX_BLOCKS) for count in (ceil_div(taps, 32), call.outputs))
+    grid = ceil_div(call.group_channels, 32), *strided
+    sizes = splits, call.outputs, call.group_channels, channels, taps
+    device.launch(SOURCE["add_parts"], grid, _THREADS, parts, gw, *sizes)
     return gw

@@ -23,15 +23,18 @@ float32 only: in float64 the plain kernels are as exact, and are what the fast o
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.windows import Axis, Window
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.gemm.tile import (
     lanes,
     multiply_panel,
@@ -59,60 +62,59 @@ _LEAST_ITEMS = 16
 class _Image:
     """The padded image of one group of channels, as (C, A, B, H', W'), and offsets into it."""
 
-    def __init__(self, channels: int, window, stride, padding, dilation, positions):
-        (rows, columns), (down, right) = positions, stride
-        taps_down = np.arange(window[0]) * dilation[0]
-        taps_right = np.arange(window[1]) * dilation[1]
-        self.origin = padding[0][0], padding[1][0]
-        self.stride = down, right
+    def __init__(self, channels: int, window: Window):
+        taps = [np.arange(axis.kernel) * axis.dilation for axis in window]
+        self.origin, self.stride = window.before, window.stride
         # The remainders modulo the stride: (A,) and (B,).
-        self.phases = np.unique(taps_down % down), np.unique(taps_right % right)
+        self.phases = tuple(np.unique(tap % axis.stride) for tap, axis in zip(taps, window, strict=True))
+        rows, columns = window.positions
         self.shape = (
             channels,
             *(len(phases) for phases in self.phases),
-            rows + int(taps_down[-1]) // down,
-            columns + int(taps_right[-1]) // right,
+            *(axis.positions + int(tap[-1]) // axis.stride for tap, axis in zip(taps, window, strict=True)),
         )
         _, _, across, height, width = self.shape
         self.size = math.prod(self.shape)
         # (P, Q) and (C, KH, KW), flat.
         self.positions = np.add.outer(np.arange(rows) * width, np.arange(columns)).ravel()
+        down, right = window.stride
         in_plane = np.add.outer(
-            self.phases[0].searchsorted(taps_down % down) * across * height * width
-            + taps_down // down * width,
-            self.phases[1].searchsorted(taps_right % right) * height * width + taps_right // right,
+            self.phases[0].searchsorted(taps[0] % down) * across * height * width + taps[0] // down * width,
+            self.phases[1].searchsorted(taps[1] % right) * height * width + taps[1] // right,
         )
         self.taps = np.add.outer(np.arange(channels) * math.prod(self.shape[1:]), in_plane).ravel()
 
-    @classmethod
-    def of_class(cls, channels: int, rows: _Class, columns: _Class) -> _Image:
-        """The padded g, from which one class of the cells of gx is computed."""
-        image = cls(
-            channels, (rows.reach, columns.reach), (1, 1), ((rows.padding, 0), (columns.padding, 0)), (1, 1),
-            (len(rows.cells), len(columns.cells)),
-        )  # fmt: skip
-        height, width = image.shape[3:]
-        in_plane = np.add.outer(rows.shifts * width, columns.shifts).ravel()
-        image.taps = np.add.outer(np.arange(channels) * height * width, in_plane).ravel()
-        return image
+    @functools.cached_property
+    def position_rows(self) -> np.ndarray:
+        """The positions as the rows of whole tiles."""
+        return tiled(self.positions)
+
+    @functools.cached_property
+    def tap_steps(self) -> np.ndarray:
+        """The taps as the steps of a product."""
+        return self.taps.astype(np.int32)
 
     def cut(self, x: np.ndarray, groups: int) -> np.ndarray:
         """Copy images x (n, C, H, W) into (n, groups, size), padded and sorted."""
         padded = empty((len(x) * x.shape[1], *self.shape[1:]), np.float32)
-        _sort_image.run(
-            len(padded), x.reshape(len(padded), *x.shape[2:]), *self.origin, *self.stride,
-            *self.phases, padded,
-        )  # fmt: skip
+        planes = x.reshape(len(padded), *x.shape[2:])
+        _sort_image.run(len(padded), planes, *self.origin, *self.stride, *self.phases, padded)
         return padded.reshape(len(x), groups, self.size)
 
-    def chunks(self, images: int, groups: int):
+    def chunks(self, images: int, groups: int) -> list[slice]:
         """Slices of images whose padded copies fit the workspace limit."""
         size = max(1, workspace_limit() // (4 * groups * self.size))
-        size = -(-images // -(-images // size)) if images else 1
+        size = ceil_div(images, ceil_div(images, size)) if images else 1
         return [slice(first, min(first + size, images)) for first in range(0, images, size)]
 
 
-class _Class:
+@functools.lru_cache(maxsize=256)
+def _image_of(call: ConvCall) -> _Image:
+    """The padded image that the forward pass and the weight gradient read."""
+    return _Image(call.group_channels, call.window)
+
+
+class _Cells:
     """Along one axis, the cells of gx that are reached by the same taps.
 
     Cell h is read at output position p through tap i where h + before = p * stride + i * dilation. For
@@ -120,24 +122,53 @@ class _Class:
     cell with (h + before) // stride = t, position t - (i * dilation) // stride.
     """
 
-    def __init__(self, index: int, size: int, taps: int, stride: int, before: int, dilation: int):
-        self.cells = np.arange(index, size, stride)
-        distance = np.arange(taps) * dilation
-        self.taps = np.flatnonzero(distance % stride == (index + before) % stride)
-        back = distance[self.taps] // stride
+    def __init__(self, first: int, axis: Axis):
+        self.cells = np.arange(first, axis.size, axis.stride)
+        distance = np.arange(axis.kernel) * axis.dilation
+        self.taps = np.flatnonzero(distance % axis.stride == (first + axis.before) % axis.stride)
+        back = distance[self.taps] // axis.stride
         farthest = int(back[-1]) if len(back) else 0
-        self.reach = farthest + 1
         # The padding before g, so that the first cell's farthest tap is the first cell of the padded g.
-        self.padding = farthest - (index + before) // stride
+        before = farthest - (first + axis.before) // axis.stride
+        self.of_g = Axis(axis.positions, farthest + 1, 1, before, 0, 1, len(self.cells))
         self.shifts = farthest - back
 
     @classmethod
-    def reached(cls, size: int, taps: int, stride: int, before: int, dilation: int) -> list[_Class]:
+    def reached(cls, axis: Axis) -> list[_Cells]:
         """The classes that some tap reaches: at most as many as there are taps, however large the stride."""
-        indices = np.unique((np.arange(taps) * dilation - before) % stride)
-        return [
-            cls(index, size, taps, stride, before, dilation) for index in indices[indices < size].tolist()
-        ]
+        firsts = np.unique((np.arange(axis.kernel) * axis.dilation - axis.before) % axis.stride)
+        return [cls(first, axis) for first in firsts[firsts < axis.size].tolist()]
+
+
+class _GradientOfCells:
+    """The input gradient of one class of cells, as a convolution of g at stride 1.
+
+    Attributes
+    ----------
+    image : _Image
+        The padded g.
+    cells : int64 array
+        Where the cells are in a plane of gx.
+    depth : int64 array
+        Where the numbers of one input channel are in the weights of a group: (O/G, I, J), flat.
+    """
+
+    def __init__(self, call: ConvCall, rows: _Cells, columns: _Cells):
+        self.image = image = _Image(call.group_outputs, Window(rows.of_g, columns.of_g))
+        height, width = image.shape[3:]
+        in_plane = np.add.outer(rows.shifts * width, columns.shifts).ravel()
+        image.taps = np.add.outer(np.arange(call.group_outputs) * height * width, in_plane).ravel()
+        self.cells = np.add.outer(rows.cells * call.size[1], columns.cells).ravel().astype(np.int64)
+        in_window = np.add.outer(rows.taps * call.kernel_size[1], columns.taps).ravel()
+        self.depth = (
+            np.add.outer(np.arange(call.group_outputs) * call.taps, in_window).ravel().astype(np.int64)
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _gradients_of(call: ConvCall) -> list[_GradientOfCells]:
+    """The classes of cells of gx; cells of no class have a gradient of 0."""
+    return [_GradientOfCells(call, *both) for both in itertools.product(*(map(_Cells.reached, call.window)))]
 
 
 @compiled.parallel
@@ -227,10 +258,9 @@ def _store(sums, width, planes, bias, cells):
 
 def _blocks(rows: int, most: int) -> tuple[int, int]:
     """Cut rows into equal blocks of about `most`: (tiles a block, blocks)."""
-    tiles = -(-rows // processor().rows)
-    blocks = -(-tiles * processor().rows // most)
-    tiles_a_block = -(-tiles // blocks)
-    return tiles_a_block, -(-tiles // tiles_a_block)
+    tiles = ceil_div(rows, processor().rows)
+    tiles_a_block = ceil_div(tiles, ceil_div(tiles * processor().rows, most))
+    return tiles_a_block, ceil_div(tiles, tiles_a_block)
 
 
 def _scratch(tiles: int) -> np.ndarray:
@@ -240,16 +270,17 @@ def _scratch(tiles: int) -> np.ndarray:
     )
 
 
-def _correlate_all(images, positions, steps, panels, bias, targets, y):
+def _correlate_all(image: _Image, images, panels, bias, targets, y) -> None:
+    """Convolve padded images (n, G, size) with panels of weights; results go to the cells `targets` of y."""
     tiles, blocks = _blocks(len(targets), _POSITIONS)
     items = len(images) * len(panels) * blocks
-    shares = (
-        min(-(-_LEAST_ITEMS // items), -(-y.shape[1] // len(panels) // processor().lanes)) if items else 1
-    )
+    vectors = ceil_div(y.shape[1] // len(panels), processor().lanes)
+    shares = max(min(ceil_div(_LEAST_ITEMS, items), vectors), 1) if items else 1
+    rows, steps = image.position_rows, image.tap_steps
+    scratch = _scratch(tiles)
     _correlate.run(
-        items * shares, images, tiled(positions), steps.astype(np.int32), panels, bias, targets,
-        tiles, blocks, max(shares, 1), y, _scratch(tiles),
-    )  # fmt: skip
+        items * shares, images, rows, steps, panels, bias, targets, tiles, blocks, shares, y, scratch
+    )
 
 
 @compiled.parallel
@@ -290,11 +321,11 @@ def _unpack(item, worker, sums, rows, vectors, gw):
             line[tap] = block[tap * width + v]
 
 
-def _workspace(image: _Image, images: int, groups: int, *, outputs: int, positions_packed: bool) -> int:
+def _workspace(image: _Image, call: ConvCall, outputs: int, *, positions_packed: bool = False) -> int:
     """The bytes of a chunk of padded images, of packed panels, and of the sums of a block."""
-    lanes = processor().lanes
-    columns = -(-outputs // lanes) * lanes
-    at_once = max((chunk.stop - chunk.start for chunk in image.chunks(images, groups)), default=0)
+    lanes, groups = processor().lanes, call.groups
+    columns = ceil_div(outputs, lanes) * lanes
+    at_once = max((chunk.stop - chunk.start for chunk in image.chunks(call.images, groups)), default=0)
     if positions_packed:  # g is packed with each chunk, and the sums are those of all taps
         panels = at_once * groups * len(image.positions) * columns
         sums = groups * len(tiled(image.taps)) * columns
@@ -305,163 +336,102 @@ def _workspace(image: _Image, images: int, groups: int, *, outputs: int, positio
     return 4 * (at_once * groups * image.size + panels + sums)
 
 
-def forward_workspace(x, weight, bias, *, stride, padding, dilation, groups) -> int:
-    positions = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )[2:]  # fmt: skip
-    image = _Image(weight.shape[1], weight.shape[2:], stride, padding, dilation, positions)
-    return _workspace(image, len(x), groups, outputs=len(weight) // groups, positions_packed=False)
+def _forward_workspace(*arrays, call: ConvCall) -> int:
+    return _workspace(_image_of(call), call, call.group_outputs)
 
 
-def _classes(input_size, window, stride, padding, dilation) -> list[list[_Class]]:
-    """The classes of cells along each axis."""
-    return [_Class.reached(input_size[i], window[i], stride[i], padding[i][0], dilation[i]) for i in range(2)]
+def _input_grad_workspace(*arrays, call: ConvCall) -> int:
+    return max((_workspace(each.image, call, call.group_channels) for each in _gradients_of(call)), default=0)
 
 
-def input_grad_workspace(g, weight, *, input_size, stride, padding, dilation, groups) -> int:
-    outputs, per_group, *window = weight.shape
-    sizes = [0]
-    for rows, columns in itertools.product(*_classes(input_size, window, stride, padding, dilation)):
-        image = _Image.of_class(outputs // groups, rows, columns)
-        sizes.append(_workspace(image, len(g), groups, outputs=per_group, positions_packed=False))
-    return max(sizes)
+def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
+    return _workspace(_image_of(call), call, call.group_outputs, positions_packed=True)
 
 
-def weight_grad_workspace(g, x, *, kernel_size, stride, padding, dilation, groups) -> int:
-    image = _Image(x.shape[1] // groups, kernel_size, stride, padding, dilation, g.shape[2:])
-    return _workspace(image, len(x), groups, outputs=g.shape[1] // groups, positions_packed=True)
+def _cost(reads, *others, call: ConvCall) -> Cost:
+    """The products, and the traffic of the images: `reads` is x, or g in the input gradient."""
+    weights, y_size = math.prod(call.weight_shape), math.prod(call.y_shape)
+    return Cost(2 * call.products, 4 * (3 * reads.size + y_size + 2 * weights))
 
 
-def _cost(images: int, weight_shape, x_size, positions) -> Cost:
-    products = images * math.prod(positions) * math.prod(weight_shape)
-    y_size = images * weight_shape[0] * math.prod(positions)
-    return Cost(2 * products, 4 * (3 * x_size + y_size + 2 * math.prod(weight_shape)))
+def _weight_grad_cost(g, x, *, call: ConvCall) -> Cost:
+    return _cost(x, call=call)
 
 
-def forward_cost(x, weight, bias, **window) -> Cost:
-    positions = output_shape("conv2d", x.shape, weight.shape, **window)[2:]
-    return _cost(len(x), weight.shape, x.size, positions)
+_SAYS = {
+    "algo": "direct",
+    "rank": 20,
+    "supports": not_empty,
+    "domain": lambda: {"empty": False},
+    "dtypes": ("float32",),
+}
 
 
-def input_grad_cost(g, weight, **_) -> Cost:
-    return _cost(len(g), weight.shape, g.size, g.shape[2:])
-
-
-def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
-    return _cost(len(x), (g.shape[1], x.shape[1] // groups, *kernel_size), x.size, g.shape[2:])
-
-
-@kernel(
-    "conv2d.forward", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
-    domain=lambda: {"empty": False},
-    cost=forward_cost,
-    workspace=forward_workspace,
-)  # fmt: skip
-def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
-    y_shape = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    outputs, per_group, *window = weight.shape
-    y = empty(y_shape, np.float32)  # (N, O, P, Q)
+@kernel("conv2d.forward", **_SAYS, cost=_cost, workspace=_forward_workspace)
+def conv2d_forward(x, weight, bias, *, call):
+    y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     x = np.ascontiguousarray(x)
-    image = _Image(per_group, window, stride, padding, dilation, y_shape[2:])
-    bias = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    weights = np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
-    depth = np.arange(len(image.taps), dtype=np.int64)
-    panels = packed(
-        weight, ("direct", groups), lambda: pack_panels(weights, outputs // groups, len(depth), depth)
-    )
+    image = _image_of(call)
+    bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
+    panels = packed(weight, ("direct", call.groups), lambda: _panels(weight, call))
     targets = np.arange(len(image.positions), dtype=np.int64)
-    for chunk in image.chunks(len(x), groups):
-        _correlate_all(
-            image.cut(x[chunk], groups), image.positions, image.taps, panels, bias, targets,
-            y[chunk].reshape(chunk.stop - chunk.start, outputs, len(targets)),
-        )  # fmt: skip
+    planes = y.reshape(call.images, call.outputs, len(targets))
+    for chunk in image.chunks(call.images, call.groups):
+        images = image.cut(x[chunk], call.groups)
+        _correlate_all(image, images, panels, bias, targets, planes[chunk])
+        del images  # else they would stay while the next chunk's are made
     return y
 
 
-@kernel(
-    "conv2d.input_grad", algo="direct", rank=20, supports=not_empty, dtypes=("float32",),
-    domain=lambda: {"empty": False},
-    cost=input_grad_cost,
-    workspace=input_grad_workspace,
-)  # fmt: skip
-def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
-    outputs, per_group, *window = weight.shape
-    height, width = input_size
-    classes = _classes(input_size, window, stride, padding, dilation)
-    cells = math.prod(sum(len(each.cells) for each in axis) for axis in classes)
-    gx = (empty if cells == height * width else zeros)(
-        (len(g), groups * per_group, height, width), np.float32
-    )
-    flat = gx.reshape(len(g), groups * per_group, height * width)
+def _grouped(weight, groups: int):
+    """The weights as one contiguous row a group."""
+    return np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
+
+
+def _panels(weight, call: ConvCall):
+    depth = np.arange(call.taps, dtype=np.int64)
+    return pack_panels(_grouped(weight, call.groups), call.group_outputs, call.taps, depth)
+
+
+@kernel("conv2d.input_grad", **_SAYS, cost=_cost, workspace=_input_grad_workspace)
+def conv2d_input_grad(g, weight, *, call):
+    gradients = _gradients_of(call)
+    reached = sum(len(each.cells) for each in gradients)
+    gx = (empty if reached == math.prod(call.size) else zeros)(call.x_shape, np.float32)
+    planes = gx.reshape(call.images, call.channels, math.prod(call.size))
     g = np.ascontiguousarray(g)
-    weights = np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
-    no_bias = np.zeros(groups * per_group, np.float32)
-    taps = math.prod(window)
-    for rows, columns in itertools.product(*classes):
-        targets = np.add.outer(rows.cells * width, columns.cells).ravel().astype(np.int64)
-        # (O, I, J) in weight (O, C, KH, KW), from which a column takes its channel.
-        in_window = np.add.outer(rows.taps * window[1], columns.taps).ravel()
-        depth = np.add.outer(np.arange(outputs // groups) * per_group * taps, in_window).ravel()
-        panels = pack_panels(weights, per_group, taps, depth.astype(np.int64))
-        image = _Image.of_class(outputs // groups, rows, columns)
-        for chunk in image.chunks(len(g), groups):
-            _correlate_all(
-                image.cut(g[chunk], groups),
-                image.positions,
-                image.taps,
-                panels,
-                no_bias,
-                targets,
-                flat[chunk],
-            )
+    weights = _grouped(weight, call.groups)
+    no_bias = np.zeros(call.channels, np.float32)
+    for each in gradients:
+        panels = pack_panels(weights, call.group_channels, math.prod(call.kernel_size), each.depth)
+        for chunk in each.image.chunks(call.images, call.groups):
+            images = each.image.cut(g[chunk], call.groups)
+            _correlate_all(each.image, images, panels, no_bias, each.cells, planes[chunk])
+            del images
+        del panels
     return gx
 
 
-@kernel(
-    "conv2d.weight_grad",
-    algo="direct",
-    rank=20,
-    supports=not_empty,
-    domain=lambda: {"empty": False},
-    dtypes=("float32",),
-    cost=weight_grad_cost,
-    workspace=weight_grad_workspace,
-)
-def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
-    outputs, per_group = g.shape[1], x.shape[1] // groups
-    gw = empty((outputs, per_group, *kernel_size), np.float32)
+@kernel("conv2d.weight_grad", **_SAYS, cost=_weight_grad_cost, workspace=_weight_grad_workspace)
+def conv2d_weight_grad(g, x, *, call):
+    groups, columns = call.groups, call.group_outputs
+    gw = empty(call.weight_shape, np.float32)
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
-    image = _Image(per_group, kernel_size, stride, padding, dilation, g.shape[2:])
+    image = _image_of(call)
     rows, steps = tiled(image.taps), image.positions.astype(np.int32)
     depth = np.arange(len(steps), dtype=np.int64)
-    columns = outputs // groups
-    vectors = -(-columns // processor().lanes)
+    vectors = ceil_div(columns, processor().lanes)
     sums = zeros((groups, len(rows) * vectors * processor().lanes), np.float32)
     tiles, blocks = _blocks(len(image.taps), _TAPS)
-    count = -(-vectors // processor().widest)
-    for chunk in image.chunks(len(x), groups):
-        panels = pack_panels(
-            g[chunk].reshape((chunk.stop - chunk.start) * groups, columns * len(depth)),
-            columns,
-            len(depth),
-            depth,
-        )
+    count = ceil_div(vectors, processor().widest)
+    for chunk in image.chunks(call.images, groups):
+        numbers = g[chunk].reshape((chunk.stop - chunk.start) * groups, columns * len(depth))
+        panels = pack_panels(numbers, columns, len(depth), depth)
         panels = panels.reshape(chunk.stop - chunk.start, groups, panels.shape[-1])
+        images = image.cut(x[chunk], groups)
         _sum_over_positions.run(
-            groups * blocks * count,
-            image.cut(x[chunk], groups),
-            rows,
-            steps,
-            panels,
-            vectors,
-            tiles,
-            blocks,
-            sums,
+            groups * blocks * count, images, rows, steps, panels, vectors, tiles, blocks, sums
         )
-        del panels  # else they would stay while the next chunk's are made
-    _unpack.run(groups * count, sums, len(rows), vectors, gw.reshape(groups, columns, len(image.taps)))
+        del images, panels, numbers  # else they would stay while the next chunk's are made
+    _unpack.run(groups * count, sums, len(rows), vectors, gw.reshape(groups, columns, call.taps))
     return gw

@@ -17,58 +17,63 @@ most of AlexNet.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.runtime import memory
 
 
-def _chunks(images: int, rows: int, bytes_per_row: int) -> Iterator[tuple[slice, slice]]:
-    """Cut the work into (images, output rows) whose matrix fits the workspace limit."""
-    fitting_rows = max(1, workspace_limit() // max(1, bytes_per_row))
+def _row_bytes(call: ConvCall) -> int:
+    """Bytes of the matrix for one row of output positions of one image: (taps, Q)."""
+    return call.taps * call.positions[1] * call.dtype.itemsize
+
+
+def workspace(*arrays, call: ConvCall) -> int:
+    """The bytes of a chunk's matrix."""
+    row = _row_bytes(call)
+    return min(call.images * call.positions[0] * row, max(row, workspace_limit()))
+
+
+def _chunks(call: ConvCall) -> Iterator[tuple[slice, _Strip]]:
+    """Cut the work into images and strips of them whose matrix fits the workspace limit."""
+    images, rows = call.images, call.positions[0]
+    fitting_rows = max(1, workspace_limit() // max(1, _row_bytes(call)))
     if fitting_rows >= rows:
         # Equal chunks: a small rest would run at the speed of a small matrix product.
-        pieces = -(-images // (fitting_rows // rows))
-        size = -(-images // pieces) if pieces else 1
+        pieces = ceil_div(images, fitting_rows // rows)
+        size = ceil_div(images, pieces) if pieces else 1
+        strip = _Strip(call, slice(0, rows))
         for start in range(0, images, size):
-            yield slice(start, min(start + size, images)), slice(0, rows)
+            yield slice(start, min(start + size, images)), strip
     else:
         for image in range(images):
             for start in range(0, rows, fitting_rows):
-                yield slice(image, image + 1), slice(start, min(start + fitting_rows, rows))
-
-
-def _row_bytes(taps: int, columns: int, dtype) -> int:
-    """Bytes of the matrix for one row of output positions of one image: (taps, columns)."""
-    return taps * columns * np.dtype(dtype).itemsize
-
-
-def _chunk_bytes(images: int, rows: int, columns: int, taps: int, dtype) -> int:
-    row = _row_bytes(taps, columns, dtype)
-    return min(images * rows * row, max(row, workspace_limit()))
+                yield slice(image, image + 1), _Strip(call, slice(start, min(start + fitting_rows, rows)))
 
 
 class _Strip:
-    """The part of a padded image that some output rows read, in the layout (C, H, W, n)."""
+    """The part of a padded image that some output rows read, in the layout (C/G, H, W, n)."""
 
-    def __init__(self, x_shape, rows: slice, kernel_size, stride, padding, dilation, columns: int):
-        (top, _), (left, _) = padding
-        channels, height, width = x_shape
-        self.first = rows.start * stride[0] - top
-        last = (rows.stop - 1) * stride[0] - top + (kernel_size[0] - 1) * dilation[0]
-        strip_width = (columns - 1) * stride[1] + (kernel_size[1] - 1) * dilation[1] + 1
-        self.shape = (channels, last - self.first + 1, strip_width)
-        self.window = (*kernel_size, rows.stop - rows.start, columns)
-        self.stride, self.dilation = stride, dilation
+    def __init__(self, call: ConvCall, rows: slice):
+        self.call, self.rows = call, rows
+        vertical, horizontal = call.window
+        left, width, height = horizontal.before, horizontal.size, vertical.size
+        first = rows.start * vertical.stride - vertical.before
+        last = (rows.stop - 1) * vertical.stride - vertical.before + (vertical.kernel - 1) * vertical.dilation
+        strip_width = (
+            (horizontal.positions - 1) * horizontal.stride + (horizontal.kernel - 1) * horizontal.dilation + 1
+        )
+        self.shape = (call.group_channels, last - first + 1, strip_width)
+        self.window = (*call.kernel_size, rows.stop - rows.start, horizontal.positions)
         # Where the image lies in the strip, and which of its rows and columns that is.
-        self.inner_rows = slice(max(0, -self.first), min(height, last + 1) - self.first)
-        self.image_rows = slice(max(0, self.first), min(height, last + 1))
+        self.inner_rows = slice(max(0, -first), min(height, last + 1) - first)
+        self.image_rows = slice(max(0, first), min(height, last + 1))
         self.inner_columns = slice(left, min(left + width, strip_width))
         self.image_columns = slice(0, min(width, strip_width - left))
         self.is_empty = (
@@ -100,10 +105,10 @@ class _Strip:
             (self.shape[0], *self.window, strip.shape[-1]),
             (
                 channel,
-                row * self.dilation[0],
-                column * self.dilation[1],
-                row * self.stride[0],
-                column * self.stride[1],
+                row * self.call.dilation[0],
+                column * self.call.dilation[1],
+                row * self.call.stride[0],
+                column * self.call.stride[1],
                 image,
             ),
         )
@@ -129,55 +134,28 @@ def _images_last(y: np.ndarray) -> np.ndarray:
     return y.transpose(1, 2, 3, 0).reshape(outputs, rows * columns * n)
 
 
-def _weight_matrices(weight: np.ndarray, groups: int) -> np.ndarray:
+def _group(array: np.ndarray, index: int, call: ConvCall) -> np.ndarray:
+    """The channels of one group: of (n, C, H, W) the part (n, C/G, H, W)."""
+    size = array.shape[1] // call.groups
+    return array[:, index * size : (index + 1) * size]
+
+
+def _weight_matrices(weight: np.ndarray, call: ConvCall) -> np.ndarray:
     """The weights of each group as a matrix: (G, O/G, C/G*KH*KW)."""
-    return weight.reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
+    return weight.reshape(call.groups, call.group_outputs, call.taps)
 
 
-def _group(array: np.ndarray, index: int, groups: int, axis: int) -> np.ndarray:
-    size = array.shape[axis] // groups
-    return array[(slice(None),) * axis + (slice(index * size, (index + 1) * size),)]
-
-
-def forward_workspace(x, weight, bias, *, stride, padding, dilation, groups) -> int:
-    n, _, rows, columns = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    return _chunk_bytes(n, rows, columns, math.prod(weight.shape[1:]), x.dtype)
-
-
-def input_grad_workspace(g, weight, **_) -> int:
-    n, _, rows, columns = g.shape
-    return _chunk_bytes(n, rows, columns, math.prod(weight.shape[1:]), g.dtype)
-
-
-def weight_grad_workspace(g, x, *, kernel_size, groups, **_) -> int:
-    n, _, rows, columns = g.shape
-    taps = x.shape[1] // groups * kernel_size[0] * kernel_size[1]
-    return _chunk_bytes(n, rows, columns, taps, g.dtype)
-
-
-@kernel("conv2d.forward", algo="im2col", rank=10, workspace=forward_workspace)
-def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
-    outputs, per_group, *kernel_size = weight.shape
-    y_shape = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    y = memory.empty(y_shape, x.dtype)  # (N, O, P, Q)
-    _, _, rows, columns = y_shape
-    matrix_weight = _weight_matrices(weight, groups)
-    row_bytes = _row_bytes(matrix_weight.shape[-1], columns, x.dtype)
-    for images, y_rows in _chunks(len(x), rows, row_bytes):
-        strip = _Strip((per_group, *x.shape[2:]), y_rows, kernel_size, stride, padding, dilation, columns)
-        for group in range(groups):
-            matrix = strip.columns(strip.cut(_group(x[images], group, groups, axis=1)))
+@kernel("conv2d.forward", algo="im2col", rank=10, workspace=workspace)
+def conv2d_forward(x, weight, bias, *, call):
+    y = memory.empty(call.y_shape, x.dtype)  # (N, O, P, Q)
+    matrix_weight = _weight_matrices(weight, call)
+    for images, strip in _chunks(call):
+        for group in range(call.groups):
+            matrix = strip.columns(strip.cut(_group(x[images], group, call)))
             part = (matrix_weight[group] @ matrix).reshape(
-                outputs // groups, y_rows.stop - y_rows.start, columns, images.stop - images.start
+                call.group_outputs, *strip.window[2:], images.stop - images.start
             )  # (O/G, P, Q, n)
-            target = _group(y[images], group, groups, axis=1)
-            target[:, :, y_rows] = part.transpose(3, 0, 1, 2)
+            _group(y[images], group, call)[:, :, strip.rows] = part.transpose(3, 0, 1, 2)
             # Else the next chunk's would be made while this one's are still held.
             del matrix, part
     if bias is not None:
@@ -185,34 +163,26 @@ def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
     return y
 
 
-@kernel("conv2d.input_grad", algo="im2col", rank=10, workspace=input_grad_workspace)
-def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
-    _, per_group, *kernel_size = weight.shape
-    gx = memory.zeros((len(g), per_group * groups, *input_size), g.dtype)  # (N, C, H, W)
-    _, _, rows, columns = g.shape
-    matrix_weight = _weight_matrices(weight, groups)
-    row_bytes = _row_bytes(matrix_weight.shape[-1], columns, g.dtype)
-    for images, g_rows in _chunks(len(g), rows, row_bytes):
-        strip = _Strip((per_group, *input_size), g_rows, kernel_size, stride, padding, dilation, columns)
-        for group in range(groups):
-            g_matrix = _images_last(_group(g[images], group, groups, axis=1)[:, :, g_rows])
+@kernel("conv2d.input_grad", algo="im2col", rank=10, workspace=workspace)
+def conv2d_input_grad(g, weight, *, call):
+    gx = memory.zeros(call.x_shape, g.dtype)  # (N, C, H, W)
+    matrix_weight = _weight_matrices(weight, call)
+    for images, strip in _chunks(call):
+        for group in range(call.groups):
+            g_matrix = _images_last(_group(g[images], group, call)[:, :, strip.rows])
             padded = memory.zeros((*strip.shape, images.stop - images.start), g.dtype)
             strip.add_columns(padded, matrix_weight[group].T @ g_matrix)
-            strip.add_to(_group(gx[images], group, groups, axis=1), padded)
+            strip.add_to(_group(gx[images], group, call), padded)
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="im2col", rank=10, workspace=weight_grad_workspace)
-def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
-    per_group = x.shape[1] // groups
-    outputs = g.shape[1]
-    gw = memory.zeros((groups, outputs // groups, per_group * kernel_size[0] * kernel_size[1]), g.dtype)
-    _, _, rows, columns = g.shape
-    for images, g_rows in _chunks(len(g), rows, _row_bytes(gw.shape[-1], columns, g.dtype)):
-        strip = _Strip((per_group, *x.shape[2:]), g_rows, kernel_size, stride, padding, dilation, columns)
-        for group in range(groups):
-            matrix = strip.columns(strip.cut(_group(x[images], group, groups, axis=1)))
-            g_matrix = _images_last(_group(g[images], group, groups, axis=1)[:, :, g_rows])
+@kernel("conv2d.weight_grad", algo="im2col", rank=10, workspace=workspace)
+def conv2d_weight_grad(g, x, *, call):
+    gw = memory.zeros((call.groups, call.group_outputs, call.taps), g.dtype)
+    for images, strip in _chunks(call):
+        for group in range(call.groups):
+            matrix = strip.columns(strip.cut(_group(x[images], group, call)))
+            g_matrix = _images_last(_group(g[images], group, call)[:, :, strip.rows])
             gw[group] += g_matrix @ matrix.T
             del matrix, g_matrix
-    return gw.reshape(outputs, per_group, *kernel_size)
+    return gw.reshape(call.weight_shape)

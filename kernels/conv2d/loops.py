@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
 
@@ -72,35 +71,45 @@ def _contiguous(*arrays):
     return (np.ascontiguousarray(array) for array in arrays)
 
 
-def _before(padding) -> tuple[int, int]:
-    (top, _), (left, _) = padding
-    return top, left
-
-
 @kernel("conv2d.forward", algo="loops")
-def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
-    y_shape = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    y = empty(y_shape, x.dtype)
-    bias = np.zeros(len(weight), x.dtype) if bias is None else bias
+def conv2d_forward(x, weight, bias, *, call):
+    y = empty(call.y_shape, x.dtype)
+    bias = np.zeros(call.outputs, x.dtype) if bias is None else bias
     x, weight, bias = _contiguous(x, weight, bias)
-    _forward.run(len(y) * y.shape[1], x, weight, bias, stride, _before(padding), dilation, y)
+    window = call.stride, call.window.before, call.dilation
+    _forward.run(call.images * call.outputs, x, weight, bias, *window, y)
     return y
 
 
 @kernel("conv2d.input_grad", algo="loops")
-def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
-    gx = np.zeros((len(g), groups * weight.shape[1], *input_size), g.dtype)
+def conv2d_input_grad(g, weight, *, call):
+    gx = np.zeros(call.x_shape, g.dtype)
     g, weight = _contiguous(g, weight)
-    _input_grad.run(len(gx) * gx.shape[1], g, weight, stride, _before(padding), dilation, groups, gx)
+    _input_grad.run(
+        call.images * call.channels,
+        g,
+        weight,
+        call.stride,
+        call.window.before,
+        call.dilation,
+        call.groups,
+        gx,
+    )
     return gx
 
 
 @kernel("conv2d.weight_grad", algo="loops")
-def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
-    gw = np.zeros((g.shape[1], x.shape[1] // groups, *kernel_size), g.dtype)
+def conv2d_weight_grad(g, x, *, call):
+    gw = np.zeros(call.weight_shape, g.dtype)
     g, x = _contiguous(g, x)
-    _weight_grad.run(len(gw) * gw.shape[1], g, x, stride, _before(padding), dilation, groups, gw)
+    _weight_grad.run(
+        call.outputs * call.group_channels,
+        g,
+        x,
+        call.stride,
+        call.window.before,
+        call.dilation,
+        call.groups,
+        gw,
+    )
     return gw

@@ -37,10 +37,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.contract.windows import Pair
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.gemm.tile import (
     lanes,
     multiply_panel,
@@ -76,7 +78,7 @@ def tile_size(window: int, positions: tuple[int, int]) -> int:
     """
 
     def multiplications(m):
-        return math.prod(-(-size // m) for size in positions) * (m + window - 1) ** 2
+        return math.prod(ceil_div(size, m) for size in positions) * (m + window - 1) ** 2
 
     return min(_TILES[window], key=multiplications)
 
@@ -332,28 +334,34 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
 
 
 class _Plan:
-    """The sizes of a convolution of `channels` to `outputs` channels in groups, made of tiles."""
+    """A convolution at stride 1 made of tiles, of `channels` to `outputs` channels a group.
 
-    def __init__(self, channels: int, outputs: int, groups: int, window: int, positions, images: int):
-        self.groups, self.window, self.images = groups, window, images
-        self.channels, self.outputs = channels // groups, outputs // groups
-        self.m = m = tile_size(window, positions)
-        self.n = n = m + window - 1
-        self.down, self.right = (-(-size // m) for size in positions)
+    The input gradient is one of g, whose channels are the call's outputs.
+    """
+
+    def __init__(self, call: ConvCall, *, of_gradient: bool = False):
+        self.groups, self.images = call.groups, call.images
+        self.channels, self.outputs = call.group_channels, call.group_outputs
+        positions = call.positions
+        if of_gradient:
+            self.channels, self.outputs, positions = self.outputs, self.channels, call.size
+        self.window = call.kernel_size[0]
+        self.m = m = tile_size(self.window, positions)
+        self.n = n = m + self.window - 1
+        self.down, self.right = (ceil_div(size, m) for size in positions)
         lanes = processor().lanes
-        self.input_vectors = -(-self.channels // lanes)
-        self.output_vectors = -(-self.outputs // lanes)
+        self.input_vectors = ceil_div(self.channels, lanes)
+        self.output_vectors = ceil_div(self.outputs, lanes)
         # Rows of the transformed input a multiple of 1 KiB apart would share a few sets of the L1 cache.
         self.stride = self.input_vectors * lanes
         if self.stride % 256 == 0:
             self.stride += lanes
         patch = ((self.down - 1) * m + n) * ((self.right - 1) * m + n)
         self.scratch_shape = num_threads(), max(patch, n * n) * lanes
-        image_bytes = (
-            4 * groups * n * n * self.down * self.right * (self.stride + self.output_vectors * lanes)
-        )
-        at_once = min(images, max(1, workspace_limit() // image_bytes))
-        self.at_once = -(-images // -(-images // at_once)) if images else 1
+        tiles_an_image = self.groups * n * n * self.down * self.right
+        image_bytes = 4 * tiles_an_image * (self.stride + self.output_vectors * lanes)
+        at_once = min(self.images, max(1, workspace_limit() // image_bytes))
+        self.at_once = ceil_div(self.images, ceil_div(self.images, at_once)) if self.images else 1
 
     @property
     def transforms(self) -> SimpleNamespace:
@@ -368,7 +376,12 @@ class _Plan:
     def scratch_bytes(self) -> int:
         return 4 * math.prod(self.scratch_shape)
 
-    def chunks(self):
+    @property
+    def columns(self) -> int:
+        """The columns of the panels: the outputs of a group, up to whole vectors."""
+        return self.output_vectors * processor().lanes
+
+    def chunks(self) -> list[slice]:
         """Slices of images whose transformed tiles fit the workspace limit."""
         return [
             slice(first, min(first + self.at_once, self.images))
@@ -378,58 +391,53 @@ class _Plan:
     def tiles_of(self, images: int) -> int:
         return images * self.down * self.right
 
-    def input_tiles(self, x, padding, a):
-        """Transform images x (images, C, H, W) into a (G, n * n, tiles * stride)."""
-        (top, _), (left, _) = padding
-        self.transforms.input_tiles.run(
-            len(x) * self.groups * self.input_vectors, x, top, left, self.down, self.right, self.groups,
-            a, self.stride, self.scratch,
-        )  # fmt: skip
+    def input_tiles(self, x, before: Pair, a) -> None:
+        """Transform images x (images, C, H, W), padded by `before`, into a (G, n * n, tiles * stride)."""
+        items = len(x) * self.groups * self.input_vectors
+        shape = self.down, self.right, self.groups
+        self.transforms.input_tiles.run(items, x, *before, *shape, a, self.stride, self.scratch)
 
-    def convolve(self, x, weights, padding, bias, y):
+    def convolve(self, x, weights, before: Pair, bias, y) -> None:
         """Convolve x with transformed weights."""
         steps = np.arange(self.channels, dtype=np.int32)
-        columns = self.output_vectors * processor().lanes
         for chunk in self.chunks():
             images = chunk.stop - chunk.start
             rows = tiled(np.arange(self.tiles_of(images)) * self.stride)
             a = empty((self.groups, self.n**2, self.tiles_of(images) * self.stride), np.float32)
-            c = empty((self.groups, self.n**2, len(rows) * columns), np.float32)
-            self.input_tiles(x[chunk], padding, a)
-            self.multiply(a, rows, steps, weights, c, accumulate=0)
-            self.transforms.output_tiles.run(
-                images * self.groups * self.output_vectors, c, len(rows), bias, self.down, self.right,
-                self.groups, y[chunk], self.scratch,
-            )  # fmt: skip
+            c = empty((self.groups, self.n**2, len(rows) * self.columns), np.float32)
+            self.input_tiles(x[chunk], before, a)
+            self.multiply((a, rows, steps), weights, c, accumulate=0)
+            items = images * self.groups * self.output_vectors
+            shape = self.down, self.right, self.groups
+            self.transforms.output_tiles.run(items, c, len(rows), bias, *shape, y[chunk], self.scratch)
             del a, c  # else they would stay while the next chunk's are made
 
-    def multiply(self, a, rows, steps, b, c, accumulate):
-        tiles = -(-len(rows) // processor().rows)
-        blocks = -(-len(rows) // _BLOCK)
-        _multiply.run(
-            self.groups * self.n**2 * blocks, a, rows, steps, b, self.output_vectors,
-            -(-tiles // blocks), blocks, c, accumulate,
-        )  # fmt: skip
+    def multiply(self, rows_of_a, b, c, *, accumulate: int) -> None:
+        """Multiply the matrices of each group and element: rows of a, at their offsets, with panels b."""
+        a, rows, steps = rows_of_a
+        tiles = ceil_div(len(rows), processor().rows)
+        blocks = ceil_div(len(rows), _BLOCK)
+        items, tiles = self.groups * self.n**2 * blocks, ceil_div(tiles, blocks)
+        _multiply.run(items, a, rows, steps, b, self.output_vectors, tiles, blocks, c, accumulate)
 
-    def weights(self, weight, column_stride: int, depth_stride: int, reverse: bool):
+    def weights(self, weight, column_stride: int, depth_stride: int, *, reverse: bool) -> np.ndarray:
         """Transform weights (G, ...) to panels (G, n * n, C/G * O/G)."""
-        panels = empty(
-            (self.groups, self.n**2, self.channels * self.output_vectors * processor().lanes), np.float32
-        )
+        panels = empty((self.groups, self.n**2, self.channels * self.columns), np.float32)
+        numbers = np.ascontiguousarray(weight).reshape(self.groups, weight.size // self.groups)
+        strides, shape = (column_stride, depth_stride), (self.outputs, self.channels)
         self.transforms.weight_panels.run(
-            self.groups * self.output_vectors, weight.reshape(self.groups, weight.size // self.groups),
-            column_stride, depth_stride, self.outputs, self.channels, reverse, panels, self.scratch,
-        )  # fmt: skip
+            self.groups * self.output_vectors, numbers, *strides, *shape, reverse, panels, self.scratch
+        )
         return panels
 
 
-def _supports(first, second, *_, stride, dilation, kernel_size=None, **parameters) -> bool | str:
-    window = tuple(second.shape[2:]) if kernel_size is None else tuple(kernel_size)
-    if window not in ((3, 3), (5, 5)):
-        return f"windows of 3 x 3 and 5 x 5 only, not {window[0]} x {window[1]}"
-    if tuple(stride) != (1, 1) or tuple(dilation) != (1, 1):
-        return f"stride 1 and dilation 1 only, not {stride} and {dilation}"
-    return not_empty(first, second, **parameters)
+def _supports(*arrays, call: ConvCall) -> bool | str:
+    if call.kernel_size not in ((3, 3), (5, 5)):
+        height, width = call.kernel_size
+        return f"windows of 3 x 3 and 5 x 5 only, not {height} x {width}"
+    if call.stride != (1, 1) or call.dilation != (1, 1):
+        return f"stride 1 and dilation 1 only, not {call.stride} and {call.dilation}"
+    return not_empty(*arrays, call=call)
 
 
 def _domain():
@@ -438,122 +446,102 @@ def _domain():
 
 def _workspace(plan: _Plan) -> int:
     """The bytes of a chunk's transformed tiles, before and after the products, and of the weights."""
-    lanes, elements = processor().lanes, plan.groups * plan.n**2
     tiles = plan.tiles_of(plan.at_once)
-    columns = plan.output_vectors * lanes
-    rows = -(-tiles // processor().rows) * processor().rows
-    weights = plan.channels * columns
-    return 4 * elements * (tiles * plan.stride + rows * columns + weights) + plan.scratch_bytes
+    rows = ceil_div(tiles, processor().rows) * processor().rows
+    numbers = tiles * plan.stride + (rows + plan.channels) * plan.columns
+    return 4 * plan.groups * plan.n**2 * numbers + plan.scratch_bytes
 
 
-def forward_workspace(x, weight, bias, *, groups, **window) -> int:
-    positions = output_shape("conv2d", x.shape, weight.shape, groups=groups, **window)[2:]
-    return _workspace(_Plan(x.shape[1], len(weight), groups, weight.shape[2], positions, len(x)))
+def _forward_workspace(*arrays, call: ConvCall) -> int:
+    return _workspace(_Plan(call))
 
 
-def input_grad_workspace(g, weight, *, input_size, groups, **_) -> int:
-    channels = groups * weight.shape[1]
-    return _workspace(_Plan(g.shape[1], channels, groups, weight.shape[2], input_size, len(g)))
+def _input_grad_workspace(*arrays, call: ConvCall) -> int:
+    return _workspace(_Plan(call, of_gradient=True))
 
 
-def weight_grad_workspace(g, x, *, kernel_size, groups, **_) -> int:
-    plan = _Plan(x.shape[1], g.shape[1], groups, kernel_size[0], g.shape[2:], len(x))
-    columns, tiles = plan.output_vectors * processor().lanes, plan.tiles_of(plan.at_once)
-    sums = -(-plan.channels // processor().rows) * processor().rows * columns
-    return 4 * groups * plan.n**2 * (tiles * (plan.stride + columns) + sums) + plan.scratch_bytes
+def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
+    plan = _Plan(call)
+    sums = ceil_div(plan.channels, processor().rows) * processor().rows * plan.columns
+    numbers = plan.tiles_of(plan.at_once) * (plan.stride + plan.columns) + sums
+    return 4 * plan.groups * plan.n**2 * numbers + plan.scratch_bytes
 
 
-def _cost(images: int, channels: int, outputs: int, groups: int, window: int, positions, weights: int):
-    """The cost, with `weights` transforms of all weights."""
-    m = tile_size(window, positions)
-    elements = (m + window - 1) ** 2
-    tiles = images * math.prod(-(-size // m) for size in positions)
-    products = elements * tiles * channels * outputs // groups
+def _cost(plan: _Plan, weight_transforms: int) -> Cost:
+    """The cost, with that many transforms of all weights."""
+    elements, groups = plan.n**2, plan.groups
+    tiles = plan.tiles_of(plan.images)
+    weight_numbers = elements * plan.channels * plan.outputs * groups
     # Each transform multiplies by a matrix of n columns from both sides.
-    transformed = elements * tiles * (channels + outputs)
-    transforms = 4 * (m + window - 1) * transformed
-    weight_numbers = elements * channels * outputs // groups
-    return Cost(2 * products + transforms, 4 * (3 * transformed + (1 + weights) * weight_numbers))
+    transformed = elements * tiles * groups * (plan.channels + plan.outputs)
+    operations = 2 * tiles * weight_numbers + 4 * plan.n * transformed
+    return Cost(operations, 4 * (3 * transformed + (1 + weight_transforms) * weight_numbers))
 
 
-def forward_cost(x, weight, bias, *, groups, **window) -> Cost:
-    positions = output_shape("conv2d", x.shape, weight.shape, groups=groups, **window)[2:]
-    transforms = 0 if frozen(weight) else 1
-    return _cost(len(x), x.shape[1], len(weight), groups, weight.shape[2], positions, transforms)
+def _forward_cost(x, weight, bias, *, call: ConvCall) -> Cost:
+    return _cost(_Plan(call), 0 if frozen(weight) else 1)
 
 
-def input_grad_cost(g, weight, *, input_size, groups, **_) -> Cost:
-    channels = groups * weight.shape[1]
-    return _cost(len(g), g.shape[1], channels, groups, weight.shape[2], input_size, 1)
+def _input_grad_cost(*arrays, call: ConvCall) -> Cost:
+    return _cost(_Plan(call, of_gradient=True), 1)
 
 
-def weight_grad_cost(g, x, *, kernel_size, groups, **_) -> Cost:
-    return _cost(len(x), x.shape[1], g.shape[1], groups, kernel_size[0], g.shape[2:], 2)
+def _weight_grad_cost(*arrays, call: ConvCall) -> Cost:
+    return _cost(_Plan(call), 2)
 
 
-@kernel(
-    "conv2d.forward", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=forward_workspace, cost=forward_cost, error=2e-5, domain=_domain,
-)  # fmt: skip
-def conv2d_forward(x, weight, bias, *, stride, padding, dilation, groups):
-    outputs, per_group, window, _ = weight.shape
-    y_shape = output_shape(
-        "conv2d", x.shape, weight.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    y = empty(y_shape, np.float32)  # (N, O, P, Q)
-    plan = _Plan(x.shape[1], outputs, groups, window, y_shape[2:], len(x))
-    taps = window * window
+_SAYS = {
+    "algo": "winograd",
+    "rank": 20,
+    "supports": _supports,
+    "domain": _domain,
+    "dtypes": ("float32",),
+    "error": 2e-5,
+}
+
+
+@kernel("conv2d.forward", **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
+def conv2d_forward(x, weight, bias, *, call):
+    y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
+    plan = _Plan(call)
+    taps = math.prod(call.kernel_size)
     weights = packed(
         weight,
-        ("winograd", plan.m, groups),
-        lambda: plan.weights(np.ascontiguousarray(weight), per_group * taps, taps, False),
+        ("winograd", plan.m, call.groups),
+        lambda: plan.weights(weight, call.taps, taps, reverse=False),
     )
-    bias = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    plan.convolve(np.ascontiguousarray(x), weights, padding, bias, y)
+    bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
+    plan.convolve(np.ascontiguousarray(x), weights, call.window.before, bias, y)
     return y
 
 
-@kernel(
-    "conv2d.input_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=input_grad_workspace, cost=input_grad_cost, error=2e-5, domain=_domain,
-)  # fmt: skip
-def conv2d_input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
-    outputs, per_group, window, _ = weight.shape
-    channels = groups * per_group
-    gx = empty((len(g), channels, *input_size), np.float32)  # (N, C, H, W)
-    plan = _Plan(outputs, channels, groups, window, input_size, len(g))
-    taps = window * window
-    weights = plan.weights(np.ascontiguousarray(weight), taps, per_group * taps, True)
-    mirrored = tuple((window - 1 - before, window - 1 - after) for before, after in padding)
-    no_bias = np.zeros(channels, np.float32)
-    plan.convolve(np.ascontiguousarray(g), weights, mirrored, no_bias, gx)
+@kernel("conv2d.input_grad", **_SAYS, workspace=_input_grad_workspace, cost=_input_grad_cost)
+def conv2d_input_grad(g, weight, *, call):
+    gx = empty(call.x_shape, np.float32)  # (N, C, H, W)
+    plan = _Plan(call, of_gradient=True)
+    weights = plan.weights(weight, math.prod(call.kernel_size), call.taps, reverse=True)
+    mirrored = tuple(plan.window - 1 - before for before in call.window.before)
+    plan.convolve(np.ascontiguousarray(g), weights, mirrored, np.zeros(call.channels, np.float32), gx)
     return gx
 
 
-@kernel(
-    "conv2d.weight_grad", algo="winograd", rank=20, supports=_supports, dtypes=("float32",),
-    workspace=weight_grad_workspace, cost=weight_grad_cost, error=2e-5, domain=_domain,
-)  # fmt: skip
-def conv2d_weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
-    outputs, window = g.shape[1], kernel_size[0]
-    plan = _Plan(x.shape[1], outputs, groups, window, g.shape[2:], len(x))
-    gw = empty((groups, plan.outputs, plan.channels, window * window), np.float32)
+@kernel("conv2d.weight_grad", **_SAYS, workspace=_weight_grad_workspace, cost=_weight_grad_cost)
+def conv2d_weight_grad(g, x, *, call):
+    plan = _Plan(call)
+    gw = empty((plan.groups, plan.outputs, plan.channels, math.prod(call.kernel_size)), np.float32)
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
-    columns = plan.output_vectors * processor().lanes
     rows = tiled(np.arange(plan.channels))
-    c = empty((groups, plan.n**2, len(rows) * columns), np.float32)
+    c = empty((plan.groups, plan.n**2, len(rows) * plan.columns), np.float32)
     for chunk in plan.chunks():
-        tiles = plan.tiles_of(chunk.stop - chunk.start)
-        a = empty((groups, plan.n**2, tiles * plan.stride), np.float32)
-        b = empty((groups, plan.n**2, tiles * columns), np.float32)
-        plan.input_tiles(x[chunk], padding, a)
-        plan.transforms.gradient_tiles.run(
-            (chunk.stop - chunk.start) * groups * plan.output_vectors,
-            g[chunk], plan.down, plan.right, groups, b, plan.scratch,
-        )  # fmt: skip
+        images = chunk.stop - chunk.start
+        tiles = plan.tiles_of(images)
+        a = empty((plan.groups, plan.n**2, tiles * plan.stride), np.float32)
+        b = empty((plan.groups, plan.n**2, tiles * plan.columns), np.float32)
+        plan.input_tiles(x[chunk], call.window.before, a)
+        items, shape = images * plan.groups * plan.output_vectors, (plan.down, plan.right, plan.groups)
+        plan.transforms.gradient_tiles.run(items, g[chunk], *shape, b, plan.scratch)
         steps = (np.arange(tiles) * plan.stride).astype(np.int32)
-        plan.multiply(a, rows, steps, b, c, accumulate=int(chunk.start > 0))
+        plan.multiply((a, rows, steps), b, c, accumulate=int(chunk.start > 0))
         del a, b
-    plan.transforms.weight_taps.run(groups * plan.output_vectors, c, len(rows), gw, plan.scratch)
-    return gw.reshape(outputs, plan.channels, window, window)
+    plan.transforms.weight_taps.run(plan.groups * plan.output_vectors, c, len(rows), gw, plan.scratch)
+    return gw.reshape(call.weight_shape)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from minialex.errors import KernelError
-from minialex.kernels.contract.windows import Padding, Pair
+from minialex.kernels.contract.windows import Window
 from minialex.kernels.cuda.launcher import MAX_ELEMENTS
 
 
-def require_int_cells(operation: str, size: Pair, padding: Padding) -> None:
+def require_int_cells(operation: str, window: Window) -> None:
     """Refuse a padding so large that the place of a window's cell would overflow an ``int``.
 
     A window fits into the padded image: so where it starts and how far it reaches, dilation included, are
@@ -18,9 +18,9 @@ def require_int_cells(operation: str, size: Pair, padding: Padding) -> None:
     KernelError
         If the padded image has more than 2**30 rows or columns.
     """
-    for name, length, (before, after) in zip(("rows", "columns"), size, padding, strict=True):
-        if length + before + after > MAX_ELEMENTS:
+    for name, axis in zip(("rows", "columns"), window, strict=True):
+        if axis.size + axis.before + axis.after > MAX_ELEMENTS:
             raise KernelError(
-                f"{operation}: the padded image has {before} + {length} + {after} {name}, above 2**30, "
-                "where the place of a window's cell would overflow an int; use less padding"
+                f"{operation}: the padded image has {axis.before} + {axis.size} + {axis.after} {name}, above "
+                "2**30, where the place of a window's cell would overflow an int; use less padding"
             )

@@ -300,8 +300,8 @@ def tiled(offsets: np.ndarray) -> np.ndarray:
     return offsets.astype(np.int64)[np.minimum(np.arange(whole), len(offsets) - 1)]
 
 
-def not_empty(*arrays, input_size=(), **_) -> bool | str:
+def not_empty(*arrays, call=None) -> bool | str:
     """`supports` of kernels made of tiles: an array without elements is left to the plain kernels."""
-    if any(array is not None and array.size == 0 for array in arrays) or 0 in input_size:
+    if any(array is not None and array.size == 0 for array in arrays) or (call and 0 in call.x_shape):
         return "not for an array without elements"
     return True

@@ -14,3 +14,10 @@ lies in that of c. The gradient is
     local_response_norm.backward  (g, x) -> gx
     channel_window_sum.forward    x -> S(x), its own gradient
 """
+
+from minialex.kernels.local_response_norm.call import ResponseNormCall
+
+FORWARD = "local_response_norm.forward"
+BACKWARD = "local_response_norm.backward"
+
+__all__ = ["BACKWARD", "FORWARD", "ResponseNormCall"]

@@ -12,12 +12,12 @@ def _window(x, size):
 
 
 @cuda_kernel("local_response_norm.forward", algo="thread-per-cell", rank=10)
-def local_response_norm_forward(device, x, *, size, alpha, beta, k):
+def local_response_norm_forward(device, x, *, call):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
     device.launch(
         SOURCE["local_response_norm_forward"], blocks_for(x.size, _THREADS), _THREADS,
-        x, y, *_window(x, size), alpha, beta, k,
+        x, y, *_window(x, call.size), call.alpha, call.beta, call.k,
     )  # fmt: skip
     return y
 
@@ -25,16 +25,16 @@ def local_response_norm_forward(device, x, *, size, alpha, beta, k):
 @cuda_kernel(
     "local_response_norm.backward", algo="thread-per-cell", rank=10, workspace=lambda g, x, **_: x.nbytes
 )
-def local_response_norm_backward(device, g, x, *, size, alpha, beta, k):
+def local_response_norm_backward(device, g, x, *, call):
     g, x = device.contiguous(g), device.contiguous(x)
     gx, cross = device.empty(x.shape, x.dtype), device.empty(x.shape, x.dtype)
     device.launch(
         SOURCE["local_response_norm_factors"], blocks_for(x.size, _THREADS), _THREADS,
-        g, x, gx, cross, *_window(x, size), alpha, beta, k,
+        g, x, gx, cross, *_window(x, call.size), call.alpha, call.beta, call.k,
     )  # fmt: skip
     device.launch(
         SOURCE["local_response_norm_backward"], blocks_for(x.size, _THREADS), _THREADS,
-        x, cross, gx, *_window(x, size), alpha, beta,
+        x, cross, gx, *_window(x, call.size), call.alpha, call.beta,
     )  # fmt: skip
     return gx
 

@@ -205,16 +205,20 @@ def _run(body, arrays, rows, size, *numbers):
     "local_response_norm.forward", algo="one-pass", rank=20,
     workspace=lambda x, **_: _scratch_bytes(x, _FORWARD_ROWS),
 )  # fmt: skip
-def local_response_norm_forward(x, *, size, alpha, beta, k):
-    return _run(_forward, (x,), _FORWARD_ROWS, size, alpha, beta, k)
+def local_response_norm_forward(x, *, call):
+    return _run(_forward, (x,), _FORWARD_ROWS, call.size, call.alpha, call.beta, call.k)
 
 
 @kernel(
-    "local_response_norm.backward", algo="one-pass", rank=20,
-    workspace=lambda g, x, *, size, **_: _scratch_bytes(x, _backward_rows(x.shape[1], size)),
-)  # fmt: skip
-def local_response_norm_backward(g, x, *, size, alpha, beta, k):
-    return _run(_backward, (g, x), _backward_rows(x.shape[1], size), size, alpha, beta, k)
+    "local_response_norm.backward",
+    algo="one-pass",
+    rank=20,
+    workspace=lambda g, x, *, call: _scratch_bytes(x, _backward_rows(x.shape[1], call.size)),
+)
+def local_response_norm_backward(g, x, *, call):
+    return _run(
+        _backward, (g, x), _backward_rows(x.shape[1], call.size), call.size, call.alpha, call.beta, call.k
+    )
 
 
 @kernel(

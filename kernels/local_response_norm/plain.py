@@ -15,11 +15,11 @@ def _window_sum(v, size):
     return total
 
 
-def _scale(x, size, alpha, k):
+def _scale(x, call):
     """D = k + alpha * S(x * x) for one image."""
-    d = _window_sum(x * x, size)
-    d *= alpha
-    d += k
+    d = _window_sum(x * x, call.size)
+    d *= call.alpha
+    d += call.k
     return d
 
 
@@ -35,25 +35,25 @@ def _inverse_power(d, beta):
 
 
 @kernel("local_response_norm.forward", algo="plain", rank=10)
-def local_response_norm_forward(x, *, size, alpha, beta, k):
+def local_response_norm_forward(x, *, call):
     y = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for image, result in zip(x, y, strict=True):
-        np.multiply(image, _inverse_power(_scale(image, size, alpha, k), beta), out=result)
+        np.multiply(image, _inverse_power(_scale(image, call), call.beta), out=result)
     return y
 
 
 @kernel("local_response_norm.backward", algo="plain", rank=10)
-def local_response_norm_backward(g, x, *, size, alpha, beta, k):
+def local_response_norm_backward(g, x, *, call):
     gx = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for upstream, image, result in zip(g, x, gx, strict=True):
-        d = _scale(image, size, alpha, k)
-        direct = _inverse_power(d, beta)
+        d = _scale(image, call)
+        direct = _inverse_power(d, call.beta)
         direct *= upstream
         cross = direct * image
         cross /= d
-        cross = _window_sum(cross, size)
+        cross = _window_sum(cross, call.size)
         cross *= image
-        cross *= 2 * alpha * beta
+        cross *= 2 * call.alpha * call.beta
         np.subtract(direct, cross, out=result)
     return gx
 

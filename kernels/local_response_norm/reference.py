@@ -10,24 +10,24 @@ def _window(channel: int, channels: int, size: int) -> range:
 
 
 @kernel("local_response_norm.forward", algo="reference")
-def local_response_norm_forward(x, *, size, alpha, beta, k):
+def local_response_norm_forward(x, *, call):
     y = np.zeros_like(x)
     for n, c, h, w in np.ndindex(*x.shape):
-        squares = sum(x[n, other, h, w] ** 2 for other in _window(c, x.shape[1], size))
-        y[n, c, h, w] = x[n, c, h, w] / (k + alpha * squares) ** beta
+        squares = sum(x[n, other, h, w] ** 2 for other in _window(c, x.shape[1], call.size))
+        y[n, c, h, w] = x[n, c, h, w] / (call.k + call.alpha * squares) ** call.beta
     return y
 
 
 @kernel("local_response_norm.backward", algo="reference")
-def local_response_norm_backward(g, x, *, size, alpha, beta, k):
+def local_response_norm_backward(g, x, *, call):
     # The derivative of each output y[c] with respect to each input x[other] of its window.
     gx = np.zeros_like(x)
     for n, c, h, w in np.ndindex(*x.shape):
-        window = _window(c, x.shape[1], size)
-        d = k + alpha * sum(x[n, other, h, w] ** 2 for other in window)
-        gx[n, c, h, w] += g[n, c, h, w] * d**-beta
+        window = _window(c, x.shape[1], call.size)
+        d = call.k + call.alpha * sum(x[n, other, h, w] ** 2 for other in window)
+        gx[n, c, h, w] += g[n, c, h, w] * d**-call.beta
         for other in window:
-            slope = -2 * alpha * beta * x[n, c, h, w] * x[n, other, h, w] * d ** (-beta - 1)
+            slope = -2 * call.alpha * call.beta * x[n, c, h, w] * x[n, other, h, w] * d ** (-call.beta - 1)
             gx[n, other, h, w] += g[n, c, h, w] * slope
     return gx
 

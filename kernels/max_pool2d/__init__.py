@@ -5,7 +5,7 @@
 over the cells inside the image: padded cells never win. The first maximum in row-major order wins a
 tie; NaN counts as the largest number, so that it is passed on and not hidden.
 
-    max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q)
+    max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q); takes a `PoolCall`
     max_pool2d.scatter  (g, index) -> gx (N, C, H, W), g added to the winners' cells; takes input_size=(H, W)
     max_pool2d.gather   (x, index) -> y, the cells that won
 
@@ -13,3 +13,11 @@ tie; NaN counts as the largest number, so that it is passed on and not hidden.
 
 Scatter is the gradient of pooling; scatter and gather are each other's derivative.
 """
+
+from minialex.kernels.max_pool2d.call import PoolCall
+
+FORWARD = "max_pool2d.forward"
+SCATTER = "max_pool2d.scatter"
+GATHER = "max_pool2d.gather"
+
+__all__ = ["FORWARD", "GATHER", "SCATTER", "PoolCall"]

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
 
@@ -11,19 +10,15 @@ _THREADS = 256
 
 
 @cuda_kernel("max_pool2d.forward", algo="thread-per-cell", rank=10)
-def max_pool2d_forward(device, x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    require_int_cells("max_pool2d", x.shape[2:], padding)
+def max_pool2d_forward(device, x, *, call):
+    window = call.window
+    require_int_cells("max_pool2d", window)
     x = device.contiguous(x)
-    shape = output_shape(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    y, index = device.empty(shape, x.dtype), device.empty(shape, np.int32)
-    (top, _), (left, _) = padding
-    device.launch(
-        SOURCE["max_pool2d_forward"], blocks_for(y.size, _THREADS), _THREADS,
-        x, y, index, y.size, *x.shape[2:], *shape[2:], *kernel_size, *stride, top, left, *dilation,
-    )  # fmt: skip
+    y, index = device.empty(call.y_shape, x.dtype), device.empty(call.y_shape, np.int32)
+    sizes = y.size, *window.size, *window.positions
+    geometry = *window.kernel_size, *window.stride, *window.before, *window.dilation
+    grid = blocks_for(y.size, _THREADS)
+    device.launch(SOURCE["max_pool2d_forward"], grid, _THREADS, x, y, index, *sizes, *geometry)
     return y, index
 
 
@@ -32,10 +27,8 @@ def max_pool2d_gather(device, x, index):
     x, index = device.contiguous(x), device.contiguous(index)
     y = device.empty(index.shape, x.dtype)
     cells, positions = x.shape[2] * x.shape[3], index.shape[2] * index.shape[3]
-    device.launch(
-        SOURCE["max_pool2d_gather"], blocks_for(y.size, _THREADS), _THREADS,
-        x, index, y, y.size, cells, positions,
-    )  # fmt: skip
+    grid = blocks_for(y.size, _THREADS)
+    device.launch(SOURCE["max_pool2d_gather"], grid, _THREADS, x, index, y, y.size, cells, positions)
     return y
 
 
@@ -53,13 +46,9 @@ def _bounds_bytes(g, index, *, input_size):
 def max_pool2d_scatter(device, g, index, *, input_size):
     g, index = device.contiguous(g), device.contiguous(index)
     lowest, highest = (device.empty(_bounds_shape(index), np.int32) for _ in range(2))
-    device.launch(
-        SOURCE["max_pool2d_winner_bounds"], blocks_for(lowest.size, _THREADS), _THREADS,
-        index, lowest, highest, lowest.size, input_size[1], *index.shape[2:],
-    )  # fmt: skip
+    grid, sizes = blocks_for(lowest.size, _THREADS), (lowest.size, input_size[1], *index.shape[2:])
+    device.launch(SOURCE["max_pool2d_winner_bounds"], grid, _THREADS, index, lowest, highest, *sizes)
     gx = device.empty((*g.shape[:2], *input_size), g.dtype)
-    device.launch(
-        SOURCE["max_pool2d_scatter"], blocks_for(gx.size, _THREADS), _THREADS,
-        g, index, lowest, highest, gx, gx.size, *input_size, *index.shape[2:],
-    )  # fmt: skip
+    grid, sizes = blocks_for(gx.size, _THREADS), (gx.size, *input_size, *index.shape[2:])
+    device.launch(SOURCE["max_pool2d_scatter"], grid, _THREADS, g, index, lowest, highest, gx, *sizes)
     return gx

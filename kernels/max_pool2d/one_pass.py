@@ -9,10 +9,13 @@ Three cells are compared in registers, which are the whole of the usual window; 
 is the first of the three once more, which never wins against itself.
 """
 
+import math
+
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
+from minialex.kernels.max_pool2d.call import PoolCall
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
@@ -100,14 +103,10 @@ def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size
             last = min(first + (kernel_size[0] - 1) * dilation[0], height - 1)
             while first < 0:
                 first += dilation[0]
-            _best_of_rows(
-                x, plane * height * width, width, first, last, dilation[0],
-                of_rows[p][start[1] :], at_rows[p][start[1] :],
-            )  # fmt: skip
-        _best_across(
-            of_rows.reshape(-1), at_rows.reshape(-1), kernel_size[1], dilation[1],
-            best.reshape(-1)[:span], winners.reshape(-1)[:span],
-        )  # fmt: skip
+            row, at_row = of_rows[p][start[1] :], at_rows[p][start[1] :]
+            _best_of_rows(x, plane * height * width, width, first, last, dilation[0], row, at_row)
+        found, at = best.reshape(-1)[:span], winners.reshape(-1)[:span]
+        _best_across(of_rows.reshape(-1), at_rows.reshape(-1), kernel_size[1], dilation[1], found, at)
         for p in range(positions):
             value, winner = best[p], winners[p]
             out, out_index = y[plane, p], index[plane, p]
@@ -142,38 +141,31 @@ def _planes_per_item(size):
     return max(1, _ITEM // max(1, size[0] * size[1]))
 
 
-def _padded_planes(x_shape, y_shape, kernel_size, stride, padding, dilation):
+def _padded_planes(call: PoolCall) -> tuple[int, int, int, int]:
     """The shape of the scratch planes: (threads, 2, P, padded width)."""
-    left, width = padding[1][0], x_shape[3]
-    read = (y_shape[3] - 1) * stride[1] + (kernel_size[1] - 1) * dilation[1] + 1
-    written = left + -(-width // _LANES) * _LANES
-    return threads.num_threads(), 2, y_shape[2], max(read, written)
+    axis = call.window.horizontal
+    read = (axis.positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+    written = axis.before + ceil_div(axis.size, _LANES) * _LANES
+    return threads.num_threads(), 2, call.y_shape[2], max(read, written)
 
 
-def _scratch_bytes(x, *, ceil_mode, **window):
-    y_shape = output_shape("max_pool2d", x.shape, ceil_mode=ceil_mode, **window)
-    shape = _padded_planes(x.shape, y_shape, **window)
-    return int(np.prod(shape)) * (x.itemsize + np.dtype(np.int32).itemsize)
+def _scratch_bytes(x, *, call: PoolCall) -> int:
+    return math.prod(_padded_planes(call)) * (x.itemsize + np.dtype(np.int32).itemsize)
 
 
 @kernel("max_pool2d.forward", algo="one-pass", rank=20, workspace=_scratch_bytes)
-def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    n, channels, height, width = x.shape
-    y_shape = output_shape(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+def max_pool2d_forward(x, *, call):
+    window, y_shape = call.window, call.y_shape
     y, index = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
-    scratch = _padded_planes(x.shape, y_shape, kernel_size, stride, padding, dilation)
+    scratch = _padded_planes(call)
     values, cells = memory.empty(scratch, x.dtype), memory.empty(scratch, np.int32)
     values.fill(-np.inf)
     cells.fill(_NOWHERE)
-    planes = _planes_per_item((height, width))
-    _forward.run(
-        -(-n * channels // planes), np.ascontiguousarray(x).reshape(-1),
-        y.reshape(n * channels, *y_shape[2:]), index.reshape(n * channels, *y_shape[2:]), values, cells,
-        planes, (height, width), kernel_size, stride, (padding[0][0], padding[1][0]), dilation,
-    )  # fmt: skip
+    planes, count = _planes_per_item(window.size), math.prod(y_shape[:2])
+    results = (array.reshape(count, *window.positions) for array in (y, index))
+    geometry = window.size, window.kernel_size, window.stride, window.before, window.dilation
+    flat = np.ascontiguousarray(x).reshape(-1)
+    _forward.run(ceil_div(count, planes), flat, *results, values, cells, planes, *geometry)
     return y, index
 
 
@@ -181,7 +173,7 @@ def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
 def max_pool2d_scatter(g, index, *, input_size):
     gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
     planes, flat_gx = _planes_per_item(input_size), _flat_planes(gx)
-    _scatter.run(-(-len(flat_gx) // planes), _flat_planes(g), _flat_planes(index), flat_gx, planes)
+    _scatter.run(ceil_div(len(flat_gx), planes), _flat_planes(g), _flat_planes(index), flat_gx, planes)
     return gx
 
 
@@ -189,5 +181,5 @@ def max_pool2d_scatter(g, index, *, input_size):
 def max_pool2d_gather(x, index):
     y = memory.empty(index.shape, x.dtype)
     planes, flat_y = _planes_per_item(x.shape[2:]), _flat_planes(y)
-    _gather.run(-(-len(flat_y) // planes), _flat_planes(x), _flat_planes(index), flat_y, planes)
+    _gather.run(ceil_div(len(flat_y), planes), _flat_planes(x), _flat_planes(index), flat_y, planes)
     return y

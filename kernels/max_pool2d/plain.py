@@ -3,31 +3,25 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
-from minialex.kernels.contract.windows import tap_slices
+from minialex.kernels.contract.windows import Window, tap_slices
 from minialex.kernels.runtime import memory
 
 
 @kernel("max_pool2d.forward", algo="plain", rank=10)
-def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    n, _, height, width = x.shape
-    y_shape = output_shape(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    positions = y_shape[2:]
-    taps = list(tap_slices((height, width), positions, kernel_size, stride, padding, dilation))
+def max_pool2d_forward(x, *, call):
+    window, y_shape = call.window, call.y_shape
+    taps = list(tap_slices(window))
     y = memory.empty(y_shape, x.dtype)  # (N, C, P, Q)
     y.fill(-np.inf)
     index = memory.empty(y_shape, np.int32)
-    number = {tap: i for i, tap in enumerate(np.ndindex(*kernel_size))}
+    number = {tap: i for i, tap in enumerate(np.ndindex(*window.kernel_size))}
     small = np.uint8 if len(number) <= 256 else np.uint32
-    first = np.zeros(positions, small)  # the first tap inside the image wins where all are -inf
+    first = np.zeros(window.positions, small)  # the first tap inside the image wins where all are -inf
     for tap, at_y, _ in reversed(taps):
         first[at_y] = number[tap]
-    cells = _tap_cells(width, positions, kernel_size, stride, padding, dilation)
+    cells = _tap_cells(window)
     # Image by image, so that a plane stays in the cache while the window's cells pass over it.
-    for image in range(n):
+    for image in range(len(x)):
         winner = np.empty(y_shape[1:], small)  # the number of the tap that wins: (C, P, Q)
         winner[:] = first
         for tap, at_y, at_x in taps:
@@ -43,16 +37,16 @@ def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
     return y, index
 
 
-def _tap_cells(width, positions, kernel_size, stride, padding, dilation):
+def _tap_cells(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Two int32 tables whose sum is the cell, row * W + column, that a tap reads at a position.
 
     The first is by tap number, the second (P, Q) by position.
     """
-    (top, _), (left, _) = padding
-    row, column = (np.arange(k) * d for k, d in zip(kernel_size, dilation, strict=True))
+    width = window.horizontal.size
+    row, column = (np.arange(axis.kernel) * axis.dilation for axis in window)
     of_tap = np.add.outer(row * width, column).ravel()
-    row, column = (np.arange(p) * s for p, s in zip(positions, stride, strict=True))
-    of_position = np.add.outer((row - top) * width, column - left)
+    row, column = (np.arange(axis.positions) * axis.stride - axis.before for axis in window)
+    of_position = np.add.outer(row * width, column)
     return of_tap.astype(np.int32), of_position.astype(np.int32)
 
 

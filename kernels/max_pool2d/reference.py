@@ -3,31 +3,24 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.shapes import output_shape
 
 
 @kernel("max_pool2d.forward", algo="reference")
-def max_pool2d_forward(x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    _, _, height, width = x.shape
-    (top, _), (left, _) = padding
-    y = np.zeros(
-        output_shape(
-            "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride,
-            padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-        ), x.dtype,
-    )  # fmt: skip
-    index = np.zeros(y.shape, np.int32)
-    for n, c, p, q in np.ndindex(*y.shape):
+def max_pool2d_forward(x, *, call):
+    rows, columns = call.window
+    y = np.zeros(call.y_shape, x.dtype)
+    index = np.zeros(call.y_shape, np.int32)
+    for n, c, p, q in np.ndindex(*call.y_shape):
         best = None
-        for i, j in np.ndindex(*kernel_size):
-            row = p * stride[0] - top + i * dilation[0]
-            column = q * stride[1] - left + j * dilation[1]
-            if 0 <= row < height and 0 <= column < width:
-                value = x[n, c, row, column]
+        for i, j in np.ndindex(*call.window.kernel_size):
+            h = p * rows.stride - rows.before + i * rows.dilation
+            w = q * columns.stride - columns.before + j * columns.dilation
+            if 0 <= h < rows.size and 0 <= w < columns.size:
+                value = x[n, c, h, w]
                 if best is None or value > best or (np.isnan(value) and not np.isnan(best)):
                     best = value
                     y[n, c, p, q] = value
-                    index[n, c, p, q] = row * width + column
+                    index[n, c, p, q] = h * columns.size + w
     return y, index
 
 

@@ -9,3 +9,9 @@ With a constant rate this is the paper's and Caffe's rule, which keep lr inside 
     sgd.update  (parameter, gradient, velocity)  changes parameter and velocity in place; velocity is
                 None where momentum is 0
 """
+
+from minialex.kernels.sgd.call import SgdCall
+
+UPDATE = "sgd.update"
+
+__all__ = ["UPDATE", "SgdCall"]

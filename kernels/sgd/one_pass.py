@@ -32,14 +32,13 @@ def _momentum_step(item, worker, size, parameter, gradient, velocity, lr, moment
 
 
 @kernel("sgd.update", algo="one-pass", rank=20, supports=supports)
-def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
+def sgd_update(parameter, gradient, velocity, *, call):
     items, size = items_of(parameter.size)
     number = parameter.dtype.type
     parameter, gradient = parameter.reshape(-1), np.ascontiguousarray(gradient).reshape(-1)
     if velocity is None:
-        _step.run(items, size, parameter, gradient, number(lr), number(weight_decay))
+        _step.run(items, size, parameter, gradient, number(call.lr), number(call.weight_decay))
     else:
-        _momentum_step.run(
-            items, size, parameter, gradient, velocity.reshape(-1),
-            number(lr), number(momentum), number(weight_decay), bool(nesterov),
-        )  # fmt: skip
+        numbers = map(number, (call.lr, call.momentum, call.weight_decay))
+        arrays = parameter, gradient, velocity.reshape(-1)
+        _momentum_step.run(items, size, *arrays, *numbers, bool(call.nesterov))

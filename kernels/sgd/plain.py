@@ -7,18 +7,18 @@ from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
 @kernel("sgd.update", algo="plain", rank=10)
-def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
+def sgd_update(parameter, gradient, velocity, *, call):
     scratch = np.empty(min(BLOCK, parameter.size), parameter.dtype)
     for p, g, v in blocks(parameter, np.ascontiguousarray(gradient), velocity):
         d = scratch[: p.size]
-        np.multiply(p, weight_decay, out=d)
+        np.multiply(p, call.weight_decay, out=d)
         d += g
         if v is not None:
-            v *= momentum
+            v *= call.momentum
             v += d
-            if nesterov:
-                d += momentum * v
+            if call.nesterov:
+                d += call.momentum * v
             else:
                 d[:] = v
-        d *= lr
+        d *= call.lr
         p -= d

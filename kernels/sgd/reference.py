@@ -6,10 +6,10 @@ from minialex.kernels.contract.registry import kernel
 
 
 @kernel("sgd.update", algo="reference")
-def sgd_update(parameter, gradient, velocity, *, lr, momentum, weight_decay, nesterov):
+def sgd_update(parameter, gradient, velocity, *, call):
     for at in np.ndindex(*parameter.shape):
-        d = gradient[at] + weight_decay * parameter[at]
+        d = gradient[at] + call.weight_decay * parameter[at]
         if velocity is not None:
-            velocity[at] = momentum * velocity[at] + d
-            d = d + momentum * velocity[at] if nesterov else velocity[at]
-        parameter[at] -= lr * d
+            velocity[at] = call.momentum * velocity[at] + d
+            d = d + call.momentum * velocity[at] if call.nesterov else velocity[at]
+        parameter[at] -= call.lr * d

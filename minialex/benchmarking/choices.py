@@ -92,6 +92,6 @@ def _choice(workload: Workload, layer: str) -> Choice:
         layer,
         workload.operation,
         entry.algorithm,
-        entry.workspace(*arrays, **workload.parameters) if entry.workspace else None,
+        entry.workspace_bytes(*arrays, **workload.parameters) if entry.workspace else None,
         None if seconds is None else 1e3 * seconds,
     )

@@ -155,7 +155,7 @@ def run_workload(
         workspace = None
         if status == "timed":
             if entry.workspace is not None:
-                workspace = int(entry.workspace(*arrays, **workload.parameters))
+                workspace = int(entry.workspace_bytes(*arrays, **workload.parameters))
             ready[entry.algorithm] = _call(entry, workload, arrays)
         results[entry.algorithm] = KernelResult(
             workload, entry.algorithm, status, reason, judge, error, workspace, moved

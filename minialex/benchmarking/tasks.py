@@ -10,7 +10,7 @@ import numpy as np
 from minialex import random
 from minialex.errors import ModelError
 from minialex.models import Architecture, Network, get_architecture, summarise
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
 

@@ -217,7 +217,7 @@ def convnet_command(batch, peers, device, steps, threads, output, as_json) -> No
 
 
 def _choose_device(name: str) -> str:
-    from minialex.devices import choose_device
+    from minialex.availability import choose_device
 
     device, note = choose_device(name)
     if name == "auto":

@@ -47,8 +47,8 @@ def check(
     It also counts, at those sizes, the 32-byte sectors of global memory that are needed as a share of those
     that are moved (coalescing), and the bank conflicts in shared memory.
     """
+    from minialex.availability import require_device
     from minialex.checking.kernels.races import kernels_to_check
-    from minialex.devices import require_device
     from minialex.errors import KernelError
 
     if (name is None) == (not every):

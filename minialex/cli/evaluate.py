@@ -42,7 +42,7 @@ def command(
     """
     import numpy as np
 
-    from minialex.devices import choose_device
+    from minialex.availability import choose_device
     from minialex.errors import RunError
     from minialex.training.assembly import make_test_loader
     from minialex.training.evaluation import evaluate, with_ten_crops

@@ -162,8 +162,8 @@ def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
 
 def _require_kernel(operation: str | None, algorithm: str | None, device: str | None) -> None:
     """Refuse names that no kernel with a gradient has, each by itself and then together."""
+    from minialex.availability import usable_devices, why_not_usable
     from minialex.checking.kernels.suite import WITHOUT_GRADIENT
-    from minialex.devices import usable_devices, why_not_usable
     from minialex.kernels import devices, list_kernels
 
     entries = [each for each in list_kernels() if each.operation.split(".")[0] not in WITHOUT_GRADIENT]

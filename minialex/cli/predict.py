@@ -50,8 +50,8 @@ def command(
     """
     import numpy as np
 
+    from minialex.availability import choose_device
     from minialex.data import read_image
-    from minialex.devices import choose_device
     from minialex.errors import RunError
     from minialex.training.evaluation import predict_probabilities
     from minialex.training.run_folder import RunFolder

@@ -96,8 +96,8 @@ def command(context: click.Context, resume: Path | None, as_json: bool, **option
 
 
 def _train(options: dict, as_json: bool):
+    from minialex.availability import choose_device
     from minialex.cli.progress import TrainingProgress
-    from minialex.devices import choose_device
     from minialex.training.run import prepare, train
     from minialex.training.run_folder import RunSettings, default_folder
 
@@ -114,8 +114,8 @@ def _train(options: dict, as_json: bool):
 
 
 def _resume(path: Path, data_dir: str | None, as_json: bool):
+    from minialex.availability import choose_device
     from minialex.cli.progress import TrainingProgress
-    from minialex.devices import choose_device
     from minialex.errors import RunError
     from minialex.training.run import open_data, resume
     from minialex.training.run_folder import RunFolder

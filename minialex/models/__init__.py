@@ -7,8 +7,8 @@ import difflib
 from minialex.errors import ModelError
 from minialex.models.alexnet import ARCHITECTURES
 from minialex.models.architecture import Architecture, Network
+from minialex.models.initialisers import initialise
 from minialex.models.summary import LayerSummary, Summary, summarise
-from minialex.nn.init import initialise
 
 __all__ = [
     "Architecture",
@@ -48,7 +48,7 @@ def create_model(name: str, num_classes: int | None = None, initialiser: str | N
     num_classes : int, optional
         The outputs of the last layer; the model's own number if not given.
     initialiser : str, optional
-        A name in `nn.init.RECIPES`; the model's own if not given.
+        A name in `models.initialisers.INITIALISERS`; the model's own if not given.
 
     Returns
     -------

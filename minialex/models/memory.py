@@ -130,4 +130,4 @@ def _stand_in(shape: Shape) -> np.ndarray:
 
 def _workspace(operation: str, device: str, *arrays, **parameters) -> int:
     kernel = select(operation, device, *arrays, **parameters)
-    return 0 if kernel.workspace is None else kernel.workspace(*arrays, **parameters)
+    return kernel.workspace_bytes(*arrays, **parameters)

@@ -1,13 +1,14 @@
-"""Initial values of weights, as functions that draw them and as named recipes for whole networks.
+"""Initial values of weights: functions that draw them, and the default of new layers.
 
 The functions take the shape of a weight, (O, I, KH, KW) or (O, I), and return float32 values drawn from
-`minialex.random.generator`. Their fan-in is I * KH * KW, their fan-out O * KH * KW.
+`minialex.random.generator`. Their fan-in is I * KH * KW, their fan-out O * KH * KW. Named initialisers of
+whole networks are in `minialex.models.initialisers`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -71,90 +72,19 @@ def _fan(shape: Shape, mode: str) -> int:
     return _fans(shape)[mode == "fan_out"]
 
 
-def _set(module: Module, weight: np.ndarray, bias: float | np.ndarray) -> None:
+def assign(module: Module, weight: np.ndarray, bias: float | np.ndarray) -> None:
+    """Set the weights of a layer, and its bias if it has one."""
     module.weight.data[...] = weight
     if module.bias is not None:
         module.bias.data[...] = bias
 
 
-def _gaussian(module: Module, name: str, dense_std: float, bias: float) -> None:
-    """N(0, 0.01), with another deviation in fc6 and fc7, and a raised bias in the paper's five layers."""
-    raised = name in ("conv2", "conv4", "conv5", "fc6", "fc7")
-    std = dense_std if name in ("fc6", "fc7") else 0.01
-    _set(module, normal(module.weight.shape, std), bias if raised else 0.0)
-
-
-def paper(module: Module, name: str) -> None:
-    """Krizhevsky et al. 2012, section 5: N(0, 0.01); bias 1 in conv2, conv4, conv5, fc6 and fc7, else 0.
-
-    The ones accelerate "the early stages of learning by providing the ReLUs with positive inputs". On
-    small data the network often stays at the loss of guessing.
-    """
-    _gaussian(module, name, dense_std=0.01, bias=1.0)
-
-
-def caffe(module: Module, name: str) -> None:
-    """Caffe's bvlc_alexnet: as `paper`, but N(0, 0.005) in fc6 and fc7, and 0.1 where the bias is 1."""
-    _gaussian(module, name, dense_std=0.005, bias=0.1)
-
-
-def caffenet(module: Module, name: str) -> None:
-    """Caffe's bvlc_reference_caffenet: as `caffe`, with the paper's bias of 1."""
-    _gaussian(module, name, dense_std=0.005, bias=1.0)
-
-
-def pytorch(module: Module, name: str) -> None:
+def pytorch(module: Module, name: str = "") -> None:
     """PyTorch's default for its layers: weight and bias uniform in +-1 / sqrt(fan-in)."""
     bound = 1 / math.sqrt(_fans(module.weight.shape)[0])
     weight = uniform(module.weight.shape, -bound, bound)
     bias = 0.0 if module.bias is None else uniform(module.bias.shape, -bound, bound)
-    _set(module, weight, bias)
-
-
-def keras(module: Module, name: str) -> None:
-    """Keras's default for its layers: Glorot's uniform weights, bias 0."""
-    _set(module, glorot_uniform(module.weight.shape), 0.0)
-
-
-def keras_uniform_convolutions(module: Module, name: str) -> None:
-    """Keras's ``kernel_initializer="uniform"`` (+-0.05) in convolutions, its default in dense layers."""
-    draw = uniform if module.weight.ndim == 4 else glorot_uniform
-    _set(module, draw(module.weight.shape), 0.0)
-
-
-def keras_he_normal_convolutions(module: Module, name: str) -> None:
-    """Keras's ``kernel_initializer="he_normal"`` in convolutions, its default in dense layers."""
-    draw = he_normal if module.weight.ndim == 4 else glorot_uniform
-    _set(module, draw(module.weight.shape), 0.0)
-
-
-def he(module: Module, name: str) -> None:
-    """He's normal weights by fan-in, bias 0, in every layer: the safe choice with ReLU."""
-    _set(module, he_normal(module.weight.shape), 0.0)
-
-
-def he_fan_out(module: Module, name: str) -> None:
-    """He's normal weights by fan-out in convolutions, N(0, 0.01) in dense layers, bias 0."""
-    if module.weight.ndim == 4:
-        _set(module, he_normal(module.weight.shape, "fan_out"), 0.0)
-    else:
-        _set(module, normal(module.weight.shape, 0.01), 0.0)
-
-
-RECIPES: dict[str, Callable[[Module, str], None]] = {
-    recipe.__name__: recipe
-    for recipe in (
-        paper,
-        caffe,
-        caffenet,
-        pytorch,
-        keras,
-        keras_uniform_convolutions,
-        keras_he_normal_convolutions,
-        he,
-        he_fan_out,
-    )
-}
+    assign(module, weight, bias)
 
 
 _deferred = False
@@ -174,21 +104,4 @@ def deferred() -> Iterator[None]:
 def default(module: Module) -> None:
     """Draw a new layer's first weights, as PyTorch's layers do; nothing inside of `deferred`."""
     if not _deferred:
-        pytorch(module, "")
-
-
-def initialise(network: Module, recipe: str) -> None:
-    """Draw the weights of every convolution and dense layer of a network by a named recipe.
-
-    Raises
-    ------
-    ModelError
-        If there is no recipe of that name; the message has those there are.
-    """
-    from minialex.nn.layers import Conv2d, Linear  # layers draw their first values from here
-
-    if recipe not in RECIPES:
-        raise ModelError(f"initialiser {recipe!r} is unknown; there are: {', '.join(RECIPES)}")
-    for name, module in network.named_modules():
-        if isinstance(module, Conv2d | Linear):
-            RECIPES[recipe](module, name)
+        pytorch(module)

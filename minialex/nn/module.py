@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from minialex.devices import assign, is_array, is_read_only, require_device, to_device_array, to_numpy
+from minialex.availability import require_device
+from minialex.devices import assign, is_array, is_read_only, to_device_array, to_numpy
 from minialex.errors import CheckpointError, DeviceError
 from minialex.tensor import Tensor
 

@@ -1,5 +1,7 @@
 """Differentiable functions of tensors: one file an operation, with its gradients and public function."""
 
+from minialex import tensor
+from minialex.operations import comparison
 from minialex.operations.avg_pool2d import avg_pool2d
 from minialex.operations.batch_norm import batch_norm
 from minialex.operations.comparison import (
@@ -91,3 +93,6 @@ __all__ = [
     "tanh",
     "transpose",
 ]
+
+# The operators and methods of tensors.
+vars(tensor.functions).update({name: globals()[name] for name in __all__}, is_operand=comparison.is_operand)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.kernels import output_shape
-from minialex.kernels.contract.windows import pair, resolve_padding
+from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD, AvgPoolCall
 from minialex.tensor import Tensor, require_tensor
 
 
-class AvgPool2d(Operation):
-    def __init__(self, window: dict):
-        self.window = window
+class _AveragePooling(Operation):
+    def __init__(self, call: AvgPoolCall):
+        self.call = call
 
+
+class AvgPool2d(_AveragePooling):
     def forward(self, x):
-        return self.kernel("avg_pool2d.forward", x, **self.window)
+        return self.kernel(FORWARD, x, call=self.call)
 
     def backward(self, g):
-        return (AvgPool2dInputGrad(self.shapes[0][2:], self.window)(g),)
+        return (AvgPool2dInputGrad(self.call)(g),)
 
 
-class AvgPool2dInputGrad(Operation):
-    def __init__(self, input_size, window: dict):
-        self.input_size, self.window = input_size, window
-
+class AvgPool2dInputGrad(_AveragePooling):
     def forward(self, g):
-        return self.kernel("avg_pool2d.input_grad", g, input_size=self.input_size, **self.window)
+        return self.kernel(INPUT_GRAD, g, call=self.call)
 
     def backward(self, u):
-        return (AvgPool2d(self.window)(u),)
+        return (AvgPool2d(self.call)(u),)
 
 
 def avg_pool2d(
@@ -46,24 +44,19 @@ def avg_pool2d(
     kernel_size, stride, padding, ceil_mode : as in `max_pool2d`
     count_include_pad : bool
         Whether padded cells count in the divisor (PyTorch's default); TensorFlow counts the image
-        alone.
+        only.
 
     Returns
     -------
     Tensor (N, C, P, Q)
     """
     require_tensor("avg_pool2d", x)
-    output_shape(
-        "avg_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
+    call = AvgPoolCall.of(
+        x.shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
         ceil_mode=ceil_mode,
-    )  # fmt: skip
-    kernel_size = pair(kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else pair(stride, "stride")
-    window = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": resolve_padding(padding, x.shape[2:], kernel_size, stride, (1, 1)),
-        "ceil_mode": bool(ceil_mode),
-        "count_include_pad": bool(count_include_pad),
-    }
-    return AvgPool2d(window)(x)
+        count_include_pad=count_include_pad,
+    )
+    return AvgPool2d(call)(x)

@@ -7,6 +7,7 @@ from minialex.checks import is_number
 from minialex.devices import array_module, is_array, is_read_only
 from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD, BatchNormCall
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
@@ -15,16 +16,16 @@ class BatchNorm(Operation):
 
     saved_inputs = (0, 1)
 
-    def __init__(self, axis: int, eps: float):
-        self.parameters = {"axis": axis, "eps": eps}
+    def __init__(self, call: BatchNormCall):
+        self.call = call
 
     def forward(self, x, weight, bias):
-        y, self.mean, self.var = self.kernel("batch_norm.forward", x, weight, bias, **self.parameters)
+        y, self.mean, self.var = self.kernel(FORWARD, x, weight, bias, call=self.call)
         return y
 
     def backward(self, g):
         x, weight = self.saved
-        return BatchNormBackward(self.mean, self.var, **self.parameters)(g, x, weight)
+        return BatchNormBackward(self.mean, self.var, self.call)(g, x, weight)
 
 
 class BatchNormBackward(Operation):
@@ -36,16 +37,15 @@ class BatchNormBackward(Operation):
 
     saved_inputs = (0, 1, 2)
 
-    def __init__(self, mean, var, axis: int, eps: float):
-        self.mean, self.var = mean, var
-        self.parameters = {"axis": axis, "eps": eps}
+    def __init__(self, mean, var, call: BatchNormCall):
+        self.mean, self.var, self.call = mean, var, call
 
     def forward(self, g, x, weight):
-        return self.kernel("batch_norm.backward", g, x, weight, self.mean, self.var, **self.parameters)
+        return self.kernel(BACKWARD, g, x, weight, self.mean, self.var, call=self.call)
 
     def backward(self, ux, uw, ub):
         g, x, weight = self.saved
-        axis, eps = self.parameters["axis"], self.parameters["eps"]
+        axis, eps = self.call.axis, self.call.eps
         others = tuple(i for i in range(x.ndim) if i != axis)
         spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         count = x.size // x.shape[axis]
@@ -78,16 +78,15 @@ class BatchNormEvaluation(Operation):
 
     saved_inputs = (0, 1)
 
-    def __init__(self, mean, var, axis: int, eps: float):
-        self.mean, self.var = mean, var
-        self.parameters = {"axis": axis, "eps": eps}
+    def __init__(self, mean, var, call: BatchNormCall):
+        self.mean, self.var, self.call = mean, var, call
 
     def forward(self, x, weight, bias):
-        return self.kernel("batch_norm.evaluate", x, weight, bias, self.mean, self.var, **self.parameters)
+        return self.kernel(EVALUATE, x, weight, bias, self.mean, self.var, call=self.call)
 
     def backward(self, g):
         x, weight = self.saved
-        axis, eps = self.parameters["axis"], self.parameters["eps"]
+        axis, eps = self.call.axis, self.call.eps
         others = tuple(i for i in range(x.ndim) if i != axis)
         spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         xp = array_module(self.device)
@@ -195,6 +194,7 @@ def batch_norm(
     if running_mean is not None:
         running_mean = _statistic("running_mean", running_mean, x, features, training)
         running_var = _statistic("running_var", running_var, x, features, training)
+    call = BatchNormCall.of(axis=axis, eps=eps)
     xp = array_module(x.device)
     if weight is None:
         weight = Tensor(xp.ones(features, x.dtype), device=x.device)
@@ -203,7 +203,7 @@ def batch_norm(
     if not training and running_mean is not None:
         # Copies: training moves the running statistics in place, perhaps before backward is called.
         mean, var = running_mean.copy(), running_var.copy()
-        return BatchNormEvaluation(mean, var, axis, eps)(x, weight, bias)
+        return BatchNormEvaluation(mean, var, call)(x, weight, bias)
 
     count = x.size // max(1, features)
     if count < 2:
@@ -211,7 +211,7 @@ def batch_norm(
             f"batch_norm: the input {x.shape} has {count} element(s) for each of {features} features; "
             "training needs at least 2 to take a variance of"
         )
-    operation = BatchNorm(axis, eps)
+    operation = BatchNorm(call)
     y = operation(x, weight, bias)
     if running_mean is not None:
         running_mean += momentum * (operation.mean - running_mean)

@@ -5,58 +5,49 @@ family: the derivatives of each are the other two.
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.kernels import output_shape
-from minialex.kernels.contract.windows import pair, resolve_padding
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.operations.reduction import sum
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
-class Conv2d(Operation):
+class _Convolution(Operation):
     saved_inputs = (0, 1)
 
-    def __init__(self, window: dict):
-        self.window = window
+    def __init__(self, call: ConvCall):
+        self.call = call
 
+
+class Conv2d(_Convolution):
     def forward(self, x, weight, bias):
-        return self.kernel("conv2d.forward", x, weight, bias, **self.window)
+        return self.kernel(FORWARD, x, weight, bias, call=self.call)
 
     def backward(self, g):
         x, weight = self.saved
-        gx = Conv2dInputGrad(x.shape[2:], self.window)(g, weight) if self.needs(0) else None
-        gw = Conv2dWeightGrad(weight.shape[2:], self.window)(g, x) if self.needs(1) else None
+        gx = Conv2dInputGrad(self.call)(g, weight) if self.needs(0) else None
+        gw = Conv2dWeightGrad(self.call)(g, x) if self.needs(1) else None
         gb = sum(g, (0, 2, 3)) if self.needs(2) else None
         return gx, gw, gb
 
 
-class Conv2dInputGrad(Operation):
-    saved_inputs = (0, 1)
-
-    def __init__(self, input_size, window: dict):
-        self.input_size, self.window = input_size, window
-
+class Conv2dInputGrad(_Convolution):
     def forward(self, g, weight):
-        return self.kernel("conv2d.input_grad", g, weight, input_size=self.input_size, **self.window)
+        return self.kernel(INPUT_GRAD, g, weight, call=self.call)
 
     def backward(self, u):
         g, weight = self.saved
-        gg = Conv2d(self.window)(u, weight, None) if self.needs(0) else None
-        gw = Conv2dWeightGrad(weight.shape[2:], self.window)(g, u) if self.needs(1) else None
+        gg = Conv2d(self.call)(u, weight, None) if self.needs(0) else None
+        gw = Conv2dWeightGrad(self.call)(g, u) if self.needs(1) else None
         return gg, gw
 
 
-class Conv2dWeightGrad(Operation):
-    saved_inputs = (0, 1)
-
-    def __init__(self, kernel_size, window: dict):
-        self.kernel_size, self.window = kernel_size, window
-
+class Conv2dWeightGrad(_Convolution):
     def forward(self, g, x):
-        return self.kernel("conv2d.weight_grad", g, x, kernel_size=self.kernel_size, **self.window)
+        return self.kernel(WEIGHT_GRAD, g, x, call=self.call)
 
     def backward(self, u):
         g, x = self.saved
-        gg = Conv2d(self.window)(x, u, None) if self.needs(0) else None
-        gx = Conv2dInputGrad(x.shape[2:], self.window)(g, u) if self.needs(1) else None
+        gg = Conv2d(self.call)(x, u, None) if self.needs(0) else None
+        gx = Conv2dInputGrad(self.call)(g, u) if self.needs(1) else None
         return gg, gx
 
 
@@ -81,7 +72,7 @@ def conv2d(
         ``"same"`` is TensorFlow's SAME at any stride, which pads more at the bottom and right.
     groups : int
         The input's and the output's channels are cut into that many groups, each output group
-        seeing its input group alone.
+        seeing its input group only.
 
     Returns
     -------
@@ -95,15 +86,9 @@ def conv2d(
     require_tensor("conv2d", x)
     weight = as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
-    output_shape(
-        "conv2d", x.shape, weight.shape, None if bias is None else bias.shape,
-        stride=stride, padding=padding, dilation=dilation, groups=groups,
-    )  # fmt: skip
-    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    window = {
-        "stride": stride,
-        "padding": resolve_padding(padding, x.shape[2:], weight.shape[2:], stride, dilation),
-        "dilation": dilation,
-        "groups": groups,
-    }
-    return Conv2d(window)(x, weight, bias)
+    call = ConvCall.of(
+        x.shape, weight.shape, x.dtype, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    if bias is not None:
+        call.require_bias(bias.shape)
+    return Conv2d(call)(x, weight, bias)

@@ -6,21 +6,22 @@ from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, ResponseNormCall
 from minialex.tensor import Tensor, require_tensor
 
 
 class LocalResponseNorm(Operation):
     saved_inputs = (0,)
 
-    def __init__(self, size: int, alpha: float, beta: float, k: float):
-        self.parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    def __init__(self, call: ResponseNormCall):
+        self.call = call
 
     def forward(self, x):
-        return self.kernel("local_response_norm.forward", x, **self.parameters)
+        return self.kernel(FORWARD, x, call=self.call)
 
     def backward(self, g):
         (x,) = self.saved
-        return (LocalResponseNormBackward(**self.parameters)(g, x),)
+        return (LocalResponseNormBackward(self.call)(g, x),)
 
 
 class LocalResponseNormBackward(Operation):
@@ -32,18 +33,18 @@ class LocalResponseNormBackward(Operation):
 
     saved_inputs = (0, 1)
 
-    def __init__(self, size: int, alpha: float, beta: float, k: float):
-        self.parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    def __init__(self, call: ResponseNormCall):
+        self.call = call
 
     def forward(self, g, x):
-        return self.kernel("local_response_norm.backward", g, x, **self.parameters)
+        return self.kernel(BACKWARD, g, x, call=self.call)
 
     def backward(self, u):
         g, x = self.saved
-        a, b, k = (self.parameters[name] for name in ("alpha", "beta", "k"))
+        a, b, k = self.call.alpha, self.call.beta, self.call.k
 
         def s(v):
-            return channel_window_sum(v, self.parameters["size"])
+            return channel_window_sum(v, self.call.size)
 
         d = k + a * s(x * x)
         q = d ** (-b - 1)
@@ -109,4 +110,5 @@ def local_response_norm(
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
         if not (is_number(value) and value >= 0):
             raise ShapeError(f"local_response_norm: {name}={value!r} should be a number, 0 or more")
-    return LocalResponseNorm(size, alpha if alpha_mode == "sum" else alpha / size, beta, k)(x)
+    alpha = alpha if alpha_mode == "sum" else alpha / size
+    return LocalResponseNorm(ResponseNormCall.of(size=size, alpha=alpha, beta=beta, k=k))(x)

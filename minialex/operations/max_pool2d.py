@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.kernels import output_shape
-from minialex.kernels.contract.windows import pair, resolve_padding
+from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER, PoolCall
 from minialex.tensor import Tensor, require_tensor
 
 
 class MaxPool2d(Operation):
-    def __init__(self, window: dict):
-        self.window = window
+    def __init__(self, call: PoolCall):
+        self.call = call
 
     def forward(self, x):
-        y, self.winners = self.kernel("max_pool2d.forward", x, **self.window)
+        y, self.winners = self.kernel(FORWARD, x, call=self.call)
         return y
 
     def branch(self, inputs, results):
@@ -32,7 +31,7 @@ class Scatter(Operation):
         self.winners, self.input_size = winners, input_size
 
     def forward(self, g):
-        return self.kernel("max_pool2d.scatter", g, self.winners, input_size=self.input_size)
+        return self.kernel(SCATTER, g, self.winners, input_size=self.input_size)
 
     def backward(self, u):
         return (Gather(self.winners)(u),)
@@ -43,7 +42,7 @@ class Gather(Operation):
         self.winners = winners
 
     def forward(self, x):
-        return self.kernel("max_pool2d.gather", x, self.winners)
+        return self.kernel(GATHER, x, self.winners)
 
     def backward(self, g):
         return (Scatter(self.winners, self.shapes[0][2:])(g),)
@@ -72,18 +71,12 @@ def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_
         If a window does not fit, or holds nothing but padding.
     """
     require_tensor("max_pool2d", x)
-    output_shape(
-        "max_pool2d", x.shape, kernel_size=kernel_size, stride=stride, padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
-    kernel_size = pair(kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else pair(stride, "stride")
-    dilation = pair(dilation, "dilation")
-    window = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": resolve_padding(padding, x.shape[2:], kernel_size, stride, dilation),
-        "dilation": dilation,
-        "ceil_mode": bool(ceil_mode),
-    }
-    return MaxPool2d(window)(x)
+    call = PoolCall.of(
+        x.shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
+    return MaxPool2d(call)(x)

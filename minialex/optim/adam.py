@@ -8,6 +8,7 @@ from minialex import kernels
 from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
+from minialex.kernels.adam import UPDATE, AdamCall
 from minialex.optim.optimizer import Optimizer
 
 
@@ -55,13 +56,7 @@ class Adam(Optimizer):
             xp = array_module(p.device)
             state.update(step=0, m=xp.zeros_like(p.data), v=xp.zeros_like(p.data))
         state["step"] += 1
-        kernels.run(
-            "adam.update",
-            p.device,
-            p.data,
-            p.grad.data,
-            state["m"],
-            state["v"],
+        call = AdamCall.of(
             lr=options["lr"],
             beta1=options["betas"][0],
             beta2=options["betas"][1],
@@ -70,6 +65,7 @@ class Adam(Optimizer):
             decoupled=self.decoupled,
             step=state["step"],
         )
+        kernels.run(UPDATE, p.device, p.data, p.grad.data, state["m"], state["v"], call=call)
 
 
 class AdamW(Adam):

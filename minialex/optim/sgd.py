@@ -8,6 +8,7 @@ from minialex import kernels
 from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
+from minialex.kernels.sgd import UPDATE, SgdCall
 from minialex.optim.optimizer import Optimizer
 
 
@@ -51,14 +52,6 @@ class SGD(Optimizer):
     def update(self, p, state, options) -> None:
         if options["momentum"] and "velocity" not in state:
             state["velocity"] = array_module(p.device).zeros_like(p.data)
-        kernels.run(
-            "sgd.update",
-            p.device,
-            p.data,
-            p.grad.data,
-            state.get("velocity"),
-            lr=options["lr"],
-            momentum=options["momentum"],
-            weight_decay=options["weight_decay"],
-            nesterov=options["nesterov"],
-        )
+        names = "lr", "momentum", "weight_decay", "nesterov"
+        call = SgdCall.of(**{name: options[name] for name in names})
+        kernels.run(UPDATE, p.device, p.data, p.grad.data, state.get("velocity"), call=call)

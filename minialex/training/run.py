@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from minialex.availability import choose_device
 from minialex.data import DataLoader
-from minialex.devices import choose_device
 from minialex.errors import RunError
 from minialex.models import Network, get_architecture
 from minialex.random import manual_seed

@@ -11,7 +11,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import minialex as ma
-from minialex import devices
+from minialex import availability
 from minialex.checking.gradients import differences, noise, values, vjp
 from minialex.checking.testing import strategies
 from minialex.checking.testing.strategies import (
@@ -63,7 +63,7 @@ def run_as_tests(code: str, folder: Path) -> None:
 def test_the_documentation_runs(code, error, tmp_path):
     for library in re.findall(r"^import (torch|jax)$", code, re.MULTILINE):
         pytest.importorskip(library)
-    if "ma.check_cuda(" in code and (reason := devices.why_not_usable("cuda-host")):
+    if "ma.check_cuda(" in code and (reason := availability.why_not_usable("cuda-host")):
         pytest.skip(reason)
     if "def test_" in code:
         run_as_tests(code, tmp_path)

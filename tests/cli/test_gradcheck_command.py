@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
+from minialex.availability import usable_devices
 from minialex.checking.kernels import suite
 from minialex.cli import cli
-from minialex.devices import usable_devices
 from minialex.kernels import list_kernels
 from minialex.models import list_models
 

@@ -232,13 +232,14 @@ def make() -> ModuleType:
 
 def install(monkeypatch) -> ModuleType:
     """Let the device ``cuda`` run on the stand-in for the length of a test."""
-    from minialex import devices
-    from minialex.kernels.cuda import availability, gpu, registration
+    from minialex import availability
+    from minialex.kernels.cuda import availability as gpu_availability
+    from minialex.kernels.cuda import gpu, registration
 
     cupy = make()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(availability, "why_not_usable", lambda: None)
-    monkeypatch.setattr(devices, "_found_usable", set())
+    monkeypatch.setattr(gpu_availability, "why_not_usable", lambda: None)
+    monkeypatch.setattr(availability, "_found_usable", set())
     RawModule.made, RawKernel.launches = [], []
     for cached in (gpu.compiled, gpu._module, registration.cuda_device):
         cached.cache_clear()

@@ -8,9 +8,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import minialex as ma
-from minialex import devices, kernels
+from minialex import availability, kernels
 from minialex.errors import DeviceError
-from minialex.kernels.cuda import availability
+from minialex.kernels.cuda import availability as gpu_availability
 from minialex.kernels.cuda.registration import cuda_device
 from minialex.kernels.cuda_host import compiler
 
@@ -39,11 +39,11 @@ def machine(monkeypatch):
             if not driver:
                 raise OSError(f"{name}: cannot open shared object file")
 
-        monkeypatch.setattr(availability.ctypes, "CDLL", load)
+        monkeypatch.setattr(gpu_availability.ctypes, "CDLL", load)
         found = object() if cupy else None
         real = importlib.util.find_spec
         monkeypatch.setattr(
-            availability.importlib.util, "find_spec", lambda name: found if name == "cupy" else real(name)
+            gpu_availability.importlib.util, "find_spec", lambda name: found if name == "cupy" else real(name)
         )
         module, cuda = ModuleType("cupy"), ModuleType("cupy.cuda")
         missing = raises(RuntimeError("CuPy failed to load libnvrtc.so.13:\n OSError"))
@@ -53,7 +53,7 @@ def machine(monkeypatch):
         module.cuda, module.ndarray = cuda, type("ndarray", (), {})
         monkeypatch.setitem(sys.modules, "cupy", None if broken else module)
         monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
-        monkeypatch.setattr(devices, "_found_usable", set())
+        monkeypatch.setattr(availability, "_found_usable", set())
         cuda_device.cache_clear()
 
     yield make
@@ -84,7 +84,7 @@ def machine(monkeypatch):
 )
 def test_what_is_missing_is_named_and_nothing_else(machine, has, says, says_not):
     machine(**has)
-    reason = availability.why_not_usable()
+    reason = gpu_availability.why_not_usable()
     assert "\n" not in reason
     for text in says:
         assert text in reason
@@ -97,15 +97,15 @@ def test_what_is_missing_is_named_and_nothing_else(machine, has, says, says_not)
     with pytest.raises(DeviceError) as raised:
         kernels.run("relu.forward", "cuda", ma.tensor([1.0]).data)
     assert reason in str(raised.value)
-    assert devices.choose_device("auto") == ("cpu", f"device cpu (auto: not cuda, as {reason})")
+    assert availability.choose_device("auto") == ("cpu", f"device cpu (auto: not cuda, as {reason})")
 
 
 def test_a_machine_that_has_everything(machine):
     machine()
-    assert availability.why_not_usable() is None
-    assert devices.require_device("cuda") == "cuda"
-    assert devices.choose_device("auto")[0] == "cuda"
-    assert "cuda" in devices.usable_devices()
+    assert gpu_availability.why_not_usable() is None
+    assert availability.require_device("cuda") == "cuda"
+    assert availability.choose_device("auto")[0] == "cuda"
+    assert "cuda" in availability.usable_devices()
 
 
 def test_a_machine_without_a_compiler_has_no_cuda_host(machine, monkeypatch):
@@ -113,7 +113,7 @@ def test_a_machine_without_a_compiler_has_no_cuda_host(machine, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     compiler.find_compiler.cache_clear()
     try:
-        assert devices.usable_devices() == ["cpu"]
+        assert availability.usable_devices() == ["cpu"]
         with pytest.raises(
             DeviceError, match=r"'cuda-host' is not available: .*no-such-compiler.*; available: cpu$"
         ):
@@ -126,11 +126,11 @@ def test_a_machine_without_a_compiler_has_no_cuda_host(machine, monkeypatch):
 def test_an_unknown_device_is_named_with_those_that_can_be_used(machine):
     machine(driver=False, cupy=False)
     with pytest.raises(DeviceError, match="device='gpu' is not available: no kernels are installed for it"):
-        devices.choose_device("gpu")
+        availability.choose_device("gpu")
 
 
 @pytest.mark.needs_cupy
 def test_cupy_itself_says_what_it_lacks():
-    if devices.why_not_usable("cuda") is None:
+    if availability.why_not_usable("cuda") is None:
         pytest.skip("a GPU can be used here")
-    assert json.dumps(availability.why_not_usable())  # a text, and no exception
+    assert json.dumps(gpu_availability.why_not_usable())  # a text, and no exception

@@ -172,7 +172,7 @@ def test_peak_of_a_call_is_the_result_and_the_workspace(algorithm, direction):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    workspace = entry.workspace(*arrays, **parameters)
+    workspace = entry.workspace_bytes(*arrays, **parameters)
     small = 2**17  # Python's objects
     assert result.nbytes + 0.9 * workspace <= peak <= result.nbytes + workspace + small
 

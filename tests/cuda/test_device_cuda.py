@@ -13,8 +13,9 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import kernels, nn, optim
+from minialex.availability import choose_device
 from minialex.checking.testing.devices import with_layout
-from minialex.devices import choose_device, to_numpy
+from minialex.devices import to_numpy
 from minialex.errors import DeviceError, KernelError, MiniAlexError
 from minialex.kernels.cuda import Source
 from minialex.kernels.cuda.registration import cuda_device

@@ -123,7 +123,7 @@ def test_im2col_keeps_to_the_workspace_limit(direction):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        declared = kernel.workspace(*arrays, **parameters, **WINDOW)
+        declared = kernel.workspace_bytes(*arrays, **parameters, **WINDOW)
 
     assert declared <= limit
     # Beside the matrix, which the limit is for, a chunk has its images with their padding, and its
@@ -141,11 +141,11 @@ def test_im2col_declares_its_matrix_or_the_limit_or_a_row_of_positions(direction
     arrays = [np.zeros(shape, np.float32) for shape in shapes] + [None] * (direction == "forward")
     kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
     with limited_workspace(2**30):
-        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 4 * 8 * 48 * 5 * 5 * 27 * 27
+        assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 4 * 8 * 48 * 5 * 5 * 27 * 27
     with limited_workspace(2**23):
-        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 2**23
+        assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 2**23
     with limited_workspace(1000):  # less than a row of positions: 27 * 48 * 25 floats
-        assert kernel.workspace(*arrays, **parameters, **WINDOW) == 4 * 27 * 48 * 25
+        assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 4 * 27 * 48 * 25
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "1"])
@@ -206,7 +206,7 @@ def each_direction(algorithm, x, weight, g, window):
         entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
         if entry.refusal(*arrays, **sizes, **window) is None:
             if entry.workspace is not None:
-                assert entry.workspace(*arrays, **sizes, **window) < 2**24
+                assert entry.workspace_bytes(*arrays, **sizes, **window) < 2**24
             yield entry, entry(*arrays, **sizes, **window)
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from minialex.errors import ShapeError
 from minialex.kernels import operations_with_shapes, output_shape
 from minialex.kernels.contract.windows import (
+    Axis,
+    Window,
     has_empty_window,
     output_positions,
     pair,
@@ -245,7 +247,8 @@ def test_a_window_is_empty_where_none_of_its_cells_lies_in_the_input():
         starts = range(-before, positions * stride - before, stride)
         empty = any(not any(0 <= s + i * dilation < size for i in range(kernel)) for s in starts)
         if positions >= 1:
-            assert has_empty_window(positions, size, kernel, stride, padding, dilation) == empty
+            axis = Axis(size, kernel, stride, before, after, dilation, positions)
+            assert has_empty_window(axis) == empty
             seen[empty] += 1
     assert min(seen.values()) > 1000
 
@@ -304,7 +307,8 @@ sides = st.tuples(st.integers(1, 4), st.integers(1, 4))
 )
 def test_tap_slices_are_the_cells_that_windows_read(size, positions, kernel, stride, dilation, padding):
     read = {}
-    for tap, at_y, at_x in tap_slices(size, positions, kernel, stride, padding, dilation):
+    axes = zip(size, kernel, stride, *zip(*padding, strict=True), dilation, positions, strict=True)
+    for tap, at_y, at_x in tap_slices(Window(*(Axis(*axis) for axis in axes))):
         rows, columns = (
             zip(range(4)[ys], range(10)[xs], strict=True) for ys, xs in zip(at_y, at_x, strict=True)
         )

@@ -34,6 +34,6 @@ def test_peak_of_a_call_is_the_result_and_the_workspace(algorithm, direction):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    claimed = result.nbytes + entry.workspace(*arrays, **parameters, **WINDOW)
+    claimed = result.nbytes + entry.workspace_bytes(*arrays, **parameters, **WINDOW)
     small = 2**18  # tables of offsets and Python's objects
     assert claimed - 0.15 * claimed <= peak <= claimed + small

@@ -12,7 +12,7 @@ import pytest
 import minialex as ma
 from minialex import nn
 from minialex.errors import ModelError
-from minialex.models import create_model
+from minialex.models import create_model, initialisers
 from minialex.nn import init
 
 SHAPE = (64, 40, 5, 3)  # (O, I, KH, KW) that tell fan-in 600 from fan-out 960, and both from O and I
@@ -109,13 +109,13 @@ def network_of_eight():
 
 
 def test_the_table_has_every_recipe():
-    assert set(WEIGHTS) == set(init.RECIPES)
+    assert set(WEIGHTS) == set(initialisers.INITIALISERS)
 
 
 @pytest.mark.parametrize("recipe", WEIGHTS)
 def test_weights_of_a_recipe(recipe):
     network = network_of_eight()
-    init.initialise(network, recipe)
+    initialisers.initialise(network, recipe)
     of_convolutions, of_hidden, of_last = WEIGHTS[recipe]
     for name, layer in network.named_children():
         is_convolution = name.startswith("conv")
@@ -127,7 +127,7 @@ def test_weights_of_a_recipe(recipe):
 @pytest.mark.parametrize("recipe", [recipe for recipe in WEIGHTS if recipe != "pytorch"])
 def test_biases_of_a_recipe(recipe):
     network = network_of_eight()
-    init.initialise(network, recipe)
+    initialisers.initialise(network, recipe)
     for name, layer in network.named_children():
         expected = BIASES.get(recipe, 0.0) if name in _RAISED else 0.0
         np.testing.assert_array_equal(layer.bias.numpy(), np.full(layer.bias.shape, expected, np.float32))
@@ -135,22 +135,22 @@ def test_biases_of_a_recipe(recipe):
 
 def test_pytorch_biases_have_the_weights_bound():
     layer = nn.Conv2d(24, 4000, (5, 3))
-    init.pytorch(layer, "")
+    init.pytorch(layer)
     assert_distributed(layer.bias.numpy(), "uniform", 1 / math.sqrt(3 * 24 * 15))
 
 
 def test_a_layer_without_bias_is_initialised():
     convolution, dense = nn.Conv2d(24, 32, 3, bias=False), nn.Linear(80, 120, bias=False)
     network = nn.Sequential({"conv2": convolution, "fc6": dense})
-    for recipe in init.RECIPES:
-        init.initialise(network, recipe)
+    for recipe in initialisers.INITIALISERS:
+        initialisers.initialise(network, recipe)
         assert convolution.bias is None
         assert dense.weight.numpy().std() > 0
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are():
     with pytest.raises(ModelError, match="initialiser 'xavier' is unknown; there are: paper, caffe"):
-        init.initialise(network_of_eight(), "xavier")
+        initialisers.initialise(network_of_eight(), "xavier")
 
 
 def test_layers_draw_pytorch_s_default_when_built():

@@ -10,7 +10,7 @@ from minialex import nn
 from minialex.errors import ModelError, ShapeError
 from minialex.models import get_architecture, summarise
 from minialex.models.architecture import CLASSES, conv, dense, flatten, lrn, max_pool, relu
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 
 # The windows of alexnet with a few channels, so that many sizes can be tried for real.
 NARROW = dataclasses.replace(

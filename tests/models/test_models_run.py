@@ -9,7 +9,7 @@ from minialex import nn
 from minialex.errors import ModelError
 from minialex.models import Architecture, create_model, get_architecture, list_models, summarise
 from minialex.models.architecture import CLASSES, conv, dense, flatten, relu
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 
 # alexnet_cifar_slim_regular differs from alexnet_cifar_slim (87 million weights) in its initialiser alone.
 RUN = [name for name in list_models() if name != "alexnet_cifar_slim_regular"]

@@ -15,11 +15,12 @@ import numpy as np
 from safetensors import safe_open
 
 import minialex as ma
-from minialex import nn, optim
+from minialex import optim
 from minialex.data import ArrayDataset, DataLoader
 from minialex.data.transforms import Pipeline
 from minialex.models import Network
 from minialex.models.architecture import Architecture, batch_norm, conv, dense, dropout, flatten, relu
+from minialex.models.initialisers import initialise
 from minialex.optim.lr_scheduler import (
     CosineAnnealingLR,
     ExponentialLR,
@@ -68,7 +69,7 @@ def network() -> Network:
     """The network with its first weights, which follow from the seed."""
     ma.manual_seed(SEED)
     built = ARCHITECTURE.build()
-    nn.init.initialise(built, "he")
+    initialise(built, "he")
     return built
 
 

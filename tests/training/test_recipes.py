@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minialex as ma
-from minialex import nn
 from minialex.errors import MiniAlexError, ModelError, RecipeError
 from minialex.models import Network, get_architecture
 from minialex.models.architecture import Architecture, conv, dense, flatten, relu
+from minialex.models.initialisers import initialise
 from minialex.optim import SGD
 from minialex.training.assembly import make_network, make_optimizer, make_schedule, optimizer_arrays
 from minialex.training.recipes import (
@@ -205,7 +205,7 @@ TINY = Architecture(
 
 def small_network() -> Network:
     network = TINY.build()
-    nn.init.initialise(network, "he")
+    initialise(network, "he")
     return network
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from minialex import functional as F
-from minialex import nn
 from minialex.data import ArrayDataset, DataLoader
 from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, TrainingError
 from minialex.models import Network
 from minialex.models.architecture import Architecture, conv, dense, flatten, relu
+from minialex.models.initialisers import initialise
 from minialex.optim import SGD
 from minialex.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from minialex.tensor import Tensor
@@ -31,7 +31,7 @@ TRANSFORM = Pipeline.from_list([{"name": "scale"}, {"name": "normalize", "mean":
 @pytest.fixture
 def network() -> Network:
     built = TINY.build()
-    nn.init.initialise(built, "he")
+    initialise(built, "he")
     return built
 
 

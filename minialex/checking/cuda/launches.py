@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.availability import require_device
 from minialex.checking.cuda.arguments import (
     WRITTEN,
     CudaKernel,
@@ -28,7 +29,6 @@ from minialex.checking.cuda.source import Source
 from minialex.checking.gradients.noise import ROUNDING
 from minialex.checking.report import GradcheckError
 from minialex.checks import in_words
-from minialex.devices import require_device
 from minialex.errors import MiniAlexError
 
 _SHOWN = 5

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.availability import require_device
 from minialex.checking.arguments import choose_inputs, prepare_inputs, require_seed
 from minialex.checking.cuda.arguments import CudaKernel, Names, Part, Role
 from minialex.checking.cuda.launches import Pair
@@ -24,7 +25,6 @@ from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import Report
 from minialex.checking.reproduction import Deferred, array_lines
 from minialex.checks import in_words, is_int
-from minialex.devices import require_device
 from minialex.errors import MiniAlexError
 
 # Sizes that reach beyond the end of most arrays, in different ways; not all of them are powers of two.

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from minialex.autograd import no_grad
+from minialex.availability import require_device, usable_devices
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
 from minialex.checking.kernels.agreement import (
     Agreement,
@@ -41,13 +42,12 @@ from minialex.checking.kernels.whole_calls import check_calls
 from minialex.checking.report import GradcheckError, Report, worst_of
 from minialex.checking.reproduction import options_text
 from minialex.checking.results import UNCHECKED, WRONG, Result
-from minialex.devices import require_device, usable_devices
 from minialex.errors import KernelError, MiniAlexError
 from minialex.kernels import Kernel, find_kernel, list_kernels, load_plugin, ranked, use
 from minialex.kernels.contract.registry import REFERENCE
 from minialex.kernels.runtime.threads import set_num_threads
 from minialex.models import Architecture, Network, get_architecture
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 from minialex.random import seeded
 from minialex.tensor import Tensor
 

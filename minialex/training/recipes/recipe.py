@@ -17,7 +17,7 @@ from minialex.data.pca import FROM_DATA, ColourStatistics, with_statistics
 from minialex.data.transforms import Pipeline, standard_pipeline
 from minialex.errors import DataError, RecipeError
 from minialex.models import get_architecture
-from minialex.nn.init import RECIPES as INITIALISERS
+from minialex.models.initialisers import INITIALISERS
 
 SOURCES = (
     "digits", "mnist", "cifar10", "folder", "imagenet",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.availability import choose_device
 from minialex.benchmarking.machine import describe_machine
 from minialex.data import Dataset, read_image
-from minialex.devices import choose_device
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_text
 from minialex.kernels.runtime.threads import num_threads

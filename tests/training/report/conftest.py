@@ -23,7 +23,7 @@ from minialex.models.architecture import (
     max_pool,
     relu,
 )
-from minialex.nn.init import initialise
+from minialex.models.initialisers import initialise
 from minialex.training.report.report import write_report
 
 CLASSES = (

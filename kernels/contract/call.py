@@ -1,0 +1,81 @@
+"""One object for a call: what is asked of an operation, and all that follows from it.
+
+An operation with parameters has a class of calls. Its kernels take the arrays and, as ``call``, an object of
+this class: shapes and parameters, checked and resolved, with the shape of the result. It is made once by the
+public function (`minialex.operations`) and read by everyone else: the kernels, what they say of
+themselves (``supports``, ``workspace``, ``cost``), the backward pass, summaries and benchmarks.
+
+    @kernel("conv2d.forward", algo="im2col", workspace=lambda *arrays, call: ...)
+    def conv2d_forward(x, weight, bias, *, call): ...
+
+Whoever calls a kernel directly may write the parameters instead; the call is made from them:
+
+    find_kernel("conv2d.forward", algo="im2col")(x, weight, bias, stride=1, padding=2, dilation=1, groups=1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+
+class Call(Protocol):
+    """What a class of calls has."""
+
+    @classmethod
+    def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> Call:
+        """The call of one direction, such as ``"input_grad"``, on these arrays."""
+        ...
+
+
+class Parameters:
+    """A base for calls that follow from no shape: the operation's parameters, as plain numbers."""
+
+    DIRECTIONS: tuple[str, ...]
+
+    @classmethod
+    def of(cls, **parameters):
+        """The call; NumPy's numbers become Python's, whose dtype does not widen float32 arrays."""
+        return cls(**{name: plain_number(value) for name, value in parameters.items()})
+
+    @classmethod
+    def of_arrays(cls, direction: str, arrays: tuple, **parameters):
+        """The call; it does not depend on the arrays."""
+        return cls.of(**parameters)
+
+
+def plain_number(value):
+    """A parameter as a Python number if it is one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+C = TypeVar("C", bound=type[Call])
+_classes: dict[str, type[Call]] = {}
+
+
+def calls_of(operation: str) -> Callable[[C], C]:
+    """Register the decorated class as that of an operation's calls."""
+
+    def register(calls: C) -> C:
+        _classes[operation] = calls
+        return calls
+
+    return register
+
+
+def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
+    """The parameters as kernels of ``<operation>.<direction>`` take them: one call in place of several.
+
+    Raises
+    ------
+    ShapeError
+        If shapes and parameters do not fit together.
+    TypeError
+        If a parameter is missing or unknown.
+    """
+    operation, _, direction = name.partition(".")
+    if "call" in parameters or operation not in _classes or direction not in _classes[operation].DIRECTIONS:
+        return parameters
+    return {"call": _classes[operation].of_arrays(direction, arrays, **parameters)}

@@ -1,0 +1,188 @@
+"""One convolution: its shapes and parameters, and what follows from them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minialex.checks import is_int
+from minialex.errors import ShapeError
+from minialex.kernels.contract.call import calls_of
+from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.windows import Padding, Pair, Window, padding_form, pair
+
+
+@calls_of("conv2d")
+@dataclass(frozen=True)
+class ConvCall:
+    """A convolution in any of its three directions, which share the shapes.
+
+    Attributes
+    ----------
+    x_shape : (N, C, H, W)
+    weight_shape : (O, C/groups, KH, KW)
+    y_shape : (N, O, P, Q)
+    dtype : dtype
+    window : Window
+        Size, kernel, stride, padding, dilation and positions along both axes.
+    groups : int
+    """
+
+    x_shape: Shape
+    weight_shape: Shape
+    y_shape: Shape
+    dtype: np.dtype
+    window: Window
+    groups: int
+
+    DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+    @classmethod
+    def of(
+        cls, x: Shape, weight: Shape, dtype=np.float32, *, stride=1, padding=0, dilation=1, groups=1
+    ) -> ConvCall:
+        """Check and resolve the parameters, as users write them, of a convolution of these shapes.
+
+        Raises
+        ------
+        ShapeError
+            If shapes and parameters do not fit together; the message has all of them.
+        """
+        if not is_int(groups, 1):
+            raise ShapeError(f"groups={groups!r} should be a positive int")
+        return _resolved(
+            (tuple(x), tuple(weight)),
+            np.dtype(dtype),
+            pair(stride, "stride"),
+            padding_form(padding),
+            pair(dilation, "dilation"),
+            int(groups),
+        )
+
+    @classmethod
+    def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> ConvCall:
+        """The call whose `direction` takes these arrays: (x, weight, bias), (g, weight) or (g, x)."""
+        first, second = arrays[:2]
+        if direction == "forward":
+            call = cls.of(first.shape, second.shape, first.dtype, **parameters)
+            call.require_bias(None if len(arrays) < 3 or arrays[2] is None else arrays[2].shape)
+            return call
+        groups = parameters.get("groups", 1)
+        if direction == "input_grad":
+            size = tuple(parameters.pop("input_size"))
+            shapes = (first.shape[0], second.shape[1] * groups, *size), second.shape
+        else:
+            kernel_size = tuple(parameters.pop("kernel_size"))
+            shapes = second.shape, (first.shape[1], second.shape[1] // groups, *kernel_size)
+        call = cls.of(*shapes, first.dtype, **parameters)
+        if call.y_shape != first.shape:
+            raise ShapeError(f"conv2d.{direction}: g has shape {first.shape}; the call gives {call.y_shape}")
+        return call
+
+    def require_bias(self, shape: Shape | None) -> None:
+        """Raise `ShapeError` unless a bias of that shape fits."""
+        if shape is not None and shape != self.weight_shape[:1]:
+            raise ShapeError(
+                f"conv2d: bias {shape} should have shape ({self.outputs},) for weight {self.weight_shape}"
+            )
+
+    # Sizes, by the letters of the formula
+
+    @property
+    def images(self) -> int:
+        """N."""
+        return self.x_shape[0]
+
+    @property
+    def channels(self) -> int:
+        """C, of all groups."""
+        return self.x_shape[1]
+
+    @property
+    def group_channels(self) -> int:
+        """C / groups."""
+        return self.weight_shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """O, of all groups."""
+        return self.weight_shape[0]
+
+    @property
+    def group_outputs(self) -> int:
+        """O / groups."""
+        return self.weight_shape[0] // self.groups
+
+    @property
+    def taps(self) -> int:
+        """The numbers that one output is a sum of: C / groups * KH * KW."""
+        return math.prod(self.weight_shape[1:])
+
+    @property
+    def products(self) -> int:
+        """The multiplications of each direction, those with padding included: N * O * P * Q * taps."""
+        return math.prod(self.y_shape) * self.taps
+
+    # The window's numbers
+
+    @property
+    def size(self) -> Pair:
+        """H and W."""
+        return self.window.size
+
+    @property
+    def kernel_size(self) -> Pair:
+        return self.window.kernel_size
+
+    @property
+    def stride(self) -> Pair:
+        return self.window.stride
+
+    @property
+    def padding(self) -> Padding:
+        return self.window.padding
+
+    @property
+    def dilation(self) -> Pair:
+        return self.window.dilation
+
+    @property
+    def positions(self) -> Pair:
+        """P and Q."""
+        return self.window.positions
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved(
+    shapes: tuple[Shape, Shape], dtype: np.dtype, stride: Pair, padding, dilation: Pair, groups: int
+) -> ConvCall:
+    """The call, checked; the training loop asks for the same few thousands of times."""
+    x, weight = shapes
+    require_rank(x, 4, "conv2d input", "(N, C, H, W)")
+    require_rank(weight, 4, "conv2d weight", "(O, C/groups, KH, KW)")
+    (n, channels, *size), (out, per_group, *kernel) = x, weight
+    if min(kernel) < 1:
+        raise ShapeError(f"conv2d weight {weight} has an empty window")
+    if channels % groups or out % groups or channels // groups != per_group:
+        raise ShapeError(
+            f"conv2d: input {x} has {channels} channels and weight {weight} takes "
+            f"{per_group} channels in each of {groups} groups for {out} outputs; "
+            "channels must be groups * weight.shape[1], and outputs a multiple of groups"
+        )
+    window = Window.of(size, kernel, stride=stride, padding=padding, dilation=dilation)
+    if min(window.positions) < 1:
+        raise ShapeError(f"conv2d: the window does not fit into the padded input {x}: {window}")
+    return ConvCall(x, weight, (n, out, *window.positions), dtype, window, groups)
+
+
+@shape_rule("conv2d")
+def conv2d_shape(x: Shape, weight: Shape, bias: Shape | None = None, **parameters) -> Shape:
+    """(N, C, H, W) and (O, C/groups, KH, KW) give (N, O, P, Q); see `output_positions` for P, Q."""
+    require_rank(x, 4, "conv2d input", "(N, C, H, W)")
+    require_rank(weight, 4, "conv2d weight", "(O, C/groups, KH, KW)")
+    call = ConvCall.of(x, weight, **parameters)
+    call.require_bias(bias)
+    return call.y_shape

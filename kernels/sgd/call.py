@@ -1,0 +1,18 @@
+"""The parameters of a step of stochastic gradient descent."""
+
+from dataclasses import dataclass
+
+from minialex.kernels.contract.call import Parameters, calls_of
+
+
+@calls_of("sgd")
+@dataclass(frozen=True)
+class SgdCall(Parameters):
+    """The rate, the momentum, the factor of the L2 penalty, and whether the momentum is Nesterov's."""
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    nesterov: bool
+
+    DIRECTIONS = ("update",)

@@ -1,0 +1,69 @@
+"""Which devices can be used on this machine, and why another one cannot.
+
+A device is known if kernels are registered for it (`minialex.kernels.devices`). An explicit device that
+cannot be used is an error that says why; nothing falls back to another one.
+"""
+
+from __future__ import annotations
+
+from minialex import kernels
+from minialex.errors import DeviceError
+
+# Asked for each new tensor, and costly to find out.
+_found_usable: set[str] = set()
+
+
+def why_not_usable(name: str) -> str | None:
+    """Why a device cannot be used on this machine, in one line; None if it can."""
+    if name not in kernels.devices():
+        return "no kernels are installed for it"
+    if name == "cuda":
+        from minialex.kernels.cuda import availability
+
+        return availability.why_not_usable()
+    if name == "cuda-host":
+        return _why_no_host()
+    return None
+
+
+def _why_no_host() -> str | None:
+    from minialex.kernels.cuda_host.compiler import find_compiler
+
+    try:
+        find_compiler()
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def usable_devices() -> list[str]:
+    """The devices that can be used on this machine."""
+    return [name for name in kernels.devices() if why_not_usable(name) is None]
+
+
+def require_device(name: str) -> str:
+    """Return the name of a device that can be used; `DeviceError` says why it cannot, and what can."""
+    if name not in _found_usable:
+        reason = why_not_usable(name)
+        if reason is not None:
+            raise DeviceError(
+                f"device={name!r} is not available: {reason}; available: {', '.join(usable_devices())}"
+            )
+        _found_usable.add(name)
+    return name
+
+
+def choose_device(name: str) -> tuple[str, str]:
+    """Resolve ``"auto"``: a GPU if one can be used, else the cpu.
+
+    Returns
+    -------
+    (str, str)
+        The device, and a sentence that says what was chosen and why.
+    """
+    if name != "auto":
+        return require_device(name), f"device {name}"
+    reason = why_not_usable("cuda")
+    if reason is None:
+        return "cuda", "device cuda (auto: a GPU can be used)"
+    return "cpu", f"device cpu (auto: not cuda, as {reason})"
