@@ -1,18 +1,30 @@
 """Three gradient checkers at their defaults, on one case each: ours, PyTorch's and JAX's.
 
 Each takes a `Case` of `gradients_of_others` and says why it refuses the gradient, in a word; "" where it
-passes it. PyTorch sees the two functions as an `autograd.Function`.
+passes it. PyTorch sees the two functions as an `autograd.Function`. The cases stand among the tests, which
+run them, too.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from gradients_of_others import Case
 
 from minialex.checking import GradcheckError, check_vjp
+
+_TESTS = Path(__file__).parents[1] / "tests" / "checking"
+if not (_TESTS / "gradients_of_others").is_dir():
+    sys.exit(
+        f"{_TESTS / 'gradients_of_others'}, which holds the functions to compare on, is missing: run this in "
+        "a checkout of the project"
+    )
+sys.path.insert(0, str(_TESTS))
+
+from gradients_of_others import Case  # noqa: E402
 
 
 def ours(case: Case) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minialex.checking import constraints as constraints_of_inputs
 from minialex.checking.constraints import Constraint
-from minialex.checking.differences import STEPS
+from minialex.checking.gradients.differences import STEPS
 from minialex.checking.reproduction import Deferred, Reproduction
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError

@@ -4,8 +4,8 @@
     print(explanation)
     draw_explanation(Path("gradcheck.png"), explanation)
 
-The numbers are those of the check itself: this module asks `minialex.checking.jacobians` for them, and only
-chooses what to show.
+The numbers are those of the check itself: this module asks `minialex.checking.gradients.jacobians` for them,
+and only chooses what to show.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.checking.behaviour import ROUNDING
-from minialex.checking.cases import Case, make_cases
-from minialex.checking.check import Check, same_branches
-from minialex.checking.comparison import Comparison, Kind
-from minialex.checking.differences import STEPS
-from minialex.checking.jacobians import along_move, compare_jacobians, usual_step
+from minialex.checking.adapters.tensors import on_arrays
+from minialex.checking.gradients.check import Check
+from minialex.checking.gradients.comparison import Comparison, Kind, index_in
+from minialex.checking.gradients.differences import STEPS
+from minialex.checking.gradients.jacobians import compare_jacobians
+from minialex.checking.gradients.noise import ROUNDING
+from minialex.checking.gradients.order_of_checks import run_checks
+from minialex.checking.gradients.paths import Path as MovedInputs
+from minialex.checking.gradients.paths import same_branches
+from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.report import GradcheckError, Report
-from minialex.checking.tensors import on_arrays
 from minialex.errors import MiniAlexError
 from minialex.files import write_atomically
 from minialex.tensor import Tensor
@@ -53,7 +56,7 @@ class Jacobian:
         What the numeric ones may be off by; the shares of rounding and of the jump of the slope in it; the
         step with which each was found; and how far apart the two may be.
     kinds : int (M, size)
-        What became of each: a `minialex.checking.comparison.Kind`.
+        What became of each: a `minialex.checking.gradients.comparison.Kind`.
     """
 
     input: int
@@ -70,10 +73,8 @@ class Jacobian:
     @classmethod
     def of(cls, compared: Comparison, shape: tuple[int, ...]) -> Jacobian:
         found = compared.found
-        return cls(
-            compared.input, shape, compared.analytic, found.value, found.error, found.rounding, found.jump,
-            found.step, compared.tolerance, compared.kinds(),
-        )  # fmt: skip
+        numeric = found.value, found.error, found.rounding, found.jump, found.step
+        return cls(compared.input, shape, compared.analytic, *numeric, compared.tolerance, compared.kinds())
 
     @property
     def kinked(self) -> np.ndarray:
@@ -280,27 +281,20 @@ class Explanation:
     def _all(self) -> list[str]:
         lines = _section(3, "All of them")
         row = "{:8} {:>8} {:>9} {:>9} {:>10} {:>6} {:>28} {:>19}"
-        lines.append(
-            row.format(
-                "", "outputs", "elements", "compared", "0 on both", "kinks", "largest absolute difference",
-                "of what is allowed",
-            )
-        )  # fmt: skip
+        figures = "outputs", "elements", "compared", "0 on both", "kinks"
+        lines.append(row.format("", *figures, "largest absolute difference", "of what is allowed"))
         for each in self.jacobians:
             smooth = ~each.kinked
             largest = np.abs(each.difference[smooth]).max(initial=0)
             worst = each.share.max(initial=0)
             share = f"{worst:.2g} times, {each.wrong:,} WRONG" if each.wrong else f"{worst:.1%}"
-            lines.append(
-                row.format(
-                    f"input {each.input}", *each.analytic.shape, f"{(each.kinds == Kind.COMPARED).sum():,}",
-                    f"{(each.kinds == Kind.ZERO).sum():,}", int(each.kinked.sum()), f"{largest:.1e}", share,
-                )
-            )  # fmt: skip
+            compared, zeros = (f"{(each.kinds == kind).sum():,}" for kind in (Kind.COMPARED, Kind.ZERO))
+            figures = *each.analytic.shape, compared, zeros, int(each.kinked.sum())
+            lines.append(row.format(f"input {each.input}", *figures, f"{largest:.1e}", share))
         for each in self.jacobians:
             elements = np.flatnonzero(each.kinked.any(axis=0))
             if len(elements):
-                where = [tuple(int(k) for k in np.unravel_index(e, each.shape)) for e in elements]
+                where = [index_in(each.shape, int(e)) for e in elements]
                 shown = ", ".join(map(str, where[:8])) + (", ..." if len(where) > 8 else "")
                 lines.append(f"kinks: moving input {each.input} at {shown} crosses one")
         return lines
@@ -348,7 +342,7 @@ def explain(operation: str, case_name: str | None = None, seed: int = 0) -> Expl
         Such as ``"conv2d"``. The kernels are those that the engine chooses, or that
         `minialex.kernels.use` names.
     case_name : str, optional
-        One of the operation's cases in `minialex.checking.cases`; by default one that is small and
+        One of the operation's cases in `minialex.checking.kernels.cases`; by default one that is small and
         shows much.
     seed : int
         Of the values and the upstream gradients.
@@ -372,7 +366,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     check = Check(forward, vjp, arrays, wrt, dtype, report, "central", _MAX_SKIPPED, branches, "")
     error = None
     try:
-        check.run()
+        run_checks(check)
     except GradcheckError as caught:
         if caught.check in ("result", "shape", "not deterministic", "raises") or not hasattr(check, "noise"):
             raise  # there is no Jacobian to show
@@ -382,9 +376,18 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
     jacobians = [Jacobian.of(each, arrays[each.input].shape) for each in compare_jacobians(check)]
     walks = tuple(_walk(check, jacobians[i], row, element) for i, row, element in _chosen(jacobians))
     return Explanation(
-        operation, case.name, seed, tuple(arrays), check.y, upstream, tuple(check.gradients(upstream)),
-        tuple(jacobians), walks, None if error else report, error,
-    )  # fmt: skip
+        operation,
+        case.name,
+        seed,
+        inputs=tuple(arrays),
+        output=check.y,
+        upstream=upstream,
+        gradients=tuple(check.gradients(upstream)),
+        jacobians=tuple(jacobians),
+        walks=walks,
+        report=None if error else report,
+        error=error,
+    )
 
 
 def _choose(operation: str, name: str | None, cases: list[Case]) -> Case:
@@ -409,7 +412,7 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
         # The output that moves: the others have nothing to show.
         chosen.append((kinked, np.where(kinked.kinked, np.abs(kinked.numeric), -1)))
     return [
-        (each.input, *(int(k) for k in np.unravel_index(measure.argmax(), measure.shape)))
+        (each.input, *index_in(measure.shape, int(measure.argmax())))
         for each, measure in chosen
         if measure.size
     ]
@@ -417,10 +420,9 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
 
 def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     i = jacobian.input
-    move, unit = check.move(i, element)
-    along = check.along(i, move, unit)
+    along = MovedInputs.along(check, i, element)
     step = float(jacobian.step[row, element])
-    t = step / unit
+    t = step / along.unit
 
     def f(t: float) -> float:
         return float(check.evaluate(along(t)).flat[row])
@@ -428,15 +430,14 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
     values = tuple(f(each) for each in (t, -t, t / 2, -t / 2))
     coarse, fine = (values[0] - values[1]) / (2 * step), (values[2] - values[3]) / step
     numeric = float(jacobian.numeric[row, element])
-    _, _, position, reach = along_move(check, i, element)
     finer = None
-    if t > usual_step(check.report.step, position, reach, check.dtype):
+    if t > along.usual_step:
         finer = (f(t / 4) - f(-t / 4)) / (step / 2)
     here, *around = ([np.array(b) for b in check.branches(*along(each))] for each in (0.0, t, -t))
     return Walk(
         input=i,
-        index=tuple(int(k) for k in np.unravel_index(element, jacobian.shape)),
-        output_index=tuple(int(k) for k in np.unravel_index(row, check.y.shape)),
+        index=index_in(jacobian.shape, element),
+        output_index=index_in(check.y.shape, row),
         x=float(check.inputs[i].flat[element]),
         step=step,
         middle=float(check.y.flat[row]),

@@ -59,6 +59,10 @@ class InputReport:
     tolerance: float = 0.0
     power: float = 0.0
 
+    def count(self, figure: str, number: int) -> None:
+        """Note more derivatives that are ``"compared"``, ``"zeros"``, ``"small"``, and so on."""
+        setattr(self, figure, getattr(self, figure) + number)
+
     def add(self, error: float, tolerance: float) -> None:
         """Note an error that is within its tolerance."""
         pairs = [(self.worst_error, self.tolerance), (error, tolerance)]
@@ -186,6 +190,12 @@ class Report:
         )
 
 
+_NUMBERS = (
+    *("input", "index", "output_index", "analytic", "numeric", "absolute_error", "relative_error"),
+    *("norm_error", "tolerance", "step", "seed", "wrong", "compared"),
+)
+
+
 class GradcheckError(MiniAlexError, AssertionError):
     """A gradient is wrong, or something about how it is computed.
 
@@ -225,10 +235,7 @@ class GradcheckError(MiniAlexError, AssertionError):
     def __init__(self, check: str, summary: str, **details):
         self.check = check
         self.summary = summary
-        for name in (
-            "input", "index", "output_index", "analytic", "numeric", "absolute_error", "relative_error",
-            "norm_error", "tolerance", "step", "seed", "wrong", "compared",
-        ):  # fmt: skip
+        for name in _NUMBERS:
             setattr(self, name, details.pop(name, None))
         for name in ("operation", "kernel", "pattern", "reproduce"):
             # The lines to reproduce a check are written here, where it has failed.

@@ -55,7 +55,7 @@ def check(
     that are moved (coalescing), and the bank conflicts in shared memory.
     """
     from minialex.availability import require_device
-    from minialex.checking.kernel_check import kernels_to_check
+    from minialex.checking.kernels.races import kernels_to_check
     from minialex.errors import KernelError
 
     if (name is None) == (not every):
@@ -75,7 +75,7 @@ def check(
 
 
 def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
-    from minialex.checking.kernel_check import check_kernel
+    from minialex.checking.kernels.races import check_kernel
 
     start, results = time.perf_counter(), []
     if not as_json:
@@ -140,7 +140,7 @@ def _as_json(result) -> dict:
 
 
 def _sanitize(kernels: list, sanitizer: str, dtype: str, as_json: bool) -> bool:
-    from minialex.checking.sanitizers import sanitizer_report
+    from minialex.checking.kernels.sanitizers import sanitizer_report
 
     reports = {}
     for kernel in kernels:

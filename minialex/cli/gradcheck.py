@@ -14,6 +14,11 @@ import click
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line, print_text
 
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
+_SEED, _COUNT = click.IntRange(0, 2**32 - 1), click.IntRange(min=1)
+_PICTURE = Path("gradcheck.png")
 _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 
 
@@ -23,34 +28,28 @@ _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 @click.option("--kernel", "algorithm", show_default="all", help="One algorithm, such as im2col.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
 @click.option("--model", show_default="all", help="One of `minialex models`, and no kernels.")
-@click.option(
-    "--plugin", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A Python file that registers more kernels.",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-    help="Of values and upstream gradients.",
-)  # fmt: skip
+@click.option("--plugin", type=_EXISTING, help="A Python file that registers more kernels.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Of values and upstream gradients.")
 @click.option("--quick", is_flag=True, help="Random directions only, and no models: a weaker check.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), show_default="one a processor",
+    "--jobs",
+    type=_COUNT,
+    show_default="one a processor",
     help="In how many processes, if there is much to check.",
-)  # fmt: skip
+)
 @click.option(
     "--explain", metavar="OP", help="Show one check of an operation in full, and draw its Jacobian."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("gradcheck.png"), show_default=True,
-    help="Where --explain puts its picture.",
-)  # fmt: skip
+    "--out", type=_PATH, default=_PICTURE, show_default=True, help="Where --explain puts its picture."
+)
+@click.option("--junit", type=_FILE, metavar="FILE.xml", help="Write the results in JUnit's form, too.")
 @click.option(
-    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.xml",
-    help="Write the results in JUnit's form, too.",
-)  # fmt: skip
-@click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
+    "--html",
+    type=_FILE,
+    metavar="FILE.html",
     help="Write the results as a page, too, which needs no other file.",
-)  # fmt: skip
+)
 @as_json
 def command(
     targets: tuple[str, ...],
@@ -80,7 +79,8 @@ def command(
     """
     from minialex.kernels import load_plugin
 
-    _refuse_together(targets, operation, algorithm, device, model, explain, as_json)
+    chosen = {"--op": operation, "--kernel": algorithm, "--device": device, "--model": model}
+    _refuse_together(targets, chosen | {"--explain": explain}, as_json)
     if explain is not None and (junit or html):
         raise click.UsageError(
             "--explain shows one check and writes no results; leave out --junit and --html"
@@ -97,12 +97,18 @@ def command(
     if targets:
         results, answers = _check_files(targets, seed, quick, as_json)
     else:
-        results, answers = _check_rows(
-            _tasks(operation, algorithm, device, model, seed, quick), jobs, plugin, as_json
-        )
+        tasks = _tasks(operation, algorithm, device, model, seed, quick)
+        results, answers = _check_rows(tasks, jobs, plugin, as_json)
     seconds = time.perf_counter() - start
-    settings = {"seed": seed, "quick": "yes" if quick else "no"}
-    _write_files(results, junit, html, settings, started, seconds)
+    if junit is not None:
+        from minialex.checking.results import write_junit
+
+        write_junit(junit, results, started, seconds)
+    if html is not None:
+        from minialex.training.report.gradcheck_page import write_gradcheck_page
+
+        settings = {"seed": seed, "quick": "yes" if quick else "no"}
+        write_gradcheck_page(html, results, settings, started, seconds)
     passed = bool(results) and all(each.passed for each in results)
     if as_json:
         print_json({"passed": passed, "seed": seed, "quick": quick, "rows": answers})
@@ -112,34 +118,27 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _refuse_together(targets, operation, algorithm, device, model, explain, as_json) -> None:
-    named = {
-        "--op": operation,
-        "--kernel": algorithm,
-        "--device": device,
-        "--model": model,
-        "--explain": explain,
-    }
-    given = [option for option, value in named.items() if value is not None]
+def _refuse_together(targets: Sequence[str], options: dict[str, str | None], as_json: bool) -> None:
+    given = [option for option, value in options.items() if value is not None]
     if targets and given:
         raise click.UsageError(
             f"{', '.join(given)} chooses among MiniAlex's own checks, and {targets[0]} is a file of yours; "
             "give one or the other"
         )
     others = [option for option in given if option != "--explain"] + ["--json"] * as_json
-    if explain is not None and others:
+    if options["--explain"] is not None and others:
         raise click.UsageError(
             f"--explain shows one check of an operation, with the kernels in use; leave out "
             f"{', '.join(others)}"
         )
-    if model is not None and len(given) > 1:
+    if options["--model"] is not None and len(given) > 1:
         raise click.UsageError(
             f"--model checks a model and no kernels; leave out {', '.join(set(given) - {'--model'})}"
         )
 
 
 def _tasks(operation, algorithm, device, model, seed, quick) -> list:
-    from minialex.checking.suite import kernel_tasks, model_tasks
+    from minialex.checking.kernels.suite import kernel_tasks, model_tasks
     from minialex.models import list_models
 
     if model is not None:
@@ -164,7 +163,7 @@ def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
 def _require_kernel(operation: str | None, algorithm: str | None, device: str | None) -> None:
     """Refuse names that no kernel with a gradient has, each by itself and then together."""
     from minialex.availability import usable_devices, why_not_usable
-    from minialex.checking.suite import WITHOUT_GRADIENT
+    from minialex.checking.kernels.suite import WITHOUT_GRADIENT
     from minialex.kernels import devices, list_kernels
 
     entries = [each for each in list_kernels() if each.operation.split(".")[0] not in WITHOUT_GRADIENT]
@@ -194,7 +193,7 @@ def _require_kernel(operation: str | None, algorithm: str | None, device: str | 
 
 
 def _check_rows(tasks: list, jobs: int | None, plugin: Path | None, as_json: bool) -> tuple[list, list]:
-    from minialex.checking.suite import run_all
+    from minialex.checking.kernels.suite import run_all
     from minialex.kernels.runtime import code_cache
     from minialex.kernels.runtime.threads import num_threads
 
@@ -205,12 +204,8 @@ def _check_rows(tasks: list, jobs: int | None, plugin: Path | None, as_json: boo
         )
     rows = []
     if not as_json:
-        print_line(
-            _COLUMNS.format(
-                "operation", "kernel", "order", "cases", "compared", "zeros", "worst", "allowed", "kinks",
-                "time", "",
-            )
-        )  # fmt: skip
+        counted = "order", "cases", "compared", "zeros", "worst", "allowed", "kinks", "time"
+        print_line(_COLUMNS.format("operation", "kernel", *counted, ""))
     for row in run_all(tasks, jobs or num_threads(), plugin):
         rows.append(row)
         if not as_json:
@@ -232,17 +227,15 @@ def _print_row(row) -> None:
             "directions": "ok along random directions",
             "reference": "ok in float32, beside the reference",
         }[row.mode]
-    print_line(
-        _COLUMNS.format(
-            row.operation, row.kernel, row.order, row.cases, f"{row.compared:,}", f"{row.zeros:,}",
-            f"{row.worst_error:.1e}", f"{row.tolerance:.1e}", row.skipped, f"{row.seconds:.1f} s",
-            verdict + (f" ({', '.join(notes)})" if notes else ""),
-        )
-    )  # fmt: skip
+    if notes:
+        verdict += f" ({', '.join(notes)})"
+    figures = row.order, row.cases, f"{row.compared:,}", f"{row.zeros:,}"
+    errors = f"{row.worst_error:.1e}", f"{row.tolerance:.1e}", row.skipped, f"{row.seconds:.1f} s"
+    print_line(_COLUMNS.format(row.operation, row.kernel, *figures, *errors, verdict))
 
 
 def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) -> tuple[list, list]:
-    from minialex.checking.user_checks import NoSuchCheckError, find_checks, run_check
+    from minialex.checking.from_file import NoSuchCheckError, find_checks, run_check
 
     results, answers = [], []
     # What the files print must not get among the JSON.
@@ -282,7 +275,7 @@ def _check_files(targets: Sequence[str], seed: int, quick: bool, as_json: bool) 
 
 
 def _print_summary(results: Sequence, seconds: float) -> None:
-    from minialex.checking.result import UNCHECKED
+    from minialex.checking.results import UNCHECKED
 
     for each in results:
         if each.text and each.verdict != UNCHECKED:
@@ -302,20 +295,9 @@ def _print_summary(results: Sequence, seconds: float) -> None:
     )
 
 
-def _write_files(results, junit, html, settings, started, seconds) -> None:
-    if junit is not None:
-        from minialex.checking.junit import write_junit
-
-        write_junit(junit, results, started, seconds)
-    if html is not None:
-        from minialex.training.report.gradcheck_page import write_gradcheck_page
-
-        write_gradcheck_page(html, results, settings, started, seconds)
-
-
 def _explain(operation: str, seed: int, out: Path) -> None:
-    from minialex.checking.cases import operations_with_cases
     from minialex.checking.explain import draw_explanation, explain
+    from minialex.checking.kernels.cases import operations_with_cases
 
     _require(operation, operations_with_cases(), "--explain", "operation with gradient checks")
     explanation = explain(operation, seed=seed)

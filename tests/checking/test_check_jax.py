@@ -13,7 +13,7 @@ import pytest
 
 import minialex as ma
 from minialex.checking import constraints
-from minialex.checking.jax_traces import Traced
+from minialex.checking.adapters.jax_traces import Traced
 from minialex.errors import MiniAlexError
 
 jax = pytest.importorskip("jax")

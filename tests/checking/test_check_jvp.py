@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import minialex as ma
 from minialex.checking import GradcheckError, constraints
-from minialex.checking.dot_product import PAIRS, PAIRS_OF_EACH, compare_modes
-from minialex.checking.jvp import COLUMN_LIMIT, Product
+from minialex.checking.gradients.dot_product import PAIRS, PAIRS_OF_EACH, compare_modes
+from minialex.checking.gradients.jvp import COLUMN_LIMIT
+from minialex.checking.gradients.tangents import Product
 from minialex.errors import MiniAlexError
 
 RANDOM = np.random.default_rng(3)

@@ -16,7 +16,7 @@ import pytest
 
 import minialex as ma
 from minialex.checking import constraints
-from minialex.checking.torch_tensors import laid_out
+from minialex.checking.adapters.torch_tensors import laid_out
 from minialex.errors import MiniAlexError
 
 torch = pytest.importorskip("torch")

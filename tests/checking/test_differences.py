@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minialex.checking.differences import central, complex_step
+from minialex.checking.gradients.differences import central, complex_step
 
 STEP = 1e-4
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 import minialex as ma
 import minialex.functional as F
-from minialex.checking.cases import Case, make_cases
 from minialex.checking.explain import draw_explanation, explain, explain_case
+from minialex.checking.kernels.cases import Case, make_cases
 from minialex.errors import MiniAlexError
 
 

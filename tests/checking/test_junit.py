@@ -5,8 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from minialex.checking.junit import write_junit
-from minialex.checking.result import Result
+from minialex.checking.results import Result, write_junit
 
 # All that XML and HTML obey, and what XML has no character for.
 AWKWARD = "a <b> & \"c\" 'd' ]]> \x00\x1b[31m\x85\ud800 é \U0001f600\r\n\ttwo"

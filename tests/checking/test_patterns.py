@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minialex.checking.patterns import recognise
+from minialex.checking.gradients.patterns import recognise
 
 RIGHT = np.random.default_rng(0).standard_normal((3, 4, 5, 5))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minialex as ma
 from minialex import availability
-from minialex.checking import behaviour, differences, values, vjp
+from minialex.checking.gradients import differences, noise, values, vjp
 from minialex.checking.testing import strategies
 from minialex.checking.testing.strategies import (
     Call,
@@ -86,7 +86,7 @@ def test_the_documentation_states_the_constants_of_the_code():
     assert f"up to {vjp.JACOBIAN_LIMIT:,} derivatives" in PAGE
     assert f"{values.UPSTREAMS} random upstream gradients" in PAGE
     assert f"`{vjp.DIRECTIONS} random directions (a quick check)`" in PAGE
-    assert f"+ {behaviour.ROUNDING} eps |derivative|" in PAGE
+    assert f"+ {noise.ROUNDING} eps |derivative|" in PAGE
     for steps in (differences.STEPS, differences.DIRECTION_STEPS):
         row = [f"{steps[np.dtype(dtype)]:.0e}".replace("e-0", "e-") for dtype in ("float64", "float32")]
         assert f"| {row[0]} | {row[1]} |" in PAGE

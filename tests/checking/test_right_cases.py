@@ -17,7 +17,7 @@ import minialex as ma
 import minialex.functional as F
 from minialex import operations
 from minialex.checking import gradcheck
-from minialex.checking.suite import WITHOUT_GRADIENT
+from minialex.checking.kernels.suite import WITHOUT_GRADIENT
 from minialex.checking.testing import strategies
 from minialex.random import seeded
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import minialex as ma
-from minialex.checking import suite
-from minialex.checking.agreement import check_agreement
-from minialex.checking.cases import Case, make_cases
-from minialex.checking.drawn_cases import case_code, case_of, drawn_calls, usual_calls
-from minialex.checking.kernel_runs import KernelRuns
+from minialex.checking.kernels import suite
+from minialex.checking.kernels.agreement import Setting, check_agreement
+from minialex.checking.kernels.cases import Case, make_cases
+from minialex.checking.kernels.drawn_cases import case_code, case_of, drawn_calls, usual_calls
+from minialex.checking.kernels.kernel_runs import KernelRuns
 from minialex.checking.testing.strategies import Call
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, list_kernels, unregister
@@ -129,7 +129,7 @@ def test_cases_in_which_a_kernel_has_no_part_do_not_count(registered):
 
 
 def test_some_directions_supporting_nothing_leave_the_kernel_unchecked(registered, monkeypatch):
-    monkeypatch.setattr("minialex.checking.drawn_cases._ROUNDS", 1)
+    monkeypatch.setattr("minialex.checking.kernels.drawn_cases._ROUNDS", 1)
     registered({"avg_pool2d.forward": reference("avg_pool2d.forward")})
     registered({"avg_pool2d.input_grad": None}, supports=lambda g, **window: "nothing")
     first, second = rows("avg_pool2d")
@@ -294,7 +294,9 @@ def test_what_is_drawn_runs_the_operation(operation):
 
 def test_agreement_counts_zeros_apart():
     (case, _) = make_cases("relu", 0)
-    agreement = check_agreement(case, {"relu.forward": "plain", "relu.backward": "plain"}, jacobian=True)
+    agreement = check_agreement(
+        case, Setting({"relu.forward": "plain", "relu.backward": "plain"}, jacobian=True)
+    )
     positive = int((case.arrays[0] > 0).sum())
     assert (agreement.compared, agreement.zeros) == (positive, 400 - positive)
 

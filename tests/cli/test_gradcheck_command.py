@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from minialex.availability import usable_devices
-from minialex.checking import suite
+from minialex.checking.kernels import suite
 from minialex.cli import cli
 from minialex.kernels import list_kernels
 from minialex.models import list_models

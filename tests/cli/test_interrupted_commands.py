@@ -123,14 +123,14 @@ def interrupt(*_, **__):
 @pytest.mark.parametrize(
     ("arguments", "function"),
     [
-        (("gradcheck", "--op", "relu"), "minialex.checking.suite.run_all"),
+        (("gradcheck", "--op", "relu"), "minialex.checking.kernels.suite.run_all"),
         (("report", "run"), "minialex.training.report.recorded_run.RecordedRun.open"),
         (("evaluate", "run"), "minialex.training.run_folder.RunFolder.open"),
         (("predict", "run", "digit.png"), "minialex.training.run_folder.RunFolder.open"),
         (("compare", "run", "--json"), "minialex.training.report.recorded_run.RecordedRun.open"),
         (("data", "download", "mnist", "--to", "x"), "minialex.data.download.download"),
         (("data", "split", "a", "b"), "minialex.data.split_folder"),
-        (("kernels", "check", "relu"), "minialex.checking.kernel_check.kernels_to_check"),
+        (("kernels", "check", "relu"), "minialex.checking.kernels.races.kernels_to_check"),
         (("summary", "alexnet"), "minialex.models.summarise"),
         # Behind it the program may start again in another environment: here, in place of the tests.
         (("bench", "kernels"), "minialex.cli.bench._use_threads"),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.checking.kernel_calls import KernelCall
-from minialex.checking.kernel_check import supported_calls
+from minialex.checking.kernels.kernel_calls import KernelCall
+from minialex.checking.kernels.races import supported_calls
 from minialex.kernels import Kernel, cuda_host, list_kernels
 from minialex.kernels.cuda.checking_device import CheckingDevice, few_blocks
 from minialex.kernels.cuda.host import HostDevice

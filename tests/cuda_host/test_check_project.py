@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from mutations import Fault, faults, faulty_module, findings, is_harmless, project_faults
 
-from minialex.checking import kernel_check
-from minialex.checking.kernel_calls import calls_of, kernel_calls
+from minialex.checking.kernels import races as kernel_check
+from minialex.checking.kernels.kernel_calls import calls_of, kernel_calls
 from minialex.cli import cli
 from minialex.errors import KernelError
 from minialex.kernels import cuda_host, list_kernels

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from minialex import autograd
-from minialex.checking import behaviour
+from minialex.checking.gradients import behaviour
 from minialex.kernels.runtime import memory
 from minialex.kernels.runtime.memory import ALIGNMENT, LARGE, Arena
 

@@ -20,67 +20,52 @@ def relu_vjp(g, x):
 RELU = Subject("relu", relu, relu_vjp, lambda random: [distinct_values(random, (4, 5))])
 
 RELU.wrong(
-    "leaks on the negative side",
-    "constant",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x > 0, g, 0.01 * g)",
-    "The gradient of another activation.",
-)
-RELU.wrong(
-    "passes all",
-    "term",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = g.copy()",
-    "A straight-through gradient.",
-)
-RELU.wrong(
-    "passes the negative side",
-    "index",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x < 0, g, 0)",
-    "The wrong sign of comparison.",
-)
-RELU.wrong(
-    "threshold at 1",
-    "constant",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x > 1, g, 0)",
-    "Wrong for values between 0 and 1 alone.",
-)
-RELU.wrong(
-    "negative gradients stopped",
-    "upstream",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where((x > 0) & (g > 0), g, 0)",
-    "Guided back-propagation; right for an upstream gradient of ones.",
-)
-RELU.wrong(
-    "upstream gradient masked in place",
-    "memory",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.multiply(g, x > 0, out=g)",
-    "Where a result is used twice, both uses have the same upstream gradient.",
-)
-RELU.wrong(
-    "the mean of the upstream gradient",
-    "upstream",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x > 0, g.mean(), 0)",
-    "Right for an upstream gradient of ones, and linear.",
-)
-RELU.wrong(
-    "upstream gradient clipped",
-    "upstream",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x > 0, np.clip(g, -1, 1), 0)",
-    "Right for an upstream gradient of ones; clipping belongs behind the whole gradient.",
-)
-RELU.wrong(
-    "a constant added",
-    "upstream",
-    "gx = np.where(x > 0, g, 0)",
-    "gx = np.where(x > 0, g + 1e-8, 0)",
-    "A small number against a division by zero, where nothing is divided.",
+    """
+    constant: leaks on the negative side
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x > 0, g, 0.01 * g)
+    The gradient of another activation.
+
+    term: passes all
+    - gx = np.where(x > 0, g, 0)
+    + gx = g.copy()
+    A straight-through gradient.
+
+    index: passes the negative side
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x < 0, g, 0)
+    The wrong sign of comparison.
+
+    constant: threshold at 1
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x > 1, g, 0)
+    Wrong for values between 0 and 1 alone.
+
+    upstream: negative gradients stopped
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where((x > 0) & (g > 0), g, 0)
+    Guided back-propagation; right for an upstream gradient of ones.
+
+    memory: upstream gradient masked in place
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.multiply(g, x > 0, out=g)
+    Where a result is used twice, both uses have the same upstream gradient.
+
+    upstream: the mean of the upstream gradient
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x > 0, g.mean(), 0)
+    Right for an upstream gradient of ones, and linear.
+
+    upstream: upstream gradient clipped
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x > 0, np.clip(g, -1, 1), 0)
+    Right for an upstream gradient of ones; clipping belongs behind the whole gradient.
+
+    upstream: a constant added
+    - gx = np.where(x > 0, g, 0)
+    + gx = np.where(x > 0, g + 1e-8, 0)
+    A small number against a division by zero, where nothing is divided.
+    """
 )
 
 # Dropout with a given mask. x and mask (4, 5)
@@ -104,39 +89,32 @@ def _x_and_mask(random):
 DROPOUT = Subject("dropout", dropout, dropout_vjp, _x_and_mask)
 
 DROPOUT.wrong(
-    "not scaled",
-    "factor",
-    "scale = 1 / (1 - P)",
-    "scale = 1",
-    "Scaled in the forward pass alone.",
-)
-DROPOUT.wrong(
-    "scaled by 1 / p",
-    "constant",
-    "scale = 1 / (1 - P)",
-    "scale = 1 / P",
-    "Right at p = 0.5, which is the usual one.",
-)
-DROPOUT.wrong(
-    "drops what was kept",
-    "index",
-    "gx = g * mask * scale",
-    "gx = g * ~mask * scale",
-    "A mask that says what to drop, taken for one of what to keep.",
-)
-DROPOUT.wrong(
-    "another mask",
-    "index",
-    "gx = g * mask * scale",
-    "gx = g * np.roll(mask, 1, axis=1) * scale",
-    "The mask of the generator's next state.",
-)
-DROPOUT.wrong(
-    "a new mask at every call",
-    "random",
-    "gx = g * mask * scale",
-    "gx = g * (np.random.default_rng().random(mask.shape) >= P) * scale",
-    "The right distribution, but another mask than in the forward pass.",
+    """
+    factor: not scaled
+    - scale = 1 / (1 - P)
+    + scale = 1
+    Scaled in the forward pass alone.
+
+    constant: scaled by 1 / p
+    - scale = 1 / (1 - P)
+    + scale = 1 / P
+    Right at p = 0.5, which is the usual one.
+
+    index: drops what was kept
+    - gx = g * mask * scale
+    + gx = g * ~mask * scale
+    A mask that says what to drop, taken for one of what to keep.
+
+    index: another mask
+    - gx = g * mask * scale
+    + gx = g * np.roll(mask, 1, axis=1) * scale
+    The mask of the generator's next state.
+
+    random: a new mask at every call
+    - gx = g * mask * scale
+    + gx = g * (np.random.default_rng().random(mask.shape) >= P) * scale
+    The right distribution, but another mask than in the forward pass.
+    """
 )
 
 SUBJECTS = (RELU, DROPOUT)

@@ -25,32 +25,27 @@ def _broadcast(random):
 MULTIPLY = Subject("multiply", multiply, multiply_vjp, _broadcast)
 
 MULTIPLY.wrong(
-    "broadcast gradient not summed",
-    "form",
-    "ga = (g * b).sum(axis=1, keepdims=True)",
-    "ga = g * b",
-    "It has the shape of the result, not of the input.",
-)
-MULTIPLY.wrong(
-    "broadcast gradient averaged",
-    "factor",
-    "ga = (g * b).sum(axis=1, keepdims=True)",
-    "ga = (g * b).mean(axis=1, keepdims=True)",
-    "What is used twice has two gradients, which add up.",
-)
-MULTIPLY.wrong(
-    "broadcast gradient cut off",
-    "accumulation",
-    "ga = (g * b).sum(axis=1, keepdims=True)",
-    "ga = (g * b)[:, :1]",
-    "Of the right shape; the other copies' gradients are lost.",
-)
-MULTIPLY.wrong(
-    "own factor for the other's",
-    "term",
-    "ga = (g * b).sum(axis=1, keepdims=True)",
-    "ga = (g * a).sum(axis=1, keepdims=True)",
-    "The derivative of a square, but for its 2.",
+    """
+    form: broadcast gradient not summed
+    - ga = (g * b).sum(axis=1, keepdims=True)
+    + ga = g * b
+    It has the shape of the result, not of the input.
+
+    factor: broadcast gradient averaged
+    - ga = (g * b).sum(axis=1, keepdims=True)
+    + ga = (g * b).mean(axis=1, keepdims=True)
+    What is used twice has two gradients, which add up.
+
+    accumulation: broadcast gradient cut off
+    - ga = (g * b).sum(axis=1, keepdims=True)
+    + ga = (g * b)[:, :1]
+    Of the right shape; the other copies' gradients are lost.
+
+    term: own factor for the other's
+    - ga = (g * b).sum(axis=1, keepdims=True)
+    + ga = (g * a).sum(axis=1, keepdims=True)
+    The derivative of a square, but for its 2.
+    """
 )
 
 
@@ -69,11 +64,12 @@ ADD = Subject(
 )
 
 ADD.wrong(
-    "one gradient for both inputs",
-    "memory",
-    "gb = g.copy()",
-    "gb = ga",
-    "Whoever scales one of them in place scales both.",
+    """
+    memory: one gradient for both inputs
+    - gb = g.copy()
+    + gb = ga
+    Whoever scales one of them in place scales both.
+    """
 )
 
 
@@ -90,11 +86,12 @@ def subtract_vjp(g, a, b):
 SUBTRACT = Subject("subtract", subtract, subtract_vjp, _broadcast)
 
 SUBTRACT.wrong(
-    "sign",
-    "factor",
-    "gb = -g.sum(axis=(0, 2))[:, None]",
-    "gb = g.sum(axis=(0, 2))[:, None]",
-    "Copied from the addition.",
+    """
+    factor: sign
+    - gb = -g.sum(axis=(0, 2))[:, None]
+    + gb = g.sum(axis=(0, 2))[:, None]
+    Copied from the addition.
+    """
 )
 
 
@@ -116,11 +113,12 @@ DIVIDE = Subject(
 )
 
 DIVIDE.wrong(
-    "divisor not squared",
-    "term",
-    "gb = -g * a / b**2",
-    "gb = -g * a / b",
-    "Right for divisors of 1.",
+    """
+    term: divisor not squared
+    - gb = -g * a / b**2
+    + gb = -g * a / b
+    Right for divisors of 1.
+    """
 )
 
 
@@ -139,11 +137,12 @@ MAXIMUM = Subject(
 )
 
 MAXIMUM.wrong(
-    "both get the gradient",
-    "term",
-    "gb = np.where(a > b, 0, g)",
-    "gb = g.copy()",
-    "The loser has no influence on the result.",
+    """
+    term: both get the gradient
+    - gb = np.where(a > b, 0, g)
+    + gb = g.copy()
+    The loser has no influence on the result.
+    """
 )
 
 
@@ -163,18 +162,17 @@ TANH = Subject(
 )
 
 TANH.wrong(
-    "of the input instead of the result",
-    "term",
-    "gx = g * (1 - y**2)",
-    "gx = g * (1 - x**2)",
-    "Right near 0.",
-)
-TANH.wrong(
-    "not a number where the result is 0",
-    "form",
-    "gx = g * (1 - y**2)",
-    "gx = g * (y - y**3) / y",
-    "At one element, x = 0. A comparison `abs(a - b) > tolerance` is false for NaN, and passes.",
+    """
+    term: of the input instead of the result
+    - gx = g * (1 - y**2)
+    + gx = g * (1 - x**2)
+    Right near 0.
+
+    form: not a number where the result is 0
+    - gx = g * (1 - y**2)
+    + gx = g * (y - y**3) / y
+    At one element, x = 0. A comparison `abs(a - b) > tolerance` is false for NaN, and passes.
+    """
 )
 
 
@@ -190,11 +188,12 @@ def sqrt_vjp(g, x):
 SQRT = Subject("sqrt", sqrt, sqrt_vjp, lambda random: [random.uniform(0.5, 2, (3, 4))])
 
 SQRT.wrong(
-    "factor of 1/2 missing",
-    "factor",
-    "gx = g * 0.5 / np.sqrt(x)",
-    "gx = g / np.sqrt(x)",
-    "The derivative of a power has the exponent as a factor.",
+    """
+    factor: factor of 1/2 missing
+    - gx = g * 0.5 / np.sqrt(x)
+    + gx = g / np.sqrt(x)
+    The derivative of a power has the exponent as a factor.
+    """
 )
 
 
@@ -214,18 +213,17 @@ def power_vjp(g, x):
 POWER = Subject("power", power, power_vjp, lambda random: [random.standard_normal((3, 4))])
 
 POWER.wrong(
-    "exponent not decreased",
-    "constant",
-    "gx = g * 3 * x**2",
-    "gx = g * 3 * x**3",
-    "The derivative of a power has the next lower exponent.",
-)
-POWER.wrong(
-    "a result kept for the next call",
-    "memory",
-    "gx = g * 3 * x**2",
-    "gx = np.multiply(g, 3 * x**2, out=KEPT)",
-    "Saves an array; the gradient of the call before is overwritten.",
+    """
+    constant: exponent not decreased
+    - gx = g * 3 * x**2
+    + gx = g * 3 * x**3
+    The derivative of a power has the next lower exponent.
+
+    memory: a result kept for the next call
+    - gx = g * 3 * x**2
+    + gx = np.multiply(g, 3 * x**2, out=KEPT)
+    Saves an array; the gradient of the call before is overwritten.
+    """
 )
 
 
@@ -241,11 +239,12 @@ def absolute_vjp(g, x):
 ABSOLUTE = Subject("absolute", absolute, absolute_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 ABSOLUTE.wrong(
-    "always 1",
-    "factor",
-    "gx = g * np.sign(x)",
-    "gx = g * np.abs(np.sign(x))",
-    "Right for positive inputs.",
+    """
+    factor: always 1
+    - gx = g * np.sign(x)
+    + gx = g * np.abs(np.sign(x))
+    Right for positive inputs.
+    """
 )
 
 # A function that is constant almost everywhere: its gradient is 0. x (3, 4)
@@ -263,11 +262,12 @@ def sign_vjp(g, x):
 SIGN = Subject("sign", sign, sign_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 SIGN.wrong(
-    "passed straight through",
-    "term",
-    "gx = np.zeros_like(x)",
-    "gx = g.copy()",
-    "Useful for training binary networks, but no derivative.",
+    """
+    term: passed straight through
+    - gx = np.zeros_like(x)
+    + gx = g.copy()
+    Useful for training binary networks, but no derivative.
+    """
 )
 
 SUBJECTS = (MULTIPLY, ADD, SUBTRACT, DIVIDE, MAXIMUM, TANH, SQRT, POWER, ABSOLUTE, SIGN)

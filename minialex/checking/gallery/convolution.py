@@ -46,127 +46,94 @@ FULL = Subject(
     conv2d_vjp,
     lambda random: [random.standard_normal(shape) for shape in ((2, 4, 4, 3), (6, 2, 3, 2), (6,))],
 )
-_SCATTER = 'gpadded[:, own, rows, columns] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])'
-_WEIGHT = 'gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])'
 
 FULL.wrong(
-    "groups swapped",
-    "index",
-    "own = slice(2 * group, 2 * group + 2)",
-    "own = slice(2 - 2 * group, 4 - 2 * group)",
-    "Each group reads the other's channels, in both gradients.",
-)
-FULL.wrong(
-    "kernel flipped in the input's gradient",
-    "index",
-    _SCATTER,
-    _SCATTER.replace("i, j])", "2 - i, 1 - j])"),
-    "A scatter needs no flip; only the form as a convolution of g does.",
-)
-FULL.wrong(
-    "kernel flipped in the weight's gradient",
-    "index",
-    _WEIGHT,
-    _WEIGHT.replace("gw[ours, :, i, j]", "gw[ours, :, 2 - i, 1 - j]"),
-    "Convolution is confused with cross-correlation.",
-)
-FULL.wrong(
-    "stride ignored in the weight's gradient",
-    "index",
-    _WEIGHT,
-    _WEIGHT.replace("own, rows", "own, i : i + 3"),
-    "Right at stride 1, which is what most tests use.",
-)
-FULL.wrong(
-    "dilation ignored in the input's gradient",
-    "index",
-    _SCATTER,
-    _SCATTER.replace("rows, columns]", "rows, j : j + 4]"),
-    "Right at dilation 1; the weight's gradient is right at any.",
-)
-FULL.wrong(
-    "padding on the left taken for the right one's",
-    "index",
-    "gx = gpadded[:, :, 1:5, 2:5]",
-    "gx = gpadded[:, :, 1:5, 1:4]",
-    "Right for symmetric padding.",
-)
-FULL.wrong(
-    "padding at the top ignored",
-    "index",
-    "gx = gpadded[:, :, 1:5, 2:5]",
-    "gx = gpadded[:, :, 0:4, 2:5]",
-    "The gradient is shifted by a row; its shape is right.",
-)
-FULL.wrong(
-    "last row of the window left out",
-    "index",
-    "for group, i, j in np.ndindex(2, 3, 2):",
-    "for group, i, j in np.ndindex(2, 2, 2):",
-    "A loop that ends one too early.",
-)
-FULL.wrong(
-    "scatter overwrites",
-    "accumulation",
-    _SCATTER,
-    _SCATTER.replace("+=", "="),
-    "Right where windows do not overlap.",
-)
-FULL.wrong(
-    "weight's gradient of the first image alone",
-    "accumulation",
-    _WEIGHT,
-    _WEIGHT.replace("g[:, ours], padded[:,", "g[:1, ours], padded[:1,"),
-    "Right for a batch of 1.",
-)
-FULL.wrong(
-    "bias' gradient without the batch",
-    "accumulation",
-    "gb = g.sum(axis=(0, 2, 3))",
-    "gb = g[0].sum(axis=(1, 2))",
-    "Right for a batch of 1, and of the right shape.",
-)
-FULL.wrong(
-    "bias' gradient over the wrong axes",
-    "accumulation",
-    "gb = g.sum(axis=(0, 2, 3))",
-    "gb = g.sum(axis=(0, 1, 3))",
-    "Channels and rows confused; seen at once where their numbers differ.",
-)
-FULL.wrong(
-    "bias' gradient averaged",
-    "factor",
-    "gb = g.sum(axis=(0, 2, 3))",
-    "gb = g.mean(axis=(0, 2, 3))",
-    "A division by the number of pixels too many.",
-)
-FULL.wrong(
-    "input's gradient wrong by 0.05 %",
-    "factor",
-    "gx = gpadded[:, :, 1:5, 2:5]",
-    "gx = gpadded[:, :, 1:5, 2:5] * 1.0005",
-    "Below the usual relative tolerance of 0.1 %.",
-)
-FULL.wrong(
-    "weight's gradient from float32 images",
-    "precision",
-    _WEIGHT,
-    _WEIGHT.replace("columns])", "columns].astype(np.float32))"),
-    "Off by 1e-8 alone, and float64 again in the end.",
-)
-FULL.wrong(
-    "bias' gradient added up in float32",
-    "precision",
-    "gb = g.sum(axis=(0, 2, 3))",
-    "gb = g.sum(axis=(0, 2, 3), dtype=np.float32).astype(g.dtype)",
-    "Off by 1e-8 alone, and float64 again in the end.",
-)
-FULL.wrong(
-    "accumulates into memory that nothing has written",
-    "memory",
-    "gw = np.zeros_like(weight)",
-    "gw = np.empty_like(weight)",
-    "Freshly mapped memory is zero: right, until memory is used again.",
+    """
+    index: groups swapped
+    - own = slice(2 * group, 2 * group + 2)
+    + own = slice(2 - 2 * group, 4 - 2 * group)
+    Each group reads the other's channels, in both gradients.
+
+    index: kernel flipped in the input's gradient
+    - gpadded[:, own, rows, columns] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
+    + gpadded[:, own, rows, columns] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, 2 - i, 1 - j])
+    A scatter needs no flip; only the form as a convolution of g does.
+
+    index: kernel flipped in the weight's gradient
+    - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
+    + gw[ours, :, 2 - i, 1 - j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
+    Convolution is confused with cross-correlation.
+
+    index: stride ignored in the weight's gradient
+    - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
+    + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, i : i + 3, columns])
+    Right at stride 1, which is what most tests use.
+
+    index: dilation ignored in the input's gradient
+    - gpadded[:, own, rows, columns] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
+    + gpadded[:, own, rows, j : j + 4] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
+    Right at dilation 1; the weight's gradient is right at any.
+
+    index: padding on the left taken for the right one's
+    - gx = gpadded[:, :, 1:5, 2:5]
+    + gx = gpadded[:, :, 1:5, 1:4]
+    Right for symmetric padding.
+
+    index: padding at the top ignored
+    - gx = gpadded[:, :, 1:5, 2:5]
+    + gx = gpadded[:, :, 0:4, 2:5]
+    The gradient is shifted by a row; its shape is right.
+
+    index: last row of the window left out
+    - for group, i, j in np.ndindex(2, 3, 2):
+    + for group, i, j in np.ndindex(2, 2, 2):
+    A loop that ends one too early.
+
+    accumulation: scatter overwrites
+    - gpadded[:, own, rows, columns] += np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
+    + gpadded[:, own, rows, columns] = np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
+    Right where windows do not overlap.
+
+    accumulation: weight's gradient of the first image alone
+    - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
+    + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:1, ours], padded[:1, own, rows, columns])
+    Right for a batch of 1.
+
+    accumulation: bias' gradient without the batch
+    - gb = g.sum(axis=(0, 2, 3))
+    + gb = g[0].sum(axis=(1, 2))
+    Right for a batch of 1, and of the right shape.
+
+    accumulation: bias' gradient over the wrong axes
+    - gb = g.sum(axis=(0, 2, 3))
+    + gb = g.sum(axis=(0, 1, 3))
+    Channels and rows confused; seen at once where their numbers differ.
+
+    factor: bias' gradient averaged
+    - gb = g.sum(axis=(0, 2, 3))
+    + gb = g.mean(axis=(0, 2, 3))
+    A division by the number of pixels too many.
+
+    factor: input's gradient wrong by 0.05 %
+    - gx = gpadded[:, :, 1:5, 2:5]
+    + gx = gpadded[:, :, 1:5, 2:5] * 1.0005
+    Below the usual relative tolerance of 0.1 %.
+
+    precision: weight's gradient from float32 images
+    - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
+    + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns].astype(np.float32))
+    Off by 1e-8 alone, and float64 again in the end.
+
+    precision: bias' gradient added up in float32
+    - gb = g.sum(axis=(0, 2, 3))
+    + gb = g.sum(axis=(0, 2, 3), dtype=np.float32).astype(g.dtype)
+    Off by 1e-8 alone, and float64 again in the end.
+
+    memory: accumulates into memory that nothing has written
+    - gw = np.zeros_like(weight)
+    + gw = np.empty_like(weight)
+    Freshly mapped memory is zero: right, until memory is used again.
+    """  # noqa: E501
 )
 
 
@@ -195,53 +162,42 @@ PLAIN = Subject(
 )
 
 PLAIN.wrong(
-    "kernel not flipped",
-    "index",
-    "flipped = weight[:, :, ::-1, ::-1]",
-    "flipped = weight",
-    "As a convolution of g, the input's gradient needs the flipped kernel.",
-)
-PLAIN.wrong(
-    "kernel flipped along one axis alone",
-    "index",
-    "flipped = weight[:, :, ::-1, ::-1]",
-    "flipped = weight[:, :, ::-1]",
-    "Right for kernels of one column, and for symmetric ones.",
-)
-PLAIN.wrong(
-    "padded on one side",
-    "index",
-    "padded = np.pad(g, ((0, 0), (0, 0), (1, 1), (1, 1)))",
-    "padded = np.pad(g, ((0, 0), (0, 0), (2, 0), (1, 1)))",
-    "The gradient is shifted by a row; its shape is right.",
-)
-PLAIN.wrong(
-    "kernel transposed",
-    "index",
-    'gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))',
-    'gw = np.einsum("nopq,ncpqij->ocji", g, _windows(x))',
-    "Of the right shape for square kernels.",
-)
-PLAIN.wrong(
-    "input and output channels confused",
-    "index",
-    'gx = np.einsum("nohwij,ocij->nchw", _windows(padded), flipped)',
-    'gx = np.einsum("nohwij,coij->nchw", _windows(padded), flipped)',
-    "Of the right shape where there are as many of each.",
-)
-PLAIN.wrong(
-    "upstream gradient transposed",
-    "upstream",
-    'gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))',
-    'gw = np.einsum("noqp,ncpqij->ocij", g, _windows(x))',
-    "Right for an upstream gradient of ones, which `.sum()` gives.",
-)
-PLAIN.wrong(
-    "correlation of g with itself",
-    "upstream",
-    'gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))',
-    'gw = np.einsum("nopq,nopq,ncpqij->ocij", g, g, _windows(x))',
-    "Squared; right for an upstream gradient of ones.",
+    """
+    index: kernel not flipped
+    - flipped = weight[:, :, ::-1, ::-1]
+    + flipped = weight
+    As a convolution of g, the input's gradient needs the flipped kernel.
+
+    index: kernel flipped along one axis alone
+    - flipped = weight[:, :, ::-1, ::-1]
+    + flipped = weight[:, :, ::-1]
+    Right for kernels of one column, and for symmetric ones.
+
+    index: padded on one side
+    - padded = np.pad(g, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    + padded = np.pad(g, ((0, 0), (0, 0), (2, 0), (1, 1)))
+    The gradient is shifted by a row; its shape is right.
+
+    index: kernel transposed
+    - gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))
+    + gw = np.einsum("nopq,ncpqij->ocji", g, _windows(x))
+    Of the right shape for square kernels.
+
+    index: input and output channels confused
+    - gx = np.einsum("nohwij,ocij->nchw", _windows(padded), flipped)
+    + gx = np.einsum("nohwij,coij->nchw", _windows(padded), flipped)
+    Of the right shape where there are as many of each.
+
+    upstream: upstream gradient transposed
+    - gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))
+    + gw = np.einsum("noqp,ncpqij->ocij", g, _windows(x))
+    Right for an upstream gradient of ones, which `.sum()` gives.
+
+    upstream: correlation of g with itself
+    - gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))
+    + gw = np.einsum("nopq,nopq,ncpqij->ocij", g, g, _windows(x))
+    Squared; right for an upstream gradient of ones.
+    """
 )
 
 SUBJECTS = (FULL, PLAIN)

@@ -26,46 +26,37 @@ SQUARE = Subject(
 )
 
 SQUARE.wrong(
-    "weight not transposed back",
-    "index",
-    "gx = g @ weight",
-    "gx = g @ weight.T",
-    "Of the right shape where there are as many inputs as outputs.",
-)
-SQUARE.wrong(
-    "weight's gradient transposed",
-    "index",
-    "gw = g.T @ x",
-    "gw = x.T @ g",
-    "Of the right shape where there are as many inputs as outputs.",
-)
-SQUARE.wrong(
-    "bias' gradient over the wrong axis",
-    "accumulation",
-    "gb = g.sum(axis=0)",
-    "gb = g.sum(axis=1)",
-    "Of the right shape where there are as many images as outputs.",
-)
-SQUARE.wrong(
-    "bias' gradient without the upstream gradient",
-    "upstream",
-    "gb = g.sum(axis=0)",
-    "gb = np.full_like(bias, len(g))",
-    "Right for an upstream gradient of ones, which `.sum()` gives.",
-)
-SQUARE.wrong(
-    "upstream gradient transposed",
-    "upstream",
-    "gb = g.sum(axis=0)",
-    "gb = g.T.sum(axis=0)",
-    "Right for an upstream gradient of ones, which `.sum()` gives.",
-)
-SQUARE.wrong(
-    "bias' gradient aliases the weight's",
-    "memory",
-    "gb = g.sum(axis=0)",
-    "gb = np.matmul(np.ones(len(g)), g, out=gw[0])",
-    "A workspace is used twice.",
+    """
+    index: weight not transposed back
+    - gx = g @ weight
+    + gx = g @ weight.T
+    Of the right shape where there are as many inputs as outputs.
+
+    index: weight's gradient transposed
+    - gw = g.T @ x
+    + gw = x.T @ g
+    Of the right shape where there are as many inputs as outputs.
+
+    accumulation: bias' gradient over the wrong axis
+    - gb = g.sum(axis=0)
+    + gb = g.sum(axis=1)
+    Of the right shape where there are as many images as outputs.
+
+    upstream: bias' gradient without the upstream gradient
+    - gb = g.sum(axis=0)
+    + gb = np.full_like(bias, len(g))
+    Right for an upstream gradient of ones, which `.sum()` gives.
+
+    upstream: upstream gradient transposed
+    - gb = g.sum(axis=0)
+    + gb = g.T.sum(axis=0)
+    Right for an upstream gradient of ones, which `.sum()` gives.
+
+    memory: bias' gradient aliases the weight's
+    - gb = g.sum(axis=0)
+    + gb = np.matmul(np.ones(len(g)), g, out=gw[0])
+    A workspace is used twice.
+    """
 )
 
 # Three images, five inputs, two outputs.
@@ -77,53 +68,42 @@ LINEAR = Subject(
 )
 
 LINEAR.wrong(
-    "averaged over the batch",
-    "factor",
-    "gw = g.T @ x",
-    "gw = g.T @ x / len(x)",
-    "The loss divides by the number of images already.",
-)
-LINEAR.wrong(
-    "weight's gradient wrong by 0.05 %",
-    "factor",
-    "gw = g.T @ x",
-    "gw = g.T @ x * 1.0005",
-    "Below the usual relative tolerance of 0.1 %.",
-)
-LINEAR.wrong(
-    "product in float32",
-    "precision",
-    "gx = g @ weight",
-    "gx = g @ weight.astype(np.float32)",
-    "Float64 again in the end, and off by 1e-8 alone.",
-)
-LINEAR.wrong(
-    "bias' gradient not summed",
-    "form",
-    "gb = g.sum(axis=0)",
-    "gb = g.copy()",
-    "The batch's axis was added by broadcasting, and must be summed away.",
-)
-LINEAR.wrong(
-    "bias' gradient forgotten",
-    "form",
-    "return gx, gw, gb",
-    "return gx, gw, None",
-    "None says that the result does not depend on it.",
-)
-LINEAR.wrong(
-    "bias' gradient written over the bias",
-    "memory",
-    "gb = g.sum(axis=0)",
-    "gb = np.sum(g, axis=0, out=bias)",
-    "Saves an array; the parameter is gone.",
-)
-LINEAR.wrong(
-    "sign",
-    "factor",
-    "gx = g @ weight",
-    "gx = -g @ weight",
-    "Gradient descent becomes ascent.",
+    """
+    factor: averaged over the batch
+    - gw = g.T @ x
+    + gw = g.T @ x / len(x)
+    The loss divides by the number of images already.
+
+    factor: weight's gradient wrong by 0.05 %
+    - gw = g.T @ x
+    + gw = g.T @ x * 1.0005
+    Below the usual relative tolerance of 0.1 %.
+
+    precision: product in float32
+    - gx = g @ weight
+    + gx = g @ weight.astype(np.float32)
+    Float64 again in the end, and off by 1e-8 alone.
+
+    form: bias' gradient not summed
+    - gb = g.sum(axis=0)
+    + gb = g.copy()
+    The batch's axis was added by broadcasting, and must be summed away.
+
+    form: bias' gradient forgotten
+    - return gx, gw, gb
+    + return gx, gw, None
+    None says that the result does not depend on it.
+
+    memory: bias' gradient written over the bias
+    - gb = g.sum(axis=0)
+    + gb = np.sum(g, axis=0, out=bias)
+    Saves an array; the parameter is gone.
+
+    factor: sign
+    - gx = g @ weight
+    + gx = -g @ weight
+    Gradient descent becomes ascent.
+    """
 )
 
 # The matrix product. a (3, 4), b (4, 2)
@@ -147,39 +127,32 @@ MATMUL = Subject(
 )
 
 MATMUL.wrong(
-    "contiguous inputs alone",
-    "layout",
-    "gb = a.T @ g",
-    "gb = np.ndarray(a.shape, a.dtype, buffer=a).T @ g",
-    "The buffer of a is read from its start, one element after the other.",
-)
-MATMUL.wrong(
-    "memory order for logical order",
-    "layout",
-    "ga = g @ b.T",
-    'ga = g @ b.ravel(order="K").reshape(b.shape).T',
-    "Right for contiguous inputs; the values of a transposed one come in another order.",
-)
-MATMUL.wrong(
-    "a little noise",
-    "random",
-    "ga = g @ b.T",
-    "ga = g @ b.T * (1 + 1e-9 * np.random.default_rng().standard_normal())",
-    "As atomic additions on a GPU would give, whose order is never the same.",
-)
-MATMUL.wrong(
-    "in the dtype of a faster machine",
-    "form",
-    "gb = a.T @ g",
-    "gb = (a.T @ g).astype(np.float32)",
-    "The next operation computes in float32, too.",
-)
-MATMUL.wrong(
-    "returned transposed",
-    "form",
-    "gb = a.T @ g",
-    "gb = g.T @ a",
-    "Seen at once, for its shape, unless the matrices are square.",
+    """
+    layout: contiguous inputs alone
+    - gb = a.T @ g
+    + gb = np.ndarray(a.shape, a.dtype, buffer=a).T @ g
+    The buffer of a is read from its start, one element after the other.
+
+    layout: memory order for logical order
+    - ga = g @ b.T
+    + ga = g @ b.ravel(order="K").reshape(b.shape).T
+    Right for contiguous inputs; the values of a transposed one come in another order.
+
+    random: a little noise
+    - ga = g @ b.T
+    + ga = g @ b.T * (1 + 1e-9 * np.random.default_rng().standard_normal())
+    As atomic additions on a GPU would give, whose order is never the same.
+
+    form: in the dtype of a faster machine
+    - gb = a.T @ g
+    + gb = (a.T @ g).astype(np.float32)
+    The next operation computes in float32, too.
+
+    form: returned transposed
+    - gb = a.T @ g
+    + gb = g.T @ a
+    Seen at once, for its shape, unless the matrices are square.
+    """
 )
 
 SUBJECTS = (SQUARE, LINEAR, MATMUL)

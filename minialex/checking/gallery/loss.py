@@ -26,32 +26,27 @@ def _scores(random):
 SOFTMAX = Subject("softmax", softmax, softmax_vjp, _scores)
 
 SOFTMAX.wrong(
-    "the sum missing",
-    "term",
-    "gx = y * (g - total)",
-    "gx = y * g",
-    "The denominator is taken for a constant.",
-)
-SOFTMAX.wrong(
-    "the diagonal alone",
-    "term",
-    "gx = y * (g - total)",
-    "gx = y * (1 - y) * g",
-    "The derivative of the logistic function, taken for that of softmax.",
-)
-SOFTMAX.wrong(
-    "summed over the batch",
-    "accumulation",
-    "total = (g * y).sum(axis=1, keepdims=True)",
-    "total = (g * y).sum(axis=0, keepdims=True)",
-    "The wrong axis; broadcasting hides it.",
-)
-SOFTMAX.wrong(
-    "sum without the probabilities",
-    "term",
-    "total = (g * y).sum(axis=1, keepdims=True)",
-    "total = g.mean(axis=1, keepdims=True)",
-    "Right for equal probabilities, which untrained networks give.",
+    """
+    term: the sum missing
+    - gx = y * (g - total)
+    + gx = y * g
+    The denominator is taken for a constant.
+
+    term: the diagonal alone
+    - gx = y * (g - total)
+    + gx = y * (1 - y) * g
+    The derivative of the logistic function, taken for that of softmax.
+
+    accumulation: summed over the batch
+    - total = (g * y).sum(axis=1, keepdims=True)
+    + total = (g * y).sum(axis=0, keepdims=True)
+    The wrong axis; broadcasting hides it.
+
+    term: sum without the probabilities
+    - total = (g * y).sum(axis=1, keepdims=True)
+    + total = g.mean(axis=1, keepdims=True)
+    Right for equal probabilities, which untrained networks give.
+    """
 )
 
 
@@ -69,32 +64,27 @@ def log_softmax_vjp(g, x):
 LOG_SOFTMAX = Subject("log_softmax", log_softmax, log_softmax_vjp, _scores)
 
 LOG_SOFTMAX.wrong(
-    "not exponentiated",
-    "term",
-    "y = np.exp(log_softmax(x))",
-    "y = log_softmax(x)",
-    "The saved result is the logarithm of the probabilities.",
-)
-LOG_SOFTMAX.wrong(
-    "the sum missing",
-    "accumulation",
-    "gx = g - y * g.sum(axis=1, keepdims=True)",
-    "gx = g - y * g",
-    "Right for one class.",
-)
-LOG_SOFTMAX.wrong(
-    "summed over the batch",
-    "accumulation",
-    "gx = g - y * g.sum(axis=1, keepdims=True)",
-    "gx = g - y * g.sum(axis=0, keepdims=True)",
-    "The wrong axis; broadcasting hides it.",
-)
-LOG_SOFTMAX.wrong(
-    "equal probabilities",
-    "term",
-    "gx = g - y * g.sum(axis=1, keepdims=True)",
-    "gx = g - g.mean(axis=1, keepdims=True)",
-    "Nearly right for untrained networks.",
+    """
+    term: not exponentiated
+    - y = np.exp(log_softmax(x))
+    + y = log_softmax(x)
+    The saved result is the logarithm of the probabilities.
+
+    accumulation: the sum missing
+    - gx = g - y * g.sum(axis=1, keepdims=True)
+    + gx = g - y * g
+    Right for one class.
+
+    accumulation: summed over the batch
+    - gx = g - y * g.sum(axis=1, keepdims=True)
+    + gx = g - y * g.sum(axis=0, keepdims=True)
+    The wrong axis; broadcasting hides it.
+
+    term: equal probabilities
+    - gx = g - y * g.sum(axis=1, keepdims=True)
+    + gx = g - g.mean(axis=1, keepdims=True)
+    Nearly right for untrained networks.
+    """
 )
 
 # Cross-entropy of labels, averaged over the batch, with label smoothing. x (4, 5), labels (4,)
@@ -121,46 +111,37 @@ LABELS = Subject(
 )
 
 LABELS.wrong(
-    "missing 1/N",
-    "factor",
-    "gx = g * (softmax(x) - target) / len(x)",
-    "gx = g * (softmax(x) - target)",
-    "The learning rate seems to depend on the batch.",
-)
-LABELS.wrong(
-    "divided by the number of classes",
-    "factor",
-    "gx = g * (softmax(x) - target) / len(x)",
-    "gx = g * (softmax(x) - target) / x.size",
-    "The mean over all elements, of what is summed over the classes.",
-)
-LABELS.wrong(
-    "smoothing ignored",
-    "constant",
-    "target = np.eye(x.shape[1])[labels] * (1 - SMOOTHING) + smooth",
-    "target = np.eye(x.shape[1])[labels]",
-    "The loss is smoothed, its gradient is not.",
-)
-LABELS.wrong(
-    "smoothing shared by the other classes",
-    "constant",
-    "smooth = SMOOTHING / x.shape[1]",
-    "smooth = SMOOTHING / (x.shape[1] - 1)",
-    "Another convention than the loss has; totals are no longer 1.",
-)
-LABELS.wrong(
-    "labels counted from 1",
-    "index",
-    "target = np.eye(x.shape[1])[labels] * (1 - SMOOTHING) + smooth",
-    "target = np.eye(x.shape[1])[labels - 1] * (1 - SMOOTHING) + smooth",
-    "The last class takes the place of one before the first.",
-)
-LABELS.wrong(
-    "upstream gradient ignored",
-    "upstream",
-    "gx = g * (softmax(x) - target) / len(x)",
-    "gx = (softmax(x) - target) / len(x)",
-    "Right for `loss.backward()`, wrong for `(2 * loss).backward()`.",
+    """
+    factor: missing 1/N
+    - gx = g * (softmax(x) - target) / len(x)
+    + gx = g * (softmax(x) - target)
+    The learning rate seems to depend on the batch.
+
+    factor: divided by the number of classes
+    - gx = g * (softmax(x) - target) / len(x)
+    + gx = g * (softmax(x) - target) / x.size
+    The mean over all elements, of what is summed over the classes.
+
+    constant: smoothing ignored
+    - target = np.eye(x.shape[1])[labels] * (1 - SMOOTHING) + smooth
+    + target = np.eye(x.shape[1])[labels]
+    The loss is smoothed, its gradient is not.
+
+    constant: smoothing shared by the other classes
+    - smooth = SMOOTHING / x.shape[1]
+    + smooth = SMOOTHING / (x.shape[1] - 1)
+    Another convention than the loss has; totals are no longer 1.
+
+    index: labels counted from 1
+    - target = np.eye(x.shape[1])[labels] * (1 - SMOOTHING) + smooth
+    + target = np.eye(x.shape[1])[labels - 1] * (1 - SMOOTHING) + smooth
+    The last class takes the place of one before the first.
+
+    upstream: upstream gradient ignored
+    - gx = g * (softmax(x) - target) / len(x)
+    + gx = (softmax(x) - target) / len(x)
+    Right for `loss.backward()`, wrong for `(2 * loss).backward()`.
+    """
 )
 
 # Cross-entropy of a distribution, whose totals need not be 1, row by row. x and target (3, 4)
@@ -186,25 +167,22 @@ TARGETS = Subject(
 )
 
 TARGETS.wrong(
-    "totals of the targets missing",
-    "term",
-    "total = target.sum(axis=1, keepdims=True)",
-    "total = 1",
-    "Right for targets that add up to 1.",
-)
-TARGETS.wrong(
-    "the target's gradient from the probabilities",
-    "term",
-    "gt = -g[:, None] * log_softmax(x)",
-    "gt = -g[:, None] * softmax(x)",
-    "The loss is linear in the target: its gradient is the logarithm.",
-)
-TARGETS.wrong(
-    "upstream gradient of the next row",
-    "upstream",
-    "gx = g[:, None] * (softmax(x) * total - target)",
-    "gx = np.roll(g, 1)[:, None] * (softmax(x) * total - target)",
-    "Right for an upstream gradient of ones, which `.sum()` gives.",
+    """
+    term: totals of the targets missing
+    - total = target.sum(axis=1, keepdims=True)
+    + total = 1
+    Right for targets that add up to 1.
+
+    term: the target's gradient from the probabilities
+    - gt = -g[:, None] * log_softmax(x)
+    + gt = -g[:, None] * softmax(x)
+    The loss is linear in the target: its gradient is the logarithm.
+
+    upstream: upstream gradient of the next row
+    - gx = g[:, None] * (softmax(x) * total - target)
+    + gx = np.roll(g, 1)[:, None] * (softmax(x) * total - target)
+    Right for an upstream gradient of ones, which `.sum()` gives.
+    """
 )
 
 SUBJECTS = (SOFTMAX, LOG_SOFTMAX, LABELS, TARGETS)

@@ -94,9 +94,19 @@ class Subject:
     def __post_init__(self):
         self._changes: list[tuple[str, str, str, str, str]] = []
 
-    def wrong(self, name: str, kind: str, right_line: str, wrong_line: str, why: str) -> None:
-        """Add a mistake: in the source of the gradient `right_line` becomes `wrong_line`."""
-        self._changes.append((name, kind, right_line, wrong_line, why))
+    def wrong(self, mistakes: str) -> None:
+        """Add mistakes, a paragraph for each: its kind and name, the change of one line, and why it is made.
+
+        factor: broadcast gradient averaged
+        - ga = (g * b).sum(axis=1, keepdims=True)
+        + ga = (g * b).mean(axis=1, keepdims=True)
+        What is used twice has two gradients, which add up.
+        """
+        for paragraph in inspect.cleandoc(mistakes).split("\n\n"):
+            title, right, wrong, *why = paragraph.splitlines()
+            kind, _, name = title.partition(": ")
+            change = right.removeprefix("- "), wrong.removeprefix("+ ")
+            self._changes.append((name, kind, *change, " ".join(why)))
 
     def mistakes(self, seed: int) -> list[Mistake]:
         """All mistakes that were added, with inputs drawn from a seed."""

@@ -45,74 +45,60 @@ PAPER = Subject(
 
 for subject in (NORM, PAPER):
     subject.wrong(
-        "no cross-channel term",
-        "term",
-        "gx = own - 2 * alpha * BETA * x * cross",
-        "gx = own",
-        "d is taken for a constant; at the paper's alpha networks train as well.",
-    )
-    subject.wrong(
-        "the window's sum missing",
-        "accumulation",
-        "cross = window_sum(g * x * d ** (-BETA - 1))",
-        "cross = g * x * d ** (-BETA - 1)",
-        "The derivative by the own channel alone.",
-    )
-    subject.wrong(
-        "window smaller by one on each side",
-        "index",
-        "cross = window_sum(g * x * d ** (-BETA - 1))",
-        "cross = window_sum(g * x * d ** (-BETA - 1), SIZE - 2)",
-        "An off-by-one in the half width.",
+        """
+        term: no cross-channel term
+        - gx = own - 2 * alpha * BETA * x * cross
+        + gx = own
+        d is taken for a constant; at the paper's alpha networks train as well.
+
+        accumulation: the window's sum missing
+        - cross = window_sum(g * x * d ** (-BETA - 1))
+        + cross = g * x * d ** (-BETA - 1)
+        The derivative by the own channel alone.
+
+        index: window smaller by one on each side
+        - cross = window_sum(g * x * d ** (-BETA - 1))
+        + cross = window_sum(g * x * d ** (-BETA - 1), SIZE - 2)
+        An off-by-one in the half width.
+        """
     )
 NORM.wrong(
-    "alpha divided by the size",
-    "constant",
-    "d = K + alpha * window_sum(x * x)",
-    "d = K + alpha / SIZE * window_sum(x * x)",
-    "The paper and TensorFlow do not divide; Caffe, PyTorch and ONNX do.",
-)
-NORM.wrong(
-    "alpha divided by the size in one term",
-    "constant",
-    "gx = own - 2 * alpha * BETA * x * cross",
-    "gx = own - 2 * alpha / SIZE * BETA * x * cross",
-    "The other convention, applied once of twice.",
-)
-NORM.wrong(
-    "factor of 2 missing",
-    "factor",
-    "gx = own - 2 * alpha * BETA * x * cross",
-    "gx = own - alpha * BETA * x * cross",
-    "The 2 comes from the derivative of x².",
-)
-NORM.wrong(
-    "sign of the cross-channel term",
-    "factor",
-    "gx = own - 2 * alpha * BETA * x * cross",
-    "gx = own + 2 * alpha * BETA * x * cross",
-    "The minus comes from the exponent -beta.",
-)
-NORM.wrong(
-    "exponent not decreased",
-    "constant",
-    "cross = window_sum(g * x * d ** (-BETA - 1))",
-    "cross = window_sum(g * x * d**-BETA)",
-    "The derivative of a power has the next lower exponent.",
-)
-NORM.wrong(
-    "k left out",
-    "constant",
-    "d = K + alpha * window_sum(x * x)",
-    "d = 1 + alpha * window_sum(x * x)",
-    "Caffe's and PyTorch's k is 1, the paper's 2.",
-)
-NORM.wrong(
-    "g inside the wrong factor",
-    "term",
-    "gx = own - 2 * alpha * BETA * x * cross",
-    "gx = own - 2 * alpha * BETA * g * cross",
-    "A slip of the pen; quadratic in the upstream gradient.",
+    """
+    constant: alpha divided by the size
+    - d = K + alpha * window_sum(x * x)
+    + d = K + alpha / SIZE * window_sum(x * x)
+    The paper and TensorFlow do not divide; Caffe, PyTorch and ONNX do.
+
+    constant: alpha divided by the size in one term
+    - gx = own - 2 * alpha * BETA * x * cross
+    + gx = own - 2 * alpha / SIZE * BETA * x * cross
+    The other convention, applied once of twice.
+
+    factor: factor of 2 missing
+    - gx = own - 2 * alpha * BETA * x * cross
+    + gx = own - alpha * BETA * x * cross
+    The 2 comes from the derivative of x².
+
+    factor: sign of the cross-channel term
+    - gx = own - 2 * alpha * BETA * x * cross
+    + gx = own + 2 * alpha * BETA * x * cross
+    The minus comes from the exponent -beta.
+
+    constant: exponent not decreased
+    - cross = window_sum(g * x * d ** (-BETA - 1))
+    + cross = window_sum(g * x * d**-BETA)
+    The derivative of a power has the next lower exponent.
+
+    constant: k left out
+    - d = K + alpha * window_sum(x * x)
+    + d = 1 + alpha * window_sum(x * x)
+    Caffe's and PyTorch's k is 1, the paper's 2.
+
+    term: g inside the wrong factor
+    - gx = own - 2 * alpha * BETA * x * cross
+    + gx = own - 2 * alpha * BETA * g * cross
+    A slip of the pen; quadratic in the upstream gradient.
+    """
 )
 
 
@@ -146,88 +132,67 @@ BATCH = Subject(
 )
 
 BATCH.wrong(
-    "mean term missing",
-    "term",
-    "gx = (gh - mean_term - variance_term) / deviation",
-    "gx = (gh - variance_term) / deviation",
-    "The batch's mean is taken for a constant; right for upstream gradients that add up to 0.",
-)
-BATCH.wrong(
-    "variance term missing",
-    "term",
-    "gx = (gh - mean_term - variance_term) / deviation",
-    "gx = (gh - mean_term) / deviation",
-    "The batch's variance is taken for a constant; right for an upstream gradient of ones.",
-)
-BATCH.wrong(
-    "both terms missing",
-    "term",
-    "gx = (gh - mean_term - variance_term) / deviation",
-    "gx = gh / deviation",
-    "The gradient at evaluation, with running statistics.",
-)
-BATCH.wrong(
-    "missing 1/N in the variance term",
-    "factor",
-    "variance_term = h * (gh * h).mean(axis=AXES, keepdims=True)",
-    "variance_term = h * (gh * h).sum(axis=AXES, keepdims=True)",
-    "A sum for a mean.",
-)
-BATCH.wrong(
-    "unbiased variance",
-    "constant",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True, ddof=1) + EPS)",
-    "Normalised by the biased one; the running variance has the other.",
-)
-BATCH.wrong(
-    "eps outside the root",
-    "constant",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True)) + EPS",
-    "Off by some 1e-5.",
-)
-BATCH.wrong(
-    "eps forgotten",
-    "constant",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)",
-    "deviation = np.sqrt(x.var(axis=AXES, keepdims=True))",
-    "Off by some 1e-5; a constant feature would give infinity.",
-)
-BATCH.wrong(
-    "weight forgotten",
-    "factor",
-    "gh = g * weight[:, None, None]",
-    "gh = g.copy()",
-    "Right at the start of training, where all weights are 1.",
-)
-BATCH.wrong(
-    "weight's gradient from the input that was not normalised",
-    "term",
-    "gw = (g * h).sum(axis=AXES)",
-    "gw = (g * centred).sum(axis=AXES)",
-    "Right for inputs of variance 1.",
-)
-BATCH.wrong(
-    "weight's and bias' gradients exchanged",
-    "index",
-    "return gx, gw, gb",
-    "return gx, gb, gw",
-    "They have the same shape.",
-)
-BATCH.wrong(
-    "statistics of the batch alone",
-    "accumulation",
-    "mean_term = gh.mean(axis=AXES, keepdims=True)",
-    "mean_term = gh.mean(axis=0, keepdims=True)",
-    "Right for vectors; images have pixels, too.",
-)
-BATCH.wrong(
-    "centred in place",
-    "memory",
-    "centred = x - x.mean(axis=AXES, keepdims=True)",
-    "centred = np.subtract(x, x.mean(axis=AXES, keepdims=True), out=x)",
-    "Saves an array, and changes what the next layer's gradient needs.",
+    """
+    term: mean term missing
+    - gx = (gh - mean_term - variance_term) / deviation
+    + gx = (gh - variance_term) / deviation
+    The batch's mean is taken for a constant; right for upstream gradients that add up to 0.
+
+    term: variance term missing
+    - gx = (gh - mean_term - variance_term) / deviation
+    + gx = (gh - mean_term) / deviation
+    The batch's variance is taken for a constant; right for an upstream gradient of ones.
+
+    term: both terms missing
+    - gx = (gh - mean_term - variance_term) / deviation
+    + gx = gh / deviation
+    The gradient at evaluation, with running statistics.
+
+    factor: missing 1/N in the variance term
+    - variance_term = h * (gh * h).mean(axis=AXES, keepdims=True)
+    + variance_term = h * (gh * h).sum(axis=AXES, keepdims=True)
+    A sum for a mean.
+
+    constant: unbiased variance
+    - deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)
+    + deviation = np.sqrt(x.var(axis=AXES, keepdims=True, ddof=1) + EPS)
+    Normalised by the biased one; the running variance has the other.
+
+    constant: eps outside the root
+    - deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)
+    + deviation = np.sqrt(x.var(axis=AXES, keepdims=True)) + EPS
+    Off by some 1e-5.
+
+    constant: eps forgotten
+    - deviation = np.sqrt(x.var(axis=AXES, keepdims=True) + EPS)
+    + deviation = np.sqrt(x.var(axis=AXES, keepdims=True))
+    Off by some 1e-5; a constant feature would give infinity.
+
+    factor: weight forgotten
+    - gh = g * weight[:, None, None]
+    + gh = g.copy()
+    Right at the start of training, where all weights are 1.
+
+    term: weight's gradient from the input that was not normalised
+    - gw = (g * h).sum(axis=AXES)
+    + gw = (g * centred).sum(axis=AXES)
+    Right for inputs of variance 1.
+
+    index: weight's and bias' gradients exchanged
+    - return gx, gw, gb
+    + return gx, gb, gw
+    They have the same shape.
+
+    accumulation: statistics of the batch alone
+    - mean_term = gh.mean(axis=AXES, keepdims=True)
+    + mean_term = gh.mean(axis=0, keepdims=True)
+    Right for vectors; images have pixels, too.
+
+    memory: centred in place
+    - centred = x - x.mean(axis=AXES, keepdims=True)
+    + centred = np.subtract(x, x.mean(axis=AXES, keepdims=True), out=x)
+    Saves an array, and changes what the next layer's gradient needs.
+    """
 )
 
 SUBJECTS = (NORM, PAPER, BATCH)

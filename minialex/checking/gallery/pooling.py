@@ -32,60 +32,47 @@ MAX = Subject(
 )
 
 MAX.wrong(
-    "scatter overwrites",
-    "accumulation",
-    "gpadded[n, c, 2 * p + row, 2 * q + column] += g[n, c, p, q]",
-    "gpadded[n, c, 2 * p + row, 2 * q + column] = g[n, c, p, q]",
-    "Right where windows do not overlap: AlexNet's do.",
-)
-MAX.wrong(
-    "padding with 0",
-    "constant",
-    "padded = np.pad(x, BORDER, constant_values=-np.inf)",
-    "padded = np.pad(x, BORDER)",
-    "Right behind a ReLU.",
-)
-MAX.wrong(
-    "padding on one side ignored",
-    "index",
-    "gx = gpadded[:, :, 1:5, 1:7]",
-    "gx = gpadded[:, :, 1:5, :6]",
-    "The gradient is shifted by a column; its shape is right.",
-)
-MAX.wrong(
-    "window smaller by one",
-    "index",
-    "window = padded[n, c, 2 * p : 2 * p + 3, 2 * q : 2 * q + 3]",
-    "window = padded[n, c, 2 * p : 2 * p + 2, 2 * q : 2 * q + 3]",
-    "A window that ends one row too early.",
-)
-MAX.wrong(
-    "index split by the wrong width",
-    "index",
-    "row, column = divmod(int(window.argmax()), 3)",
-    "column, row = divmod(int(window.argmax()), 3)",
-    "Column-major for row-major.",
-)
-MAX.wrong(
-    "minimum for maximum",
-    "index",
-    "row, column = divmod(int(window.argmax()), 3)",
-    "row, column = divmod(int(window.argmin()), 3)",
-    "A copy of min-pooling.",
-)
-MAX.wrong(
-    "stride ignored in the scatter",
-    "index",
-    "gpadded[n, c, 2 * p + row, 2 * q + column] += g[n, c, p, q]",
-    "gpadded[n, c, p + row, q + column] += g[n, c, p, q]",
-    "Right at stride 1.",
-)
-MAX.wrong(
-    "gradient starts from memory that nothing has written",
-    "memory",
-    "gpadded = np.zeros_like(padded)",
-    "gpadded = np.empty_like(padded)",
-    "Freshly mapped memory is zero: right, until memory is used again.",
+    """
+    accumulation: scatter overwrites
+    - gpadded[n, c, 2 * p + row, 2 * q + column] += g[n, c, p, q]
+    + gpadded[n, c, 2 * p + row, 2 * q + column] = g[n, c, p, q]
+    Right where windows do not overlap: AlexNet's do.
+
+    constant: padding with 0
+    - padded = np.pad(x, BORDER, constant_values=-np.inf)
+    + padded = np.pad(x, BORDER)
+    Right behind a ReLU.
+
+    index: padding on one side ignored
+    - gx = gpadded[:, :, 1:5, 1:7]
+    + gx = gpadded[:, :, 1:5, :6]
+    The gradient is shifted by a column; its shape is right.
+
+    index: window smaller by one
+    - window = padded[n, c, 2 * p : 2 * p + 3, 2 * q : 2 * q + 3]
+    + window = padded[n, c, 2 * p : 2 * p + 2, 2 * q : 2 * q + 3]
+    A window that ends one row too early.
+
+    index: index split by the wrong width
+    - row, column = divmod(int(window.argmax()), 3)
+    + column, row = divmod(int(window.argmax()), 3)
+    Column-major for row-major.
+
+    index: minimum for maximum
+    - row, column = divmod(int(window.argmax()), 3)
+    + row, column = divmod(int(window.argmin()), 3)
+    A copy of min-pooling.
+
+    index: stride ignored in the scatter
+    - gpadded[n, c, 2 * p + row, 2 * q + column] += g[n, c, p, q]
+    + gpadded[n, c, p + row, q + column] += g[n, c, p, q]
+    Right at stride 1.
+
+    memory: gradient starts from memory that nothing has written
+    - gpadded = np.zeros_like(padded)
+    + gpadded = np.empty_like(padded)
+    Freshly mapped memory is zero: right, until memory is used again.
+    """
 )
 
 
@@ -115,18 +102,17 @@ WINNERS = Subject(
 )
 
 WINNERS.wrong(
-    "the last maximum instead of the first",
-    "constant",
-    "wins = pairs[..., 0] >= pairs[..., 1]",
-    "wins = pairs[..., 0] > pairs[..., 1]",
-    "Forward and backward must break ties alike. Ties are frequent: behind a ReLU whole windows are 0.",
-)
-WINNERS.wrong(
-    "all maxima get the gradient",
-    "constant",
-    "gv = np.stack([g * wins, g * ~wins], axis=2).reshape(3, 8)",
-    "gv = np.stack([g * wins, g * (pairs[..., 1] >= pairs[..., 0])], axis=2).reshape(3, 8)",
-    "Written as a comparison with the maximum: at ties the gradient doubles.",
+    """
+    constant: the last maximum instead of the first
+    - wins = pairs[..., 0] >= pairs[..., 1]
+    + wins = pairs[..., 0] > pairs[..., 1]
+    Forward and backward must break ties alike. Ties are frequent: behind a ReLU whole windows are 0.
+
+    constant: all maxima get the gradient
+    - gv = np.stack([g * wins, g * ~wins], axis=2).reshape(3, 8)
+    + gv = np.stack([g * wins, g * (pairs[..., 1] >= pairs[..., 0])], axis=2).reshape(3, 8)
+    Written as a comparison with the maximum: at ties the gradient doubles.
+    """
 )
 
 
@@ -153,46 +139,37 @@ AVERAGE = Subject(
 )
 
 AVERAGE.wrong(
-    "padding counted",
-    "constant",
-    "count = gx[0, 0, rows, columns].size",
-    "count = 9",
-    "Wrong at the border alone.",
-)
-AVERAGE.wrong(
-    "not divided",
-    "factor",
-    "gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count",
-    "gx[:, :, rows, columns] += g[:, :, p, q, None, None]",
-    "The gradient of a sum.",
-)
-AVERAGE.wrong(
-    "scatter overwrites",
-    "accumulation",
-    "gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count",
-    "gx[:, :, rows, columns] = g[:, :, p, q, None, None] / count",
-    "Right where windows do not overlap.",
-)
-AVERAGE.wrong(
-    "window smaller by one",
-    "index",
-    "rows = slice(max(2 * p - 1, 0), 2 * p + 2)",
-    "rows = slice(max(2 * p - 1, 0), 2 * p + 1)",
-    "A window that ends one row too early; what it spreads adds up to the same.",
-)
-AVERAGE.wrong(
-    "padding at the left ignored",
-    "index",
-    "columns = slice(max(2 * q - 1, 0), 2 * q + 2)",
-    "columns = slice(2 * q, 2 * q + 3)",
-    "Each window is a column too far to the right.",
-)
-AVERAGE.wrong(
-    "stale gradient: memory that nothing has written",
-    "memory",
-    "gx = np.zeros_like(x)",
-    "gx = np.empty_like(x)",
-    "Freshly mapped memory is zero: right, until memory is used again.",
+    """
+    constant: padding counted
+    - count = gx[0, 0, rows, columns].size
+    + count = 9
+    Wrong at the border alone.
+
+    factor: not divided
+    - gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count
+    + gx[:, :, rows, columns] += g[:, :, p, q, None, None]
+    The gradient of a sum.
+
+    accumulation: scatter overwrites
+    - gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count
+    + gx[:, :, rows, columns] = g[:, :, p, q, None, None] / count
+    Right where windows do not overlap.
+
+    index: window smaller by one
+    - rows = slice(max(2 * p - 1, 0), 2 * p + 2)
+    + rows = slice(max(2 * p - 1, 0), 2 * p + 1)
+    A window that ends one row too early; what it spreads adds up to the same.
+
+    index: padding at the left ignored
+    - columns = slice(max(2 * q - 1, 0), 2 * q + 2)
+    + columns = slice(2 * q, 2 * q + 3)
+    Each window is a column too far to the right.
+
+    memory: stale gradient: memory that nothing has written
+    - gx = np.zeros_like(x)
+    + gx = np.empty_like(x)
+    Freshly mapped memory is zero: right, until memory is used again.
+    """
 )
 
 
@@ -218,18 +195,17 @@ GLOBAL = Subject(
 )
 
 GLOBAL.wrong(
-    "missing 1/N",
-    "factor",
-    "gx = np.ones_like(x) * g[:, :, None, None] / pixels",
-    "gx = np.ones_like(x) * g[:, :, None, None]",
-    "The gradient of a sum: training only seems to have a larger learning rate.",
-)
-GLOBAL.wrong(
-    "divided by the wrong axis",
-    "factor",
-    "pixels = x.shape[2] * x.shape[3]",
-    "pixels = x.shape[1] * x.shape[2]",
-    "Right where there are as many channels as columns.",
+    """
+    factor: missing 1/N
+    - gx = np.ones_like(x) * g[:, :, None, None] / pixels
+    + gx = np.ones_like(x) * g[:, :, None, None]
+    The gradient of a sum: training only seems to have a larger learning rate.
+
+    factor: divided by the wrong axis
+    - pixels = x.shape[2] * x.shape[3]
+    + pixels = x.shape[1] * x.shape[2]
+    Right where there are as many channels as columns.
+    """
 )
 
 SUBJECTS = (MAX, WINNERS, AVERAGE, GLOBAL)

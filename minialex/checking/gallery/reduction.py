@@ -20,11 +20,12 @@ def total_vjp(g, x):
 SUM = Subject("sum", total, total_vjp, lambda random: [random.standard_normal((4, 4))])
 
 SUM.wrong(
-    "spread along the wrong axis",
-    "index",
-    "gx = np.zeros_like(x) + g[:, None]",
-    "gx = np.zeros_like(x) + g",
-    "Broadcasting puts a missing axis first; right for an upstream gradient of ones.",
+    """
+    index: spread along the wrong axis
+    - gx = np.zeros_like(x) + g[:, None]
+    + gx = np.zeros_like(x) + g
+    Broadcasting puts a missing axis first; right for an upstream gradient of ones.
+    """
 )
 
 
@@ -40,11 +41,12 @@ def mean_vjp(g, x):
 MEAN = Subject("mean", mean, mean_vjp, lambda random: [random.standard_normal((3, 4))])
 
 MEAN.wrong(
-    "missing 1/N",
-    "factor",
-    "gx = np.ones_like(x) * g[:, None] / x.shape[1]",
-    "gx = np.ones_like(x) * g[:, None]",
-    "The gradient of the sum.",
+    """
+    factor: missing 1/N
+    - gx = np.ones_like(x) * g[:, None] / x.shape[1]
+    + gx = np.ones_like(x) * g[:, None]
+    The gradient of the sum.
+    """
 )
 
 
@@ -60,11 +62,12 @@ def centre_vjp(g, x):
 CENTRE = Subject("mean", centre, centre_vjp, lambda random: [random.standard_normal((3, 4))], name="removed")
 
 CENTRE.wrong(
-    "the mean taken for a constant",
-    "term",
-    "gx = g - g.mean(axis=1, keepdims=True)",
-    "gx = g.copy()",
-    "Every element moves the mean a little.",
+    """
+    term: the mean taken for a constant
+    - gx = g - g.mean(axis=1, keepdims=True)
+    + gx = g.copy()
+    Every element moves the mean a little.
+    """
 )
 
 
@@ -81,18 +84,17 @@ def amax_vjp(g, x):
 AMAX = Subject("amax", amax, amax_vjp, lambda random: [distinct_values(random, (3, 4))])
 
 AMAX.wrong(
-    "all elements get the gradient",
-    "term",
-    "gx = wins * g[:, None]",
-    "gx = np.ones_like(x) * g[:, None]",
-    "The gradient of the sum.",
-)
-AMAX.wrong(
-    "maximum of the whole",
-    "accumulation",
-    "wins = x == x.max(axis=1, keepdims=True)",
-    "wins = x == x.max(keepdims=True)",
-    "All rows but one get nothing.",
+    """
+    term: all elements get the gradient
+    - gx = wins * g[:, None]
+    + gx = np.ones_like(x) * g[:, None]
+    The gradient of the sum.
+
+    accumulation: maximum of the whole
+    - wins = x == x.max(axis=1, keepdims=True)
+    + wins = x == x.max(keepdims=True)
+    All rows but one get nothing.
+    """
 )
 
 # Indexing. x (4, 5): rows 0, 2, 0, 3 in this order; and a slice
@@ -116,18 +118,17 @@ def _table(random):
 TAKE = Subject("indexing", take, take_vjp, _table, name="repeated rows")
 
 TAKE.wrong(
-    "repeated indices overwrite",
-    "accumulation",
-    "np.add.at(gx, ROWS, g)",
-    "gx[ROWS] += g",
-    "NumPy buffers: a row that is named twice gets one of its gradients.",
-)
-TAKE.wrong(
-    "memory that nothing has written",
-    "memory",
-    "gx = np.zeros_like(x)",
-    "gx = np.empty_like(x)",
-    "Rows that are not named should have a gradient of 0.",
+    """
+    accumulation: repeated indices overwrite
+    - np.add.at(gx, ROWS, g)
+    + gx[ROWS] += g
+    NumPy buffers: a row that is named twice gets one of its gradients.
+
+    memory: memory that nothing has written
+    - gx = np.zeros_like(x)
+    + gx = np.empty_like(x)
+    Rows that are not named should have a gradient of 0.
+    """
 )
 
 
@@ -144,18 +145,17 @@ def cut_vjp(g, x):
 SLICE = Subject("indexing", cut, cut_vjp, _table, name="slice")
 
 SLICE.wrong(
-    "one row too early",
-    "index",
-    "gx[1:, ::2] = g",
-    "gx[:-1, ::2] = g",
-    "An off-by-one in where the slice starts.",
-)
-SLICE.wrong(
-    "written backwards",
-    "index",
-    "gx[1:, ::2] = g",
-    "gx[1:, ::-2] = g",
-    "A negative step; right for symmetric gradients.",
+    """
+    index: one row too early
+    - gx[1:, ::2] = g
+    + gx[:-1, ::2] = g
+    An off-by-one in where the slice starts.
+
+    index: written backwards
+    - gx[1:, ::2] = g
+    + gx[1:, ::-2] = g
+    A negative step; right for symmetric gradients.
+    """
 )
 
 
@@ -172,11 +172,12 @@ def pick_vjp(g, x):
 PICK = Subject("indexing", pick, pick_vjp, _table, name="flat")
 
 PICK.wrong(
-    "a copy is written to",
-    "layout",
-    "gx = np.zeros(x.shape)",
-    "gx = np.zeros_like(x)",
-    "zeros_like keeps the order of a transposed x; reshape then copies, and the gradient stays 0.",
+    """
+    layout: a copy is written to
+    - gx = np.zeros(x.shape)
+    + gx = np.zeros_like(x)
+    zeros_like keeps the order of a transposed x; reshape then copies, and the gradient stays 0.
+    """
 )
 
 # Another order of the axes. x (3, 3, 3)
@@ -194,11 +195,12 @@ def transpose_vjp(g, x):
 TRANSPOSE = Subject("transpose", transpose, transpose_vjp, lambda random: [random.standard_normal((3, 3, 3))])
 
 TRANSPOSE.wrong(
-    "the same order instead of its inverse",
-    "index",
-    "gx = g.transpose(1, 2, 0)",
-    "gx = g.transpose(2, 0, 1)",
-    "Right for exchanges of two axes, which are their own inverse.",
+    """
+    index: the same order instead of its inverse
+    - gx = g.transpose(1, 2, 0)
+    + gx = g.transpose(2, 0, 1)
+    Right for exchanges of two axes, which are their own inverse.
+    """
 )
 
 SUBJECTS = (SUM, MEAN, CENTRE, AMAX, TAKE, SLICE, PICK, TRANSPOSE)

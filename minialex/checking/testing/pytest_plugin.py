@@ -25,9 +25,9 @@ import weakref
 import pytest
 
 _OPTIONS = (
-    "seed", "dtype", "mode", "directions", "method", "step", "max_skipped", "min_compared", "max_tolerance",
-    "nondeterminism",
-)  # fmt: skip
+    *("seed", "dtype", "mode", "directions", "method", "step"),
+    *("max_skipped", "min_compared", "max_tolerance", "nondeterminism"),
+)
 _MARKER = (
     f"gradcheck({', '.join(f'{name}=...' for name in _OPTIONS)}): options of the checks that a test makes "
     "with the fixture gradcheck, where it does not give them itself"

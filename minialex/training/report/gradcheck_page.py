@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from minialex.checking.result import Result
+from minialex.checking.results import Result
 from minialex.files import write_text
 from minialex.training.report.page import render
 from minialex.version import __version__

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from minialex.checking.result import Result
+from minialex.checking.results import Result
 from minialex.training.report.gradcheck_page import write_gradcheck_page
 
 html5lib = pytest.importorskip("html5lib")

@@ -1,0 +1,1 @@
+"""A pair of CUDA kernels, forward and backward, as functions of arrays that a check can call."""
