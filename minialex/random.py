@@ -45,8 +45,8 @@ def seeded(seed: int) -> Iterator[None]:
         _state = before
 
 
-def get_state() -> dict:
-    """Where all random numbers stand, in strings, ints and dictionaries: what `set_state` takes."""
+def state_dict() -> dict:
+    """Where all random numbers stand, in strings, ints and dictionaries: what `load_state_dict` takes."""
     return {
         "seed": _state.seed,
         "offset": _state.offset,
@@ -54,8 +54,8 @@ def get_state() -> dict:
     }
 
 
-def set_state(state: dict) -> None:
-    """Go on with the random numbers from where `get_state` was called.
+def load_state_dict(state: dict) -> None:
+    """Go on with the random numbers from where `state_dict` was called.
 
     Raises
     ------

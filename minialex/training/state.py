@@ -1,7 +1,7 @@
 """The exact state of a training: everything that decides how it goes on, and its file.
 
 A state is one safetensors file: the arrays by name, and in the header one JSON text with everything else, in
-which Python's floats are exact, and a SHA-256 over both. safetensors holds arrays and strings alone, so that
+which Python's floats are exact, and a SHA-256 over both. safetensors holds only arrays and strings, so that
 reading a file runs none of its contents; its library checks the header against the file's size first.
 """
 
@@ -30,7 +30,7 @@ _FORMAT = "minialex-state-1"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that decides how a training goes on; `Trainer.state` gives it, `Trainer.restore` takes it.
+    """Everything that decides how a training goes on: the state dict of a `Trainer`.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class TrainingState:
     schedule : dict or None
         As the schedule's `state_dict` gives it, with its ``"kind"``.
     random : dict
-        As `minialex.random.get_state` gives it.
+        As `minialex.random.state_dict` gives it.
     callbacks : dict of dict
         The states of the callbacks that have one, by `Callback.key`.
     """

@@ -70,10 +70,10 @@ def test_best_follows_an_extra_metric():
 def test_a_wrong_best_value_is_refused_and_nothing_is_changed(change):
     best = Best("train_loss", "min")
     best.update(metrics(1, 0.5))
-    before = best.state()
+    before = best.state_dict()
     with pytest.raises(CheckpointError, match="saved best value"):
-        best.restore(before | change)
-    assert best.state() == before
+        best.load_state_dict(before | change)
+    assert best.state_dict() == before
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_reason_is_said():
 def test_two_early_stops_of_different_metrics_live_together(tmp_path):
     first = (EarlyStopping("validation_loss", patience=9),)
     trainer = make(tmp_path, first=first)
-    assert len(trainer.state().callbacks) == 3
+    assert len(trainer.state_dict().callbacks) == 3
     with pytest.raises(MiniAlexError, match="keys of their own"):
         make(tmp_path, first=(EarlyStopping("train_loss", patience=9),))
 

@@ -24,7 +24,7 @@ class Checkpoints(Callback):
 
     The state is written after every epoch, within one whenever `every_seconds` have passed since it was
     written last, and at a KeyboardInterrupt. With `minialex.training.state.load_latest_state` and
-    `Trainer.restore` a run goes on from it.
+    `Trainer.load_state_dict` a run goes on from it.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ class Checkpoints(Callback):
     def save(self, trainer) -> None:
         epoch_ended = trainer.batch == 0
         if epoch_ended or time.monotonic() - self._saved_at >= self.every_seconds:
-            save_state(self.folder, trainer.state())
+            save_state(self.folder, trainer.state_dict())
             self._saved_at, self._saved = time.monotonic(), (trainer.epoch, trainer.batch)
 
     def interrupted(self, trainer) -> None:
         if self._saved != (trainer.epoch, trainer.batch):
-            save_state(self.folder, trainer.state())
+            save_state(self.folder, trainer.state_dict())
 
-    def state(self) -> dict:
-        return self.best.state()
+    def state_dict(self) -> dict:
+        return self.best.state_dict()
 
-    def restore(self, state) -> None:
-        self.best.restore(state)
+    def load_state_dict(self, state) -> None:
+        self.best.load_state_dict(state)

@@ -49,8 +49,8 @@ class EarlyStopping(Callback):
             reason += f"; its best was {best.value:.4g} in epoch {best.epoch}"
         self._stop(reason)
 
-    def state(self) -> dict:
-        return self.best.state()
+    def state_dict(self) -> dict:
+        return self.best.state_dict()
 
-    def restore(self, state) -> None:
-        self.best.restore(state)
+    def load_state_dict(self, state) -> None:
+        self.best.load_state_dict(state)
