@@ -54,12 +54,13 @@ def require_int(
 
 
 def require_number(
-    name: str, value: object, low: float, high: float, *, error: type = MiniAlexError
+    name: str, value: object, low: float, high: float = math.inf, *, error: type = MiniAlexError
 ) -> float:
     """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`. NaN never is."""
     # A comparison is false for NaN, and exact for an integer.
     if not is_number(value) or not low <= value <= high:
-        raise error(f"{name} must be a number from {low:g} to {high:g}, not {in_words(value)}")
+        allowed = f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
+        raise error(f"{name} must be a number{allowed}, not {in_words(value)}")
     return float(value)
 
 

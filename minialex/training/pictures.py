@@ -29,7 +29,7 @@ _SHOWN_PIXELS = 400
 def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
     """The first images of a data set with their classes, before anything is done to them.
 
-    For nine it is the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
+    Nine make the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
     grey, small ones without interpolation. (Its own code casts to int8 on the way, which turns the bright
     half of the values negative; that is not followed.)
 
@@ -40,7 +40,7 @@ def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
     dataset : Dataset
         Its images may differ in size.
     count : int
-        At most so many images.
+        At most this many images.
     """
     samples = []
     for number in range(len(dataset)):
@@ -192,7 +192,7 @@ def draw_predictions(
     captions : sequence of str
         What to write beneath each image, such as its file's name.
     bars : int
-        At most so many classes.
+        At most this many classes.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def draw_predictions(
     bars = min(bars, len(classes))
     columns = min(4, _square_columns(len(images)))
     rows = -(-len(images) // columns)
-    # In inches: every place is known, so that no layout has to be searched for hundreds of axes.
+    # In inches: every position is known, so that no layout has to be solved for hundreds of axes.
     cell_width, margin, title_height, caption_height, bars_height = 3.1, 0.15, 0.45, 0.3, 0.2 * bars
     width, ratio = cell_width - 2 * margin, _ratio(images)
     cell_height = title_height + width * ratio + caption_height + bars_height + margin
@@ -259,12 +259,12 @@ def evaluated_numbers(dataset: Dataset, count: int) -> Sequence[int]:
 
 
 def _square_columns(count: int) -> int:
-    """The columns of the smallest square grid that holds so many."""
+    """The columns of the smallest square grid that holds `count` images."""
     return max(1, int(np.ceil(np.sqrt(count))))
 
 
 def _image_grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure with room for so many images, each with so many inches, and a title; its axes in a row."""
+    """A figure with room for `count` images of a size in inches and a title; its axes in one row."""
     rows = max(1, -(-count // columns))
     figure = Figure(figsize=(max(4.0, width * columns), height * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -281,7 +281,7 @@ def _ratio(images: Sequence[np.ndarray]) -> float:
 def _show(axes: Axes, image: np.ndarray, ratio: float) -> None:
     """Draw an image uint8 (C, H, W), grey or RGB, in the middle of a box of this height / width.
 
-    So that pictures and titles are in line where images have different proportions.
+    This keeps pictures and titles in line where images have different proportions.
     """
     image = thumbnail(image)
     height, width = image.shape[1:]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_json, write_text
@@ -66,8 +66,7 @@ class RunSettings:
     device: str = "cpu"
 
     def __post_init__(self):
-        if not is_int(self.seed, 0, 2**64 - 1):
-            raise RunError(f"seed={self.seed!r} should be an int, 0 to 2**64 - 1")
+        require_int("seed", self.seed, 0, 2**64 - 1, error=RunError)
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -154,16 +153,16 @@ class RunFolder:
         try:
             values = _read_json(file, _MAX_SETTINGS_BYTES)
             if not isinstance(values, dict) or set(values) != set(_KEYS):
-                raise RunError(f"it should have exactly the entries {', '.join(_KEYS)}")
+                raise RunError(f"it must have exactly the entries {', '.join(_KEYS)}")
             classes = values["classes"]
             if (
                 not isinstance(classes, list)
                 or not classes
                 or not all(isinstance(each, str) for each in classes)
             ):
-                raise RunError("classes should be a list of names")
+                raise RunError("classes must be a list of names")
             if not isinstance(values["data_dir"], str | None) or not isinstance(values["device"], str):
-                raise RunError("data_dir and device should be text")
+                raise RunError("data_dir and device must be text")
             recipe = Recipe.from_dict(values["recipe"])
             if recipe.transforms.need_statistics:
                 raise RunError("a transform lacks its statistics")

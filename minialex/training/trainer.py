@@ -13,7 +13,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import random
-from minialex.checks import is_int
+from minialex.checks import in_words, require_int
 from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.models import Network
@@ -109,9 +109,10 @@ class Options:
 
     def __post_init__(self):
         if self.clip_norm is not None and not self.clip_norm > 0:
-            raise MiniAlexError(f"clip_norm={self.clip_norm!r} should be above 0, or None")
-        if not is_int(self.accumulate, 1):
-            raise MiniAlexError(f"accumulate={self.accumulate!r} should be a positive int")
+            raise MiniAlexError(
+                f"clip_norm must be a number above 0, or None, not {in_words(self.clip_norm)}"
+            )
+        require_int("accumulate", self.accumulate, 1)
 
 
 class Trainer:
@@ -192,8 +193,7 @@ class Trainer:
         TrainingError
             If the loss is not finite; the message names the layer where that began.
         """
-        if not is_int(epochs, 1):
-            raise MiniAlexError(f"epochs={epochs!r} should be a positive int")
+        require_int("epochs", epochs, 1)
         self._started = time.perf_counter()
         with ExitStack() as open_callbacks:
             for callback in self.callbacks:

@@ -362,7 +362,7 @@ def test_a_run_that_has_learned_nothing_fails_after_its_figures(monkeypatch, cap
         (("--recipe", "no.toml"), "there is no recipe file 'no.toml'"),
         (("--set", "optimizer.lr=-1"), "optimizer.lr must be a number above 0, not -1"),
         (("--set", "optimizer.rate=1"), "optimizer.rate is unknown for adam"),
-        (("--set", "optimizer.lr"), "should be KEY=VALUE"),
+        (("--set", "optimizer.lr"), "must be KEY=VALUE"),
         (("--set", "model.name=alexnet"), "is not a TOML value"),
         (("--recipe", "004_slim", "--set", "optimizer.name='adam'"), "momentum is unknown for adam"),
         (("--recipe", "003_flowers"), "--data-dir"),

@@ -495,9 +495,9 @@ def test_a_setting_is_read_as_toml(text, key, value):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("optimizer.lr", "should be KEY=VALUE"),
-        ("=1", "should be KEY=VALUE"),
-        ("optimizer..lr=1", "should be KEY=VALUE"),
+        ("optimizer.lr", "must be KEY=VALUE"),
+        ("=1", "must be KEY=VALUE"),
+        ("optimizer..lr=1", "must be KEY=VALUE"),
         ("model.name=alexnet", "is not a TOML value"),
         ("training.epochs=1\nother=2", "is not a TOML value"),
         ("training.epochs=", "is not a TOML value"),

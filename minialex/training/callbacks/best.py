@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from minialex.errors import CheckpointError, MiniAlexError
+from minialex.checks import require_choice, require_number
+from minialex.errors import CheckpointError
 from minialex.training.metrics import EpochMetrics
 
 MODES = ("min", "max")
@@ -38,10 +39,8 @@ class Best:
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
-        if mode not in MODES:
-            raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
-        if not (math.isfinite(min_delta) and min_delta >= 0):
-            raise MiniAlexError(f"min_delta={min_delta!r} should be a number, 0 or more")
+        require_choice("mode", mode, MODES)
+        require_number("min_delta", min_delta, 0)
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.value: float | None = None
         self.epoch: int | None = None

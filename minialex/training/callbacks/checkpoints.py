@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
-from minialex.errors import MiniAlexError
+from minialex.checks import require_number
 from minialex.files import remove_leftovers
 from minialex.training.callbacks.best import Best
 from minialex.training.callbacks.callback import Callback
@@ -60,8 +59,7 @@ class Checkpoints(Callback):
         mode: str = "max",
         every_seconds: float = 300.0,
     ):
-        if math.isnan(every_seconds) or every_seconds < 0:
-            raise MiniAlexError(f"every_seconds={every_seconds!r} should be a number of seconds, 0 or more")
+        require_number("every_seconds", every_seconds, 0)
         self.folder, self.every_seconds = folder, every_seconds
         self.best = Best(monitor, mode)
 

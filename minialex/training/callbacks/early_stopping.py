@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.checks import is_int
-from minialex.errors import MiniAlexError
+from minialex.checks import require_int
 from minialex.training.callbacks.best import Best
 from minialex.training.callbacks.callback import Callback
 
@@ -31,8 +30,7 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "validation_loss", patience: int = 10, mode: str = "min", min_delta: float = 0.0
     ):
-        if not is_int(patience, 1):
-            raise MiniAlexError(f"patience={patience!r} should be a positive int")
+        require_int("patience", patience, 1)
         self.best, self.patience = Best(monitor, mode, min_delta), patience
         self.key = f"early_stopping of {monitor}"
 

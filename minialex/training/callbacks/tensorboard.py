@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import MiniAlexError
 from minialex.training.callbacks.callback import Callback
 
@@ -46,8 +46,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: Path, every_steps: int = 50):
-        if not is_int(every_steps, 1):
-            raise MiniAlexError(f"every_steps={every_steps!r} should be a positive int")
+        require_int("every_steps", every_steps, 1)
         try:
             import tensorboardX  # noqa: F401 - it must be there before a long training begins
         except ImportError:
