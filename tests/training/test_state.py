@@ -154,13 +154,13 @@ def test_a_checkpoint_is_no_state(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2"])
-def test_numbers_that_numpy_has_not_are_refused(tmp_path, dtype):
+def test_numbers_that_numpy_lacks_are_refused(tmp_path, dtype):
     entry = {"dtype": dtype, "shape": [2], "data_offsets": [0, 4 if dtype == "BF16" else 2]}
     header = json.dumps({"__metadata__": {"format": "minialex-state-1"}, "network.a": entry}).encode()
     path = tmp_path / "state.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(entry["data_offsets"][1]))
     with pytest.raises(
-        CheckpointError, match=r"state\.safetensors' holds numbers of a type that NumPy has not"
+        CheckpointError, match=r"state\.safetensors' holds numbers of a type that NumPy lacks"
     ):
         load_state(path)
 
