@@ -62,7 +62,7 @@ def choices(model: str, batch: int, operation: str | None = None) -> list[Choice
 
 
 def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
-    """The calls of a training step of a model with momentum SGD, each with its layer's name, in their order.
+    """The calls of a training step of a model with momentum SGD, in order, each with its layer's name.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
         If the batch is below 1.
     """
     if batch < 1:
-        raise KernelError(f"batch={batch} should be 1 or more")
+        raise KernelError(f"batch must be 1 or more, not {batch}")
     order = [name for name, _ in get_architecture(model).build().named_children()]
     found = [
         (layer, workload)

@@ -13,7 +13,7 @@ import numpy as np
 
 from minialex.benchmarking.agreement import Error, error_of
 from minialex.benchmarking.limits import Limits
-from minialex.benchmarking.timing import Timing, interleave
+from minialex.benchmarking.timing import Timing, Turns, interleave
 from minialex.benchmarking.workloads import Workload
 from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
@@ -25,13 +25,13 @@ TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
 what each kernel reaches is in its row."""
 
 _REFERENCE_STEPS = 200_000
-"""Up to so many products or elements the reference, a Python loop, judges: some seconds."""
+"""Up to this many products or elements the reference, a Python loop, judges: some seconds."""
+
+_JUDGES = ("im2col", "blas", "plain")
+"""Beyond it one of these does, in float64; the tests hold them to the reference on small shapes."""
 
 _LIMIT = "the machine's limit"
 """What takes its turn among the kernels."""
-
-_JUDGES = ("im2col", "blas", "plain")
-"""Beyond it one of these does, in float64, which the tests hold to the reference on small shapes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class KernelResult:
         The bytes of its arguments and results: what any kernel must move at least once.
     timing : Timing or None
     limit : float or None
-        The seconds that the machine's limit took for so much work, in turns with the kernel: a median. None
+        The seconds that the machine's limit took for as much work, in turns with the kernel: a median. None
         where it was not timed.
     """
 
@@ -123,27 +123,20 @@ def choose_kernels(
 
 
 def run_workload(
-    workload: Workload,
-    kernels: Sequence[Kernel],
-    dtype: str,
-    rounds: int,
-    limits: Limits | None = None,
-    **timing_options,
+    workload: Workload, kernels: Sequence[Kernel], dtype: str, turns: Turns, limits: Limits | None = None
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
 
-    Each gets arrays of its own device.
+    Each gets arrays on its own device.
 
     Parameters
     ----------
     workload : Workload
     kernels : sequence of Kernel
     dtype : "float32" or "float64"
-    rounds : int
+    turns : Turns
     limits : Limits, optional
-        Those of the processor, where the one that binds is to take its turn.
-    timing_options
-        See `timing.interleave`.
+        Those of the processor, where the one that binds takes its turn too.
     """
     arrays = workload.draw(np.dtype(dtype))
     judge, expected = _truth(workload, arrays)
@@ -164,7 +157,7 @@ def run_workload(
     roof = limits.roof(workload.operations, moved, dtype) if limits is not None and ready else None
     if roof is not None:
         ready[_LIMIT] = roof.run
-    timings = interleave(ready, rounds, **{"shortest": 0.02} | timing_options)
+    timings = interleave(ready, turns)
     limit = timings.pop(_LIMIT).median * roof.calls if roof is not None else None
     for name, timing in timings.items():
         results[name] = replace(results[name], timing=timing, limit=limit)
@@ -210,7 +203,7 @@ def _validated(
     try:
         actual = _outcome(entry, workload, given)
     except Exception as error:
-        # The kernel may be anyone's; its row says what it raised.
+        # The kernel may be anybody's; its row says what it raised.
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0], None
     for i, (array, before) in enumerate(zip(given, arrays, strict=True)):
         if array is None or i in workload.changes:
@@ -221,6 +214,7 @@ def _validated(
 
 
 def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
+    """The status, the reason and the error of what a kernel gave."""
     if len(actual) != len(expected):
         return "wrong", f"it gives {len(actual)} results instead of {len(expected)}", None
     largest = Error(0.0, 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import minialex as ma
 from minialex import functional as F
 from minialex import nn
-from minialex.benchmarking.contestants import Contestant
+from minialex.benchmarking.contestant import Contestant
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 from minialex.kernels.runtime import threads as kernel_threads
 from minialex.models import Network

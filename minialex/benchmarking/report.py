@@ -79,7 +79,7 @@ def without_folder(argument: str) -> str:
 
 
 def open_folder(path: Path | None, name: str) -> Path:
-    """Make the folder of a run, and see that files can be written to it.
+    """Make the folder of a run, and check that files can be written to it.
 
     Parameters
     ----------
