@@ -17,13 +17,8 @@ _OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.upda
 class Choice:
     """A kernel of a training step.
 
-    Attributes
-    ----------
-    layer, operation, algorithm : str
-    workspace : int or None
-        The bytes that it allocates beyond its results; None where it does not say.
-    predicted_ms : float or None
-        By `minialex.kernels.contract.cost`; None for a kernel that states no cost.
+    `workspace` is the bytes that it allocates beyond its results, and `predicted_ms` its time by
+    `minialex.kernels.contract.cost`: None where the kernel does not state them.
     """
 
     layer: str
@@ -34,14 +29,8 @@ class Choice:
 
 
 def choices(model: str, batch: int, operation: str | None = None) -> list[Choice]:
-    """The kernels of a training step of a model on the cpu, in float32, layer by layer.
-
-    Parameters
-    ----------
-    model : str
-    batch : int
-    operation : str, optional
-        One operation, such as ``"conv2d"``, or one direction of it.
+    """The kernels of a training step of a model on the cpu, in float32, layer by layer: all of them, or those
+    of one operation, such as ``"conv2d"``, or of one direction of it.
 
     Raises
     ------

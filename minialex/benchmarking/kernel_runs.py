@@ -36,38 +36,22 @@ _LIMIT = "the machine's limit"
 
 @dataclass(frozen=True)
 class KernelResult:
-    """What became of one kernel on one workload.
-
-    Attributes
-    ----------
-    workload : Workload
-    algorithm : str
-    status : str
-        ``"timed"``, ``"wrong"``, ``"failed"`` (it raised) or ``"refused"`` (it does not support the call).
-    reason : str
-        Why it was not timed.
-    judge : str
-        The algorithm that it was compared with, in float64.
-    error : Error or None
-    workspace : int or None
-        The bytes beyond its results, where it tells.
-    moved : int
-        The bytes of its arguments and results: what any kernel must move at least once.
-    timing : Timing or None
-    limit : float or None
-        The seconds that the machine's limit took for as much work, in turns with the kernel: a median. None
-        where it was not timed.
-    """
+    """What became of one kernel on one workload."""
 
     workload: Workload
     algorithm: str
+    # "timed", "wrong", "failed" (it raised) or "refused" (it does not support the call), and why not timed.
     status: str
     reason: str = ""
+    # The algorithm that it was compared with, in float64.
     judge: str = ""
     error: Error | None = None
+    # The bytes beyond its results, where it tells.
     workspace: int | None = None
+    # The bytes of its arguments and results: what any kernel must move at least once.
     moved: int = 0
     timing: Timing | None = None
+    # The median seconds of the machine's limit for as much work, where it was timed in turns with the kernel.
     limit: float | None = None
 
     def to_dict(self, limits: Limits, dtype: str) -> dict:
@@ -127,16 +111,7 @@ def run_workload(
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
 
-    Each gets arrays on its own device.
-
-    Parameters
-    ----------
-    workload : Workload
-    kernels : sequence of Kernel
-    dtype : "float32" or "float64"
-    turns : Turns
-    limits : Limits, optional
-        Those of the processor, where the one that binds takes its turn too.
+    Each gets arrays on its own device. With the `limits` of the processor, the one that binds takes its turn.
     """
     arrays = workload.draw(np.dtype(dtype))
     judge, expected = _truth(workload, arrays)
@@ -144,15 +119,13 @@ def run_workload(
     results: dict[str, KernelResult] = {}
     ready: dict[str, Callable[[], object]] = {}
     for entry in kernels:
+        name, workspace = entry.algorithm, None
         status, reason, error = _validated(entry, workload, arrays, expected, dtype)
-        workspace = None
         if status == "timed":
+            ready[name] = _call(entry, workload, arrays)
             if entry.workspace is not None:
                 workspace = int(entry.workspace(*arrays, **workload.parameters))
-            ready[entry.algorithm] = _call(entry, workload, arrays)
-        results[entry.algorithm] = KernelResult(
-            workload, entry.algorithm, status, reason, judge, error, workspace, moved
-        )
+        results[name] = KernelResult(workload, name, status, reason, judge, error, workspace, moved)
     del expected
     roof = limits.roof(workload.operations, moved, dtype) if limits is not None and ready else None
     if roof is not None:

@@ -37,24 +37,16 @@ multiply_add_4, multiply_add_8, multiply_add_16 = (
 
 @dataclass(frozen=True)
 class Limits:
-    """GFLOP/s and GB/s, on one thread and on all those of the run.
-
-    Attributes
-    ----------
-    threads : int
-    peak_one, peak : dict from dtype name to float
-        GFLOP/s of multiply-adds, each of which counts as two operations.
-    bandwidth_one, bandwidth : float
-        GB/s of a copy.
-    gpu : str
-        The name of the GPU whose limits they are; empty for the processor.
-    """
+    """GFLOP/s and GB/s, on one thread and on all those of the run."""
 
     threads: int
+    # GFLOP/s of multiply-adds, each of which counts as two operations, by the name of the dtype.
     peak_one: dict[str, float]
     peak: dict[str, float]
+    # GB/s of a copy.
     bandwidth_one: float
     bandwidth: float
+    # The name of the GPU whose limits they are; empty for the processor.
     gpu: str = ""
 
     def seconds(self, operations: float, moved: float, dtype: str = "float32") -> float:
@@ -76,17 +68,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Roof:
-    """A loop of only what limits a kernel: multiply-adds in registers, or copying.
+    """A loop of only what limits a kernel: multiply-adds in registers, or copying."""
 
-    Attributes
-    ----------
-    run : callable
-        Some milliseconds of it, on the threads that are set.
-    calls : float
-        How many such calls are as much work as the kernel does.
-    """
-
+    # Some milliseconds of it, on the threads that are set.
     run: Callable[[], object]
+    # How many such calls are as much work as the kernel does.
     calls: float
 
 

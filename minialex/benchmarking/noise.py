@@ -47,25 +47,17 @@ def processor_times() -> ProcessorTimes | None:
 
 @dataclass(frozen=True)
 class Noise:
-    """What was seen of other load while the figures were taken.
+    """What was seen of other load while the figures were taken."""
 
-    Attributes
-    ----------
-    spread : float
-        The median absolute deviation of a fixed computation's time, relative to its median.
-    slowest : float
-        Its slowest run over its fastest, less 1.
-    steal, others : float or None
-        The shares of all processors' time that other guests and other processes took; None where the
-        system does not tell, or the run was too short.
-    probes : tuple of float
-        The seconds that the fixed computation took.
-    """
-
+    # The median absolute deviation of a fixed computation's time, relative to its median.
     spread: float
+    # Its slowest run over its fastest, less 1.
     slowest: float
+    # The shares of all processors' time that other guests and other processes took; None where the system
+    # does not tell, or the run was too short.
     steal: float | None
     others: float | None
+    # The seconds that the fixed computation took.
     probes: tuple[float, ...]
 
     @property

@@ -30,24 +30,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of one contestant.
-
-    Attributes
-    ----------
-    contestant : str
-    status : str
-        ``"timed"``; ``"absent"``: it could not take part; ``"wrong"``: its results differ from the truth,
-        and it was not timed.
-    reason : str
-        Why it is absent or wrong.
-    error : Error or None
-        Of its results against the truth in float64.
-    timing : Timing or None
-    """
+    """What became of one contestant."""
 
     contestant: str
+    # "timed"; "absent": it could not take part; "wrong": its results differ from the truth, and it was not
+    # timed; and why.
     status: str
     reason: str = ""
+    # Of its results against the truth in float64.
     error: Error | None = None
     timing: Timing | None = None
 

@@ -42,16 +42,15 @@ class TorchTraining(_TorchContestant):
         )
 
     def results(self) -> list[np.ndarray]:
-        layers = [layer for layer in self.network if isinstance(layer, torch.nn.Dropout)]
-        kept = [layer.p for layer in layers]
-        for layer in layers:
-            layer.p = 0.0
+        dropouts = [layer for layer in self.network if isinstance(layer, torch.nn.Dropout)]
+        for layer in dropouts:
+            layer.eval()
         loss = F.cross_entropy(self.compiled(self.images), self.labels)
         loss.backward()
         gradients = [parameter.grad.contiguous().cpu().numpy() for parameter in self.network.parameters()]
         self.optimizer.zero_grad()
-        for layer, p in zip(layers, kept, strict=True):
-            layer.p = p
+        for layer in dropouts:
+            layer.train()
         return [loss.detach().cpu().numpy(), *gradients]
 
     def run(self) -> None:
