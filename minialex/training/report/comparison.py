@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from minialex.models import get_architecture, summarise
-from minialex.training.report.curves import RunCurves
-from minialex.training.report.labels import distinct_names
+from minialex.training.learning_curves import RunCurves
 from minialex.training.report.recorded_run import RecordedRun
 
 
@@ -97,6 +97,20 @@ def compare(runs: Sequence[RecordedRun]) -> Comparison:
     names = distinct_names([run.path for run in runs])
     rows = [_row(run, name) for run, name in zip(runs, names, strict=True)]
     return Comparison(rows, _notes(runs, names), list(runs))
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Name folders by their last parts: one part, or for all as many as tell them apart.
+
+    Folders that are the same one, however they are written, keep the same name.
+    """
+    resolved = [path.resolve() for path in paths]
+    deepest = max((len(path.parts) for path in resolved), default=0)
+    for parts in range(1, deepest + 1):
+        names = ["/".join(path.parts[-parts:]) for path in resolved]
+        if len(set(names)) == len(set(resolved)):
+            break
+    return names
 
 
 def _row(run: RecordedRun, name: str) -> ComparedRun:

@@ -17,11 +17,13 @@ from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_text
 from minialex.kernels.runtime.threads import num_threads
 from minialex.models import Network, summarise
+from minialex.plots import DARK, LIGHT, svg
 from minialex.training.diagnosis import is_guessing
 from minialex.training.evaluation import Evaluation, evaluate, predict_probabilities
+from minialex.training.learning_curves import RunCurves, figure_of_run
 from minialex.training.memory_budget import require_memory
 from minialex.training.pictures import evaluated_numbers, first_filters
-from minialex.training.report import curves, mistakes, tiles
+from minialex.training.report import mistakes, tiles
 from minialex.training.report.feature_maps import LayerMaps, layer_maps
 from minialex.training.report.layer_times import LayerTimes, time_layers
 from minialex.training.report.page import render
@@ -205,12 +207,12 @@ def _curve_pictures(run: RecordedRun) -> list[dict]:
     """The learning curves, each for light and for dark pages."""
     if not run.history:
         return []
-    drawn = curves.RunCurves(run.path.name, run.history, run.part)
+    drawn = RunCurves(run.path.name, run.history, run.part)
     pictures = []
     for metric in ("accuracy", "loss"):
         light, dark = (
-            tiles.as_uri(curves.image_of(curves.figure_of_run(drawn, metric, theme), "svg"), "image/svg+xml")
-            for theme in (curves.LIGHT, curves.DARK)
+            tiles.as_uri(svg(figure_of_run(drawn, metric, theme=theme)), "image/svg+xml")
+            for theme in (LIGHT, DARK)
         )
         pictures.append({"metric": metric, "light": light, "dark": dark})
     return pictures
