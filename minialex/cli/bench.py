@@ -119,6 +119,7 @@ def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, referen
     On cuda, beside cuBLAS and, where PyTorch can use the GPU, cuDNN. On cuda-host the times are those of the
     CPU that executes the CUDA kernels, not of a GPU.
     """
+    from minialex.benchmarking import cudnn_baseline
     from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
     from minialex.benchmarking.workloads import workloads
     from minialex.kernels import load_plugin
@@ -128,11 +129,14 @@ def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, referen
     device = options.device
     if plugin is not None:
         load_plugin(plugin)
-    cudnn_kernels, absent = _cudnn() if device == "cuda" and not algorithms else (None, {})
+    beside_cudnn = device == "cuda" and not algorithms
+    reason = cudnn_baseline.why_not_here() if beside_cudnn else None
     chosen = []
     for workload in workloads(operation, shapes, batch):
         kernels = choose_kernels(workload.operation, algorithms, reference, device)
-        chosen.append((workload, kernels + (cudnn_kernels(workload.operation) if cudnn_kernels else [])))
+        if beside_cudnn and reason is None:
+            kernels += cudnn_baseline.cudnn_kernels(workload.operation)
+        chosen.append((workload, kernels))
     settings = {
         "title": f"{operation or 'all operations'}, {shapes} shapes, batch {batch}, {dtype}",
         "operation": operation,
@@ -142,26 +146,18 @@ def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, referen
         "device": device,
         "steps": options.steps,
         "plugin": plugin and plugin.name,
-        "absent": absent,
+        "absent": {"cudnn": reason} if reason else {},
     }
     name = f"{operation or 'all'}-{shapes}-batch{batch}"
     with _measurement("kernels", name, settings, options) as run:
-        for library, reason in absent.items():
-            _say(f"{library} takes no part: {reason}")
+        if reason:
+            _say(f"cudnn takes no part: {reason}")
         turns = replace(run.turns, shortest=0.02)
         for workload, kernels in chosen:
             _say(f"{workload.operation}, {workload.name}")
             in_turns = None if device == "cuda" else run.limits
             results = run_workload(workload, kernels, dtype, turns, in_turns)
             run.results += [result.to_dict(run.limits, dtype) for result in results]
-
-
-def _cudnn() -> tuple[Callable[[str], list] | None, dict[str, str]]:
-    """What gives cuDNN's kernels for an operation, or None, and why it is absent."""
-    from minialex.benchmarking.cudnn_baseline import cudnn_kernels, why_not_here
-
-    reason = why_not_here()
-    return (None, {"cudnn": reason}) if reason else (cudnn_kernels, {})
 
 
 @command.command("train")
