@@ -115,7 +115,9 @@ def run_workload(
     """
     arrays = workload.draw(np.dtype(dtype))
     judge, expected = _truth(workload, arrays)
-    moved = sum(a.nbytes for a in (*arrays, *_in_dtype(expected, dtype)) if a is not None)
+    # The truth is wider than what a kernel gives.
+    given = [each.size * _kept_dtype(each, dtype).itemsize for each in expected]
+    moved = sum(given) + sum(a.nbytes for a in arrays if a is not None)
     results: dict[str, KernelResult] = {}
     ready: dict[str, Callable[[], object]] = {}
     for entry in kernels:
@@ -157,12 +159,9 @@ def _outcome(entry: Kernel, workload: Workload, arrays) -> list[np.ndarray]:
     return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
 
-def _in_dtype(expected, dtype) -> list[np.ndarray]:
-    """The results as a kernel would give them, for their size; no memory is taken."""
-    return [
-        np.broadcast_to(np.zeros((), dtype), each.shape) if each.dtype.kind == "f" else each
-        for each in expected
-    ]
+def _kept_dtype(right: np.ndarray, dtype: str) -> np.dtype:
+    """The dtype in which a kernel gives a result."""
+    return np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
 
 
 def _validated(
@@ -192,7 +191,7 @@ def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
         return "wrong", f"it gives {len(actual)} results instead of {len(expected)}", None
     largest = Error(0.0, 0.0)
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
-        kept = np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
+        kept = _kept_dtype(right, dtype)
         if mine.dtype != kept or mine.shape != right.shape:
             return "wrong", f"result {i} is {mine.dtype} {mine.shape}, not {kept} {right.shape}", None
         if right.dtype.kind != "f":

@@ -7,14 +7,28 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import click
 
+from minialex.availability import choose_device
+from minialex.benchmarking import cudnn_baseline, gpu, limits, noise, report
+from minialex.benchmarking.baselines import OURS, TORCH_MODES, Baselines, choose_baselines
+from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
+from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
+from minialex.benchmarking.memory_runs import measure_memory
+from minialex.benchmarking.scaling_runs import measure_scaling
+from minialex.benchmarking.step_runs import profile_steps, run_steps, torch_difference
+from minialex.benchmarking.tasks import Task
+from minialex.benchmarking.timing import Turns, by_clock
+from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
+from minialex.benchmarking.workloads import workloads
 from minialex.cli.options import as_json, device_option
 from minialex.cli.output import print_json, print_line
 from minialex.errors import KernelError, MiniAlexError
+from minialex.kernels import load_plugin
+from minialex.kernels.runtime.threads import available_threads, num_threads
 
 # Fewer rounds than this are no basis for a conclusion.
 _ENOUGH = 7
@@ -57,9 +71,12 @@ def _options(*specific: Callable) -> Callable:
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def call(**given):
-            shared = {name: given.pop(name) for name in _Options.__dataclass_fields__ if name in given}
+            shared = {each.name: given.pop(each.name) for each in fields(_Options) if each.name in given}
             if "device" in shared:
-                shared["device"] = _choose_device(shared["device"])
+                asked = shared["device"]
+                shared["device"], note = choose_device(asked)
+                if asked == "auto":
+                    _say(note)
             return function(**given, options=_Options(**shared))
 
         for option in (as_json, _output, *reversed(specific)):
@@ -119,11 +136,6 @@ def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, referen
     On cuda, beside cuBLAS and, where PyTorch can use the GPU, cuDNN. On cuda-host the times are those of the
     CPU that executes the CUDA kernels, not of a GPU.
     """
-    from minialex.benchmarking import cudnn_baseline
-    from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
-    from minialex.benchmarking.workloads import workloads
-    from minialex.kernels import load_plugin
-
     if algorithms and not operation:
         raise KernelError("--algo needs an OPERATION whose kernels it names")
     device = options.device
@@ -172,8 +184,6 @@ def train_command(model, batch, without_lrn, baselines, profile, options) -> Non
     weight decay 5e-4, on random images in memory. Dropout is off while results are compared, on while
     time is taken.
     """
-    from minialex.benchmarking.tasks import Task
-
     task = Task(model, batch, True, without_lrn, device=options.device)
     _time_task("train", task, baselines, profile, options)
 
@@ -187,16 +197,11 @@ def train_command(model, batch, without_lrn, baselines, profile, options) -> Non
 @_timed_options
 def infer_command(model, batch, without_lrn, baselines, profile, options) -> None:
     """Time inference of MODEL, in evaluation mode, on random images in memory."""
-    from minialex.benchmarking.tasks import Task
-
     task = Task(model, batch, False, without_lrn, device=options.device)
     _time_task("infer", task, baselines, profile, options)
 
 
-def _time_task(kind, task, wanted, profile, options) -> None:
-    from minialex.benchmarking.baselines import OURS, TORCH_MODES, choose_baselines
-    from minialex.benchmarking.step_runs import profile_steps, run_steps, torch_difference
-
+def _time_task(kind: str, task: Task, wanted: str | None, profile: bool, options: _Options) -> None:
     if profile and options.device == "cuda":
         raise MiniAlexError("--profile takes the processor's time, not that of a GPU; leave it out")
     baselines = choose_baselines(wanted, task.training, options.device)
@@ -222,9 +227,6 @@ def convnet_command(batch, baselines, options) -> None:
     """Time AlexNet by the protocol of convnet-benchmarks: torchvision's shape without LRN and dropout; a
     forward pass, and a backward pass from the output to parameters and images.
     """
-    from minialex.benchmarking.baselines import choose_baselines
-    from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
-
     task = convnet_task(batch, options.device)
     baselines = choose_baselines(baselines, True, options.device)
     settings = _settings(task, baselines, steps=options.steps)
@@ -241,10 +243,6 @@ def convnet_command(batch, baselines, options) -> None:
 @_options(_threads)
 def memory_command(model, batch, without_lrn, infer, baselines, options) -> None:
     """Measure the peak memory of a training step of MODEL, each contestant in a process of its own."""
-    from minialex.benchmarking.baselines import choose_baselines
-    from minialex.benchmarking.memory_runs import measure_memory
-    from minialex.benchmarking.tasks import Task
-
     task = Task(model, batch, not infer, without_lrn)
     baselines = choose_baselines(baselines, task.training)
     settings = _settings(task, baselines, infer=infer)
@@ -266,11 +264,6 @@ def scaling_command(
     model, batches, counts, sizes, size_batch, without_lrn, infer, baselines, options
 ) -> None:
     """Time MODEL by batch, number of threads and image size: how cost grows, what a second thread brings."""
-    from minialex.benchmarking.baselines import choose_baselines
-    from minialex.benchmarking.scaling_runs import measure_scaling
-    from minialex.benchmarking.tasks import Task
-    from minialex.kernels.runtime.threads import available_threads
-
     threads = _numbers("--threads", counts) if counts else sorted({1, available_threads()})
     sides = _numbers("--sizes", sizes) if sizes else []
     tasks = [("batch", Task(model, n, not infer, without_lrn)) for n in _numbers("--batches", batches)]
@@ -302,33 +295,26 @@ def _numbers(option: str, text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _settings(task, baselines, **more) -> dict:
+def _settings(task: Task, baselines: Baselines, **more) -> dict:
     return {"title": task.title, **task.to_dict(), "peers": baselines.names, **more}
 
 
-def _choose_device(name: str) -> str:
-    from minialex.availability import choose_device
-
-    device, note = choose_device(name)
-    if name == "auto":
-        print_line(note, err=True)
-    return device
-
-
+@dataclass
 class _Run:
     """What a measurement is done with, and what it collects."""
 
-    def __init__(self, threads, limits, turns):
-        self.threads, self.limits, self.turns = threads, limits, turns
-        self.results: list[dict] = []
-        self.extra: dict = {}
+    threads: int
+    limits: limits.Limits
+    turns: Turns
+    results: list[dict] = field(default_factory=list)
+    extra: dict = field(default_factory=dict)
 
 
 @contextmanager
 def _measurement(kind: str, name: str, settings: dict, options: _Options) -> Iterator[_Run]:
     """What is the same for every benchmark: threads, folder, limits, noise, and the report."""
-    from minialex.benchmarking import gpu, limits, noise, pictures, report, tables
-    from minialex.benchmarking.timing import Turns, by_clock
+    # Matplotlib and Rich take a moment to load.
+    from minialex.benchmarking import pictures, tables
 
     steps, device = options.steps, options.device
     if steps is not None and steps < 1:
@@ -373,9 +359,6 @@ def _use_threads(threads: int | None) -> int:
     NumPy's BLAS, for one, reads the environment when it is loaded, which it is by now: where it found
     another number there, the program starts again in the right environment.
     """
-    from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
-    from minialex.kernels.runtime.threads import available_threads, num_threads
-
     threads = num_threads() if threads is None else threads
     if threads < 1:
         raise MiniAlexError(f"threads must be 1 or more, not {threads}")
