@@ -50,7 +50,7 @@ class Work:
     model: str
 
     def parts(self, number: int) -> list[np.ndarray]:
-        """The numbers of the samples of so many batches."""
+        """The numbers of the samples of each of `number` batches."""
         whole = len(self.maker.dataset) // self.batch_size
         return [np.arange(self.batch_size) + i % whole * self.batch_size for i in range(number)]
 
@@ -162,7 +162,7 @@ def main(rounds: int, batches: int, only: str | None, out: Path) -> None:
             if only in (None, name):
                 results[name] = measure(make(Path(folder)), rounds, batches)
                 click.echo(report(name, results[name]) + "\n")
-    write_json(out, {
+    measured = {
         "schema": 1,
         "machine": describe_machine(),
         "versions": describe_versions(),
@@ -170,7 +170,8 @@ def main(rounds: int, batches: int, only: str | None, out: Path) -> None:
         "batches": batches,
         "seconds": time.perf_counter() - start,
         "works": results,
-    })  # fmt: skip
+    }
+    write_json(out, measured)
 
 
 def mnist_work(folder: Path) -> Work:
@@ -197,13 +198,14 @@ def photographs_work(folder: Path) -> Work:
             box = (left, top, left + 0.75 * photograph.width, top + 0.75 * photograph.height)
             picture = photograph.resize((500, 375), Image.Resampling.BICUBIC, box)
             picture.save(folder / f"class {label}" / f"{number}.jpg", quality=90)
-    pipeline = Pipeline.from_list([
+    transforms = [
         {"name": "random_resized_crop", "size": [224, 224]},
         {"name": "horizontal_flip"},
         {"name": "scale"},
         {"name": "normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-    ])  # fmt: skip
-    return Work(BatchMaker(ImageFolder(folder), pipeline, 0, 0), 32, "alexnet_half")
+    ]
+    maker = BatchMaker(ImageFolder(folder), Pipeline.from_list(transforms), 0, 0)
+    return Work(maker, 32, "alexnet_half")
 
 
 def measure(work: Work, rounds: int, batches: int) -> dict:

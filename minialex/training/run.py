@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minialex.data import DataLoader
+from minialex.data.registry import SOURCES
 from minialex.devices import choose_device
 from minialex.errors import RunError
 from minialex.models import Network, get_architecture
@@ -24,7 +25,7 @@ from minialex.training.diagnosis import PATIENCE_STEPS, guessing_message, is_gue
 from minialex.training.evaluation import Evaluation, evaluate
 from minialex.training.metrics import EpochMetrics
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
-from minialex.training.sources import SOURCES, Parts, colour_statistics, load_parts
+from minialex.training.sources import Parts, colour_statistics, load_parts
 from minialex.training.state import TrainingState
 from minialex.training.trainer import Callback, Trainer
 
@@ -195,7 +196,7 @@ def _run(run: RunFolder, parts: Parts, state: TrainingState | None, callbacks: S
         own.append(TensorBoard(run.path / "tensorboard"))
     if training.early_stop is not None:
         own.append(EarlyStopping(recipe.checkpoint.monitor, training.early_stop, recipe.checkpoint.mode))
-    has_top = recipe.data.source == "imagenet" and len(run.classes) > _TOP_K
+    has_top = SOURCES[recipe.data.source].wants_top5 and len(run.classes) > _TOP_K
     trainer = Trainer(
         network, optimizer, schedule, loader, validation_loader,
         device=device,

@@ -14,16 +14,12 @@ from dataclasses import MISSING, dataclass, field, fields
 
 from minialex.checks import is_int
 from minialex.data.pca import FROM_DATA, ColourStatistics, with_statistics
+from minialex.data.registry import SOURCES
 from minialex.data.transforms import Pipeline, standard_pipeline
 from minialex.errors import DataError, RecipeError
 from minialex.models import get_architecture
 from minialex.nn.init import RECIPES as INITIALISERS
 
-SOURCES = (
-    "digits", "mnist", "cifar10", "folder", "imagenet",
-    "fashion-mnist", "kmnist", "qmnist", "emnist-letters", "emnist-digits", "emnist-balanced",
-    "emnist-bymerge", "emnist-byclass", "emnist-mnist",
-)  # fmt: skip
 # In a list of transforms it stands for "bring the image to the model's size and colours, then normalise".
 FIT_MODEL = "fit_model"
 _METRICS = (
@@ -72,9 +68,7 @@ class Data:
     Attributes
     ----------
     source : str
-        digits, mnist, cifar10, folder (train/ and val/ with a folder a class), imagenet (the same
-        layout; top-5 accuracy is measured as well), or a relative of MNIST: fashion-mnist, kmnist, qmnist,
-        emnist-letters, -digits, -balanced, -bymerge, -byclass and -mnist.
+        One of `minialex.data.registry.SOURCES`.
     reserve : int
         How many of the first training images are left out, as TensorFlow's `read_data_sets` does.
     train_samples, test_samples : int, optional
@@ -103,7 +97,7 @@ class Data:
     damaged: str = "stop"
 
     def __post_init__(self):
-        _one_of("data.source", self.source, SOURCES)
+        _one_of("data.source", self.source, tuple(SOURCES))
         _integer("data.reserve", self.reserve, 0, 10**9)
         for name in ("train_samples", "test_samples"):
             if getattr(self, name) is not None:
