@@ -315,7 +315,7 @@ class Explanation:
                 f"{difference:.1e} absolute, at values up to {np.abs(expected).max(initial=0):.3g}"
             )
         return lines + [
-            "An upstream gradient of ones, as .sum() sends, would give the sums of the columns alone: a",
+            "An upstream gradient of ones, as .sum() sends, would give only the sums of the columns: a",
             "backward that mixes up the rows would pass.",
         ]
 
@@ -473,7 +473,7 @@ def draw_explanation(path: Path, explanation: Explanation) -> None:
         for each, row in zip(jacobians, grid, strict=True):
             smooth = np.where(each.kinked, 0, each.numeric)
             limit = max(np.abs(smooth).max(initial=0), np.abs(each.analytic).max(initial=0)) or 1.0
-            # Colours by the square root: small derivatives are to be seen beside large ones.
+            # Colours by the square root: small derivatives should be seen beside large ones.
             root = FuncNorm(
                 (lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)), vmin=-limit, vmax=limit
             )

@@ -9,7 +9,7 @@ from minialex.errors import MiniAlexError
 
 
 def worst_of(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Of several errors, each with its tolerance, the pair whose error takes the largest share of it.
+    """Of several errors with their tolerances, the pair whose error takes the largest share of its tolerance.
 
     Each derivative has a tolerance of its own: the largest error of all need not be the one to worry about.
     """
@@ -138,7 +138,7 @@ class Report:
     def power(self) -> float:
         """The relative error in one of all elements that would have been found in nine cases of ten.
 
-        In the others the derivative is too small beside the rest. 0 if every derivative was compared.
+        In the other cases the derivative is too small beside the rest. 0 if every derivative was compared.
         """
         return max((each.power for each in self.inputs), default=0.0)
 

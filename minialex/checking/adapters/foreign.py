@@ -36,8 +36,8 @@ from minialex.errors import MiniAlexError
 _STREAM = 3
 # Which check is that of a library, by the package that its classes and functions are in.
 _CHECKS = {"torch": "check_torch", "jax": "check_jax", "jaxlib": "check_jax"}
-# Rounding is looked for at so many points, so many last bits away at most, and may be so many times what they
-# show.
+# At how many points rounding is looked for, how many last bits away at most, and how many times what they
+# show it may be.
 _POINTS = 6
 _BITS = 4
 _SCATTER = 32
@@ -223,7 +223,7 @@ class ForeignCheck:
                 scattered = self._scattered(origin.upstreams, arrays)
             if not _agree(a, b, limit + _SCATTER * scattered[at]):
                 check, where = failure
-                self.fail(check, f"{name} is another one {where}")
+                self.fail(check, f"{name} is different {where}")
 
     def _scattered(self, upstreams, arrays) -> list[float]:
         """By how much each result, or each gradient, differs where inputs differ by their last bits."""

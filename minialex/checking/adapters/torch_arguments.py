@@ -158,7 +158,7 @@ class Arguments:
         for i, (array, each) in enumerate(zip(arrays, self.wanted, strict=True)):
             tensor = own_array(array).to(each.tensor.device)
             if strides[i] is not None and strides[i] != tensor.stride():
-                # One of several elements that share memory cannot be moved alone: then each gets its own.
+                # One of several elements that share memory cannot be moved by itself: then each gets its own.
                 shared = laid_out(tensor, strides[i])
                 tensor = tensor if shared is None else shared
             found.append(tensor.detach().requires_grad_(i in asked))

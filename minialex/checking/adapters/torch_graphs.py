@@ -76,7 +76,7 @@ class Recorded:
             hint = "; pass tensors instead of arrays" if arguments.arrays_passed_on else ""
             raise MiniAlexError(
                 "there is nothing to differentiate: no floating-point tensor of inputs requires a gradient, "
-                f"and no parameter of a module; call requires_grad_() on what is to be checked{hint}"
+                f"and no parameter of a module; call requires_grad_() on what should be checked{hint}"
             )
 
     def afresh(self) -> Recorded:

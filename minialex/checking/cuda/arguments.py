@@ -150,7 +150,7 @@ class Names:
             groups = [inputs, outputs, saved, (Part.SCRATCH, self.scratch), parameters]
             known = {name: Role(part, name) for part, names in groups for name in names}
             return [self._named(kernel, name, known, True) for name in self._all_named(launch, kernel)]
-        # Kernels have their parameters whatever is compared: one for each gradient, or for those alone.
+        # Kernels have their parameters whatever is compared: one for each gradient, or only for those.
         orders = []
         for written in dict.fromkeys((self.floating, self.differentiated)):
             rest = [saved, (Part.GRADIENT, written), parameters]
@@ -253,7 +253,7 @@ def require_fitting(
     dtypes : mapping of Role to dtype
         Of the arrays; None for one that takes the dtype that is declared.
     unwritten : collection of Role
-        What is to be written, and what no other kernel of its direction can write.
+        What has to be written, and what no other kernel of its direction can write.
     """
     for parameter, role in zip(kernel.signature, roles, strict=True):
         if role.part is Part.PARAMETER:
@@ -261,11 +261,11 @@ def require_fitting(
         problem = None
         dtype = dtypes.get(role)
         if not parameter.pointer:
-            problem = "and an array is to be passed there"
+            problem = "and an array has to be passed there"
         elif dtype is not None and parameter.dtype is not None and parameter.dtype != dtype:
             problem = f"and the array is {dtype}: give it as {parameter.dtype}"
         elif parameter.constant and role in unwritten:
-            problem = "a pointer to const, and the kernel is to write there"
+            problem = "a pointer to const, and the kernel has to write there"
         if problem:
             raise MiniAlexError(
                 f"{signature(kernel)}: {parameter} is {role}, {problem}; if it is something else, give "

@@ -1,6 +1,6 @@
 """Launching a pair of CUDA kernels, and looking at the launches themselves.
 
-Arrays that a launch is to fill hold a pattern of bits that no kernel computes: an element that still has it
+Arrays that a launch should fill hold a pattern of bits that no kernel computes: an element that still has it
 afterwards was never written.
 """
 

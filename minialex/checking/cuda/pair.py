@@ -29,7 +29,7 @@ from minialex.errors import MiniAlexError
 
 # Sizes that reach beyond the end of most arrays, in different ways; not all of them are powers of two.
 BLOCKS = (256, 96, 32)
-# Up to so many characters a source is written into the lines that reproduce a check.
+# Up to this many characters, a source is written into the lines that reproduce a check.
 _PRINTED = 4000
 _STREAM = 5
 _ATOMICS = "it has atomic functions, whose sums have no fixed order; allow for that with nondeterminism="

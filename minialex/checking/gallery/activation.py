@@ -39,7 +39,7 @@ RELU.wrong(
     constant: threshold at 1
     - gx = np.where(x > 0, g, 0)
     + gx = np.where(x > 1, g, 0)
-    Wrong for values between 0 and 1 alone.
+    Wrong only for values between 0 and 1.
 
     upstream: negative gradients stopped
     - gx = np.where(x > 0, g, 0)
@@ -93,7 +93,7 @@ DROPOUT.wrong(
     factor: not scaled
     - scale = 1 / (1 - P)
     + scale = 1
-    Scaled in the forward pass alone.
+    Scaled in the forward pass only.
 
     constant: scaled by 1 / p
     - scale = 1 / (1 - P)

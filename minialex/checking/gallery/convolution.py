@@ -94,7 +94,7 @@ FULL.wrong(
     + gpadded[:, own, rows, columns] = np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
     Right where windows do not overlap.
 
-    accumulation: weight's gradient of the first image alone
+    accumulation: weight's gradient of the first image only
     - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
     + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:1, ours], padded[:1, own, rows, columns])
     Right for a batch of 1.
@@ -122,12 +122,12 @@ FULL.wrong(
     precision: weight's gradient from float32 images
     - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
     + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns].astype(np.float32))
-    Off by 1e-8 alone, and float64 again in the end.
+    Off by only 1e-8, and float64 again in the end.
 
     precision: bias' gradient added up in float32
     - gb = g.sum(axis=(0, 2, 3))
     + gb = g.sum(axis=(0, 2, 3), dtype=np.float32).astype(g.dtype)
-    Off by 1e-8 alone, and float64 again in the end.
+    Off by only 1e-8, and float64 again in the end.
 
     memory: accumulates into memory that nothing has written
     - gw = np.zeros_like(weight)
@@ -168,7 +168,7 @@ PLAIN.wrong(
     + flipped = weight
     As a convolution of g, the input's gradient needs the flipped kernel.
 
-    index: kernel flipped along one axis alone
+    index: kernel flipped along one axis only
     - flipped = weight[:, :, ::-1, ::-1]
     + flipped = weight[:, :, ::-1]
     Right for kernels of one column, and for symmetric ones.

@@ -82,7 +82,7 @@ LINEAR.wrong(
     precision: product in float32
     - gx = g @ weight
     + gx = g @ weight.astype(np.float32)
-    Float64 again in the end, and off by 1e-8 alone.
+    Float64 again in the end, and off by only 1e-8.
 
     form: bias' gradient not summed
     - gb = g.sum(axis=0)
@@ -128,7 +128,7 @@ MATMUL = Subject(
 
 MATMUL.wrong(
     """
-    layout: contiguous inputs alone
+    layout: contiguous inputs only
     - gb = a.T @ g
     + gb = np.ndarray(a.shape, a.dtype, buffer=a).T @ g
     The buffer of a is read from its start, one element after the other.

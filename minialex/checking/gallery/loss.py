@@ -32,7 +32,7 @@ SOFTMAX.wrong(
     + gx = y * g
     The denominator is taken for a constant.
 
-    term: the diagonal alone
+    term: the diagonal only
     - gx = y * (g - total)
     + gx = y * (1 - y) * g
     The derivative of the logistic function, taken for that of softmax.

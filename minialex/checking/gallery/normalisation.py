@@ -54,7 +54,7 @@ for subject in (NORM, PAPER):
         accumulation: the window's sum missing
         - cross = window_sum(g * x * d ** (-BETA - 1))
         + cross = g * x * d ** (-BETA - 1)
-        The derivative by the own channel alone.
+        The derivative with respect to the own channel only.
 
         index: window smaller by one on each side
         - cross = window_sum(g * x * d ** (-BETA - 1))
@@ -183,7 +183,7 @@ BATCH.wrong(
     + return gx, gb, gw
     They have the same shape.
 
-    accumulation: statistics of the batch alone
+    accumulation: statistics of the batch only
     - mean_term = gh.mean(axis=AXES, keepdims=True)
     + mean_term = gh.mean(axis=0, keepdims=True)
     Right for vectors; images have pixels, too.

@@ -143,7 +143,7 @@ AVERAGE.wrong(
     constant: padding counted
     - count = gx[0, 0, rows, columns].size
     + count = 9
-    Wrong at the border alone.
+    Wrong at the border only.
 
     factor: not divided
     - gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count

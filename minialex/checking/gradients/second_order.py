@@ -225,5 +225,5 @@ def _shapes(results) -> tuple[list[tuple[int, ...]], bool]:
 
 
 def _listed(given) -> list:
-    """One an input, where that of a single input may stand alone."""
+    """One for each input; that of a single input need not be in a list."""
     return list(given) if isinstance(given, list | tuple) else [given]

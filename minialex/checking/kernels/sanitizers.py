@@ -43,7 +43,7 @@ class SanitizedDevice(HostDevice):
 
     def run(self, kernel: SourceKernel, launch: Launch) -> None:
         module = _sanitized(kernel.source, launch.real, self.sanitizer)
-        # Copies as well: a NumPy view may lie in the midst of other memory of the process.
+        # Copies as well: a NumPy view may lie amid other memory of the process.
         arguments = tuple(arg.copy() if isinstance(arg, np.ndarray) else arg for arg in launch.args)
         module[kernel.name](launch.grid, launch.block, arguments)
         for argument, copy in zip(launch.args, arguments, strict=True):

@@ -25,7 +25,7 @@ from minialex.kernels.contract.registry import REFERENCE
 
 # Rounds of two dozen calls that are drawn.
 _ROUNDS = 6
-# And so many of them at other sizes of numbers.
+# How many of them are called with numbers of other sizes, too.
 _SCALED = 24
 # Elements of all arrays: the reference kernels are plain loops.
 _LARGEST = 20_000
