@@ -70,3 +70,10 @@ def _import_operations(*, cuda: bool) -> None:
 
 _import_operations(cuda=False)
 registry.register_later(("cuda", "cuda-host"), functools.partial(_import_operations, cuda=True))
+
+
+def __getattr__(name: str):
+    """Import the rooms of CUDA when they are first asked for: ``minialex.kernels.cuda_host.load(...)``."""
+    if name in ("cuda", "cuda_host"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,7 +31,7 @@ the mean as far as a first pass gets it, is subtracted before a second pass adds
 Between numbers so close the subtraction is exact, and offset**2 only corrects for the rounding of the centre: the
 corrected two-pass algorithm (Chan, Golub and LeVeque 1983, equation 1.7). A float32 mean of 1e4 is itself off by up to
 5e-4, which x - mean would inherit; as the sum centre + offset is known to more digits than that, what `mean`
-lacks becomes a part of the shift.
+lacks becomes part of the shift.
 */
 
 #include "real.cuh"

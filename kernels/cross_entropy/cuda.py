@@ -2,23 +2,22 @@
 
 from minialex.kernels.contract.shapes import output_shape, require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
-from minialex.kernels.cuda.lines import line_block, line_grid
+from minialex.kernels.cuda.lines import line_block
 
 SOURCE = Source(__file__, "cross_entropy.cu")
 
 
-def _launch(device, name, *arrays, rows, classes):
-    kind, block = line_block(classes, inner=1)
-    device.launch(SOURCE[name], line_grid(rows, kind, block), block, *arrays, rows, classes)
+def _launch(device, name, rows, classes, *arrays):
+    block = line_block(classes)
+    device.launch(SOURCE[name], block.grid(rows), block.shape, *arrays, rows, classes)
 
 
 @cuda_kernel("cross_entropy.forward", algo="block-reduction", rank=10)
 def cross_entropy_forward(device, x, target):
     require_same_shape("cross_entropy.forward", x=x.shape, target=target.shape)
     loss = device.empty(output_shape("cross_entropy", x.shape, target.shape), x.dtype)
-    rows, classes = x.shape
     x, target = device.contiguous(x), device.contiguous(target)
-    _launch(device, "cross_entropy_forward", x, target, loss, rows=rows, classes=classes)
+    _launch(device, "cross_entropy_forward", *x.shape, x, target, loss)
     return loss
 
 
@@ -28,7 +27,6 @@ def cross_entropy_backward(device, g, x, target):
     losses = output_shape("cross_entropy", x.shape, target.shape)
     require_same_shape("cross_entropy.backward", g=g.shape, losses=losses)
     gx = device.empty(x.shape, x.dtype)
-    rows, classes = x.shape
     g, x, target = map(device.contiguous, (g, x, target))
-    _launch(device, "cross_entropy_backward", g, x, target, gx, rows=rows, classes=classes)
+    _launch(device, "cross_entropy_backward", *x.shape, g, x, target, gx)
     return gx

@@ -1,9 +1,9 @@
 """From Python to a CUDA kernel: sources, launches, and the two devices that run them.
 
 A kernel of device ``cuda`` or ``cuda-host`` is a Python function that allocates its results and launches
-functions of a ``.cu`` file beside it:
+the functions of a ``.cu`` file beside it:
 
-    from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+    from minialex.kernels.cuda import Source, cuda_kernel
 
     SOURCE = Source(__file__, "relu.cu")
 
@@ -11,12 +11,13 @@ functions of a ``.cu`` file beside it:
     def relu_forward(device, x):
         x = device.contiguous(x)
         y = device.empty(x.shape, x.dtype)
-        device.launch(SOURCE["relu_forward"], blocks_for(x.size, 256), 256, x, y, x.size)
+        device.launch_over(SOURCE["relu_forward"], x.size, x, y, x.size)
         return y
 
 `cuda_kernel` registers it for both devices. They differ in whose arrays they take and in who compiles and
 runs the source: on ``cuda`` CuPy, with NVRTC, on a GPU; on ``cuda-host`` `minialex.kernels.cuda_host`, with
-g++, on the processor. What is launched, and what is refused before a launch, is the same.
+g++, on the processor. What is launched, and what is refused before a launch, is the same. This room stands
+above the executor's, which knows nothing of it.
 
     source.py        a .cu file with the headers it includes, one text for every compiler
     signature.py     the parameters that its kernels declare
@@ -24,6 +25,8 @@ g++, on the processor. What is launched, and what is refused before a launch, is
     device.py        what a kernel's Python function may ask of a device
     host.py, gpu.py  the two devices
     registration.py  cuda_kernel
+    gemm.py          the planner of tiled matrix products: tiles, grids, split sums
+    lines.py         how threads share the lines of a reduction
     include/         headers of the .cu files
 """
 

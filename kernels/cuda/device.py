@@ -1,7 +1,7 @@
 """What a CUDA kernel's Python function may ask of the device that it runs on.
 
 The two devices, `HostDevice` and `GpuDevice`, differ in the array library, in where an array is, and in who
-runs a launch. All else stands here, or in `launcher`.
+runs a launch. Everything else is here or in `launcher`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from types import ModuleType
 import numpy as np
 
 from minialex.errors import DeviceError
-from minialex.kernels.cuda.launcher import ALIGNMENT, Launch, prepare
+from minialex.kernels.cuda.launcher import ALIGNMENT, Launch, blocks_for, prepare
 from minialex.kernels.cuda.source import SourceKernel
+
+THREADS = 256
+"""Of a block, for kernels whose threads share nothing."""
 
 
 class CudaDevice(ABC):
@@ -44,7 +47,7 @@ class CudaDevice(ABC):
 
     @abstractmethod
     def array(self, values, dtype):
-        """An array on the device from a list or a NumPy array: for tables that a kernel reads."""
+        """An array on the device from a list or a NumPy array, such as a table that a kernel reads."""
 
     def contiguous(self, x):
         """The array as a launch takes it: itself, or a copy of a view that is not C-contiguous or aligned.
@@ -71,7 +74,7 @@ class CudaDevice(ABC):
         kernel : SourceKernel
             ``SOURCE["name"]``.
         grid, block : int, or a tuple of up to three ints
-            Blocks, and threads in a block. Where a grid has 0 blocks along an axis nothing is run.
+            Blocks, and threads in a block. A grid with 0 blocks along an axis runs nothing.
         *args
             What the kernel declares; see `minialex.kernels.cuda.launcher.prepare`, which checks it.
 
@@ -86,9 +89,13 @@ class CudaDevice(ABC):
         if not launch.is_empty:
             self.run(kernel, launch)
 
+    def launch_over(self, kernel: SourceKernel, n: int, *args) -> None:
+        """Run a kernel whose threads take an element each, of n, in a loop over the grid."""
+        self.launch(kernel, blocks_for(n, THREADS), THREADS, *args)
+
     @abstractmethod
     def run(self, kernel: SourceKernel, launch: Launch) -> None:
-        """Compile the kernel's source, unless that is done, and run a launch that was checked."""
+        """Compile the kernel's source, unless that has been done, and run a checked launch."""
 
     @abstractmethod
     def why_not_here(self, array) -> str | None:

@@ -4,7 +4,7 @@
 against a stand-in that holds CuPy's own rules, every source is compiled by NVRTC with CuPy's flags, and
 ``pytest -m gpu`` runs it wherever a GPU is.
 
-CuPy decides what its users expect it to decide: the current device and stream, and the memory pool.
+The current device and stream, and the memory pool, are CuPy's to decide, as its users expect.
 """
 
 from __future__ import annotations
@@ -75,5 +75,5 @@ def compiled(source: Source, real: np.dtype, name: str):
 def _module(source: Source, real: np.dtype):
     import cupy
 
-    # The standard is that of g++ for cuda-host. NVRTC's own differs by version, and CuPy's, too.
+    # The standard is that of g++ for cuda-host. NVRTC's own differs by version, and so does CuPy's.
     return cupy.RawModule(code=source.text, options=(*compiler_options(real), "-std=c++17"))

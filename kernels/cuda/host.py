@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from minialex.errors import KernelError
+from minialex.kernels import cuda_host
 from minialex.kernels.cuda.device import CudaDevice
 from minialex.kernels.cuda.launcher import Launch
 from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options
@@ -43,8 +44,6 @@ class HostDevice(CudaDevice):
 @functools.cache
 def compiled(source: Source, real: np.dtype):
     """The compiled module of a source for one type of `real`: compiled, or read from the cache, once."""
-    from minialex.kernels import cuda_host
-
     try:
         return cuda_host.load(source_text=source.text, options=compiler_options(real))
     except KernelError as error:

@@ -1,4 +1,4 @@
-"""The checks of a launch, one place for every device.
+"""The checks of a launch, the same for every device.
 
 CUDA copies what it is given into a kernel's parameters, byte by byte: a Python float lands as 8 bytes in a
 ``float``, an array of the wrong dtype or a transposed view is read as if it were right, and an ``int`` that
@@ -10,32 +10,40 @@ A kernel may rely on what is checked here:
   that a ``float4`` can be read from it), has at most 2**30 elements, and can be written unless it is const;
 - an array that is written shares no memory with another one where either is declared ``__restrict__``;
 - a scalar is a number that the declared type holds;
-- the threads along an axis of the grid are at most 2**30, so that an ``int`` holds their numbers, and that of
-  a grid-stride loop when it passes the end of an array.
+- there are at most 2**30 threads along an axis of the grid, so that an ``int`` holds their numbers, and the
+  index of a grid-stride loop when it passes the end of an array.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import operator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda.signature import REAL, Parameter, Signature
-from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
-
-if TYPE_CHECKING:
-    from minialex.kernels.cuda.device import CudaDevice
-    from minialex.kernels.cuda.source import SourceKernel
+from minialex.kernels.cuda.source import SourceKernel
+from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS, three_axes
 
 MAX_ELEMENTS = 2**30
 MAX_BLOCKS = 65535  # along an axis with a grid-stride loop; the checker lowers it for small arrays
 ALIGNMENT = 16
+
+
+class Arrays(Protocol):
+    """What the checks ask of a device about an array."""
+
+    name: str
+
+    def why_not_here(self, array) -> str | None: ...
+
+    def address(self, array) -> int: ...
+
+    def is_writeable(self, array) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,12 @@ class Launch:
 def blocks_for(n: int, threads: int) -> int:
     """The blocks of `threads` threads for n elements: ceil(n / threads), at most `MAX_BLOCKS`.
 
-    For kernels with a grid-stride loop, which do the rest in further rounds. 0 for no elements.
+    For kernels with a grid-stride loop, which take the rest in further rounds. 0 for no elements.
     """
     return min(-(-n // threads), MAX_BLOCKS)
 
 
-def prepare(kernel: SourceKernel, grid, block, args: tuple, device: CudaDevice) -> Launch:
+def prepare(kernel: SourceKernel, grid, block, args: tuple, device: Arrays) -> Launch:
     """Check a launch and bring its arguments into the form that the compiled kernel takes.
 
     Parameters
@@ -80,7 +88,7 @@ def prepare(kernel: SourceKernel, grid, block, args: tuple, device: CudaDevice) 
     args : tuple
         For a pointer an array of the device; for an integer parameter a Python int; for `real`, ``float`` and
         ``double`` a Python float or int. A NumPy scalar has to have exactly the declared type.
-    device : CudaDevice
+    device : minialex.kernels.cuda.device.CudaDevice
         Where the arrays have to be.
 
     Returns
@@ -121,14 +129,14 @@ def prepare(kernel: SourceKernel, grid, block, args: tuple, device: CudaDevice) 
 
 def _check_sizes(signature: Signature, grid, block) -> tuple[tuple, tuple]:
     """The grid and the block with three axes each."""
-    grid = _three_axes(signature.name, "grid", grid, MAX_GRID)
-    block = _three_axes(signature.name, "block", block, MAX_BLOCK)
+    grid = three_axes(f"{signature.name}: grid", grid, MAX_GRID, least=0)
+    block = three_axes(f"{signature.name}: block", block, MAX_BLOCK, least=0)
     threads = math.prod(block)
     allowed = MAX_THREADS if signature.max_threads is None else signature.max_threads
     if not 1 <= threads <= allowed:
         reason = "" if signature.max_threads is None else f", as its __launch_bounds__({allowed}) says"
         raise KernelError(
-            f"{signature.name}: block={block} has {threads} threads; it should have 1 to {allowed}{reason}"
+            f"{signature.name}: block={block} has {threads} threads; it must have 1 to {allowed}{reason}"
         )
     for axis, blocks, size in zip("xyz", grid, block, strict=True):
         if blocks * size > MAX_ELEMENTS:
@@ -139,26 +147,7 @@ def _check_sizes(signature: Signature, grid, block) -> tuple[tuple, tuple]:
     return grid, block
 
 
-def _three_axes(name: str, argument: str, given, limits: tuple[int, int, int]) -> tuple[int, int, int]:
-    axes = given if isinstance(given, tuple | list) else (given,)
-    try:
-        if any(isinstance(size, bool) for size in axes):
-            raise TypeError
-        axes = tuple(map(operator.index, axes))
-    except TypeError:
-        raise KernelError(f"{name}: {argument}={given!r} should be an int, or one to three of them") from None
-    if not 1 <= len(axes) <= 3:
-        raise KernelError(f"{name}: {argument}={given!r} should have one to three axes, not {len(axes)}")
-    axes += (1,) * (3 - len(axes))
-    for axis, size, limit in zip("xyz", axes, limits, strict=True):
-        if not 0 <= size <= limit:
-            raise KernelError(
-                f"{name}: {argument}={given!r} is out of range along {axis}: 0 to {limit} can be"
-            )
-    return axes
-
-
-def _check_array(name: str, parameter: Parameter, array, device: CudaDevice) -> None:
+def _check_array(name: str, parameter: Parameter, array, device: Arrays) -> None:
     """Check all of an array but its dtype."""
     where = f"{name}: {parameter.name}"
     declared = parameter.declared()
@@ -170,7 +159,7 @@ def _check_array(name: str, parameter: Parameter, array, device: CudaDevice) -> 
         raise KernelError(f"{where} is declared {declared}; got {array!r}, which is not an array")
     elsewhere = device.why_not_here(array)
     if elsewhere is not None:
-        raise DeviceError(f"{where} should be an array of device {device.name!r}; it is {elsewhere}")
+        raise DeviceError(f"{where} must be an array of device {device.name!r}, not {elsewhere}")
     if array.size > MAX_ELEMENTS:
         raise KernelError(
             f"{where} has {array.size} elements (shape {array.shape}), above 2**30, where an int index would "
@@ -203,11 +192,11 @@ def _real_type(name: str, arrays: list) -> np.dtype:
             found.setdefault(array.dtype, parameter.name)
     if len(found) > 1:
         listed = " and ".join(f"{parameter} of {dtype}" for dtype, parameter in found.items())
-        raise KernelError(f"{name}: arrays declared real should have one dtype; got {listed}")
+        raise KernelError(f"{name}: arrays declared real must have one dtype, not {listed}")
     return next(iter(found), np.dtype(np.float32))
 
 
-def _check_overlaps(name: str, arrays: list, device: CudaDevice) -> None:
+def _check_overlaps(name: str, arrays: list, device: Arrays) -> None:
     """Refuse what the compiler was promised would not happen: the result is undefined otherwise."""
     for (first, a), (second, b) in combinations(arrays, 2):
         if (first.const and second.const) or not (first.restrict or second.restrict):
@@ -216,7 +205,7 @@ def _check_overlaps(name: str, arrays: list, device: CudaDevice) -> None:
         if start_a < start_b + b.nbytes and start_b < start_a + a.nbytes:
             raise KernelError(
                 f"{name}: {first.name} and {second.name} share memory, and one of them is written; as one is "
-                "declared __restrict__, they should be arrays of their own"
+                "declared __restrict__, they must be separate arrays"
             )
 
 

@@ -3,44 +3,47 @@
 An array (outer, length, inner) has outer * inner lines along its middle axis.
 """
 
+from typing import NamedTuple
+
 THREADS = 256
 WARP = 32
 
 
-def line_block(length: int, inner: int) -> tuple[str, tuple[int, int]]:
-    """Who shares a line, and the block.
+class LineBlock(NamedTuple):
+    """A block of 256 threads, and who shares a line in it.
 
-    Parameters
+    Attributes
     ----------
-    length : int
-        Elements of a line.
-    inner : int
-        How far apart in memory two neighbours of a line are.
-
-    Returns
-    -------
     kind : str
-        ``"rows"`` for `RowThreads`, ``"columns"`` for `ColumnThreads`.
-    block : (int, int)
-        256 threads. Few to a line where lines are short, so that not many stand idle.
+        ``"rows"`` for `RowThreads`, ``"columns"`` for `ColumnThreads`: the end of the kernels' names.
+    shape : (int, int)
+    """
+
+    kind: str
+    shape: tuple[int, int]
+
+    @property
+    def threads(self) -> int:
+        """How many threads share a line."""
+        return self.shape[0 if self.kind == "rows" else 1]
+
+    def grid(self, lines: int) -> int:
+        """The blocks for that many lines."""
+        return -(-lines // self.shape[1 if self.kind == "rows" else 0])
+
+
+def line_block(length: int, inner: int = 1) -> LineBlock:
+    """The block for lines of `length` elements whose neighbours are `inner` apart in memory.
+
+    Short lines get few threads each, so that not many stand idle.
     """
     if inner == 1:
         # Four elements a thread pay for the exchange between warps, which a line in one warp does without.
         threads = max(min(WARP, _power_of_two(length)), min(THREADS, _power_of_two(-(-length // 4))))
-        return "rows", (threads, THREADS // threads)
+        return LineBlock("rows", (threads, THREADS // threads))
     beside = min(WARP, _power_of_two(inner))
     threads = min(THREADS // beside, _power_of_two(length))
-    return "columns", (THREADS // threads, threads)
-
-
-def line_grid(lines: int, kind: str, block: tuple[int, int]) -> int:
-    """The blocks that it takes for so many lines."""
-    return -(-lines // block[1 if kind == "rows" else 0])
-
-
-def line_threads(kind: str, block: tuple[int, int]) -> int:
-    """How many threads share a line."""
-    return block[0 if kind == "rows" else 1]
+    return LineBlock("columns", (THREADS // threads, threads))
 
 
 def _power_of_two(n: int) -> int:

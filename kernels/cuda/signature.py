@@ -1,8 +1,7 @@
 """What the kernels of a CUDA source declare: their names and parameters, read from the text.
 
-A compiled kernel does not say what it takes: CUDA copies the bytes it is given into the parameters. So a
-launch can be checked against the declaration alone. Kernels are declared plainly, for this reader and for
-others:
+A compiled kernel does not say what it takes: CUDA copies the bytes it is given into the parameters. So only
+the declaration can tell whether a launch is right. Kernels are declared plainly, for this reader and others:
 
     extern "C" __global__ void __launch_bounds__(256) scale(const real* __restrict__ x, real* y, int n)
 """
@@ -131,7 +130,7 @@ def signatures(text: str) -> dict[str, Signature]:
         if match.start() not in starts:
             file, line = _place(text, match.start())
             raise KernelError(
-                f'{file}:{line}: a kernel should be declared as extern "C" __global__ void '
+                f'{file}:{line}: a kernel must be declared as extern "C" __global__ void '
                 "[__launch_bounds__(N)] name(parameters) {, with no macro in between, and defined at once"
             )
     return found

@@ -47,8 +47,8 @@ class Source:
         """The file with its headers in place, which is what is compiled.
 
         A header is taken from the folder of the file that includes it, or else from
-        ``kernels/cuda/include``, and is put in place once, where it is named first. That name must not
-        stand inside of an ``#if``.
+        ``kernels/cuda/include``, and is put in place once, where it is first named, which must not be inside
+        an ``#if``.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Source:
         return signatures(self.text)
 
     def __getitem__(self, name: str) -> SourceKernel:
-        """One of the file's kernels; `KernelError` if it has none of that name."""
+        """One of the file's kernels; `KernelError` if there is none with that name."""
         if name not in self.signatures:
             raise KernelError(
                 f"{self.path.name} has no kernel {name!r}; there are: {', '.join(self.signatures) or 'none'}"

@@ -6,7 +6,8 @@
 `docs/cuda_host.md` says what of CUDA C++ there is, and what is not.
 """
 
-from minialex.kernels.cuda_host.check import Access, Finding, Report, check
+from minialex.kernels.cuda_host.checked_launch import check
+from minialex.kernels.cuda_host.findings import Access, Finding, Report
 from minialex.kernels.cuda_host.module import Kernel, Module, load
 
 __all__ = ["Access", "Finding", "Kernel", "Module", "Report", "check", "load"]

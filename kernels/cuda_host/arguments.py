@@ -1,4 +1,4 @@
-"""What a kernel takes, as the compiler says it, and whether what it is given is that.
+"""What a kernel takes, by what the compiler says, and whether it is given that.
 
 A parameter takes exactly its type, as nothing is converted: CUDA copies the bytes it is given.
 """
@@ -30,20 +30,10 @@ def _dtypes() -> dict[str, np.dtype | None]:
         "double": np.double,
     }
     types = {name: np.dtype(scalar) for name, scalar in scalars.items()}
-    vectors = {
-        "char": "signed char",
-        "uchar": "unsigned char",
-        "short": "short",
-        "ushort": "unsigned short",
-        "int": "int",
-        "uint": "unsigned int",
-        "long": "long",
-        "ulong": "unsigned long",
-        "longlong": "long long",
-        "ulonglong": "unsigned long long",
-        "float": "float",
-        "double": "double",
-    }
+    vectors = {"float": "float", "double": "double"}
+    for name in ("char", "short", "int", "long", "long long"):
+        vectors[name.replace(" ", "")] = name
+        vectors[f"u{name.replace(' ', '')}"] = f"unsigned {name}"
     for name, element in vectors.items():
         types.update({f"{name}{width}": types[element] for width in (1, 2, 3, 4)})
     return {**types, "::dim3": types["unsigned int"], "void": None}
@@ -136,7 +126,7 @@ class Parameter:
             if problem:
                 return f"the array's {problem}"
         elif self.dtype is not None and value.dtype != self.dtype:
-            return f"the array's dtype is {value.dtype}, and it should be {self.dtype}"
+            return f"the array's dtype must be {self.dtype}, not {value.dtype}"
         if not value.flags.c_contiguous:
             return (
                 f"the array of shape {value.shape} and strides {value.strides} is not C-contiguous; copy it"
@@ -168,9 +158,9 @@ class Parameter:
         return f"its {problem}" if problem else None
 
     def _layout_problem(self, dtype: np.dtype) -> str | None:
-        """Why a dtype cannot be that of the structure, of which the size is known, and no field."""
+        """Why a dtype cannot be that of the structure, whose size is known but not its fields."""
         if dtype.kind != "V":
-            return f"dtype is {dtype}, and it should be a structured one of {self.bytes} bytes"
+            return f"dtype must be a structured one of {self.bytes} bytes, not {dtype}"
         if dtype.itemsize != self.bytes:
             return (
                 f"dtype {dtype} has {dtype.itemsize} bytes, and the structure has {self.bytes}; with "
@@ -178,7 +168,7 @@ class Parameter:
             )
         for number, _ in _numbers(dtype):
             if not number.isnative or number.hasobject:
-                return f"dtype {dtype} has fields that are no numbers in the processor's byte order"
+                return f"dtype {dtype} has fields that are not numbers in the processor's byte order"
         return None
 
 

@@ -26,9 +26,8 @@ from minialex.kernels.cuda_host import host_code, instrumentation, source, unsup
 from minialex.kernels.runtime import code_cache
 
 RUNTIME = Path(__file__).parent / "runtime"
-HEADERS = Path(__file__).parents[1] / "cuda" / "include"
 TOOLKIT = RUNTIME / "toolkit"
-"""Headers of the CUDA Toolkit that sources include for what they need not."""
+"""Headers of the CUDA Toolkit that sources include for what is there without them."""
 
 ARCHITECTURES = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110, 120, 121)
 """Those that NVRTC has known since CUDA 12."""
@@ -37,7 +36,7 @@ DEFAULT_ARCHITECTURE = "sm_75"
 """What NVRTC 13 compiles for if it is not told."""
 
 _LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
-# A fault is one where it stands in the source, and a stack that is full does not go over into the next one.
+# A fault happens where it stands in the source, and a full stack does not run over into the next one.
 # Kernels have no exceptions, as in CUDA: nobody would catch one.
 # A static variable of a function is initialised under no lock, which a fault in its constructor would keep.
 _FAULTS = (
@@ -46,7 +45,7 @@ _FAULTS = (
     "-fno-exceptions",
     "-fno-threadsafe-statics",
 )
-# As CUDA compiles: multiply-adds are fused, and there is neither errno nor a floating-point trap.
+# As CUDA compiles: multiply-adds are fused, and there are no errno and no floating-point traps.
 # -g1 has the lines, for messages, and changes no instruction.
 _FAST = (
     "-O3",
@@ -69,7 +68,7 @@ _HEADERS_OF_KERNELS = tuple(
 )
 _REWRITING = tuple(
     RUNTIME.parent / name
-    for name in ("declarations.py", "host_code.py", "source.py", "tokens.py", "unsupported.py")
+    for name in ("declarations.py", "elf.py", "host_code.py", "source.py", "tokens.py", "unsupported.py")
 )
 """What decides how a source is rewritten, and whether it is taken."""
 
@@ -133,7 +132,7 @@ def runtime_library() -> Path:
     key = _key("executor", flags, files)
 
     def build(target: Path) -> None:
-        # It is known by this name to the libraries that need it, wherever the cache is.
+        # The libraries that need it know it by this name, wherever the cache is.
         _compile(
             [*flags, f"-Wl,-soname,{_file_name('executor', key)}", *_cpp_files(_EXECUTOR)],
             target,
@@ -168,7 +167,7 @@ def kernel_library(build: Build) -> Path:
     """
     options = _options(build.options)
     folder = build.path.parent if build.path else None
-    included = source.included_files(build.text, folder, [*options.folders, HEADERS, TOOLKIT])
+    included = source.included_files(build.text, folder, [*options.folders, TOOLKIT])
     made_by = {path: path.read_bytes() for path in (*_HEADERS_OF_KERNELS, *_REWRITING)}
     if build.checked:
         flags = (
@@ -189,7 +188,7 @@ def kernel_library(build: Build) -> Path:
     )
 
     def compile_(target: Path) -> None:
-        search = [f"-I{path}" for path in (RUNTIME, *options.folders, HEADERS, TOOLKIT)]
+        search = [f"-I{path}" for path in (RUNTIME, *options.folders, TOOLKIT)]
         if folder:
             search.append(f"-iquote{folder}")
         text = f'#include "cuda_language.h"\n{_BEGIN}\n#line 1 "{build.where}"\n{build.text}\n'
@@ -213,7 +212,7 @@ def kernel_library(build: Build) -> Path:
         _refuse_initialisation(host_code.read(compiled, instrumented), build.where, diagnose)
         linked = ["-shared", "-Wl,-z,defs", str(compiled), str(executor)]
         if build.checked:
-            # The executor first: so none of its variables lie behind the kernels' shared ones.
+            # The executor first, so that none of its variables lie behind the kernels' shared ones.
             linked = ["-shared", "-Wl,-z,defs", str(executor), str(compiled), *instrumentation.LINKER_FLAGS]
         _compile([*flags, *linked], target, build.where)
 
@@ -272,7 +271,7 @@ def _architecture(name: str) -> tuple[int, list[str]]:
     match = re.fullmatch(r"(?:sm|compute)_(\d+)([af]?)", name)
     if match is None or int(match[1]) not in ARCHITECTURES or (match[2] and int(match[1]) < 90):
         known = ", ".join(f"sm_{number}" for number in ARCHITECTURES)
-        raise KernelError(f"-arch={name}: it should be one of {known}, or compute_ with such a number")
+        raise KernelError(f"-arch must be one of {known}, or compute_ with one of these numbers, not {name}")
     number = f"{match[1]}0"
     flags = [f"-DMINIALEX_ARCH={number}"]
     if match[2] == "a":
@@ -318,7 +317,7 @@ def _cached(name: str, key: str, build) -> Path:
     except OSError as error:
         raise KernelError(
             f"the folder for compiled kernels cannot be used: {folder}: {error.strerror or error}; set "
-            "MINIALEX_CACHE_DIR to a folder that is yours alone"
+            "MINIALEX_CACHE_DIR to a folder that only you can write to"
         ) from None
     _remove_old(folder)
     # In a folder of its own: the linker removes and makes its output as it likes.
@@ -346,7 +345,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove the libraries that have not been used for a month, and what interrupted builds have left."""
+    """Remove libraries that nobody has used for a month, and what interrupted builds left behind."""
     for path in folder.iterdir():
         try:
             if path.stat().st_atime >= time.time() - _KEPT_SECONDS:

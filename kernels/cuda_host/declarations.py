@@ -4,9 +4,9 @@
 may be in a function, a template or a namespace. What becomes of them:
 
 - ``__shared__ float t[32]``: a static variable of the OS thread that runs the block.
-- ``extern __shared__ float s[]``: a pointer to the launch's dynamic shared memory. Outside of functions it is
+- ``extern __shared__ float s[]``: a pointer to the launch's dynamic shared memory. Outside functions it is
   a variable, which `Rewritten.epilogue` has set before a block starts.
-- ``__device__`` and ``__constant__`` variables outside of functions: plain ones, whose names are noted for
+- ``__device__`` and ``__constant__`` variables outside functions: plain ones, whose names are noted for
   `Module.get_global`. As with NVRTC, ``extern`` is no reason to look for them in another module.
 """
 
@@ -78,7 +78,7 @@ class _Rewriting:
         self.pieces: list[str] = []
         self.copied = 0  # up to here the text is in the pieces
         self.variables: dict[str, Global] = {}
-        self.pointers: dict[str, str] = {}  # to dynamic shared memory, outside of functions: name, type
+        self.pointers: dict[str, str] = {}  # to dynamic shared memory, outside functions: name, type
         self.defined = set()
         self.markers = [marker for marker in tokens.markers(text) if marker.text != tokens.KERNEL]
         for marker in self.markers:
@@ -138,7 +138,7 @@ class _Rewriting:
         match = _DECLARATOR.fullmatch(first.strip())
         if match is None:
             file, line = tokens.place(self.text, marker.begin)
-            raise KernelError(f"{file}:{line}: extern __shared__ should declare an array: T name[]")
+            raise KernelError(f"{file}:{line}: extern __shared__ must declare an array: T name[]")
         base = match["type"].rstrip("*& \n\t")
         result = []
         for declarator in (first.strip()[len(base) :], *others):
@@ -161,9 +161,9 @@ class _Rewriting:
     # ---- Global and constant memory ----
 
     def global_variables(self, marker: tokens.Marker) -> tuple[int, str, list[str]]:
-        """Of a declaration outside of functions: its begin, the words before the first name, the names.
+        """The start of a declaration outside functions, the words before the first name, and the names.
 
-        There are no names if it is that of a function or of a template.
+        There are no names in the declaration of a function or a template.
         """
         begin, end = self.statement(marker)
         text = _MARKERS.sub(r"\1", _without_alignment(self.text[begin:end]))
@@ -195,9 +195,9 @@ class _Rewriting:
 
 
 def _with_own_integers(text: str) -> str:
-    """Sources that define uint64_t, which NVRTC has not, have a type of their own by that name.
+    """Rename the uint64_t and the like that a source defines for itself, as NVRTC lacks them.
 
-    It is another one than the C library's, unsigned long, which has the name already.
+    The C library has types with these names already, which are other ones: unsigned long.
     """
     pieces, copied = [], 0
     regions = list(tokens.own_regions(text))
@@ -222,7 +222,7 @@ def _qualified(namespaces: tuple[str, ...], name: str) -> str:
 
 
 def _without_alignment(declaration: str) -> str:
-    """Without attributes and alignas, in whose place is white space."""
+    """Without attributes and alignas, which white space replaces."""
     while match := _ALIGNMENT.search(declaration):
         end = tokens.closing(declaration, match.end())
         declaration = declaration[: match.start()] + " " * (end - match.start()) + declaration[end:]

@@ -1,8 +1,8 @@
 """What a compiled source would run on the host: found in its object file, before anything loads it.
 
 CUDA has no dynamic initialisation: a variable in global, constant or shared memory has an initial value that
-the compiler knows, or none, and its constructor is empty. On the host, constructors and destructors of such
-variables would run when the library is loaded and when the process ends, outside of any launch.
+the compiler knows, or none, and an empty constructor. On the host, constructors and destructors of such
+variables would run when the library is loaded and when the process ends, outside any launch.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from minialex.kernels.cuda_host import tokens
+from minialex.kernels.cuda_host import elf, tokens
 
 _INSTRUMENTATION = re.compile(r"\.(?:init|fini)_array\.00099")
-"""Where the sanitizers have one function of theirs."""
+"""Where the sanitizers put one function of their own."""
 
 _RUNS = re.compile(r"\.(?:preinit|init|fini)_array\b.*|\.[cd]tors\b.*")
 _CONSTINIT = re.compile(
@@ -25,7 +25,7 @@ _CONSTINIT = re.compile(
     re.MULTILINE,
 )
 _EMPTY = "because it refers to an incompletely initialized variable"
-"""Of a constructor that does nothing g++ says that."""
+"""What g++ says of a constructor that does nothing."""
 
 RULE = (
     "CUDA initialises no variable at run time: give it an initial value that the compiler knows, an empty or "
@@ -35,7 +35,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """What is of interest of an object file.
+    """What matters about an object file.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ObjectFile:
 
 
 def read(path: Path, instrumented: bool) -> ObjectFile:
-    """Read an object file (ELF, 64 bits, little-endian).
+    """Read an object file.
 
     Parameters
     ----------
@@ -61,31 +61,18 @@ def read(path: Path, instrumented: bool) -> ObjectFile:
     instrumented : bool
         Whether a sanitizer has put a function of its own among those that run when the library is loaded.
     """
-    content = path.read_bytes()
-    (headers,) = struct.unpack_from("<Q", content, 40)
-    size, count, names_at = struct.unpack_from("<3H", content, 58)
-    # Of each section: name, type, flags, address, offset, size, link, info, alignment, entry size.
-    sections = [struct.unpack_from("<2I4Q2I2Q", content, headers + i * size) for i in range(count or 1)]
-    if not count:  # more than 65,279 sections: the first one says how many
-        count = sections[0][5]
-        names_at = sections[0][6] if names_at == 0xFFFF else names_at
-        sections = [struct.unpack_from("<2I4Q2I2Q", content, headers + i * size) for i in range(count)]
-
-    def text(strings: tuple, at: int) -> str:
-        begin = strings[4] + at
-        return content[begin : content.index(b"\0", begin)].decode(errors="replace")
-
     runs, guards, needed = False, False, []
-    for section in sections:
-        name = text(sections[names_at], section[0])
-        if _RUNS.fullmatch(name) and section[5]:
-            runs |= not (instrumented and _INSTRUMENTATION.fullmatch(name) and section[5] == 8)
-        if section[1] == 2:  # the table of symbols
-            for at in range(section[4] + 24, section[4] + section[5], 24):
-                name_at, _, _, where, _, _ = struct.unpack_from("<IBBHQQ", content, at)
-                symbol = text(sections[section[6]], name_at)
+    found = elf.sections(path.read_bytes())
+    for section in found:
+        if _RUNS.fullmatch(section.name) and section.content:
+            is_instrumentation = _INSTRUMENTATION.fullmatch(section.name) and len(section.content) == 8
+            runs |= not (instrumented and is_instrumentation)
+        if section.type == elf.SYMBOL_TABLE:
+            names = found[section.link].content
+            for name, defined_in in struct.iter_unpack("<I2xH16x", section.content[24:]):
+                symbol = elf.text(names, name)
                 guards |= symbol.startswith("_ZGV")
-                if where == 0:
+                if defined_in == 0:
                     needed.append(symbol)
     return ObjectFile(
         runs or bool({"__cxa_atexit", "__cxa_thread_atexit"} & set(needed)), guards, tuple(needed)
@@ -93,7 +80,7 @@ def read(path: Path, instrumented: bool) -> ObjectFile:
 
 
 def with_constant_initialisation(preprocessed: str) -> str:
-    """The text with ``__constinit`` at its variables, so that g++ names the one that is none of CUDA's.
+    """The text with ``__constinit`` at its variables, so that g++ names the one that CUDA would not take.
 
     An array in shared memory becomes its element, as g++ does not check arrays. So this text may have errors
     of its own.
@@ -123,7 +110,7 @@ def with_constant_initialisation(preprocessed: str) -> str:
 
 
 def dynamic_initialisation(message: str) -> str | None:
-    """What to say of the compiler's message; None if it is about something else."""
+    """What to say about the compiler's message; None if it is about something else."""
     for match in _CONSTINIT.finditer(message):
         here = f"{match['place']}:{match['column']}: "
         if not any(line.startswith(here) and line.endswith(_EMPTY) for line in message.splitlines()):

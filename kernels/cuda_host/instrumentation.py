@@ -1,8 +1,8 @@
 """How a checked module is compiled, and where in the source its instructions are.
 
 The compiler inserts the calls that ``runtime/checker.cpp`` answers. What it would do to accesses before that
-is turned off, so that those that are checked and counted are the ones that the source has: a load that is not
-needed twice would be left out, and a float4 that is used by its members be loaded in four parts.
+is turned off, so that the accesses that are checked and counted are those of the source: otherwise a load
+that is not needed twice would be left out, and a float4 that is used by its members loaded in four parts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMPILER_FLAGS = (
     "-fno-tree-sink",
     "-fno-store-merging",
 )
-"""For the user's source alone: the executor and the checker are compiled without -fsanitize."""
+"""Only for the user's source: the executor and the checker are compiled without -fsanitize."""
 
 LINKER_FLAGS = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s", "-lgcc")
 """All libraries but those of the sanitizers, which g++ would add."""
@@ -66,7 +66,7 @@ class Place:
 
     @property
     def is_in_runtime(self) -> bool:
-        """Whether no line of the source belongs to it, but one of the executor's headers."""
+        """Whether it belongs to one of the executor's headers, and to no line of the source."""
         return Path(self.file).parent == _RUNTIME
 
 
@@ -79,9 +79,9 @@ class Variable:
     name : str
         As in the source.
     offset, bytes : int
-        Where it begins, from the library's begin, and its size.
+        Where it begins, counted from the start of the library, and its size.
     limit : int
-        The offset up to which there is nothing else behind it.
+        The offset up to which nothing else follows it.
     """
 
     name: str
@@ -122,14 +122,14 @@ class Symbols:
         self._begins = sorted(symbol.offset for symbol in self._table if symbol.bytes)
 
     def offset(self, name: str) -> int:
-        """Where a symbol is, from the library's begin."""
+        """Where a symbol is, counted from the start of the library."""
         return next(symbol.offset for symbol in self._table if symbol.mangled == name)
 
     def shared_variables(self) -> list[Variable]:
         """The static shared variables of all kernels.
 
-        They begin at a multiple of 64 KiB, as cuda_language.h demands it of them, and are in its section, or
-        in functions: in templates g++ leaves the section out.
+        They begin at a multiple of 64 KiB, as cuda_language.h demands, and are in its section, or in
+        functions: in templates g++ ignores the section.
         """
         bounds = {
             symbol.mangled: symbol.offset for symbol in self._table if "minialex_shared" in symbol.mangled
@@ -182,7 +182,7 @@ def _place(lines: list[str]) -> Place:
 
 def _run(*command: str) -> str:
     if shutil.which(command[0]) is None:
-        raise DeviceError(f"{command[0]}, of the binutils, which come with g++, is not installed")
+        raise DeviceError(f"{command[0]} is not installed: it is part of the binutils, which come with g++")
     import subprocess
 
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import numbers
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda_host import compiler, instrumentation, source
 from minialex.kernels.cuda_host.arguments import DTYPES, CParameter, Parameter
-from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS
+from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS, is_int, three_axes
 from minialex.kernels.runtime.threads import num_threads
 
 MAX_SHARED_BYTES = 227 * 1024
@@ -90,9 +89,9 @@ class Module:
     Attributes
     ----------
     names : tuple of str
-        Of the kernels, in the order of the source; those of a namespace as ``"space::name"``.
+        The kernels, in the order of the source; those in a namespace as ``"space::name"``.
     global_names : tuple of str
-        Of the ``__device__`` and ``__constant__`` variables, for `get_global`.
+        The ``__device__`` and ``__constant__`` variables, for `get_global`.
     build : compiler.Build
         What was compiled, and how.
     file : Path
@@ -152,7 +151,7 @@ class Module:
     def get_global(self, name: str) -> np.ndarray:
         """A ``__device__`` or ``__constant__`` variable, as an array that shares its memory.
 
-        What is written to it is what kernels read from then on, and the reverse. Modules of the same source
+        Kernels read what is written to it from then on, and the reverse. Modules of the same source
         and options share their variables; `check` works on copies, as it does with arrays.
 
         Parameters
@@ -179,7 +178,7 @@ class Module:
         return array
 
     def global_variable(self, name: str) -> GlobalVariable:
-        """What is known of a ``__device__`` or ``__constant__`` variable.
+        """What is known about a ``__device__`` or ``__constant__`` variable.
 
         Raises
         ------
@@ -207,7 +206,7 @@ class Kernel:
     parameters : list of (str or None, str)
         The name, if the source gives one, and the type of each parameter, such as ``("x", "const float*")``.
     signature : tuple of Parameter
-        The same with all that is known of them.
+        The same, with everything that is known about them.
     launch_bound : int or None
         The most threads of a block, if the kernel declares that.
     defined : tuple of str and int
@@ -248,17 +247,17 @@ class Kernel:
         Raises
         ------
         KernelError
-            If the grid, the block or an argument is not what CUDA or the kernel allows; nothing has run then.
-            Or if the kernel fails: threads wait for each other for ever, a warp operation is wrong, an
-            assertion does not hold, the processor refuses an access or a division. What its arrays hold is
-            not defined then.
+            If the grid, the block or an argument is not what CUDA or the kernel allows; nothing has run.
+            Or if the kernel fails: threads wait for each other forever, a warp operation is wrong, an
+            assertion does not hold, the processor refuses an access or a division. The contents of its
+            arrays are then undefined.
         """
-        grid = self._extent("grid", grid, MAX_GRID)
-        block = self._extent("block", block, MAX_BLOCK)
+        grid = three_axes(f"{self.name}: grid", grid, MAX_GRID)
+        block = three_axes(f"{self.name}: block", block, MAX_BLOCK)
         self._check_threads(block)
-        if not _is_int(shared_mem) or not 0 <= shared_mem <= MAX_SHARED_BYTES:
+        if not is_int(shared_mem) or not 0 <= shared_mem <= MAX_SHARED_BYTES:
             raise KernelError(
-                f"{self.name}: shared_mem={shared_mem!r} should be an int from 0 to {MAX_SHARED_BYTES}"
+                f"{self.name}: shared_mem must be an int from 0 to {MAX_SHARED_BYTES}, not {shared_mem!r}"
             )
         slots = self._slots(args)
         failure = _CFailure()
@@ -278,24 +277,14 @@ class Kernel:
             raise KernelError(f"{self.name}: {failure.message.decode(errors='replace')}{where}")
 
     def _where(self, place: int) -> str:
-        """The end of a message: the line of a return address, which is an offset into the library."""
+        """The end of a message: the line of a return address, given as an offset into the library."""
         try:
             found = instrumentation.places(self.module.file, [place])[place]
         except DeviceError as error:
             return f" (in no known line: {error})"
-        if found.line == 0 or found.is_in_runtime:  # what the compiler has put before the first line
+        if found.line == 0 or found.is_in_runtime:  # what the compiler puts before the first line
             return f", in the kernel at {self.defined[0]}:{self.defined[1]}"
         return f", at {found.file}:{found.line}"
-
-    def _extent(self, name: str, given, most: tuple[int, int, int]) -> tuple[int, int, int]:
-        values = given if isinstance(given, tuple | list) else (given,)
-        if not 1 <= len(values) <= 3 or not all(map(_is_int, values)):
-            raise KernelError(f"{self.name}: {name}={given!r} should be one to three ints")
-        values = tuple(int(value) for value in values) + (1,) * (3 - len(values))
-        for value, limit, axis in zip(values, most, "xyz", strict=True):
-            if not 1 <= value <= limit:
-                raise KernelError(f"{self.name}: {name}={given!r}: {axis} should be from 1 to {limit}")
-        return values
 
     def _check_threads(self, block: tuple[int, int, int]) -> None:
         threads = block[0] * block[1] * block[2]
@@ -310,12 +299,12 @@ class Kernel:
             )
 
     def _slots(self, args):
-        """The arguments as the executor takes them: each in as many times eight bytes as it needs."""
+        """The arguments as the executor takes them: each in as many words of eight bytes as it needs."""
         if not isinstance(args, tuple | list):
-            raise KernelError(f"{self.name}: args should be a tuple, not {type(args).__name__}")
+            raise KernelError(f"{self.name}: args must be a tuple, not {type(args).__name__}")
         if len(args) != len(self.signature):
             raise KernelError(
-                f"{self.name}: {len(args)} arguments were given, and it takes {len(self.signature)}: "
+                f"{self.name}: {len(args)} arguments were given; it takes {len(self.signature)}: "
                 f"({', '.join(map(str, self.signature))})"
             )
         slots = (ctypes.c_uint64 * self._slot_count)()
@@ -357,9 +346,9 @@ def load(
     options : tuple of str
         As of NVRTC: ``-DNAME=VALUE``, ``-Ifolder``, ``-std=c++17``, ``-ftz=false`` to keep subnormal numbers,
         ``-fmad=false`` to keep products and sums apart, ``-arch=sm_90`` (or ``--gpu-architecture=sm_90``) for
-        the GPU that ``__CUDA_ARCH__`` tells of; without it that is sm_75, as it is with NVRTC 13.
+        the GPU that ``__CUDA_ARCH__`` names; sm_75 unless it is given, as with NVRTC 13.
     instances : tuple of str
-        Kernels that are instances of templates, by the expressions that name them: ``"scale<float>"``.
+        Kernels from templates, by the expressions that name them: ``"scale<float>"``.
     checked : bool
         Whether to compile it with instrumentation, for `minialex.kernels.cuda_host.check`.
     sanitize : str, optional
@@ -380,10 +369,10 @@ def load(
     if (path is None) == (source_text is None):
         raise KernelError("load takes either the path of a .cu file or source_text")
     if isinstance(options, str) or isinstance(instances, str):
-        raise KernelError("load: options and instances should be tuples of str")
+        raise KernelError("load: options and instances must be tuples of str")
     if sanitize not in (None, "address", "undefined") or (checked and sanitize):
         raise KernelError(
-            f"sanitize={sanitize!r} should be 'address', 'undefined' or None, and None with checked"
+            f"sanitize must be 'address', 'undefined' or None, and None with checked, not {sanitize!r}"
         )
     if path is not None:
         path = Path(path).absolute()
@@ -405,10 +394,6 @@ def _runtime() -> ctypes.CDLL:
     if path.name not in _runtimes:
         _runtimes[path.name] = ctypes.CDLL(str(path))
     return _runtimes[path.name]
-
-
-def _is_int(value) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _global_variable(entry: _CGlobal) -> GlobalVariable:

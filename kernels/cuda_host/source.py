@@ -1,7 +1,7 @@
 """A CUDA source on its way to the compiler: what it includes, and the kernels it defines.
 
 The preprocessor runs first, with ``runtime/cuda_language.h``. So kernels are found wherever they come from,
-be it a macro or a header, and what g++ has no word for can be rewritten. The compiler then gets a **unit**:
+even a macro or a header, and what g++ has no word for can be rewritten. The compiler then gets a **unit**:
 the preprocessed text with one line for each kernel, from which templates deduce the types of its parameters.
 """
 
@@ -28,7 +28,7 @@ def included_files(text: str, folder: Path | None, folders: list[Path]) -> dict[
     """The files that a source includes, directly or not, with their contents.
 
     Those of the system, which are in none of the folders, are left out. Conditions are not evaluated: a file
-    in a branch that is not taken is among them.
+    in a branch that is not taken is included.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def unit(preprocessed: str, where: str, instances: tuple[str, ...]) -> str:
             definitions.setdefault(definition.qualified, definition)
     if not definitions and not instances:
         raise KernelError(
-            f"{where} defines no kernel: there should be a __global__ void function that is not a template"
+            f"{where} defines no kernel: there must be a __global__ void function that is not a template"
         )
     lines = [text]
     entries = []
@@ -157,7 +157,7 @@ def _definition(text: str, marker: tokens.Marker) -> _Definition:
 
 
 def _parameter_names(declarations: str) -> tuple[str, ...]:
-    """The names in a list of parameters; none at all if one of them has none."""
+    """The names in a list of parameters; none at all if one of them is unnamed."""
     declarations = re.sub(r"^#.*$", "", declarations, flags=re.MULTILINE)
     parts, depth = [""], 0
     for character in declarations:

@@ -1,4 +1,4 @@
-"""What of C++ has to be read in a preprocessed source: brackets, braces, namespaces and where a line is."""
+"""The little of C++ that must be understood in a preprocessed source: brackets, namespaces, lines."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Marker:
     words : str
         What stands in its brackets, for g++.
     statement : int
-        Where the statement begins that it stands in.
+        Where the statement around it begins.
     namespaces : tuple of str, or None
         The namespaces around it, ``""`` for one without a name; None in a function or a class.
     template : bool
-        Whether it is of a template.
+        Whether it belongs to a template.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Marker:
 
 def markers(text: str) -> Iterator[Marker]:
     """The qualifiers of a preprocessed text, in its order."""
-    # Of each open brace: the names, if it is of a namespace; () if it is of extern "C"; or else None.
+    # For each open brace: the names of a namespace; () for extern "C"; None for anything else.
     scopes: list[tuple[str, ...] | None] = []
     template, statement = False, 0
     for match in _TOKEN.finditer(text):
@@ -78,7 +78,7 @@ def markers(text: str) -> Iterator[Marker]:
 
 
 def own_regions(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of what is not from the system's headers."""
+    """The beginning and end of each part that is not from the system's headers."""
     begin, is_own = 0, True
     for marker in _REGION.finditer(text):
         if is_own:
@@ -99,7 +99,7 @@ def closing(text: str, opening: int) -> int:
 
 
 def find_outside(text: str, wanted: str, begin: int = 0) -> int:
-    """Where one of the characters stands outside of brackets and quotes; the text's length if nowhere."""
+    """Where one of the characters stands outside brackets and quotes; the text's length if nowhere."""
     depth, position = 0, begin
     while position < len(text):
         character = text[position]
@@ -115,7 +115,7 @@ def find_outside(text: str, wanted: str, begin: int = 0) -> int:
 
 
 def split(text: str) -> list[str]:
-    """The parts between the commas outside of brackets, those of template arguments among them."""
+    """The parts between commas outside brackets, angle brackets included."""
     parts, depth, begin = [], 0, 0
     for position, character in enumerate(text):
         depth += {"<": 1, ">": -1}.get(character, _BRACKETS.get(character, 0))

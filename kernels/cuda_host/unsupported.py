@@ -1,7 +1,7 @@
-"""What of CUDA C++ the executor does not have: refused by name, before the compiler sees it.
+"""The parts of CUDA C++ that the executor lacks: refused by name, before the compiler sees them.
 
-The preprocessed text is read, so what an ``#if`` leaves out may hold anything. Left alone are the system's
-headers, strings, and names that the source declares itself.
+The preprocessed text is read, so what an ``#if`` leaves out may hold anything. The system's headers, strings,
+and names that the source declares itself are left alone.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"half2?|__half2?|__half_raw|__\w*half\w*|__h(?:sub|mul|fma|div|neg|abs|max|min|eq|ne|gt|ge|lt|le)\w*",
      "there are no numbers of half precision"),
     (r"(?:__)?nv_bfloat16\w*|__\w*bfloat16\w*", "there are no bfloat16 numbers"),
-    (r"__nv_fp(?:8|6|4)\w*", "there are no numbers of 8 bits and fewer"),
+    (r"__nv_fp(?:8|6|4)\w*", "there are no numbers of 8 bits or fewer"),
     (r"tex(?:1D|2D|3D|Cubemap)\w*|surf(?:1D|2D|3D|Cubemap)\w*|cuda(?:Texture|Surface)\w+|texture|surface",
      "there are no textures and surfaces"),
-    (r"cuda[A-Z]\w+", "there is no host code, nor the CUDA runtime's functions"),
+    (r"cuda[A-Z]\w+", "there is no host code, and no CUDA runtime"),
     (r"curand\w+", "there is no cuRAND"),
-    (r"calloc|realloc|aligned_alloc", "nor has CUDA: use malloc()"),
+    (r"calloc|realloc|aligned_alloc", "and neither does CUDA: use malloc()"),
 )  # fmt: skip
-"""Names as regular expressions, each with what is to be said of it."""
+"""Names as regular expressions, each with what to say about it."""
 
 LIBRARIES = {"cuda": "libcu++", "cub": "CUB", "thrust": "Thrust", "cutlass": "CUTLASS", "cute": "CuTe"}
 """Namespaces: ``cuda::`` is libcu++'s."""
@@ -47,7 +47,7 @@ NEWER: tuple[tuple[str, int], ...] = (
     (r"__threadfence_cluster", 90),
     (r"__f(?:add|mul|fma)2_r[nzud]", 100),
 )
-"""Functions that are there from an architecture on."""
+"""Functions that exist from an architecture on."""
 
 _COMMON = {"half", "half2", "wmma", "texture", "surface"}  # words that a source may use for its own things
 _NAME = re.compile("|".join(f"(?P<n{i}>{pattern})" for i, (pattern, _) in enumerate(NAMES)))
@@ -70,7 +70,7 @@ _NOT_A_TYPE = (
 
 
 def refuse(text: str, architecture: int) -> None:
-    """Refuse a preprocessed source for what is not there.
+    """Refuse a preprocessed source that uses what is not there.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ def refuse(text: str, architecture: int) -> None:
 
 
 def missing_header(message: str) -> str | None:
-    """What to say if the preprocessor has not found a header of the CUDA Toolkit; None if that is not it."""
+    """What to say if a header of the CUDA Toolkit is missing; None if the message is about something else."""
     match = _MISSING.search(message)
     if match is None or not _TOOLKIT.fullmatch(match["header"]):
         return None
     return (
         f"{match['place']}: #include <{match['header']}>: cuda-host has no headers of the CUDA Toolkit. "
-        f"What it has of CUDA is there without them; for the rest {_ELSEWHERE}"
+        f"What it supports of CUDA is there without them; for the rest, {_ELSEWHERE}"
     )
 
 
@@ -106,9 +106,7 @@ def _problem(token: re.Match, text: str, architecture: int) -> str | None:
     if token["asm"]:
         return f"asm: cuda-host has no inline PTX: {_ELSEWHERE}"
     if token["launch"]:
-        return (
-            "<<<: cuda-host has no host code, nor launches from kernels: keep kernels in a file of their own"
-        )
+        return "<<<: cuda-host has no host code and no launches from kernels: keep kernels in their own file"
     word = token["word"]
     if word is None or re.search(r"(?:\.|->)\s*$", text[max(0, token.start() - 3) : token.start()]):
         return None
@@ -129,7 +127,7 @@ def _problem(token: re.Match, text: str, architecture: int) -> str | None:
 
 
 def _declares(text: str, name: str) -> bool:
-    """Whether the source has a thing of its own of that name."""
+    """Whether the source declares something of its own with that name."""
     return (
         re.search(
             rf"\b(?:struct|class|union|enum|namespace|typename|using)\s+{name}\b"

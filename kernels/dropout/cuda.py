@@ -2,10 +2,10 @@
 
 import math
 
-from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+from minialex.kernels.cuda import Source, cuda_kernel
 
 SOURCE = Source(__file__, "dropout.cu")
-_THREADS = 256
+_ELEMENTS_A_THREAD = 4
 
 
 @cuda_kernel("dropout.forward", algo="one-pass", rank=10)
@@ -14,8 +14,7 @@ def dropout_forward(device, x, *, p, seed, offset):
     y = device.empty(x.shape, x.dtype)
     # A word is an integer: it is below a bound if it is below the next integer up.
     threshold = math.ceil((1 - p) * 2**32)
-    device.launch(
-        SOURCE["dropout_forward"], blocks_for(x.size, 4 * _THREADS), _THREADS,
-        x, y, x.size, 1 - p, threshold, seed, offset,
-    )  # fmt: skip
+    turns = -(-x.size // _ELEMENTS_A_THREAD)
+    kernel = SOURCE["dropout_forward"]
+    device.launch_over(kernel, turns, x, y, x.size, 1 - p, threshold, seed, offset)
     return y

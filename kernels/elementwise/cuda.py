@@ -3,11 +3,10 @@
 import math
 
 from minialex.kernels.contract.shapes import output_shape
-from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.elementwise.shape import BINARY, UNARY
 
 SOURCE = Source(__file__, "elementwise.cu")
-_THREADS = 256
 
 
 def _count_and_inner(operand, shape):
@@ -37,10 +36,8 @@ def _binary(operation):
         if y.size:
             a, of_a = _operand(device, a, y.shape)
             b, of_b = _operand(device, b, y.shape)
-            device.launch(
-                SOURCE[f"{operation}_forward"], blocks_for(y.size, _THREADS), _THREADS,
-                a, b, y, y.size, *of_a, *of_b,
-            )  # fmt: skip
+            kernel = SOURCE[f"{operation}_forward"]
+            device.launch_over(kernel, y.size, a, b, y, y.size, *of_a, *of_b)
         return y
 
     return forward
@@ -50,7 +47,7 @@ def _unary(operation):
     def forward(device, x):
         x = device.contiguous(x)
         y = device.empty(x.shape, x.dtype)
-        device.launch(SOURCE[f"{operation}_forward"], blocks_for(x.size, _THREADS), _THREADS, x, y, x.size)
+        device.launch_over(SOURCE[f"{operation}_forward"], x.size, x, y, x.size)
         return y
 
     return forward
@@ -67,7 +64,5 @@ for _operation in UNARY:
 def power_forward(device, x, *, exponent):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
-    device.launch(
-        SOURCE["power_forward"], blocks_for(x.size, _THREADS), _THREADS, x, y, x.size, float(exponent)
-    )
+    device.launch_over(SOURCE["power_forward"], x.size, x, y, x.size, float(exponent))
     return y

@@ -16,7 +16,7 @@ Then its position is i / inner % count:
     (N, 1, 1, 1)                      N                C * H * W
     ()                                1                (any)
 
-The first and the last of these, which are most of all, are recognised and not divided: an integer division
+The first and the last of these, the most common, are recognised and not divided: an integer division
 takes about as long as twenty additions. An operand that is repeated along an axis between two others, such as
 (N, 1, H, W), has no such description: the launching code repeats it beforehand.
 */

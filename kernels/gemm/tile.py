@@ -143,11 +143,9 @@ _FUSED = ((r"\tvfmadd.*%zmm", _AVX512), (r"\tvfmadd.*%ymm", _AVX2), (r"\tfmla", 
 @functools.cache
 def processor() -> Processor:
     """The processor that Numba compiles for."""
-    import llvmlite.binding
-    from numba.core.registry import cpu_target
+    from minialex.kernels.runtime import _numba_internals
 
-    machine = cpu_target.target_context.codegen()._tm
-    code = machine.emit_assembly(llvmlite.binding.parse_assembly(_PROBE))
+    code = _numba_internals.assembly_from(_PROBE)
     return next((each for pattern, each in _FUSED if re.search(pattern, code)), _PLAIN)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.device import to_numpy
-from minialex.kernels.cuda.lines import line_block, line_grid
+from minialex.kernels.cuda.lines import line_block
 
 SOURCE = Source(__file__, "indexing.cu")
 
@@ -31,10 +31,8 @@ def index_add_forward(device, g, *, index, shape):
     if not len(places):
         return gx
     starts = np.append(starts, len(order))
-    kind, block = line_block(int(np.diff(starts).max()), inner=1)
+    block = line_block(int(np.diff(starts).max()))
     tables = (device.array(table, np.int32) for table in (places, starts, order))
-    device.launch(
-        SOURCE["index_add_forward"], line_grid(len(places), kind, block), block,
-        device.contiguous(g), *tables, gx, len(places),
-    )  # fmt: skip
+    kernel, grid = SOURCE["index_add_forward"], block.grid(len(places))
+    device.launch(kernel, grid, block.shape, device.contiguous(g), *tables, gx, len(places))
     return gx

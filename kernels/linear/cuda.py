@@ -1,28 +1,33 @@
 """The fully connected layer on CUDA devices: tiled products, and kernels of their own for a few images."""
 
 from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.cuda import gemm as planner
+from minialex.kernels.cuda.gemm import Gemm, Split, fits_grid, parts_bytes, product
 from minialex.kernels.matmul.cuda import DOUBLE_BUFFERED
-from minialex.kernels.matmul.tiles import ENOUGH_BLOCKS, add_parts, fits_grid, parts_bytes, product
 
 _LINEAR = Source(__file__, "linear.cu")
 _FEW_IMAGES = Source(__file__, "few_images.cu")
 
 
-def _forward_fits_grid(x, weight, bias) -> bool | str:
-    return fits_grid(len(x))
+def _forward(x, weight, bias) -> Gemm:
+    return Gemm(len(x), len(weight), x.shape[1])
 
 
 def _forward_bytes(x, weight, bias) -> int:
     zeros = len(weight) * x.dtype.itemsize if bias is None else 0
-    return zeros + parts_bytes(len(x), len(weight), x.shape[1], x.dtype.itemsize)
+    return zeros + parts_bytes(_forward(x, weight, bias), x.dtype.itemsize)
 
 
 @cuda_kernel(
-    "linear.forward", algo="double-buffered", rank=10, supports=_forward_fits_grid, workspace=_forward_bytes
+    "linear.forward",
+    algo="double-buffered",
+    rank=10,
+    supports=lambda x, weight, bias: fits_grid(len(x)),
+    workspace=_forward_bytes,
 )
 def linear_forward(device, x, weight, bias):
     operands = _forward_operands(device, x, weight, bias)
-    return product(device, _LINEAR, "linear_forward", operands, len(x), len(weight), x.shape[1])
+    return product(device, _LINEAR, "linear_forward", operands, _forward(x, weight, bias))
 
 
 def _forward_operands(device, x, weight, bias):
@@ -30,44 +35,42 @@ def _forward_operands(device, x, weight, bias):
     return device.contiguous(x), device.contiguous(weight), bias
 
 
-def _input_grad_fits_grid(g, weight) -> bool | str:
-    return fits_grid(len(g))
-
-
-def _input_grad_bytes(g, weight) -> int:
-    return parts_bytes(len(g), weight.shape[1], len(weight), g.dtype.itemsize)
+def _input_grad(g, weight) -> Gemm:
+    return Gemm(len(g), weight.shape[1], len(weight))
 
 
 @cuda_kernel(
-    "linear.input_grad", algo="double-buffered", rank=10, supports=_input_grad_fits_grid,
-    workspace=_input_grad_bytes,
-)  # fmt: skip
+    "linear.input_grad",
+    algo="double-buffered",
+    rank=10,
+    supports=lambda g, weight: fits_grid(len(g)),
+    workspace=lambda g, weight: parts_bytes(_input_grad(g, weight), g.dtype.itemsize),
+)
 def linear_input_grad(device, g, weight):
     operands = device.contiguous(g), device.contiguous(weight)
-    return product(device, DOUBLE_BUFFERED, "matmul", operands, len(g), weight.shape[1], len(weight))
+    return product(device, DOUBLE_BUFFERED, "matmul", operands, _input_grad(g, weight))
 
 
-def _weight_grad_fits_grid(g, x) -> bool | str:
-    return fits_grid(g.shape[1])
-
-
-def _weight_grad_bytes(g, x) -> int:
-    return parts_bytes(g.shape[1], x.shape[1], len(x), g.dtype.itemsize)
+def _weight_grad(g, x) -> Gemm:
+    return Gemm(g.shape[1], x.shape[1], len(x))
 
 
 @cuda_kernel(
-    "linear.weight_grad", algo="double-buffered", rank=10, supports=_weight_grad_fits_grid,
-    workspace=_weight_grad_bytes,
-)  # fmt: skip
+    "linear.weight_grad",
+    algo="double-buffered",
+    rank=10,
+    supports=lambda g, x: fits_grid(g.shape[1]),
+    workspace=lambda g, x: parts_bytes(_weight_grad(g, x), g.dtype.itemsize),
+)
 def linear_weight_grad(device, g, x):
     operands = device.contiguous(g), device.contiguous(x)
-    return product(device, _LINEAR, "linear_weight_grad", operands, g.shape[1], x.shape[1], len(x))
+    return product(device, _LINEAR, "linear_weight_grad", operands, _weight_grad(g, x))
 
 
 # As in few_images.cu.
 _MAX_IMAGES, _WARPS, _BLOCK = 4, 8, (32, 8)
-# Outputs that a block of the weights' gradient writes, or that a part of the input's gradient sums over, at
-# least: so that reading x, and storing the part, weighs little.
+# The fewest outputs that a block of the weights' gradient writes, or that a part of the input's gradient sums
+# over: so that reading x, and storing the part, weighs little.
 _LEAST_OUTPUTS = 64
 
 
@@ -80,11 +83,9 @@ def _column_blocks(inputs: int, itemsize: int) -> int:
     return -(-inputs * itemsize // 512)
 
 
-def _parts(outputs: int, blocks: int) -> tuple[int, int]:
-    """Into how many parts the outputs are split, and the outputs in each, so that there are enough blocks."""
-    parts = max(1, min(4 * ENOUGH_BLOCKS // max(1, blocks), outputs // _LEAST_OUTPUTS))
-    outputs_a_part = max(1, -(-outputs // parts))
-    return max(1, -(-outputs // outputs_a_part)), outputs_a_part
+def _parts(outputs: int, blocks: int) -> Split:
+    """How the sum over the outputs is split, so that there are enough blocks."""
+    return planner.split_sum(outputs, 4 * planner.ENOUGH_BLOCKS // max(1, blocks), _LEAST_OUTPUTS)
 
 
 @cuda_kernel("linear.forward", algo="matrix-vector", rank=15, supports=_few_images)
@@ -93,9 +94,8 @@ def linear_forward_few(device, x, weight, bias):
     (images, inputs), outputs = x.shape, len(weight)
     y = device.empty((images, outputs), x.dtype)
     blocks = -(-outputs // _WARPS) if images else 0
-    device.launch(
-        _FEW_IMAGES["linear_forward_few"], blocks, _BLOCK, x, weight, bias, y, images, outputs, inputs
-    )
+    kernel = _FEW_IMAGES["linear_forward_few"]
+    device.launch(kernel, blocks, _BLOCK, x, weight, bias, y, images, outputs, inputs)
     return y
 
 
@@ -114,13 +114,10 @@ def linear_input_grad_few(device, g, weight):
     blocks = _column_blocks(inputs, weight.dtype.itemsize) if images else 0
     parts, outputs_a_part = _parts(outputs, blocks)
     gx = device.empty((images, inputs), g.dtype)
-    sums = gx if parts == 1 else device.empty((parts, images, inputs), g.dtype)
-    device.launch(
-        _FEW_IMAGES["linear_input_grad_few"], (blocks, parts), _BLOCK,
-        g, weight, sums, images, outputs, inputs, outputs_a_part,
-    )  # fmt: skip
-    if parts > 1:
-        add_parts(device, sums, gx)
+    sums = planner.empty_parts(device, gx, parts)
+    kernel, grid = _FEW_IMAGES["linear_input_grad_few"], (blocks, parts)
+    device.launch(kernel, grid, _BLOCK, g, weight, sums, images, outputs, inputs, outputs_a_part)
+    planner.add_parts(device, sums, gx)
     return gx
 
 

@@ -1,9 +1,8 @@
 """Local response normalisation on a GPU: the launches of local_response_norm.cu."""
 
-from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
+from minialex.kernels.cuda import Source, cuda_kernel
 
 SOURCE = Source(__file__, "local_response_norm.cu")
-_THREADS = 256
 
 
 def _window(x, size):
@@ -15,10 +14,8 @@ def _window(x, size):
 def local_response_norm_forward(device, x, *, call):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
-    device.launch(
-        SOURCE["local_response_norm_forward"], blocks_for(x.size, _THREADS), _THREADS,
-        x, y, *_window(x, call.size), call.alpha, call.beta, call.k,
-    )  # fmt: skip
+    kernel = SOURCE["local_response_norm_forward"]
+    device.launch_over(kernel, x.size, x, y, *_window(x, call.size), call.alpha, call.beta, call.k)
     return y
 
 
@@ -28,14 +25,10 @@ def local_response_norm_forward(device, x, *, call):
 def local_response_norm_backward(device, g, x, *, call):
     g, x = device.contiguous(g), device.contiguous(x)
     gx, cross = device.empty(x.shape, x.dtype), device.empty(x.shape, x.dtype)
-    device.launch(
-        SOURCE["local_response_norm_factors"], blocks_for(x.size, _THREADS), _THREADS,
-        g, x, gx, cross, *_window(x, call.size), call.alpha, call.beta, call.k,
-    )  # fmt: skip
-    device.launch(
-        SOURCE["local_response_norm_backward"], blocks_for(x.size, _THREADS), _THREADS,
-        x, cross, gx, *_window(x, call.size), call.alpha, call.beta,
-    )  # fmt: skip
+    window = _window(x, call.size)
+    factors, backward = SOURCE["local_response_norm_factors"], SOURCE["local_response_norm_backward"]
+    device.launch_over(factors, x.size, g, x, gx, cross, *window, call.alpha, call.beta, call.k)
+    device.launch_over(backward, x.size, x, cross, gx, *window, call.alpha, call.beta)
     return gx
 
 
@@ -43,7 +36,5 @@ def local_response_norm_backward(device, g, x, *, call):
 def channel_window_sum_forward(device, x, *, size):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
-    device.launch(
-        SOURCE["channel_window_sum"], blocks_for(x.size, _THREADS), _THREADS, x, y, *_window(x, size)
-    )
+    device.launch_over(SOURCE["channel_window_sum"], x.size, x, y, *_window(x, size))
     return y

@@ -12,7 +12,7 @@
 // nothing. A GPU does 10 to 20 operations in the time of one byte: it waits for memory. The further rungs read
 // each element less often.
 //
-// The blocks are numbered along x alone, since a grid ends at 65,535 along y.
+// The blocks are numbered along x only, since a grid ends at 65,535 along y.
 
 #include "real.cuh"
 

@@ -8,7 +8,7 @@
 //
 // What it should bring: 2 / 16 global loads a multiply-add instead of 2, 4 operations a byte instead of 0.25.
 // Of shared memory, every multiply-add still needs two loads. It delivers 32 floats a clock cycle, while a
-// multiprocessor could do 128 multiply-adds: it is what bounds this rung.
+// multiprocessor could do 128 multiply-adds: it is the limit of this rung.
 //
 // Bank conflicts: a warp is two rows of 16 threads. They read 16 neighbours of b_tile, and two elements of
 // a_tile, 16 banks apart. Coalescing: they read 64 bytes of two rows each, whole sectors if rows are aligned.

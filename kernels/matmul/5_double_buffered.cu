@@ -12,7 +12,7 @@
 // Small products: 128 x 128 results a block are few blocks for a small y, and multiprocessors without a block
 // idle. So there is a kernel with tiles of 64 x 64; and where K is long, it may be split: the blocks with
 // blockIdx.z = p multiply only the steps of K from p * depth_a_part on, and write y[p] of (parts, M, N). Then
-// sum_parts adds these up, in the order of p: the result is the same on each run. The rule is in tiles.py.
+// sum_parts adds these up, in the order of p: the result is the same on each run. The rule is in gemm.py.
 
 #include "matrix_product.cuh"
 

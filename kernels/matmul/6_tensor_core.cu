@@ -8,7 +8,7 @@
 //
 // What it should bring: for 16 such instructions, 16384 multiply-adds, a thread loads 24 values from shared
 // memory, which is 1/21 load a multiply-add (24 * 32 / 16384) in place of 1/16, and the instructions
-// themselves are a few hundred in place of thousands. An A100 does 156 TFLOP/s so, and 19.5 by FFMA.
+// themselves are a few hundred in place of thousands. An A100 does 156 TFLOP/s this way, and 19.5 by FFMA.
 //
 // What it costs: each factor is off by up to 2^-11 of itself, so that each product is by up to 2^-10: y by up
 // to 2^-10 (|a| @ |b|), where float has errors near 2^-22 of it.

@@ -1,46 +1,65 @@
 """The matrix product on CUDA devices: six rungs, from a thread a result to tensor cores.
 
 Each ``.cu`` file says what its rung changes and what that should bring. The engine takes the fifth; for a
-result of more rows than the tiles' grids have, the third.
+result with more rows than the tiles' grids have, the third.
 """
 
+import math
+from typing import NamedTuple
+
 from minialex.kernels.cuda import Source, cuda_kernel
-from minialex.kernels.matmul.tiles import LARGE, fits_grid, parts_bytes, product
+from minialex.kernels.cuda.gemm import LARGE, Gemm, fits_grid, parts_bytes, product, tile_grid
 
-_NAIVE = Source(__file__, "1_naive.cu")
-_SHARED_TILE = Source(__file__, "2_shared_tile.cu")
-_REGISTER_TILE = Source(__file__, "3_register_tile.cu")
-_VECTORISED = Source(__file__, "4_vectorised.cu")
 DOUBLE_BUFFERED = Source(__file__, "5_double_buffered.cu")
-_TENSOR_CORE = Source(__file__, "6_tensor_core.cu")
 
 
-def _multiply(device, kernel, a, b, *, tile, block, one_axis):
-    """Launch a kernel whose blocks compute `tile` (rows, columns) results each."""
-    a, b = device.contiguous(a), device.contiguous(b)
-    (rows, depth), columns = a.shape, b.shape[1]
-    y = device.empty((rows, columns), a.dtype)
-    down, across = -(-rows // tile[0]), -(-columns // tile[1])
-    grid = down * across if one_axis else (across, down)
-    device.launch(kernel, grid, block, a, b, y, rows, columns, depth)
-    return y
+class _Rung(NamedTuple):
+    """A kernel, and how it is launched."""
+
+    source: Source
+    kernel: str
+    tile: tuple[int, int]  # the results of a block: (rows, columns)
+    block: tuple[int, ...]
+    is_numbered_along_x: bool  # the grid has one axis only: the others end at 65,535
+
+    def launch(self, device, a, b):
+        a, b, gemm = device.contiguous(a), device.contiguous(b), _gemm(a, b)
+        y = device.empty((gemm.rows, gemm.columns), a.dtype)
+        grid = tile_grid(self.tile, gemm.rows, gemm.columns)
+        if self.is_numbered_along_x:
+            grid = math.prod(grid)
+        device.launch(self.source[self.kernel], grid, self.block, a, b, y, *gemm)
+        return y
+
+
+def _gemm(a, b) -> Gemm:
+    return Gemm(len(a), b.shape[1], len(b))
+
+
+_NAIVE = _Rung(Source(__file__, "1_naive.cu"), "matmul_naive", (8, 32), (32, 8), True)
+_SHARED_TILE = _Rung(Source(__file__, "2_shared_tile.cu"), "matmul_shared_tile", (16, 16), (16, 16), True)
+_REGISTER_TILE = _Rung(
+    Source(__file__, "3_register_tile.cu"), "matmul_register_tile", (64, 64), (16, 16), True
+)
+_VECTORISED = _Rung(
+    Source(__file__, "4_vectorised.cu"), "matmul_vectorised", (LARGE.side,) * 2, (LARGE.threads,), False
+)
+_TENSOR_CORE = _Rung(Source(__file__, "6_tensor_core.cu"), "matmul_tensor_core", (128, 128), (256,), False)
 
 
 @cuda_kernel("matmul.forward", algo="naive")
 def matmul_naive(device, a, b):
-    return _multiply(device, _NAIVE["matmul_naive"], a, b, tile=(8, 32), block=(32, 8), one_axis=True)
+    return _NAIVE.launch(device, a, b)
 
 
 @cuda_kernel("matmul.forward", algo="shared-tile")
 def matmul_shared_tile(device, a, b):
-    kernel = _SHARED_TILE["matmul_shared_tile"]
-    return _multiply(device, kernel, a, b, tile=(16, 16), block=(16, 16), one_axis=True)
+    return _SHARED_TILE.launch(device, a, b)
 
 
 @cuda_kernel("matmul.forward", algo="register-tile", rank=5)
 def matmul_register_tile(device, a, b):
-    kernel = _REGISTER_TILE["matmul_register_tile"]
-    return _multiply(device, kernel, a, b, tile=(64, 64), block=(16, 16), one_axis=True)
+    return _REGISTER_TILE.launch(device, a, b)
 
 
 def _fits_grid(a, b) -> bool | str:
@@ -49,18 +68,17 @@ def _fits_grid(a, b) -> bool | str:
 
 @cuda_kernel("matmul.forward", algo="vectorised", supports=_fits_grid)
 def matmul_vectorised(device, a, b):
-    kernel, side = _VECTORISED["matmul_vectorised"], LARGE.side
-    return _multiply(device, kernel, a, b, tile=(side, side), block=LARGE.threads, one_axis=False)
+    return _VECTORISED.launch(device, a, b)
 
 
 def _parts_bytes(a, b) -> int:
-    return parts_bytes(len(a), b.shape[1], len(b), a.dtype.itemsize)
+    return parts_bytes(_gemm(a, b), a.dtype.itemsize)
 
 
 @cuda_kernel("matmul.forward", algo="double-buffered", rank=10, supports=_fits_grid, workspace=_parts_bytes)
 def matmul_double_buffered(device, a, b):
-    a, b = device.contiguous(a), device.contiguous(b)
-    return product(device, DOUBLE_BUFFERED, "matmul", (a, b), len(a), b.shape[1], len(b))
+    operands = device.contiguous(a), device.contiguous(b)
+    return product(device, DOUBLE_BUFFERED, "matmul", operands, _gemm(a, b))
 
 
 def _has_tensor_cores(a, b) -> bool | str:
@@ -77,8 +95,7 @@ def _has_tensor_cores(a, b) -> bool | str:
     "matmul.forward", algo="tensor-core", supports=_has_tensor_cores, dtypes=("float32",), error=2**-8
 )
 def matmul_tensor_core(device, a, b):
-    kernel = _TENSOR_CORE["matmul_tensor_core"]
-    return _multiply(device, kernel, a, b, tile=(128, 128), block=256, one_axis=False)
+    return _TENSOR_CORE.launch(device, a, b)
 
 
 @cuda_kernel("matmul.forward", algo="cublas", rank=20, devices=("cuda",))

@@ -5,11 +5,11 @@ import math
 
 from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
-from minialex.kernels.cuda.lines import WARP, line_block, line_grid, line_threads
+from minialex.kernels.cuda.lines import WARP, line_block
 
 SOURCE = Source(__file__, "reduction.cu")
 
-# A GPU runs some thousand blocks at a time; and a piece shall be worth a thread's start and its exchanges.
+# A GPU runs about a thousand blocks at a time; a piece should be worth a thread's start and its exchanges.
 _BLOCKS = 1024
 _ELEMENTS_OF_A_THREAD = 32
 
@@ -38,12 +38,9 @@ def _passes(shape, axis):
 
 
 def _piece(lines, length, inner):
-    """How many elements of a line its threads shall take at a time."""
-    kind, block = line_block(length, inner)
-    pieces = min(
-        _BLOCKS // line_grid(lines, kind, block),
-        length // (_ELEMENTS_OF_A_THREAD * line_threads(kind, block)),
-    )
+    """How many elements of a line its threads take at a time."""
+    block = line_block(length, inner)
+    pieces = min(_BLOCKS // block.grid(lines), length // (_ELEMENTS_OF_A_THREAD * block.threads))
     if pieces < 2:
         return length
     return -(-length // (pieces * WARP)) * WARP  # each begins where a warp reads whole sectors
@@ -71,9 +68,9 @@ def _reduce(device, operation, x, axis, keepdims):
 
 
 def _launch(device, operation, x, y, length, inner, piece):
-    kind, block = line_block(piece, inner)
-    grid = line_grid(y.size, kind, block)
-    device.launch(SOURCE[f"{operation}_{kind}"], grid, block, x, y, y.size, length, inner, piece)
+    block = line_block(piece, inner)
+    kernel, grid = SOURCE[f"{operation}_{block.kind}"], block.grid(y.size)
+    device.launch(kernel, grid, block.shape, x, y, y.size, length, inner, piece)
 
 
 @cuda_kernel("sum.forward", algo="block-reduction", rank=10, workspace=_partial_bytes)

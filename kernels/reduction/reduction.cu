@@ -4,9 +4,9 @@ Sums and maxima along the middle axis of x (outer, length, inner).
     y[o, p, i] = sum (or maximum) of x[o, j, i] over the positions j of piece p
 
 A line x[o, :, i] is cut into pieces of `piece` positions, the last of them perhaps shorter; y is (outer,
-pieces, inner). With one piece to a line that is the result. A long line that stands almost alone, such as a
+pieces, inner). With one piece to a line that is the result. A long line with few others, such as a
 whole array that is summed, would leave most of the GPU idle: it is cut into many pieces, and a second launch
-sums their sums. The pieces depend on the shape alone, and no atomic operation is used: the bits are the same
+sums their sums. The pieces depend only on the shape, and no atomic operation is used: the bits are the same
 in every run.
 
 Several axes are reduced by several launches, the innermost first, which reads the whole array. The gradient

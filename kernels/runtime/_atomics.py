@@ -1,6 +1,6 @@
-"""How the threads of a launch find each other, as Numba intrinsics: atomics, and calls by address.
+"""Atomic operations, and the task of a launch, as Numba intrinsics; see `minialex.kernels.runtime.mailbox`.
 
-The addresses are int64, of words of eight bytes. Imported at the first compilation.
+Addresses are int64, of words of eight bytes. Imported at the first compilation.
 """
 
 from __future__ import annotations
@@ -8,21 +8,25 @@ from __future__ import annotations
 import os
 import platform
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import NumbaTypeError
 from numba.extending import intrinsic
 
-from minialex.kernels.runtime.code_cache import FunctionCache
-from minialex.kernels.runtime.threads import BUFFER_BYTES, COUNTER_BYTES
+from minialex.kernels.runtime import _numba_internals
+from minialex.kernels.runtime.mailbox import (
+    ARGUMENTS,
+    COUNTER_BYTES,
+    COUNTERS,
+    GRAIN,
+    ITEMS,
+    MOST_ARGUMENT_BYTES,
+    THREADS,
+)
 
 WORD = ir.IntType(64)
-# Where in the buffer stand how many items there are, how many are taken at a time, how many threads share
-# them, and the arguments. Behind BUFFER_BYTES come the threads' counters: the next item of each one's range.
-_ITEMS, _GRAIN, _THREADS, _PACKED = 0, 8, 16, 64
-# What a processor is told that waits in a loop.
+# The hint to a processor that it waits in a loop.
 _PAUSE = {
     **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
     **dict.fromkeys(("aarch64", "arm64"), ("llvm.aarch64.hint", ir.IntType(32)(1))),
@@ -125,68 +129,38 @@ def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
 
     def emit(context, builder, signature, values):
         packed_type = context.get_value_type(signature.args[5])
-        size, most = context.get_abi_sizeof(packed_type), BUFFER_BYTES - COUNTER_BYTES - _PACKED
-        if size > most:
-            raise NumbaTypeError(f"the arguments of a compiled loop take {size} bytes, more than {most}")
+        size = context.get_abi_sizeof(packed_type)
+        if size > MOST_ARGUMENT_BYTES:
+            raise NumbaTypeError(
+                f"the arguments of a compiled loop take {size} bytes, more than {MOST_ARGUMENT_BYTES}"
+            )
         array = cgutils.create_struct_proxy(signature.args[1])(context, builder, values[1])
         start = builder.ptrtoint(array.data, WORD)
-        for offset, value in zip((_ITEMS, _GRAIN, _THREADS), values[2:5], strict=True):
+        for offset, value in zip((ITEMS, GRAIN, THREADS), values[2:5], strict=True):
             builder.store(value, _word_at(builder, builder.add(start, WORD(offset))))
         with cgutils.for_range(builder, values[4]) as ranges:
             first = _first_of_range(builder, ranges.index, values[2], values[4])
             builder.store(first, _counter(builder, start, ranges.index))
-        place = builder.add(start, WORD(_PACKED))
-        packed = _without_owners(context, builder, signature.args[5], values[5])
+        place = builder.add(start, WORD(ARGUMENTS))
+        packed = _numba_internals.without_owners(context, builder, signature.args[5], values[5])
         builder.store(packed, builder.inttoptr(place, packed_type.as_pointer()), align=8)
 
-        # By a symbol, not by linking, which would optimise and translate the body a second time.
-        symbol = signature.args[0].dispatcher._cache.symbol(parameters)
-        if not llvmlite.binding.address_of_symbol(symbol):
-            raise NumbaTypeError(f"the body of a compiled loop is not published for {parameters}")
-        function_type = context.call_conv.get_function_type(types.none, parameters)
-        callee = cgutils.get_or_insert_function(builder.module, function_type, symbol)
+        dispatcher = signature.args[0].dispatcher
+        symbol = dispatcher.py_func.code_cache.symbol(parameters)
+        _numba_internals.publish(dispatcher, parameters, symbol)
+
+        def call_body(builder, item, worker, arguments):
+            return _numba_internals.emit_call(
+                context, builder, symbol, parameters, [item, worker, *arguments]
+            )
+
         name = builder.module.get_unique_name("task")
         task = ir.Function(builder.module, ir.FunctionType(WORD, [WORD, WORD]), name)
         task.linkage = "internal"
-        _emit_task(context, task, callee, parameters, packed_type)
+        _emit_task(task, call_body, packed_type, len(parameters) - 2)
         return builder.ptrtoint(task, WORD)
 
     return types.int64(body, buffer, types.int64, types.int64, types.int64, arguments), emit
-
-
-class LaunchCache(FunctionCache):
-    """The code of a loop's launches, which refers to the body by a symbol, the same in every process.
-
-    Numba asks here first, whether the launch is then loaded or compiled, so here the body gets its symbol.
-    """
-
-    def __init__(self, name: str, digest: str, persistent: bool, body):
-        super().__init__(name, digest, persistent)
-        self.body = body
-
-    def load_overload(self, signature, target_context):
-        # Those of the body, from those of launch(mailboxes, buffer, patience, items, *arguments).
-        parameters = (types.int64, types.int64, *signature[4].types)
-        self.body.compile(parameters)
-        compiled = self.body.overloads[parameters]
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        llvmlite.binding.add_symbol(self.body._cache.symbol(parameters), address)
-        return super().load_overload(signature, target_context)
-
-
-def _without_owners(context, builder, tuple_type, packed):
-    """The arguments, with arrays that say of nobody that he owns their memory.
-
-    The caller keeps them as long as a task runs. Each slice of an array would count its owner's references
-    up and down, in a word that all threads write.
-    """
-    for i, each in enumerate(tuple_type.types):
-        if isinstance(each, types.Array):
-            array = context.make_array(each)(context, builder, builder.extract_value(packed, i))
-            array.meminfo = ir.Constant(array.meminfo.type, None)
-            array.parent = ir.Constant(array.parent.type, None)
-            packed = builder.insert_value(packed, array._getvalue(), i)
-    return packed
 
 
 def _first_of_range(builder, index, items, threads):
@@ -195,11 +169,11 @@ def _first_of_range(builder, index, items, threads):
 
 def _counter(builder, start, index):
     return _word_at(
-        builder, builder.add(start, builder.add(WORD(BUFFER_BYTES), builder.mul(index, WORD(COUNTER_BYTES))))
+        builder, builder.add(start, builder.add(WORD(COUNTERS), builder.mul(index, WORD(COUNTER_BYTES))))
     )
 
 
-def _emit_task(context, task, callee, parameters, packed_type):
+def _emit_task(task, call_body, packed_type, arguments: int):
     start, worker = task.args
     entry, choose, take, work, body, stop, leave, ended = (
         task.append_basic_block(name)
@@ -208,10 +182,10 @@ def _emit_task(context, task, callee, parameters, packed_type):
     builder = ir.IRBuilder(entry)
     items, grain, threads = (
         builder.load(_word_at(builder, builder.add(start, WORD(offset))))
-        for offset in (_ITEMS, _GRAIN, _THREADS)
+        for offset in (ITEMS, GRAIN, THREADS)
     )
-    place = builder.inttoptr(builder.add(start, WORD(_PACKED)), packed_type.as_pointer())
-    arguments = cgutils.unpack_tuple(builder, builder.load(place, align=8), len(parameters) - 2)
+    place = builder.inttoptr(builder.add(start, WORD(ARGUMENTS)), packed_type.as_pointer())
+    values = cgutils.unpack_tuple(builder, builder.load(place, align=8), arguments)
     builder.branch(choose)
 
     # A range: the worker's own, then those of the others in turn.
@@ -235,11 +209,9 @@ def _emit_task(context, task, callee, parameters, packed_type):
     builder.cbranch(builder.icmp_signed("<", item, last), body, stop)
 
     builder.position_at_end(body)
-    status, _ = context.call_conv.call_function(
-        builder, callee, types.none, parameters, [item, worker, *arguments]
-    )
+    has_failed = call_body(builder, item, worker, values)
     failed, done = builder.append_basic_block("failed"), builder.append_basic_block("done")
-    builder.cbranch(status.is_error, failed, done)
+    builder.cbranch(has_failed, failed, done)
     builder.position_at_end(done)
     item.add_incoming(builder.add(item, WORD(1)), done)
     builder.branch(work)

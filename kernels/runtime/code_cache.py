@@ -2,13 +2,15 @@
 
 A folder holds the code for one state of the sources (every ``.py`` file below kernels/) and one
 environment: the versions of Python, Numba and llvmlite, and the processor that Numba compiles for, so
-that ``NUMBA_CPU_NAME`` has a folder of its own. The folders are below `root`. A new one takes the place of
-old ones: of each environment the three used last are kept, and none that was not used for 30 days.
+that each ``NUMBA_CPU_NAME`` has its own. The folders are below `root`. New ones replace old ones: of each
+environment the three used last are kept, and none that was not used for 30 days.
 
-As any compiler's cache, it holds code that is run as it is read. Folders and files are therefore the
-user's alone. What belongs to another user, or can be written by one, is not read; nor is a file whose
-SHA-256 is not the one that it was written with, or that was written for something else: all of these
+Like any compiler's cache, it holds code that is run as it is read, so folders and files are writable only by
+the user. What belongs to another user, or can be written by one, is not read; nor is a file whose
+SHA-256 is not the one that it was written with, or that was written for something else. All of these
 are compiled again, as if they were not there. A cache that cannot be written costs a warning.
+
+This module does not know Numba; `minialex.kernels.runtime._numba_internals` connects the two.
 """
 
 from __future__ import annotations
@@ -16,12 +18,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import pickle
 import platform
 import re
-import shutil
 import stat
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -80,22 +79,9 @@ def store() -> Store | None:
 
 def environment() -> str:
     """What machine code depends on beside its source."""
-    import llvmlite
-    import numba
-    from numba.core import config
-    from numba.core.registry import cpu_target
+    from minialex.kernels.runtime import _numba_internals
 
-    options = ["OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"]
-    return repr(
-        (
-            platform.python_implementation(),
-            platform.python_version(),
-            numba.__version__,
-            llvmlite.__version__,
-            cpu_target.target_context.codegen().magic_tuple(),
-            [(name, str(getattr(config, name, None))) for name in options],
-        )
-    )
+    return repr((platform.python_implementation(), platform.python_version(), _numba_internals.build()))
 
 
 class Store:
@@ -123,16 +109,17 @@ class Store:
         ------
         OSError
         """
+        import tempfile
+
         path = self.folder / name
         _make_private(self.folder)  # another process may have removed it as old
-        handle, temporary = tempfile.mkstemp(
-            dir=self.folder, prefix=".writing-"
-        )  # readable by the user alone
+        # Only the user can read it.
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
         try:
             with open(handle, "wb") as file:
                 file.write(self._header(identity, payload) + payload)
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                _remove(path)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -145,9 +132,7 @@ class Store:
 
 
 class FunctionCache:
-    """What one of Numba's dispatchers asks for compiled code, and hands compiled code to.
-
-    Takes the place of ``numba.core.caching.FunctionCache``, whose methods it has.
+    """The code of one function, for each of its signatures.
 
     Parameters
     ----------
@@ -168,48 +153,30 @@ class FunctionCache:
         return f"minialex_{_digest(self._place(signature)[1] + mark)[:32]}"
 
     @property
-    def cache_path(self) -> str | None:
+    def folder(self) -> str | None:
+        """Where the code is kept; None if it is not."""
         files = self._files()
         return None if files is None else str(files.folder)
 
-    def load_overload(self, signature, target_context):
+    def read(self, signature) -> bytes | None:
+        """The code for a signature; None if none is kept."""
         files = self._files()
-        payload = None if files is None else files.read(*self._place(signature))
-        if payload is None:
-            return None
-        from numba.core.compiler import CompileResult
-        from numba.core.runtime import rtsys
+        return None if files is None else files.read(*self._place(signature))
 
-        try:
-            # All that loaded code needs. Numba's own cache refreshes the context, which imports SciPy.
-            rtsys.initialize(target_context)
-            return CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except Exception as error:
-            _warn(f"{self.name} cannot be loaded: {type(error).__name__}: {error}")
-            return None
-
-    def save_overload(self, signature, result) -> None:
+    def write(self, signature, payload: bytes) -> None:
+        """Keep the code for a signature, or warn of what prevents it."""
         files = self._files()
-        if files is None or result.lifted or result.library.has_dynamic_globals:
+        if files is None:
             return
-        from numba.core.serialize import dumps
-
         name, identity = self._place(signature)
         try:
-            files.write(name, identity, dumps(result._reduce()))
+            files.write(name, identity, payload)
         except OSError as error:
             _warn(f"{files.folder / name}: {error.strerror or error}")
-        except Exception as error:
-            _warn(f"{self.name} cannot be kept: {type(error).__name__}: {error}")
 
-    def flush(self) -> None:
-        """Forget nothing: what is on disk is right for as long as its folder is."""
-
-    def enable(self) -> None:
-        """Do nothing."""
-
-    def disable(self) -> None:
-        """Do nothing."""
+    def complain(self, problem: str) -> None:
+        """Warn that the function's code has a problem."""
+        _warn(f"{self.name} {problem}")
 
     def _files(self) -> Store | None:
         return store() if self.persistent else None
@@ -254,8 +221,14 @@ def _make_private(folder: Path) -> None:
             return
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             raise PermissionError(0, "it belongs to another user")
-        shutil.rmtree(folder) if stat.S_ISDIR(status.st_mode) else folder.unlink()
+        _remove(folder) if stat.S_ISDIR(status.st_mode) else folder.unlink()
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _remove(folder: Path, ignore_errors: bool = False) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors)
 
 
 def _remove_old(folder: Path) -> None:
@@ -268,7 +241,7 @@ def _remove_old(folder: Path) -> None:
         same_environment.sort(reverse=True)
         for place, (used, path) in enumerate(same_environment):
             if place >= _KEPT_SOURCES or used < time.time() - _KEPT_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path, ignore_errors=True)
 
 
 _warned = False
@@ -281,7 +254,7 @@ def _warn(message: str) -> None:
         _warned = True
         warnings.warn(
             f"the cache of compiled kernels cannot be used, so that each process compiles them: {message}. "
-            f"Set {_VARIABLE} to a folder that is yours alone",
+            f"Set {_VARIABLE} to a folder that only you can write to",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -10,10 +10,10 @@
 
 Both are written in the part of Python that Numba compiles, on arrays and numbers, and may call other
 compiled functions and `Intrinsic` operations by their plain names. Importing this module does not import
-Numba, which takes longer than the rest of the engine together.
+Numba, which takes longer than all of the engine.
 
-Numba compiles a function anew into each that calls it, so that it can be inlined. A loop's body is not:
-its launch, of which there is one for each combination of types, calls it by a symbol.
+Numba compiles a function anew into each that calls it, so that it can be inlined. It does not do so with a
+loop's body: the loop's launch, of which there is one for each combination of types, calls it by a symbol.
 
 What was compiled is kept on disk (`minialex.kernels.runtime.code_cache`) and loaded by the next process. A
 function of a plug-in, whose sources the cache does not watch, is compiled in each process that calls it.
@@ -25,7 +25,6 @@ zero gives infinity, as in NumPy.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import time
 import types
@@ -36,6 +35,17 @@ from contextlib import contextmanager
 import numpy as np
 
 from minialex.kernels.runtime import code_cache, threads
+from minialex.kernels.runtime.mailbox import (
+    BUFFER,
+    FAILED,
+    IDLE,
+    POSTED,
+    RUNNING,
+    STATE,
+    TASK,
+    WORD,
+    buffer_words,
+)
 
 
 class Intrinsic:
@@ -50,9 +60,6 @@ class Intrinsic:
 
 
 address = Intrinsic("address")
-
-# The states of a mailbox, its first word; see `minialex.kernels.runtime.threads`.
-IDLE, POSTED, RUNNING = 0, 1, 2
 
 
 class Compiled:
@@ -69,7 +76,7 @@ class Compiled:
 
     @functools.cached_property
     def for_compiled(self):
-        """The same, to call from compiled functions alone: without what would take Python's objects apart."""
+        """The same, to call only from compiled functions: without what would take Python's objects apart."""
         return _compile(self.function, from_python=False)
 
     def __call__(self, *arguments):
@@ -99,13 +106,20 @@ class CompiledLoop(Compiled):
 
     @functools.cached_property
     def launch(self):
-        return _compile(_launch, body=self)
+        """``launch(mailboxes, buffer, patience, items, *arguments)``; whether the caller's part failed."""
+        return _compile(_launch if _shares_loops() else _launch_alone, body=self)
+
+    @property
+    def serve(self):
+        """``serve(mailbox, worker, patience)``, for the workers: it returns how many tasks it has done."""
+        return serve.dispatcher
 
     def run(self, items: int, *arguments) -> None:
         """Call the body for 0, 1, ..., items - 1."""
         arguments = tuple(map(_writable, arguments))
         if _compiling is None:
-            threads.run(self.launch, self, items, *arguments)
+            if items > 0:
+                threads.run(self, items, arguments)
         else:
             _compiling.add((self, _compile_body(self, arguments)))
 
@@ -153,15 +167,15 @@ def share(mailboxes, task, start, patience):
     Returns whether this thread's part failed.
     """
     for mailbox in mailboxes:
-        store_release(mailbox + 8, task)
-        store_release(mailbox + 16, start)
-        store_release(mailbox + 24, 0)
-        store_release(mailbox, POSTED)
+        store_release(mailbox + TASK * WORD, task)
+        store_release(mailbox + BUFFER * WORD, start)
+        store_release(mailbox + FAILED * WORD, 0)
+        store_release(mailbox + STATE * WORD, POSTED)
     failed = call_task(task, start, 0)
     for mailbox in mailboxes:
-        if not replace_word(mailbox, POSTED, IDLE):
+        if not replace_word(mailbox + STATE * WORD, POSTED, IDLE):
             looks = 0
-            while looks < patience and load_acquire(mailbox) != IDLE:
+            while looks < patience and load_acquire(mailbox + STATE * WORD) != IDLE:
                 wait(looks)
                 looks += 1
     return failed
@@ -175,24 +189,51 @@ def _launch(mailboxes, buffer, patience, items, *arguments):
     return share(mailboxes, task, address(buffer), patience)
 
 
+def _launch_alone(mailboxes, buffer, patience, items, *arguments):
+    """The same on one thread, for a Numba that cannot do the other; errors are raised from here."""
+    for item in range(items):
+        body(item, 0, *arguments)
+    return 0
+
+
 def body(item, worker, *arguments):
-    """Stands for the body in `_launch`."""
+    """Stands for the body in the functions above."""
 
 
 @compiled
 def serve(mailbox, worker, patience):
     """Do the tasks that come into a mailbox, until none has come for a while; return how many came."""
     tasks, looks = 0, 0
+    state = mailbox + STATE * WORD
     while looks < patience:
-        if load_acquire(mailbox) == POSTED and replace_word(mailbox, POSTED, RUNNING):
-            failed = call_task(load_acquire(mailbox + 8), load_acquire(mailbox + 16), worker)
-            store_release(mailbox + 24, failed)
-            store_release(mailbox, IDLE)
+        if load_acquire(state) == POSTED and replace_word(state, POSTED, RUNNING):
+            task, buffer = load_acquire(mailbox + TASK * WORD), load_acquire(mailbox + BUFFER * WORD)
+            store_release(mailbox + FAILED * WORD, call_task(task, buffer, worker))
+            store_release(state, IDLE)
             tasks, looks = tasks + 1, 0
         else:
             wait(looks)
             looks += 1
     return tasks
+
+
+@functools.cache
+def _shares_loops() -> bool:
+    """Whether a loop can be shared among threads with this version of Numba."""
+    from minialex.kernels.runtime import _numba_internals
+
+    if _numba_internals.is_tried():
+        return True
+    counts, buffer = np.zeros(3, np.int64), np.empty(buffer_words(1), np.int64)
+    try:
+        failed = _compile(_launch, body=Compiled(_count))(threads.NOBODY, buffer, 0, counts.size, counts)
+    except Exception:
+        return False
+    return not failed and bool((counts == 1).all())
+
+
+def _count(item, worker, counts):
+    counts[item] += 1
 
 
 @contextmanager
@@ -217,13 +258,13 @@ _callbacks: list[Callable[[str, float | None], None]] = []
 def only_compiling() -> Iterator[set[tuple[CompiledLoop, tuple]]]:
     """As long as the ``with`` block is open, compile the loops that are run, and do not run them.
 
-    So one can read what is made of them for a processor that this machine has not (``NUMBA_CPU_NAME``).
-    What kernels give meanwhile has no meaning.
+    This is for reading what is made of them for a processor that this machine lacks (``NUMBA_CPU_NAME``).
+    What kernels return meanwhile has no meaning.
 
     Yields
     ------
     set of (CompiledLoop, tuple)
-        Each loop that was to be run, with the Numba types of its body's parameters.
+        Each loop that would have run, with the Numba types of its body's parameters.
     """
     global _compiling
     before, _compiling = _compiling, set()
@@ -245,12 +286,14 @@ def _compile_body(loop: CompiledLoop, arguments: tuple) -> tuple:
     return types
 
 
-_PACKAGE = __name__.rpartition(".")[0] + "."
+_PACKAGE = __name__.removesuffix("runtime.compiled")
 
 
 def _compile(function: Callable, from_python: bool = True, body: Compiled | None = None):
     """Numba's dispatcher of a function; of the launch of a body, if that is given."""
     import numba
+
+    from minialex.kernels.runtime import _numba_internals
 
     _watch_compilations()
     # Numba looks names up in a function's globals, where it must find its own objects.
@@ -266,6 +309,9 @@ def _compile(function: Callable, from_python: bool = True, body: Compiled | None
     copy = types.FunctionType(function.__code__, names, named.__name__, function.__defaults__, cells)
     # Numba makes symbols of these two: loaded code must not meet another function's under its name.
     copy.__module__, copy.__qualname__ = named.__module__, f"{name}_{digest[:8]}"
+    copy.code_cache = cache = code_cache.FunctionCache(
+        f"{named.__module__.removeprefix(_PACKAGE)}.{name}", digest, persistent
+    )
     dispatcher = numba.njit(
         nogil=True,
         error_model="numpy",
@@ -273,13 +319,16 @@ def _compile(function: Callable, from_python: bool = True, body: Compiled | None
         no_cpython_wrapper=not from_python,
         no_cfunc_wrapper=True,
     )(copy)
-    identity = f"{named.__module__.removeprefix(_PACKAGE)}.{name}", digest, persistent
-    if body is None:
-        dispatcher._cache = code_cache.FunctionCache(*identity)
-    else:
-        from minialex.kernels.runtime._atomics import LaunchCache
 
-        dispatcher._cache = LaunchCache(*identity, body.for_compiled)
+    def publish_body(signature: tuple) -> None:
+        # The body's types, from those of launch(mailboxes, buffer, patience, items, *arguments). A launch
+        # that is loaded refers to the body by a symbol, the same in every process.
+        types = numba.int64, numba.int64, *signature[4].types
+        callee = body.for_compiled
+        _numba_internals.publish(callee, types, callee.py_func.code_cache.symbol(types))
+
+    if _numba_internals.is_tried():
+        _numba_internals.keep(dispatcher, cache, None if body is None else publish_body)
     return dispatcher
 
 
@@ -290,11 +339,13 @@ def _for_numba(value):
 
 
 def _identity(function: Callable, from_python: bool, body: Compiled | None) -> tuple[bool, str]:
-    """Whether a function comes from the package alone, and a digest of what Numba builds into its code.
+    """Whether a function comes only from the package, and a digest of what Numba builds into its code.
 
     That is the code of it and of all that it calls, and the values of the names and the closures that they
     use. (The values that another module holds are constants of the sources, which the cache watches.)
     """
+    import hashlib
+
     whole = hashlib.sha256(b"" if from_python else b"for compiled functions")
     persistent = True
     for each, values in _reached(function, *([] if body is None else [body.function])):
@@ -355,7 +406,8 @@ def _watch_compilations() -> None:
                 _tell(name, seconds - inside)
 
     def _name_of(details) -> str | None:
-        return getattr(details.data["dispatcher"]._cache, "name", None)
+        cache = getattr(details.data["dispatcher"].py_func, "code_cache", None)
+        return None if cache is None else cache.name
 
     def _tell(name: str, seconds: float | None) -> None:
         for callback in tuple(_callbacks):
@@ -367,7 +419,7 @@ def _watch_compilations() -> None:
 def _writable(argument):
     """A read-only array as one that is not marked so: Numba would compile once more for it.
 
-    Compiled functions write their results alone, which their callers have made.
+    Compiled functions write only to results, which their callers have made.
     """
     if isinstance(argument, np.ndarray) and not argument.flags.writeable:
         return np.asarray(_Unmarked(argument))

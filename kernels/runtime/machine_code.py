@@ -95,9 +95,9 @@ class MultiplyLoop:
 
 def assembly(loop: CompiledLoop, types: tuple) -> str:
     """The assembly of a loop that was compiled for these types of its body's parameters."""
-    library = loop.for_compiled.overloads[types].library
-    # A copy: to translate a module changes it. (The module is there for code loaded from disk, too.)
-    return str(library.codegen._tm.emit_assembly(library._get_module_for_linking().clone()))
+    from minialex.kernels.runtime import _numba_internals
+
+    return _numba_internals.assembly_of(loop.for_compiled, types)
 
 
 def multiply_loops(text: str) -> list[MultiplyLoop]:

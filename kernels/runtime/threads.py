@@ -1,7 +1,7 @@
 """The threads that share the work of one kernel call.
 
-A pool of threads runs compiled loops, which hold no lock of Python's while they compute. The caller is
-one of the threads. Each has a range of the items, which it takes a few at a time where there are many; one
+A pool of threads runs compiled loops, which do not hold the interpreter's lock while they compute. The caller
+is one of the threads. Each has a range of the items, which it takes a few at a time where there are many; one
 that has finished its range goes on with those of the others, so that a thread that the system has slowed down
 takes fewer. Neighbouring items read and write neighbouring memory, often the two halves of a cache line:
 where two threads took turns in them, the lines would go to and fro between their processors.
@@ -9,17 +9,13 @@ where two threads took turns in them, the lines would go to and fro between thei
 How many: `set_num_threads`, or the environment variable ``MINIALEX_NUM_THREADS`` before the start, or
 else as many as the process may use. Results are the same bits for any number. The pool is the only
 source of threads here: compiled loops never call BLAS, and NumPy's kernels, whose BLAS has threads of its
-own, run in the caller alone.
+own, run only in the caller.
 
-How a launch works
-------------------
-Each worker has a mailbox. The caller puts the task there, works itself until no item is left, and then takes
-back what no worker has taken yet; for the others it waits. So it never waits for a thread that the
-system has not woken. A worker that has done its task looks into its mailbox for a while (`_PATIENCE`),
-in compiled code, and finds the next one at once where launches follow each other. Then it sleeps, and the
-next caller wakes it.
+The caller hands a launch to the workers through their mailboxes (`minialex.kernels.runtime.mailbox`). A
+worker that has done its task looks into its mailbox for a while (`_PATIENCE`), in compiled code, and finds
+the next one at once where launches follow each other. Then it sleeps, and the next caller wakes it.
 
-While one thread of a program uses the pool, kernels called from another run on that thread alone. A
+While one thread of a program uses the pool, kernels called from another run on that thread only. A
 forked child starts a pool of its own. A loop that raises an error in any thread raises it in the caller.
 """
 
@@ -31,24 +27,20 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
 
 from minialex import control_groups
 from minialex.checks import is_int
 from minialex.errors import KernelError
-
-# What a launch needs for the arguments of its loop, and behind them for each thread's counter, which others
-# write, too: as much as processors take from memory at a time.
-BUFFER_BYTES = 4096
-COUNTER_BYTES = 128
+from minialex.kernels.runtime.mailbox import FAILED, IDLE, STATE, buffer_words
 
 _VARIABLE = "MINIALEX_NUM_THREADS"
 _PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleeps,
 _TIMES = 2  # and how many times that when a launch has begun whose task may come
-_NAP = 20e-6  # seconds between a caller's looks at a worker that is long in coming to an end
-_STATE, _FAILED = 0, 3  # words of a mailbox
-_NOBODY = np.zeros(0, np.int64)
+_NAP = 20e-6  # seconds between a caller's looks at a worker that is slow to finish
+NOBODY = np.zeros(0, np.int64)  # no mailboxes
 _wanted: int | None = None
 
 
@@ -94,8 +86,20 @@ def set_num_threads(number: int | None) -> None:
     _wanted = None if number is None else int(number)
 
 
+class Loop(Protocol):
+    """A compiled loop, as the pool sees it; see `minialex.kernels.runtime.compiled.CompiledLoop`."""
+
+    @property
+    def launch(self) -> Callable: ...
+
+    @property
+    def serve(self) -> Callable: ...
+
+    def __call__(self, item: int, worker: int, *arguments) -> None: ...
+
+
 class _Worker(threading.Thread):
-    """A thread with a mailbox, its words: state, task, the task's buffer, whether it failed."""
+    """A thread with a mailbox."""
 
     def __init__(self, index: int, pool: _Pool):
         super().__init__(name=f"minialex-{index}", daemon=True)
@@ -127,48 +131,48 @@ class _Pool:
     def __init__(self):
         self.busy = threading.Lock()
         self.workers: list[_Worker] = []
-        self.mailboxes = _NOBODY  # their addresses
+        self.mailboxes = NOBODY  # their addresses
         self.buffer = _new_buffer(1)
         self.helpers = 0  # of the launch under way
         self.serve: Callable | None = None
         self.patience = 0  # in looks at a mailbox
 
-    def run(self, launch: Callable, body: Callable, items: int, arguments: tuple) -> None:
+    def run(self, loop: Loop, items: int, arguments: tuple) -> None:
         helpers = min(num_threads(), items) - 1
         if helpers < 1 or not self.busy.acquire(blocking=False):
-            failed = launch(_NOBODY, _new_buffer(1), 0, items, *arguments)
+            failed = loop.launch(NOBODY, _new_buffer(1), 0, items, *arguments)
         else:
             try:
-                failed = self.share(helpers, launch, items, arguments)
+                failed = self.share(helpers, loop, items, arguments)
             finally:
                 self.helpers = 0
                 self.busy.release()
         if failed:
             # An error cannot leave a thread of machine code, so meet it again, here.
             for item in range(items):
-                body(item, 0, *arguments)
+                loop(item, 0, *arguments)
             raise KernelError("a compiled loop failed, and did not when it was run again")
 
-    def share(self, helpers: int, launch: Callable, items: int, arguments: tuple) -> bool:
+    def share(self, helpers: int, loop: Loop, items: int, arguments: tuple) -> bool:
         """Run a loop on the caller and some workers; whether it failed."""
         if len(self.workers) < helpers:
-            self.hire(helpers)
+            self.hire(helpers, loop.serve)
         working = self.workers[:helpers]
         self.helpers = len(working)
         for worker in working:
             if worker.asleep:
                 worker.wake()
         try:
-            failed = launch(self.mailboxes[: len(working)], self.buffer, self.patience, items, *arguments)
+            failed = loop.launch(
+                self.mailboxes[: len(working)], self.buffer, self.patience, items, *arguments
+            )
         finally:
             _wait_for(working)
-        return bool(failed) or any(worker.mailbox[_FAILED] for worker in working)
+        return bool(failed) or any(worker.mailbox[FAILED] for worker in working)
 
-    def hire(self, number: int) -> None:
-        from minialex.kernels.runtime.compiled import serve
-
+    def hire(self, number: int, serve: Callable) -> None:
         if self.serve is None:
-            self.serve = serve.dispatcher
+            self.serve = serve
             self.patience = _looks_within(_PATIENCE, self.serve)
         while len(self.workers) < number:
             try:
@@ -194,7 +198,7 @@ def _wait_for(workers: list[_Worker]) -> None:
     """Wait for those that still run: what they read and write must not go while they do."""
     interruption = None
     for worker in workers:
-        while worker.mailbox[_STATE]:
+        while worker.mailbox[STATE] != IDLE:
             try:
                 time.sleep(_NAP)
             except BaseException as error:
@@ -204,7 +208,7 @@ def _wait_for(workers: list[_Worker]) -> None:
 
 
 def _new_buffer(threads: int) -> np.ndarray:
-    return np.empty((BUFFER_BYTES + threads * COUNTER_BYTES) // 8, np.int64)
+    return np.empty(buffer_words(threads), np.int64)
 
 
 _pool = _Pool()
@@ -219,18 +223,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def run(launch: Callable, body: Callable, items: int, *arguments) -> None:
-    """Run a compiled loop on all threads.
-
-    Parameters
-    ----------
-    launch : callable
-        ``launch(mailboxes, buffer, patience, items, *arguments)``: posts the loop to the mailboxes and takes
-        part in it; returns whether that failed.
-    body : callable
-        ``body(item, worker, *arguments)``, of which it is made.
-    items : int
-    *arguments
-    """
-    if items > 0:
-        _pool.run(launch, body, items, arguments)
+def run(loop: Loop, items: int, arguments: tuple) -> None:
+    """Call a loop's body for 0, 1, ..., items - 1, on all threads."""
+    _pool.run(loop, items, arguments)

@@ -4,7 +4,7 @@ import math
 
 from minialex.kernels.contract.shapes import output_shape, require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
-from minialex.kernels.cuda.lines import line_block, line_grid
+from minialex.kernels.cuda.lines import line_block
 
 SOURCE = Source(__file__, "softmax.cu")
 
@@ -16,11 +16,10 @@ def _run(device, name, axis, **arrays):
     y = device.empty(output_shape("softmax", shape, axis=axis), first.dtype)
     length, inner = shape[axis], math.prod(shape[axis + 1 :])
     lines = y.size // length
-    kind, block = line_block(length, inner)
-    device.launch(
-        SOURCE[f"{name}_{kind}"], line_grid(lines, kind, block), block,
-        *map(device.contiguous, arrays.values()), y, lines, length, inner,
-    )  # fmt: skip
+    block = line_block(length, inner)
+    kernel, grid = SOURCE[f"{name}_{block.kind}"], block.grid(lines)
+    arrays = map(device.contiguous, arrays.values())
+    device.launch(kernel, grid, block.shape, *arrays, y, lines, length, inner)
     return y
 
 

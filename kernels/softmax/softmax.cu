@@ -12,7 +12,7 @@ Each function has a kernel for rows, the usual softmax along the last axis, and 
 other. Both compute the same for any shape; they differ in which addresses neighbouring threads read.
 
 The launch bounds ask for 4 blocks at a time to a multiprocessor, which leaves a thread 64 registers. Left to
-itself, the compiler goes for more blocks on sm_90, and spills some of what exp needs in float64.
+itself, the compiler aims for more blocks on sm_90, and spills some of what exp needs in float64.
 */
 
 #include "real.cuh"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.check import check
-from minialex.cli.inspect import inspect
+from minialex.cli.check_kernels import check
+from minialex.cli.inspect_kernels import inspect
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line
 

@@ -86,13 +86,11 @@ def test_a_source_that_does_not_compile_is_an_error_with_its_line(device, cupy, 
 
 def test_arrays_of_another_device_are_refused(device, source, cupy):
     x, y = device.zeros(3, np.float32), device.zeros(3, np.float32)
-    with pytest.raises(
-        DeviceError, match="scale: x should be an array of device 'cuda'; it is a numpy ndarray"
-    ):
+    with pytest.raises(DeviceError, match="scale: x must be an array of device 'cuda', not a numpy ndarray"):
         device.launch(source["scale"], 1, 3, x.get(), y, 2.0, 3)
     y.device.id = 1
     with pytest.raises(
-        DeviceError, match=r"y should be .* it is an array on GPU 1, and the current one is GPU 0"
+        DeviceError, match=r"y must be .* not an array on GPU 1, and the current one is GPU 0"
     ):
         device.launch(source["scale"], 1, 3, x, y, 2.0, 3)
     with pytest.raises(

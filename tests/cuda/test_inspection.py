@@ -176,7 +176,7 @@ class TestCompiler:
         assert found["product"].spills == 20
 
     def test_output_of_another_form_is_not_taken_for_zeros(self):
-        with pytest.raises(KernelError, match="nothing of relu's registers"):
+        with pytest.raises(KernelError, match="nothing about relu's registers"):
             read_resources(PTXAS.replace("bytes spill loads", "bytes loaded"))
 
     def test_no_compiler(self, monkeypatch):
@@ -267,7 +267,7 @@ class TestOccupancy:
         assert found.share == blocks * threads / 32 / MULTIPROCESSORS[architecture].warps
 
     def test_refused(self):
-        with pytest.raises(KernelError, match="threads=1025 of a block should be 1 to 1024"):
+        with pytest.raises(KernelError, match="the threads of a block must be 1 to 1024, not 1025"):
             occupancy("sm_80", 1025, 32, 0)
 
 

@@ -187,9 +187,7 @@ def test_an_array_of_another_library(refuses):
         size, shape = 6, (6,)
 
     Foreign.__module__ = "cupy.core"
-    refuses(
-        "x should be an array of device 'cuda-host'; it is a cupy Foreign", error=DeviceError, x=Foreign()
-    )
+    refuses("x must be an array of device 'cuda-host', not a cupy Foreign", error=DeviceError, x=Foreign())
 
 
 @pytest.mark.parametrize(
@@ -300,32 +298,32 @@ def test_a_float_scalar_has_the_type_of_the_arrays(launch):
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [1.0, "1", None, True, (1, 2.0), (1, True), [None]])
 def test_a_grid_or_block_that_is_not_made_of_ints(refuses, argument, value):
-    refuses(f"{argument}={value!r} should be an int, or one to three of them", **{argument: value})
+    refuses(f"{argument} must be one to three ints, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [(), (1, 1, 1, 1)])
 def test_a_grid_or_block_with_other_than_one_to_three_axes(refuses, argument, value):
-    refuses("one to three axes", f"not {len(value)}", **{argument: value})
+    refuses(f"{argument} must be one to three ints, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize(
     ("grid", "axis"), [(-1, "x"), (2**31, "x"), ((1, 65536), "y"), ((1, 1, 65536), "z"), ((1, -1), "y")]
 )
 def test_a_grid_beyond_the_limits(refuses, grid, axis):
-    refuses(f"grid={grid!r} is out of range along {axis}", grid=grid, block=1)
+    refuses("grid must be 0 to ", f" along {axis}, not {grid!r}", grid=grid, block=1)
 
 
 @pytest.mark.parametrize(
     ("block", "says"),
     [
-        (1025, "along x: 0 to 1024"),
-        ((1, 1025), "along y: 0 to 1024"),
-        ((1, 1, 65), "along z: 0 to 64"),
+        (1025, "must be 0 to 1024 along x"),
+        ((1, 1025), "must be 0 to 1024 along y"),
+        ((1, 1, 65), "must be 0 to 64 along z"),
         (-1, "along x"),
         (0, "has 0 threads"),
         ((32, 0), "has 0 threads"),
-        (512, "has 512 threads; it should have 1 to 256, as its __launch_bounds__(256) says"),
+        (512, "has 512 threads; it must have 1 to 256, as its __launch_bounds__(256) says"),
         ((32, 16), "has 512 threads"),
     ],
 )
@@ -335,7 +333,7 @@ def test_a_block_beyond_the_limits(refuses, block, says):
 
 def test_a_block_of_a_kernel_without_launch_bounds(device, source):
     device.launch(source["nothing"], 1, 1024)
-    with pytest.raises(KernelError, match=r"block=\(32, 64, 1\) has 2048 threads; it should have 1 to 1024"):
+    with pytest.raises(KernelError, match=r"block=\(32, 64, 1\) has 2048 threads; it must have 1 to 1024"):
         device.launch(source["nothing"], 1, (32, 64))
     assert len(device.launches) == 1
 

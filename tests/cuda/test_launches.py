@@ -12,14 +12,14 @@ from minialex.kernels.cuda.inspection.loops import Mix
 def test_the_launch_of_a_kernel():
     """1000 elements in blocks of 256, read once and written once; nothing is computed."""
     x = np.ones(1000, np.float32)
-    (launch,) = launches_of(find_kernel("relu.forward", algo="cuda", device="cuda-host"), x)
+    (launch,) = launches_of(find_kernel("relu.forward", algo="one-pass", device="cuda-host"), x)
     assert (launch.kernel.name, launch.blocks, launch.threads) == ("relu_forward", 4, 256)
     assert launch.moved == 2 * 4000
 
 
 def test_an_empty_array_launches_nothing():
     x = np.ones(0, np.float32)
-    assert launches_of(find_kernel("relu.forward", algo="cuda", device="cuda-host"), x) == []
+    assert launches_of(find_kernel("relu.forward", algo="one-pass", device="cuda-host"), x) == []
 
 
 def test_a_step_is_predicted_layer_by_layer():

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minialex.kernels import cuda_host, find_kernel, list_kernels, select
+from minialex.kernels.cuda.gemm import ENOUGH_BLOCKS, LARGE, Gemm, plan
 from minialex.kernels.cuda.source import Source
-from minialex.kernels.matmul.tiles import ENOUGH_BLOCKS, LARGE, plan
 
 pytestmark = pytest.mark.needs_gxx
 
@@ -128,7 +128,7 @@ _sizes = st.integers(0, 3000) | st.integers(0, 10**8)
 
 @given(_sizes, _sizes, _sizes)
 def test_a_plan_covers_the_product_and_no_more(rows, columns, depth):
-    tile, (across, down, parts), depth_a_part = plan(rows, columns, depth)
+    tile, (across, down, parts), depth_a_part = plan(Gemm(rows, columns, depth))
     assert across * tile.side >= columns > (across - 1) * tile.side or across == columns == 0
     assert down * tile.side >= rows > (down - 1) * tile.side or down == rows == 0
     assert parts * depth_a_part >= depth
@@ -138,10 +138,10 @@ def test_a_plan_covers_the_product_and_no_more(rows, columns, depth):
 
 
 def test_large_results_get_large_tiles_and_long_sums_are_split():
-    assert plan(4096, 4096, 64).tile is LARGE
-    assert plan(128, 4096, 64).tile.side == 64
-    assert plan(128, 4096, 64).parts == 1
-    assert plan(64, 512, 9216).parts == ENOUGH_BLOCKS // 8
+    assert plan(Gemm(4096, 4096, 64)).tile is LARGE
+    assert plan(Gemm(128, 4096, 64)).tile.side == 64
+    assert plan(Gemm(128, 4096, 64)).parts == 1
+    assert plan(Gemm(64, 512, 9216)).parts == ENOUGH_BLOCKS // 8
 
 
 def test_a_result_with_more_rows_than_a_grid_has_tiles_goes_to_the_third_rung():

@@ -3,7 +3,7 @@
 The oracle is the NumPy kernel of each operation, in float64.
 """
 
-import importlib
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,7 +13,8 @@ from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import normal_values
 from minialex.checking.testing.values import distinct_values
 from minialex.errors import KernelError
-from minialex.kernels import find_kernel, output_shape
+from minialex.kernels import find_kernel, list_kernels, output_shape
+from minialex.kernels.cuda.checking_device import few_blocks
 
 pytestmark = pytest.mark.needs_gxx
 
@@ -66,25 +67,29 @@ CASES = _cases()
 every_case = pytest.mark.parametrize("case", CASES)
 
 
-def _run(case, dtype, *, algo, device):
+def _kernel(operation):
+    """The only kernel of the operation on cuda-host."""
+    (kernel,) = list_kernels(operation, "cuda-host")
+    return kernel
+
+
+def _run(kernel, case, dtype):
     arrays, parameters = CASES[case]
     arrays = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays)
-    results = find_kernel(case.split()[0], algo=algo, device=device)(*arrays, **parameters)
+    results = kernel(*arrays, **parameters)
     return results if isinstance(results, tuple) else (results,)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("blocks", ["as many as there are", "3"])
 @every_case
-def test_many_blocks_agree_with_numpy(case, blocks, dtype, monkeypatch):
-    # Three blocks for all elements: each thread takes many, as it would beyond 65,535 blocks.
-    if blocks == "3":
-        module = importlib.import_module(f"minialex.kernels.{_folder(case)}.cuda")
-        monkeypatch.setattr(module, "blocks_for", lambda n, threads: min(3, -(-n // threads)))
+def test_many_blocks_agree_with_numpy(case, blocks, dtype):
     arrays, _ = CASES[case]
-    expected = _run(case, np.float64, algo="plain", device="cpu")
+    expected = _run(find_kernel(case.split()[0], algo="plain"), case, np.float64)
 
-    actual = _run(case, dtype, algo="cuda", device="cuda-host")
+    # Three blocks for all elements: each thread takes many, as it would beyond 65,535 blocks.
+    with few_blocks(3) if blocks == "3" else nullcontext():
+        actual = _run(_kernel(case.split()[0]), case, dtype)
 
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
         if right.dtype.kind == "i":
@@ -96,11 +101,6 @@ def test_many_blocks_agree_with_numpy(case, blocks, dtype, monkeypatch):
             )  # fmt: skip
 
 
-def _folder(case):
-    operation = case.split(".")[0]
-    return "local_response_norm" if operation == "channel_window_sum" else operation
-
-
 @every_case
 def test_any_number_of_threads_gives_the_same_bits(case):
     threads = kernels.num_threads()
@@ -108,7 +108,7 @@ def test_any_number_of_threads_gives_the_same_bits(case):
     try:
         for count in (1, 2, 2):
             kernels.set_num_threads(count)
-            results.append(_run(case, np.float32, algo="cuda", device="cuda-host"))
+            results.append(_run(_kernel(case.split()[0]), case, np.float32))
     finally:
         kernels.set_num_threads(threads)
     for other in results[1:]:
@@ -121,6 +121,6 @@ def test_a_window_whose_cells_overflow_an_int_is_refused(operation):
     window = {"kernel_size": (2**30, 1), "stride": (1, 1), "padding": ((2**30 - 1, 2), (0, 0))}
     window |= {"ceil_mode": False}
     window |= {"dilation": (1, 1)} if operation == "max_pool2d" else {"count_include_pad": True}
-    pool = find_kernel(f"{operation}.forward", algo="cuda", device="cuda-host")
+    pool = _kernel(f"{operation}.forward")
     with pytest.raises(KernelError, match=r"1073741823 \+ 3 \+ 2 rows, above 2\*\*30"):
         pool(np.ones((1, 1, 3, 4)), **window)

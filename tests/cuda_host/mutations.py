@@ -15,7 +15,7 @@ import numpy as np
 from minialex.checking.kernels.kernel_calls import KernelCall
 from minialex.checking.kernels.races import supported_calls
 from minialex.kernels import Kernel, cuda_host, list_kernels
-from minialex.kernels.cuda.checking import CheckingDevice, few_blocks
+from minialex.kernels.cuda.checking_device import CheckingDevice, few_blocks
 from minialex.kernels.cuda.host import HostDevice
 from minialex.kernels.cuda.launcher import Launch
 from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options, project_sources

@@ -9,7 +9,7 @@ import pytest
 from check_gallery import FOLDER, Example, examples
 
 from minialex.kernels import cuda_host
-from minialex.kernels.cuda_host.check import KINDS
+from minialex.kernels.cuda_host.findings import KINDS
 
 pytestmark = pytest.mark.needs_gxx
 

@@ -14,9 +14,9 @@ from minialex.cli import cli
 from minialex.errors import KernelError
 from minialex.kernels import cuda_host, list_kernels
 from minialex.kernels.contract.registry import unregister
+from minialex.kernels.cuda import gemm
 from minialex.kernels.cuda.registration import cuda_kernel
 from minialex.kernels.cuda.source import Source
-from minialex.kernels.matmul import tiles
 
 pytestmark = pytest.mark.needs_gxx
 
@@ -56,7 +56,7 @@ _PRODUCTS = [entry for entry in KERNELS if entry.operation.split(".")[0] in ("ma
 @pytest.mark.parametrize("entry", _PRODUCTS, ids=lambda entry: entry.name)
 def test_large_tiles_pass(entry, monkeypatch):
     """Products that are large enough for these would take too long."""
-    monkeypatch.setattr(tiles, "ENOUGH_BLOCKS", 1)
+    monkeypatch.setattr(gemm, "ENOUGH_BLOCKS", 1)
 
     assert kernel_check.check_kernel(entry).findings == []
 

@@ -226,7 +226,7 @@ def test_what_is_no_vector(module, number, value, message):
             f"has {_UNALIGNED.itemsize} bytes, and the structure has {PARTICLE.itemsize}; with "
             "np.dtype([...], align=True) fields lie where a compiler puts them",
         ),
-        (np.zeros(1, _SWAPPED)[0], "has fields that are no numbers in the processor's byte order"),
+        (np.zeros(1, _SWAPPED)[0], "has fields that are not numbers in the processor's byte order"),
     ],
 )
 def test_what_is_no_structure(module, value, message):
@@ -244,7 +244,7 @@ def test_what_is_no_structure(module, value, message):
 @pytest.mark.parametrize(
     ("particles", "message"),
     [
-        (np.zeros(5, np.float32), "the array's dtype is float32, and it should be a structured one"),
+        (np.zeros(5, np.float32), "the array's dtype must be a structured one of .* bytes, not float32"),
         (np.zeros(5, _UNALIGNED), f"has {_UNALIGNED.itemsize} bytes, and the structure has"),
         (np.zeros(10, PARTICLE)[::2], "is not C-contiguous"),
     ],
@@ -260,11 +260,11 @@ def test_what_is_no_array_of_structures(module, particles, message):
         ("__global__ void k(const int& n) {}", "a kernel's parameter cannot be a reference"),
         (
             "struct S { int i; S(const S& s) : i(s.i) {} };\n__global__ void k(S s) {}",
-            r"<source_text>:2:(.|\n)*should be one whose bytes can be copied",
+            r"<source_text>:2:(.|\n)*must be one whose bytes can be copied",
         ),
         (
             "__global__ void k(float** rows) {}",
-            "should be a number, a vector or a structure, or a pointer to",
+            "must be a number, a vector or a structure, or a pointer to",
         ),
     ],
 )

@@ -86,20 +86,20 @@ def _line(text: str) -> int:
 @pytest.mark.parametrize(
     ("grid", "block", "message"),
     [
-        ((0,), (32,), r"grid=\(0,\): x should be from 1 to 2147483647"),
-        ((2**31,), (32,), r"grid=.*x should be from 1 to 2147483647"),
-        ((1, 65536), (32,), r"grid=.*y should be from 1 to 65535"),
-        ((1, 1, 65536), (32,), r"grid=.*z should be from 1 to 65535"),
-        ((1,), (0,), r"block=\(0,\): x should be from 1 to 1024"),
-        ((1,), (1025,), r"block=.*x should be from 1 to 1024"),
-        ((1,), (1, 1025), r"block=.*y should be from 1 to 1024"),
-        ((1,), (1, 1, 65), r"block=.*z should be from 1 to 64"),
+        ((0,), (32,), r"grid must be 1 to 2147483647 along x, not \(0,\)"),
+        ((2**31,), (32,), "grid must be 1 to 2147483647 along x"),
+        ((1, 65536), (32,), "grid must be 1 to 65535 along y"),
+        ((1, 1, 65536), (32,), "grid must be 1 to 65535 along z"),
+        ((1,), (0,), r"block must be 1 to 1024 along x, not \(0,\)"),
+        ((1,), (1025,), "block must be 1 to 1024 along x"),
+        ((1,), (1, 1025), "block must be 1 to 1024 along y"),
+        ((1,), (1, 1, 65), "block must be 1 to 64 along z"),
         ((1,), (32, 33), r"block=\(32, 33, 1\) has 1056 threads; a block has 1024 at most"),
         ((1,), (513,), r"block=\(513, 1, 1\) has 513 threads; the kernel declares __launch_bounds__\(512\)"),
-        ((1, 1, 1, 1), (32,), r"grid=.*should be one to three ints"),
-        ((), (32,), r"grid=.*should be one to three ints"),
-        ((1.0,), (32,), r"grid=.*should be one to three ints"),
-        ((1,), (True,), r"block=.*should be one to three ints"),
+        ((1, 1, 1, 1), (32,), "grid must be one to three ints"),
+        ((), (32,), "grid must be one to three ints"),
+        ((1.0,), (32,), "grid must be one to three ints"),
+        ((1,), (True,), "block must be one to three ints"),
     ],
 )
 def test_grids_and_blocks_beyond_the_limits(module, grid, block, message):
@@ -121,14 +121,14 @@ _READ_ONLY.flags.writeable = False
     [
         (
             (X, Y, FACTOR),
-            r"3 arguments were given, and it takes 4: \(const float\* x, float\* y, float factor",
+            r"3 arguments were given; it takes 4: \(const float\* x, float\* y, float factor",
         ),
         ((X, Y, FACTOR, N, N), "5 arguments were given"),
         (
             (X.astype(np.float64), Y, FACTOR, N),
-            r"argument 0 \(const float\* x\): .*float64.*should be float32",
+            r"argument 0 \(const float\* x\): .*must be float32, not float64",
         ),
-        ((X.astype(">f4"), Y, FACTOR, N), r"argument 0 .*dtype is >f4.*should be float32"),
+        ((X.astype(">f4"), Y, FACTOR, N), r"argument 0 .*dtype must be float32, not >f4"),
         ((X, np.zeros(8, np.float32)[::2], FACTOR, N), r"argument 1 \(float\* y\): .*not C-contiguous"),
         ((X, np.zeros((2, 2), np.float32).T, FACTOR, N), r"argument 1 .*not C-contiguous"),
         ((X, _READ_ONLY, FACTOR, N), r"argument 1 .*read-only"),
@@ -139,7 +139,7 @@ _READ_ONLY.flags.writeable = False
         ((X, Y, FACTOR, 4), r"argument 3 \(int n\): it is a int; give np.int32\(...\)"),
         ((X, Y, np.int32(2), N), r"argument 2 .*type is int32; give np.float32\(...\)"),
         ((X, Y, FACTOR, np.uint32(4)), r"argument 3 .*type is uint32; give np.int32\(...\)"),
-        ((X.astype(np.int32), Y, FACTOR, N), r"argument 0 .*dtype is int32, and it should be float32"),
+        ((X.astype(np.int32), Y, FACTOR, N), r"argument 0 .*dtype must be float32, not int32"),
         ((X, Y, FACTOR, np.int64(4)), r"argument 3 .*type is int64; give np.int32\(...\)"),
         ((X, Y, FACTOR, np.array(4, np.int32)), r"argument 3 .*it is a ndarray"),
         ((X, Y, FACTOR, None), r"argument 3 .*it is a NoneType"),
@@ -162,7 +162,7 @@ def test_arguments_that_fit_exactly(module):
 
 @pytest.mark.parametrize("shared_mem", [-1, 227 * 1024 + 1, 8.0, None])
 def test_shared_memory_beyond_the_limit(module, shared_mem):
-    with pytest.raises(KernelError, match="scale: shared_mem="):
+    with pytest.raises(KernelError, match="scale: shared_mem must be an int from 0 to"):
         module["scale"](1, 32, (X, Y, FACTOR, N), shared_mem=shared_mem)
 
 
@@ -196,7 +196,7 @@ def test_a_barrier_that_some_threads_do_not_reach(module, threads):
     finally:
         kernels.set_num_threads(None)
     assert message == (
-        "some_leave: in block (3, 0, 0): the threads wait for each other for ever: threads 0 to 63 wait at "
+        "some_leave: in block (3, 0, 0): the threads wait for each other forever: threads 0 to 63 wait at "
         "__syncthreads for all threads of the block; threads 64 to 99 have ended"
     )
     assert not y[300:400].any()
@@ -351,7 +351,7 @@ UNSUPPORTED = [
         "y[0] = __reduce_add_sync(~0u, y[0]);",
         "__reduce_add_sync: sm_75 does not have it: load with -arch=sm_80",
     ),
-    ("y = (int*)calloc(1, 4);", r"calloc: cuda-host does not have it, nor has CUDA: use malloc\(\)"),
+    ("y = (int*)calloc(1, 4);", r"calloc: cuda-host does not have it, and neither does CUDA: use malloc\(\)"),
     ("y[0] = __isShared(y);", "__isShared: cuda-host does not have it, there are no address spaces"),
 ]
 
@@ -420,12 +420,12 @@ def test_a_header_of_the_toolkit_is_said_in_one_line(header):
         ({}, "either the path of a .cu file or source_text"),
         ({"path": "a.cu", "source_text": ""}, "either the path of a .cu file or source_text"),
         ({"path": "not_there.cu"}, r"not_there\.cu cannot be read: No such file"),
-        ({"source_text": "", "options": "-DN=1"}, "options and instances should be tuples of str"),
+        ({"source_text": "", "options": "-DN=1"}, "options and instances must be tuples of str"),
         (
             {"source_text": "", "options": ("--use_fast_math",)},
             "option '--use_fast_math': cuda-host knows -D",
         ),
-        ({"source_text": "", "sanitize": "memory"}, "sanitize='memory' should be 'address'"),
+        ({"source_text": "", "sanitize": "memory"}, "sanitize must be 'address', .*, not 'memory'"),
         ({"source_text": "", "sanitize": "address", "checked": True}, "None with checked"),
     ],
 )

@@ -101,8 +101,8 @@ def test_what_a_thread_takes_stays_until_it_is_given_back(module):
     with pytest.raises(KernelError) as failure:
         module["give"](1, 4, ())
     assert str(failure.value) == (
-        "give: in block (0, 0, 0): thread (3, 0, 0): free() or delete of memory that malloc() or new has not "
-        f"given, or that was given back before, at <source_text>:{_line('free(kept)')}"
+        "give: in block (0, 0, 0): thread (3, 0, 0): free() or delete of memory that malloc() or new did not "
+        f"give, or that was given back before, at <source_text>:{_line('free(kept)')}"
     )
 
 
@@ -141,7 +141,7 @@ def test_the_checker_finds_mistakes_with_the_heap(module):
         ),
         "mine[-1] = 1": ("out-of-bounds", "in no array"),
         "y[3] = mine[0]": ("heap", "reads memory from malloc() at byte 0, which was freed"),
-        "free(y)": ("heap", "which malloc() or new has not given"),
+        "free(y)": ("heap", "which malloc() or new did not give"),
         "delete[] mine;\n    }\n    if (threadIdx.x == 6)": ("heap", "which was freed before"),
         "*kept = 2": ("race", "memory from malloc() at byte 0, which thread (7, 0, 0) writes"),
     }

@@ -5,8 +5,8 @@ import pytest
 
 from minialex.kernels import find_kernel
 from minialex.kernels.conv2d import cuda_packed
-from minialex.kernels.cuda.checking import CheckingDevice
-from minialex.kernels.matmul import tiles
+from minialex.kernels.cuda import gemm
+from minialex.kernels.cuda.checking_device import CheckingDevice
 
 pytestmark = pytest.mark.needs_gxx
 
@@ -48,7 +48,7 @@ def _accesses(operation: str, shapes, parameters, size: str):
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
     """The tiles of 64 x 64, and those of 128 x 128, which are for products of more blocks."""
-    monkeypatch.setattr(tiles, "ENOUGH_BLOCKS", 1 if request.param == "large" else 1000)
+    monkeypatch.setattr(gemm, "ENOUGH_BLOCKS", 1 if request.param == "large" else 1000)
     monkeypatch.setattr(cuda_packed, "_BLOCKS", 2 if request.param == "large" else 1000)
     return request.param
 

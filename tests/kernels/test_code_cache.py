@@ -1,5 +1,6 @@
 """The cache of compiled functions: what is loaded, what is compiled again, and whose files are read."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -58,6 +59,17 @@ print(json.dumps({"results": results, "compiled": names, "warnings": caught}))
 """
 
 
+TILES = """
+import numpy as np
+from minialex.kernels import find_kernel
+from minialex.kernels.gemm.tile import processor
+
+a, b = np.random.default_rng(0).standard_normal((2, 40, 40), np.float32)
+print(processor().name)
+print(abs(find_kernel("matmul.forward", algo="blocked")(a, b) - a.astype(float) @ b).max())
+"""
+
+
 class Program:
     """A copy of the package with a module of demonstration kernels, run in a process of its own."""
 
@@ -71,11 +83,10 @@ class Program:
         )
         self.demo = self.site / "minialex" / "kernels" / "demo.py"
         self.demo.write_text(DEMO)
+        self.variables = {"PYTHONPATH": str(self.site), "MINIALEX_CACHE_DIR": str(self.cache)}
 
     def start(self, *functions, **environment):
-        variables = {
-            **os.environ, "PYTHONPATH": str(self.site), "MINIALEX_CACHE_DIR": str(self.cache), **environment
-        }  # fmt: skip
+        variables = os.environ | self.variables | environment
         return subprocess.Popen(
             [sys.executable, "-c", CALL, *functions],
             env=variables,
@@ -185,13 +196,10 @@ def test_sources_that_change_under_a_process_are_not_taken_for_what_it_runs(prog
         "print(demo.intact(10.0), code_cache.store())\n"
     )
     before = program.demo.read_text()
-    variables = {
-        **os.environ, "PYTHONPATH": str(program.site), "MINIALEX_CACHE_DIR": str(program.cache)
-    }  # fmt: skip
     try:
         done = subprocess.run(
             [sys.executable, "-c", editing],
-            env=variables,
+            env=os.environ | program.variables,
             cwd=program.site,
             capture_output=True,
             text=True,
@@ -230,6 +238,57 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(program, tmp_path):
     (warning,) = result["warnings"]
     assert str(file) in warning
     assert "MINIALEX_CACHE_DIR" in warning
+
+
+# What a version of Numba may lack that is younger than those that were tried.
+GONE = """
+def _codegen():
+    raise AttributeError("gone")
+
+publish = emit_call = keep = _codegen
+"""
+
+
+def without_tried_versions(folder, lost=""):
+    """The program, with a Numba that was not tried, and lacks something."""
+    untried = Program(folder)
+    path = untried.demo.parent / "runtime" / "_numba_internals.py"
+    lines = path.read_text().splitlines()
+    lines = ["TRIED = ((0, 1), (0, 2))" if line.startswith("TRIED =") else line for line in lines]
+    path.write_text("\n".join(lines) + "\n" + lost)
+    return untried
+
+
+@pytest.mark.full
+def test_a_version_of_numba_that_was_not_tried_compiles_anew_and_says_so(tmp_path):
+    untried = without_tried_versions(tmp_path)
+    for _ in range(2):
+        called = untried.call("intact", "rows")
+        assert called["results"] == [16.0, 0.5, 1.5, 2.5, 3.5]
+        assert {"demo.intact", "demo.rows", "demo.rows_launch"} <= set(called["compiled"])
+        (warning,) = called["warnings"]
+        assert f"not kept on disk with Numba {importlib.metadata.version('numba')}" in warning
+        assert "from 0.1 to 0.2" in warning
+    assert not untried.cache.exists()
+
+
+@pytest.mark.full
+def test_a_version_of_numba_without_its_private_parts_gives_the_same_results(tmp_path):
+    untried = without_tried_versions(tmp_path, GONE)
+    called = untried.call("intact", "rows")
+    assert called["results"] == [16.0, 0.5, 1.5, 2.5, 3.5]
+    assert len(called["warnings"]) == 1
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TILES],
+        env=os.environ | untried.variables,
+        cwd=untried.site,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name, difference = done.stdout.splitlines()
+    assert name == "plain"
+    assert float(difference) < 1e-5
 
 
 def test_the_folder_of_another_user_is_not_read(program, tmp_path):

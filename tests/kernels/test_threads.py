@@ -18,7 +18,7 @@ from minialex.errors import KernelError
 from minialex.kernels.runtime import compiled as compiled_module
 from minialex.kernels.runtime import threads
 from minialex.kernels.runtime.compiled import address, call_task, compiled, pack_task
-from minialex.kernels.runtime.threads import BUFFER_BYTES, COUNTER_BYTES
+from minialex.kernels.runtime.mailbox import COUNTER_BYTES, COUNTERS
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def note_order(item, worker, order):
 
 
 def work_alone(worker, buffer, grain, items, *arguments):
-    number = (buffer.size * 8 - BUFFER_BYTES) // COUNTER_BYTES
+    number = (buffer.size * 8 - COUNTERS) // COUNTER_BYTES
     call_task(pack_task(body, buffer, items, grain, number, arguments), address(buffer), worker)
 
 

@@ -68,7 +68,7 @@ using LargeTile = ProductTile<128, 128, 32, 64, 8, 8>;
 // A quarter of the results a block, for products of which the large tile would give too few blocks.
 using SmallTile = ProductTile<64, 64, 32, 32, 8, 4>;
 
-// Blocks that shall fit on a multiprocessor together: it bounds the registers of a thread, to 128 for float.
+// Blocks that should fit on a multiprocessor together: it limits a thread's registers, to 128 for float.
 constexpr int LARGE_BLOCKS = sizeof(real) == 4 ? 2 : 1;
 constexpr int SMALL_BLOCKS = sizeof(real) == 4 ? 5 : 3;
 
@@ -179,7 +179,7 @@ struct MatrixLoader {
         advance(DEPTH);
     }
 
-    // Where neighbours in memory are no neighbours in the tile, it is transposed here, one element at a time.
+    // Where neighbours in memory are not neighbours in the tile, it is transposed here, one element at a time.
     // With StepMajor and in float, a warp holds 16 rows of two vectors; the steps 0 and 4 of one row are
     // 4 * STRIDE = 16 (mod 32) banks apart because of the padding, so that the 32 elements which are written
     // together are in 32 banks. In double, 16 threads write together, 4 rows of four vectors, and

@@ -1,4 +1,4 @@
-"""What the compilers make of the CUDA kernels, read without a GPU; `minialex kernels inspect`.
+"""What the compilers make of the CUDA kernels, read without a GPU: `minialex kernels inspect`.
 
 Modules:
 

@@ -2,7 +2,7 @@
 
 No kernel may spill. For each kernel, type and architecture the file holds the registers, the bytes of shared
 memory and, of those that are tuned for arithmetic (`TUNED_DENSITY`), the density of the hottest loop. They
-are those of one compiler: another one allocates registers differently. After a change that is meant, one
+are those of one compiler: another allocates registers differently. After an intended change, one
 command writes them anew:
 
     minialex kernels inspect --write-budgets
@@ -29,7 +29,7 @@ def read_budgets(path: Path = PATH) -> dict:
 
 
 def write_budgets(found: Iterable[Inspected], path: Path = PATH) -> None:
-    """Make the figures that were found the budgets: one line for each kernel and type."""
+    """Write the figures as the new budgets: one line for each kernel and type."""
     kernels: dict[str, dict[str, list]] = {}
     compiler = None
     for each in found:
@@ -45,7 +45,7 @@ def write_budgets(found: Iterable[Inspected], path: Path = PATH) -> None:
 def excesses(
     file: str, architecture: str, real: str, cubin: Cubin, density: Callable[[str], float], budgets: dict
 ) -> list[str]:
-    """What the kernels of a file have above their budgets, and below their density; empty if all is well.
+    """Where the kernels of a file exceed their budgets or fall short of their density; empty if they do not.
 
     The file's figures are compared only where they are of the same compiler; spills are always judged.
 

@@ -1,4 +1,4 @@
-"""A CUDA source as machine code of one architecture (a "cubin"), with what the assembler says of it.
+"""A CUDA source as machine code of one architecture (a "cubin"), and what the assembler says about it.
 
 Two compilers can do it, neither of which needs a GPU or a driver:
 
@@ -34,7 +34,7 @@ _OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 
 @dataclass(frozen=True)
 class Resources:
-    """What a kernel takes of a multiprocessor, as ptxas says.
+    """What a kernel takes of a multiprocessor, according to ptxas.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Cubin:
         The ELF file that a driver loads.
     resources : dict from kernel name to Resources
     compiler : str
-        Which one made it, with its version: ``"nvrtc 13.5"``.
+        Which one made it, and its version: ``"nvrtc 13.5"``.
     """
 
     code: bytes
@@ -154,7 +154,7 @@ def read_resources(log: str) -> dict[str, Resources]:
     for name, part in zip(*[iter(_ENTRY.split(log)[1:])] * 2, strict=True):
         memory, used, shared = (pattern.search(part) for pattern in (_MEMORY, _USED, _SHARED))
         if memory is None or used is None:
-            raise KernelError(f"ptxas printed nothing of {name}'s registers; its output has another form")
+            raise KernelError(f"ptxas printed nothing about {name}'s registers; its output has another form")
         stack, stores, loads = map(int, memory.groups())
         found[name] = Resources(int(used[1]), stack, stores, loads, int(shared[1]) if shared else 0)
     return found

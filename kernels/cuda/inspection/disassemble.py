@@ -1,7 +1,7 @@
 """Machine code as text, by NVIDIA's nvdisasm, and that text as instructions.
 
-nvdisasm comes with the CUDA toolkit and, by itself, as the wheel ``nvidia-cuda-nvdisasm``. What it prints
-with ``-c`` for each kernel:
+nvdisasm comes with the CUDA toolkit, and on its own as the wheel ``nvidia-cuda-nvdisasm``. What it prints
+for each kernel with ``-c``:
 
     .text.relu_forward:
             /*0050*/               @P0 EXIT ;
@@ -90,7 +90,7 @@ def find_disassembler() -> str:
     for file in files:
         if file.stem == "nvdisasm":
             return str(file.locate())
-    raise DeviceError(f"nvdisasm is not installed, which reads compiled kernels: pip install {_WHEEL}")
+    raise DeviceError(f"nvdisasm, which reads compiled kernels, is not installed: pip install {_WHEEL}")
 
 
 def disassemble(code: bytes) -> dict[str, list[Instruction]]:
@@ -120,7 +120,6 @@ _KERNEL = re.compile(r"^\.text\.(\w+):")
 _LABEL = re.compile(r"^(\.L\w+):")
 _INSTRUCTION = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(@!?\w+\s+)?([A-Z][\w.]*)\s*([^;]*);")
 _TARGET = re.compile(r"(.*)`\((\.L\w+)\)")
-_BRANCHES = ("BRA", "JMP")
 
 
 def read_disassembly(text: str) -> dict[str, list[Instruction]]:

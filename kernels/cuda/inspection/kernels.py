@@ -32,7 +32,7 @@ class Inspected:
     threads : int or None
         Of a block, from its launch bounds; None where it has none.
     occupancy : Occupancy or None
-        For blocks of so many threads.
+        For blocks of that many threads.
     loop : Loop
     """
 
@@ -115,7 +115,7 @@ def sources_with(names: Iterable[str]) -> list[tuple[Source, list[str]]]:
     Raises
     ------
     KernelError
-        If a name is none of these.
+        If a name is none of them.
     """
     names = set(names)
     found, used = [], set()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import struct
 
-_PREFIX = b".nv.info."
+from minialex.kernels.cuda_host import elf
+
+_PREFIX = ".nv.info."
 _SIZED_FORM = 4
 _MAX_THREADS = 5
 
@@ -18,22 +20,12 @@ _MAX_THREADS = 5
 def launch_bounds(code: bytes) -> dict[str, int]:
     """The threads of the largest block by kernel; kernels without bounds are left out."""
     found = {}
-    for name, content in _sections(code):
-        if name.startswith(_PREFIX):
-            for attribute, value in _attributes(content):
+    for section in elf.sections(code):
+        if section.name.startswith(_PREFIX):
+            for attribute, value in _attributes(section.content):
                 if attribute == _MAX_THREADS:
-                    found[name.removeprefix(_PREFIX).decode()] = math.prod(struct.unpack("<3I", value))
+                    found[section.name.removeprefix(_PREFIX)] = math.prod(struct.unpack("<3I", value))
     return found
-
-
-def _sections(code: bytes):
-    """Yield the name and the content of each section of a 64-bit ELF file."""
-    table, size, count, names_at = struct.unpack_from("<Q10xHHH", code, 0x28)
-    headers = [struct.unpack_from("<I20xQQ", code, table + i * size) for i in range(count)]
-    _, names, _ = headers[names_at]
-    for name, offset, length in headers:
-        end = code.index(b"\0", names + name)
-        yield code[names + name : end], code[offset : offset + length]
 
 
 def _attributes(content: bytes):

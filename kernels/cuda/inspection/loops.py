@@ -1,9 +1,9 @@
 """The loop in which a kernel spends its time, and what its instructions are.
 
 The hottest loop is taken to be the one with the most multiply-adds (or tensor-core instructions) of its own,
-those in loops inside of it not counted; where there are none, the one that asks for the most bytes of global
+not counting those in loops inside it; where there are none, the one that asks for the most bytes of global
 memory. Of equals it is the shortest: a kernel may have one loop for whole tiles and another for those at an
-edge. A kernel without a loop is looked at as a whole.
+edge. A kernel without loops is looked at as a whole.
 
 An instruction is issued for a warp, 32 threads. A scheduler issues one a cycle: whatever is not a
 multiply-add in the loop of a matrix product takes a multiply-add's place. Hence the *density*, the share of
@@ -30,9 +30,16 @@ _OTHER_ARITHMETIC = ("FADD", "FMUL", "DADD", "DMUL")
 
 # The m, n and k of a warp's tensor-core instruction, by the digits in its name.
 _TENSOR_SHAPES = {
-    "1684": (16, 8, 4), "1688": (16, 8, 8), "16816": (16, 8, 16), "16832": (16, 8, 32),
-    "884": (8, 8, 4), "8x8x4": (8, 8, 4), "16x8x4": (16, 8, 4), "16x8x8": (16, 8, 8), "16x8x16": (16, 8, 16),
-}  # fmt: skip
+    "1684": (16, 8, 4),
+    "1688": (16, 8, 8),
+    "16816": (16, 8, 16),
+    "16832": (16, 8, 32),
+    "884": (8, 8, 4),
+    "8x8x4": (8, 8, 4),
+    "16x8x4": (16, 8, 4),
+    "16x8x8": (16, 8, 8),
+    "16x8x16": (16, 8, 16),
+}
 _TENSOR = ("HMMA", "DMMA")
 
 _BYTES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "256": 32}

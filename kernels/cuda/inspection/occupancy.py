@@ -7,7 +7,7 @@ Programming Guide, the rules of allocation those of ``cuda_occupancy.h``, a head
 - shared memory is given to each block, in units of 128 bytes (sm_75: 256); from sm_80 on the system takes
   another 1024 bytes of each block's.
 
-Shared memory and the first-level cache share one memory; all that shared memory may have of it is counted.
+Shared memory and the first-level cache share one memory; all of it that shared memory may have is counted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Occupancy:
     share : float
         The share of the warps that it could hold.
     limit : str
-        What does not allow another block: ``"registers"``, ``"shared memory"``, ``"warps"`` or ``"blocks"``.
+        What rules out another block: ``"registers"``, ``"shared memory"``, ``"warps"`` or ``"blocks"``.
     """
 
     blocks: int
@@ -95,7 +95,7 @@ def occupancy(architecture: str, threads: int, registers: int, shared: int) -> O
     """
     machine = MULTIPROCESSORS[check_architecture(architecture)]
     if not 1 <= threads <= 1024:
-        raise KernelError(f"threads={threads} of a block should be 1 to 1024")
+        raise KernelError(f"the threads of a block must be 1 to 1024, not {threads}")
     warps = -(-threads // _WARP)
     fits = {
         "registers": _by_registers(warps, registers),

@@ -7,10 +7,10 @@ A launch that does F operations and whose arrays hold B bytes takes at least
 (Williams, Waterman, Patterson: "Roofline", CACM 2009), where the rate is the lower of two: the peak of the
 datasheet, and what the schedulers can issue. A multiprocessor has four, each of which issues one instruction
 a cycle, for 32 threads: so the loop's operations for each instruction, times 4 times the clock, times the
-multiprocessors. The blocks are dealt out evenly, and the multiprocessor that gets the most of them decides.
+multiprocessors. The blocks are dealt out evenly, and the multiprocessor with the most of them decides.
 
 It is a bound, not an estimate: caches miss, instructions wait for each other, clocks fall below boost,
-launches take microseconds. For what the blocks read again, which the second-level cache has to hold, see
+launches take microseconds. For what the blocks read again, and the second-level cache has to hold, see
 `uncached`.
 """
 
@@ -36,7 +36,7 @@ class Prediction:
         The memory's time if each byte that the hottest loop asks for came from memory; at least `memory`.
     bound : str
         ``"memory"``, ``"peak"`` (of the arithmetic units), ``"issue"`` (of instructions), or ``"blocks"``: so
-        few that not even half of the multiprocessors' time is used.
+        few that less than half of the multiprocessors' time is used.
     """
 
     arithmetic: float

@@ -3,32 +3,32 @@
 // Which accesses are ordered
 // --------------------------
 // The life of a thread is cut into segments: at each barrier of its block and each __syncwarp that it passes, a
-// new one starts. Segments are numbered as they start, so that three comparisons tell most of what has to be
+// new one starts. Segments are numbered as they start, so that three comparisons tell most of what must be
 // known about the segment of an earlier access, s:
 //
 //     s is the running thread's own segment    the same thread: ordered
 //     s < first segment of this block          another block: not ordered, with the exception below
 //     s < first since the last barrier         ordered by that barrier
 //
-// Only within one barrier interval has the table of segments to be asked: threads of different warps are not
-// ordered, lanes of one warp are if __syncwarp has made the clock of the one known to the other (a vector clock
+// Only within one barrier interval must the table of segments be asked: threads of different warps are not
+// ordered, lanes of one warp are if __syncwarp has made the clock of one known to the other (a vector clock
 // of 32 lanes). Shuffles and votes do not order memory accesses, and lanes do not run in lockstep: that is how
 // CUDA defines it since compute capability 7.0.
 //
 // Blocks are ordered by what CUDA's sample threadFenceReduction does: one block writes, calls __threadfence() and
-// then an atomic function; another one, later, calls an atomic function on the same address, and reads. What the
-// first block had done before its fence is ordered before what the second one does then.
+// then an atomic function; later another calls an atomic function on the same address, and reads. What the first
+// block did before its fence is ordered before what the second one does then.
 //
-// A cell of shadow memory stands for `granule` bytes and remembers the last write and two reads, with which it
-// finds a race if there is one: a read that is ordered before a later one is dropped for it, as whatever
+// A cell of shadow memory stands for `granule` bytes and remembers the last write and two reads, which are enough
+// to find a race if there is one: a read that is ordered before a later one is dropped for it, as whatever
 // races with the first races with the second; and of reads that are not ordered, two of different
-// warps or blocks are enough, as a write cannot be ordered after both unless it is after all.
+// warps or blocks are enough, as a write cannot be ordered after both unless it is after all of them.
 // (FastTrack: Flanagan and Freund, PLDI 2009.)
 //
 // What a warp moves
 // -----------------
-// Lanes run one after another here. The k-th time that a lane comes to an instruction, counted from the
-// last barrier or warp operation, is taken to be the same execution for all lanes of its warp.
+// Lanes run one after another here. The k-th time that a lane comes to an instruction after the last barrier or
+// warp operation is taken to be the same execution for all lanes of its warp.
 
 #include "checker.h"
 
@@ -68,7 +68,7 @@ constexpr uintptr_t SLOT = uintptr_t(1) << SLOT_SHIFT;
 constexpr unsigned VARIABLE_SHIFT = 16;  // each variable begins at a multiple of this power of two
 constexpr int32_t HEAP = -2;  // the `array` of memory from malloc()
 constexpr uintptr_t HEAP_GAP = 4096;  // behind it is nothing that may be accessed
-constexpr uintptr_t NEAR = 128 << 10;  // what lies so near behind dynamic shared memory was to be in it
+constexpr uintptr_t NEAR = 128 << 10;  // an access this near behind dynamic shared memory was meant for it
 
 struct Record {
     uint32_t segment;  // 0: no access
@@ -95,7 +95,7 @@ struct Region {
         cells.assign((end - begin + granule - 1) >> granule_shift, Cell{});
     }
 
-    // Go over to cells of one byte: until now, each granule has been accessed as a whole.
+    // Changes to cells of one byte: until now, each granule was accessed as a whole.
     void refine() {
         std::vector<Cell> finer(end - begin);
         for (size_t i = 0; i < finer.size(); ++i) finer[i] = cells[i >> granule_shift];
@@ -231,7 +231,7 @@ uint32_t site_index(const void* place, Space space, uint32_t access) {
     return table[offset] - 1;
 }
 
-// Sort and keep one of each; the number left.
+// Sorts and keeps one of each; returns the number left.
 template <typename T>
 size_t distinct(T* values, size_t count) {
     std::sort(values, values + count);
@@ -401,7 +401,7 @@ void check_cell(Cell& cell, Region& region, uintptr_t address, uint32_t bytes, u
     cell = Cell{now, {}};
 }
 
-// An atomic function on an address: the block learns what others have left there, and leaves what it has fenced.
+// An atomic function on an address: the block learns what others left there, and leaves what it has fenced.
 void order_blocks(uintptr_t address) {
     if (!checker.fenced && checker.released.empty()) return;
     std::map<uint32_t, uint32_t>& left_here = checker.released[address];
@@ -443,7 +443,7 @@ Region* variable_at(uintptr_t address) {
     return address < variable.limit ? &variable : nullptr;
 }
 
-// The memory from malloc() that an address is in, or a little beyond.
+// The memory from malloc() that an address is in, or a little behind.
 Region* heap_at(uintptr_t address) {
     if (checker.heap.empty()) return nullptr;
     auto after = checker.heap.upper_bound(address);
@@ -452,8 +452,8 @@ Region* heap_at(uintptr_t address) {
     return address < region.limit ? &region : nullptr;
 }
 
-// Whether an address is that of a constant, of the runtime, or of a variable on the thread's own stack. There is
-// nothing else that a kernel may access beside the arrays and shared memory.
+// Whether an address is that of a constant, of the runtime, or of a variable on the thread's own stack: all that a
+// kernel may access beside the arrays and shared memory.
 bool is_own_memory(uintptr_t address) {
     return address - uintptr_t(__ehdr_start) < uintptr_t(_end) - uintptr_t(__ehdr_start) || is_on_stack(address);
 }
@@ -836,7 +836,7 @@ void __tsan_write_range(void* p, unsigned long bytes) { check_access(p, bytes, W
 void __tsan_vptr_read(void** p) { check_access(p, sizeof(void*), READ, PLACE); }
 void __tsan_vptr_update(void** p, void*) { check_access(p, sizeof(void*), WRITE, PLACE); }
 
-// The operations themselves are these functions' work, too.
+// These functions must do the operations, too.
 void __tsan_atomic_thread_fence(int) {
     if (checker.active) checker.fenced = checker.segments.size();
 }

@@ -1,7 +1,7 @@
 // The checker: what it is told by the executor, by the instrumented kernel, and by Python.
 //
 // A checked module is the user's source compiled with `-fsanitize=thread,alignment,bounds` (instrumentation.py has
-// the options), but linked with checker.cpp in the place of those sanitizers' runtimes: the compiler puts a call
+// the options), but linked with checker.cpp in place of those sanitizers' runtimes: the compiler puts a call
 // before each access to memory (__tsan_read4, ...), and the checker decides what the access means on a GPU.
 //
 // The executor runs the blocks of a checked launch one after another on one OS thread; within a block it runs
@@ -17,12 +17,11 @@ namespace minialex {
 
 // ---- Told by the executor -------------------------------------------------------------------------------
 
-// A block starts. Its static shared variables have been named by Python; the dynamic shared memory, if any,
-// is given.
+// A block starts. Python has named its static shared variables; its dynamic shared memory, if any, is given.
 void check_block_begin(const unsigned block_index[3], const unsigned block_size[3], void* dynamic_shared,
                        size_t dynamic_bytes);
 
-// From now on the accesses are those of this thread of the block (x + size.x * (y + size.y * z)).
+// From now on, accesses are those of this thread of the block (x + size.x * (y + size.y * z)).
 void check_thread_switch(unsigned thread);
 
 // The thread has returned from the kernel, or was stopped by stop_thread().
@@ -31,7 +30,7 @@ void check_thread_exit(unsigned thread);
 // The thread has arrived at a barrier (__syncthreads and its variants).
 void check_barrier(unsigned thread, const void* place);
 
-// The barrier lets go all threads that have arrived. The executor does this when every thread that has not
+// The barrier releases all threads that have arrived. The executor does this when every thread that has not
 // exited has arrived, and also when no thread of the block can go on: the checker reports who was missing.
 void check_barrier_release();
 
@@ -39,18 +38,18 @@ void check_barrier_release();
 void check_warp_operation(unsigned thread, uint32_t mask, const void* place);
 
 // The operation is carried out for `lanes` of a warp: those of the mask, once all have arrived; or, when no
-// thread of the block can go on, those that have. __syncwarp alone orders accesses to memory.
+// thread of the block can go on, those that have. Only __syncwarp orders accesses to memory.
 void check_warp_release(unsigned warp, uint32_t lanes, bool orders_memory);
 
-// A thread reads, by the shuffle that it is in, a lane that takes no part. Returns what it is to get: that value, or
-// the one that Python has asked for.
+// The shuffle that a thread is in reads a lane that takes no part. Returns what the thread gets: `value`, or the one
+// that Python has asked for.
 uint64_t check_absent_lane(unsigned thread, unsigned lane, uint64_t value);
 
-// Whether the launch is one that was checked before, and so is to print nothing.
+// Whether the launch is one that was checked before, and must not print.
 bool check_is_repeated();
 
-// The processor has refused something (faults.h), or the thread has had to end the launch. Returns whether the
-// checker has noted it.
+// The processor has refused something (faults.h), or the thread had to end the launch. Returns whether the checker
+// has noted it.
 bool check_fault(bool is_division, bool stack_is_full, bool has_address, uintptr_t address, const void* place);
 bool check_trap(const char* reason, const void* place);
 
@@ -59,7 +58,7 @@ void check_block_end();
 // The kernel calls malloc() or new. The checker gives the memory; null if nothing is being checked.
 void* check_heap_take(size_t bytes);
 
-// It calls free() or delete. False if nothing is being checked. What is wrong with it is a finding.
+// It calls free() or delete. False if nothing is being checked. A mistake is a finding.
 bool check_heap_give(void* memory, const void* place);
 
 // ---- Told to the executor -------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ bool is_on_stack(uintptr_t address);
 
 }  // namespace minialex
 
-// ---- Told by Python (ctypes; see check.py) ----------------------------------------------------------------
+// ---- Told by Python (ctypes; see checker.py) ----------------------------------------------------------------
 
 extern "C" {
 
@@ -87,7 +86,7 @@ struct CheckedArray {
 };
 
 // A variable of the module in shared, global or constant memory. In a checked module each begins at a multiple of
-// 64 KiB, so that what is beyond its end is no other one.
+// 64 KiB, so that no other one lies right behind its end.
 struct CheckedVariable {
     uint64_t address;
     uint64_t bytes;
@@ -114,7 +113,7 @@ enum CheckedKind : uint32_t {
     STACK_FULL,
     TRAP,          // an assertion has failed, or the kernel has called __trap(): `reason` says it
     ABSENT_LANE,   // a shuffle reads a lane that takes no part: `mask` is that of the shuffle, `offset` the lane
-    UNREACHABLE,   // the thread came to where the compiler took it not to come
+    UNREACHABLE,   // the thread came to a place that the compiler took to be out of reach
     FREED,         // an access to memory of the heap that was given back
     BAD_FREE,      // what is given back is not the heap's, or was given back before
 };
@@ -145,8 +144,8 @@ struct CheckedTraffic {
 };
 
 int checker_begin(CheckedArray* arrays, int count, const CheckedVariable* variables, int variable_count);
-// Until checker_end(): the launch is a repetition, in which the shuffle at `place` gives `value` in the place of the
-// value of a lane that takes no part.
+// Until checker_end(): the launch is a repetition, in which the shuffle at `place` gives `value` for a lane that takes
+// no part.
 void checker_repeat(uint64_t place, uint64_t value);
 int checker_findings(const CheckedFinding** findings);
 int checker_traffic(const CheckedTraffic** traffic);

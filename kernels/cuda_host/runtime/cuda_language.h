@@ -1,6 +1,6 @@
-// CUDA C++ for g++: what a compiler for GPUs knows by itself, as a header that is put before the source.
+// CUDA C++ for g++: what a compiler for GPUs has built in, as a header that is put before the source.
 //
-// One subject a section: qualifiers, vector types, where a thread is, barriers and warps, atomic operations,
+// One section a subject: qualifiers, vector types, where a thread is, barriers and warps, atomic operations,
 // memory, integers, conversions, floating point. Names and meaning are those of the CUDA C++ Programming Guide
 // and of the CUDA Math API.
 #pragma once
@@ -50,7 +50,7 @@
 #define __grid_constant__
 #define __managed__
 
-// In brackets: what g++ should read in front of a variable. Each OS thread runs one block at a time: what is
+// In brackets: what g++ reads in front of a variable. Each OS thread runs one block at a time: what is
 // local to it is shared by the block's threads.
 #ifdef MINIALEX_CHECKED
 #define __device__ minialex_device(__attribute__((aligned(65536))))
@@ -70,38 +70,32 @@
     struct __attribute__((may_alias, aligned(align2))) name##2 { type x, y; };                         \
     struct __attribute__((may_alias)) name##3 { type x, y, z; };                                       \
     struct __attribute__((may_alias, aligned(align4))) name##4 { type x, y, z, w; };
-#define MINIALEX_MAKE_VECTORS(type, name)                                                              \
+#define MINIALEX_MAKE_VECTORS(type, name, align2, align4)                                              \
     MINIALEX_API name##1 make_##name##1(type x) { return {x}; }                                        \
     MINIALEX_API name##2 make_##name##2(type x, type y) { return {x, y}; }                             \
     MINIALEX_API name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; }                  \
     MINIALEX_API name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 
+// make(type, name, alignment of two, alignment of four)
+#define MINIALEX_EACH_VECTOR_BUT_UINT(make)        \
+    make(signed char, char, 2, 4)                  \
+    make(unsigned char, uchar, 2, 4)               \
+    make(short, short, 4, 8)                       \
+    make(unsigned short, ushort, 4, 8)             \
+    make(int, int, 8, 16)                          \
+    make(long, long, 16, 16)                       \
+    make(unsigned long, ulong, 16, 16)             \
+    make(long long, longlong, 16, 16)              \
+    make(unsigned long long, ulonglong, 16, 16)    \
+    make(float, float, 8, 16)                      \
+    make(double, double, 16, 16)
+#define MINIALEX_EACH_VECTOR(make) make(unsigned int, uint, 8, 16) MINIALEX_EACH_VECTOR_BUT_UINT(make)
+
 struct uint1 { unsigned int x; };
 struct __attribute__((may_alias, aligned(8))) uint2 { unsigned int x, y; };
 struct __attribute__((may_alias, aligned(16))) uint4 { unsigned int x, y, z, w; };
-MINIALEX_VECTORS(signed char, char, 2, 4)
-MINIALEX_VECTORS(unsigned char, uchar, 2, 4)
-MINIALEX_VECTORS(short, short, 4, 8)
-MINIALEX_VECTORS(unsigned short, ushort, 4, 8)
-MINIALEX_VECTORS(int, int, 8, 16)
-MINIALEX_VECTORS(long, long, 16, 16)
-MINIALEX_VECTORS(unsigned long, ulong, 16, 16)
-MINIALEX_VECTORS(long long, longlong, 16, 16)
-MINIALEX_VECTORS(unsigned long long, ulonglong, 16, 16)
-MINIALEX_VECTORS(float, float, 8, 16)
-MINIALEX_VECTORS(double, double, 16, 16)
-MINIALEX_MAKE_VECTORS(signed char, char)
-MINIALEX_MAKE_VECTORS(unsigned char, uchar)
-MINIALEX_MAKE_VECTORS(short, short)
-MINIALEX_MAKE_VECTORS(unsigned short, ushort)
-MINIALEX_MAKE_VECTORS(int, int)
-MINIALEX_MAKE_VECTORS(unsigned int, uint)
-MINIALEX_MAKE_VECTORS(long, long)
-MINIALEX_MAKE_VECTORS(unsigned long, ulong)
-MINIALEX_MAKE_VECTORS(long long, longlong)
-MINIALEX_MAKE_VECTORS(unsigned long long, ulonglong)
-MINIALEX_MAKE_VECTORS(float, float)
-MINIALEX_MAKE_VECTORS(double, double)
+MINIALEX_EACH_VECTOR_BUT_UINT(MINIALEX_VECTORS)
+MINIALEX_EACH_VECTOR(MINIALEX_MAKE_VECTORS)
 
 namespace minialex {
 MINIALEX_NAME_TYPE(::dim3)
@@ -111,21 +105,10 @@ constexpr bool is_vector<::dim3> = true;
     MINIALEX_NAME_TYPE(name)      \
     template <>                   \
     constexpr bool is_vector<name> = true;
-#define MINIALEX_NAME_VECTORS(name)                              \
+#define MINIALEX_NAME_VECTORS(type, name, align2, align4)        \
     MINIALEX_NAME_VECTOR(name##1) MINIALEX_NAME_VECTOR(name##2)  \
     MINIALEX_NAME_VECTOR(name##3) MINIALEX_NAME_VECTOR(name##4)
-MINIALEX_NAME_VECTORS(char)
-MINIALEX_NAME_VECTORS(uchar)
-MINIALEX_NAME_VECTORS(short)
-MINIALEX_NAME_VECTORS(ushort)
-MINIALEX_NAME_VECTORS(int)
-MINIALEX_NAME_VECTORS(uint)
-MINIALEX_NAME_VECTORS(long)
-MINIALEX_NAME_VECTORS(ulong)
-MINIALEX_NAME_VECTORS(longlong)
-MINIALEX_NAME_VECTORS(ulonglong)
-MINIALEX_NAME_VECTORS(float)
-MINIALEX_NAME_VECTORS(double)
+MINIALEX_EACH_VECTOR(MINIALEX_NAME_VECTORS)
 }  // namespace minialex
 
 // ---- Where a thread is ----------------------------------------------------------------------------------
@@ -253,7 +236,7 @@ MINIALEX_REDUCE(xor, unsigned int, XOR)
 // ---- Atomic operations ----------------------------------------------------------------------------------
 
 namespace minialex {
-// Replaces *address by update(*address), and returns the old value.
+// Replaces *address with update(*address), and returns the old value.
 template <class T, class Update>
 MINIALEX_API T atomic_update(T* address, Update update) {
     T old, updated;
@@ -265,7 +248,7 @@ MINIALEX_API T atomic_update(T* address, Update update) {
 }
 }  // namespace minialex
 
-// Those of a scope (of the block, of the system) are no different here.
+// The scope (the block, the system) makes no difference here.
 #define MINIALEX_SCOPES(name, type)                                              \
     MINIALEX_API type name##_block(type* address, type value) { return name(address, value); } \
     MINIALEX_API type name##_system(type* address, type value) { return name(address, value); }
@@ -310,7 +293,7 @@ MINIALEX_ATOMIC(atomicAdd, float, old + value)
 MINIALEX_ATOMIC(atomicAdd, double, old + value)
 MINIALEX_ATOMIC(atomicExch, float, ((void)old, value))
 #if __CUDA_ARCH__ >= 900
-// Each of the numbers by itself, as on a GPU.
+// Each number separately, as on a GPU.
 MINIALEX_API float2 atomicAdd(float2* address, float2 value) {
     return {atomicAdd(&address->x, value.x), atomicAdd(&address->y, value.y)};
 }
@@ -356,8 +339,8 @@ MINIALEX_API T* dynamic_shared() {
 }
 }  // namespace minialex
 
-// The heap. malloc and free of the source are these, under the linker's names for them; new and delete are replaced, as
-// C++ allows it, and as on a GPU new gives a null pointer if there is no memory (-fcheck-new).
+// The heap. The source's malloc and free are these, by the linker's names for them; new and delete are replaced, as
+// C++ allows, and as on a GPU new gives a null pointer if there is no memory (-fcheck-new).
 namespace minialex {
 __attribute__((noinline)) static void give_back(void* memory, const void* place) {
     here.thread = thread;
@@ -372,7 +355,7 @@ static __attribute__((used, noinline)) void minialex_free(void* memory) {
 void* malloc(size_t) noexcept asm("minialex_malloc");
 void free(void*) noexcept asm("minialex_free");
 #ifdef MINIALEX_CHECKED
-// The library has the checker in it, too, whose memory is not from the heap of kernels.
+// The library also has the checker in it, whose memory is not from the heap of kernels.
 void* minialex_host_malloc(size_t) noexcept asm("malloc");
 void minialex_host_free(void*) noexcept asm("free");
 }
@@ -488,7 +471,7 @@ MINIALEX_API unsigned int __sad(int x, int y, unsigned int z) {
     return (x < y ? (unsigned int)y - (unsigned int)x : (unsigned int)x - (unsigned int)y) + z;
 }
 MINIALEX_API unsigned int __usad(unsigned int x, unsigned int y, unsigned int z) { return (x < y ? y - x : x - y) + z; }
-// Where the |offset|-th bit that is set in `mask` is, counted from the bit `base` upwards, or downwards if `offset` is
+// The position of the |offset|-th bit set in `mask`, counted from the bit `base` upwards, or downwards if `offset` is
 // negative; all ones if there is none. PTX ISA, "fns".
 MINIALEX_API unsigned int __fns(unsigned int mask, unsigned int base, int offset) {
     if (offset == 0) return base < 32 && mask >> base & 1 ? base : 0xffffffff;
@@ -516,8 +499,8 @@ MINIALEX_API To same_bits(From value) {
     return result;
 }
 
-// To an integer, as a GPU does it: what is beyond the range gives its end. NaN gives 0, or where one of the types has 64
-// bits, the highest bit alone (PTX ISA, "cvt").
+// To an integer, as on a GPU: a number beyond the range gives its end. NaN gives 0 or, where one of the types has 64
+// bits, only the highest bit (PTX ISA, "cvt").
 template <class To, class From>
 MINIALEX_API To to_integer(From value) {
     constexpr To least = std::is_signed_v<To> ? To(1ull << (8 * sizeof(To) - 1)) : To(0);
@@ -578,7 +561,7 @@ MINIALEX_API float fdivide(float x, float y) { return x / y; }
 MINIALEX_API double fdivide(double x, double y) { return x / y; }
 MINIALEX_API float __saturatef(float x) { return min(max(x, 0.0f), 1.0f); }
 
-// An operation by itself, rounded to the nearest: never joined with another one to a fused multiply-add.
+// A single operation, rounded to the nearest: never fused with another one into a multiply-add.
 #if defined(__x86_64__)
 #define MINIALEX_REGISTER(value) "+x"(value)
 #elif defined(__aarch64__)
@@ -631,7 +614,7 @@ MINIALEX_API double __dsqrt_rn(double x) { return sqrt(x); }
 #define __sincosf(x, s, c) sincosf(x, s, c)
 #define __fdividef(x, y) fdividef(x, y)
 
-// Those of the C library are calls, which keep a loop from being vectorised.
+// The C library's are calls, which keep a loop from being vectorised.
 namespace minialex {
 template <class A, class B>
 MINIALEX_API auto number_min(A x, B y) {
@@ -670,8 +653,8 @@ MINIALEX_API void __trap(const char* file = __builtin_FILE(), int line = __built
 #include "assert.h"
 
 namespace minialex {
-// As CUDA's: the number of arguments, -1 if there is no format. The C library's would keep its lock on the output
-// if a wrong format led to a fault.
+// As CUDA's: returns the number of arguments, -1 if there is no format. The C library's would keep its lock on the
+// output if a wrong format led to a fault.
 template <class... T>
 MINIALEX_API int print(const char* format, T... values) {
     if (!format) return -1;
@@ -691,7 +674,7 @@ MINIALEX_API int print(const char* format, T... values) {
 }  // namespace minialex
 #define printf(...) minialex::print(__VA_ARGS__)
 
-// They would end the process. nvcc refuses them as well: they are functions of the host.
+// They would end the process. nvcc refuses them, too: they are functions of the host.
 #define MINIALEX_ENDS_THE_PROCESS __attribute__((error("a function of the host: in a kernel call __trap()")))
 extern "C" {
 void abort() noexcept MINIALEX_ENDS_THE_PROCESS;

@@ -1,9 +1,9 @@
-// Functions of floating-point numbers that CUDA has beyond the C library's (CUDA Math API).
+// Floating-point functions that CUDA has beyond the C library's (CUDA Math API).
 #pragma once
 
 #include <fenv.h>
 
-// ---- Overloads for float, where <math.h> has the function for double alone -------------------------------
+// ---- Overloads for float, where <math.h> has the function only for double ---------------------------------
 
 MINIALEX_API float exp10(float x) { return exp10f(x); }
 MINIALEX_API float j0(float x) { return j0f(x); }
@@ -100,7 +100,7 @@ MINIALEX_API double inverse_of_erfc(double q) {
     const double l = log(q * (2 - q)), a = 0.147, h = 2 / (M_PI * a) + l / 2;
     double x = sqrt(sqrt(h * h - l / a) - h);
     for (int i = 0; i < 3; ++i) {
-        // erfc'(x) / erfc(x) = -2 / (sqrt(pi) erfcx(x)), and log(erfc(x)) without a loss for a large x.
+        // erfc'(x) / erfc(x) = -2 / (sqrt(pi) erfcx(x)), and log(erfc(x)) without a loss for large x.
         const double scaled = erfcx(x), slope = 1.1283791670955125739 / scaled;
         const double excess = x < 1 ? log(erfc(x) / q) : log(scaled) - x * x - log(q);
         x += excess / (slope + excess * (slope - 2 * x) / 2);

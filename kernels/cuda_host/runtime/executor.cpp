@@ -4,7 +4,7 @@
 // and changes the stack, which takes a few nanoseconds. Lanes of the same warp come first, then the other
 // warps in order, so that the order of execution is always the same.
 //
-// Nothing here outlives a launch but stacks, and OS threads are made for each launch: a process may fork.
+// Only stacks outlive a launch, and OS threads are made for each launch: a process may fork.
 #include "executor.h"
 
 #include <errno.h>
@@ -31,6 +31,9 @@
 
 #ifdef MINIALEX_CHECKED
 #include "checker.h"
+#define TELL_CHECKER(call) call
+#else
+#define TELL_CHECKER(call)
 #endif
 #if !defined(__x86_64__) && !defined(__aarch64__)
 #include <ucontext.h>
@@ -49,8 +52,8 @@ constexpr unsigned MAX_THREADS = 1024;  // of a block
 constexpr unsigned WARP = 32;
 constexpr unsigned MAX_WARPS = MAX_THREADS / WARP;
 // A thread's stack holds what CUDA calls local memory, of which a thread has 512 KiB at most. It is address space:
-// memory is used as far as a stack is. Its end is out of bounds, and so is at first all but its beginning, which is
-// enough for most kernels.
+// only the part of a stack that is used takes memory. Its end is out of bounds, and so at first is everything but its
+// beginning, which is enough for most kernels.
 constexpr size_t STACK_BYTES = 1 << 20, STACK_BEGINNING = 128 << 10, STACK_GUARD = 64 << 10;
 constexpr unsigned MAX_STACKS = 24 * MAX_THREADS;  // two mappings each, of the 65530 that Linux allows
 constexpr uint64_t NO_VALUE = 0xffffffffffffffff;  // from a lane that takes no part: NaN, or -1
@@ -70,8 +73,8 @@ void first_function_on_a_stack();
 #if defined(__x86_64__)
 using Context = void*;  // the stack pointer; the rest lies on the stack
 
-// Saves where this stack is in *save, and continues the other one where it had left. What the compiler keeps in
-// registers it saves itself. It is not used in leaf functions, which may have data beyond the stack pointer.
+// Saves the position on this stack in *save, and continues the other one where it left off. The compiler saves what it
+// keeps in registers. It is not used in leaf functions, which may have data beyond the stack pointer.
 ALWAYS_INLINE void change_stack(Context* save, Context next) {
     asm volatile(
         "pushq %%rbp\n\t"
@@ -177,12 +180,12 @@ public:
 
     void give(char* top) { free_.push_back(top); }
 
-    // Take back all, whoever has them.
+    // Take all of them back, whoever has them.
     void take_back() { free_.assign(all_.rbegin(), all_.rend()); }
 
     enum class Place { ELSEWHERE, OPENED, GUARD };
 
-    // Lets a stack have all of its bytes if an address is in the part that is closed.
+    // Opens all of a stack if an address is in the part that is closed.
     Place open(uintptr_t address) {
         for (Slab& slab : slabs_) {
             const uintptr_t offset = address - uintptr_t(slab.memory);
@@ -200,7 +203,7 @@ public:
         return Place::ELSEWHERE;
     }
 
-    // Gives the memory back that only few kernels need.
+    // Gives back the memory that only a few kernels need.
     void close() {
         if (!any_opened_) return;
         any_opened_ = false;
@@ -213,7 +216,7 @@ public:
         }
     }
 
-    // What may be read of the stack that holds an address: from the first address to the second, not included.
+    // The readable part of the stack that holds an address: from the first address up to the second.
     std::pair<uintptr_t, uintptr_t> readable(uintptr_t address) const {
         for (const Slab& slab : slabs_) {
             const uintptr_t offset = address - uintptr_t(slab.memory);
@@ -252,7 +255,7 @@ private:
         }
         slabs_.push_back({slab, 0});
         for (unsigned i = SLAB; i-- > 0;) {
-            // Tops at the same offset in their pages would all compete for the same lines of the cache.
+            // Tops at the same offset in their pages would all compete for the same cache lines.
             const size_t offset = (all_.size() * 11 % 64) * 64;
             all_.push_back(slab + (i + 1) * STACK_BYTES - offset);
             free_.push_back(all_.back());
@@ -279,13 +282,13 @@ struct Launch {
     std::atomic<uint64_t> next_block{0};
     std::atomic<bool> stopped{false};
     std::atomic<unsigned> interrupts{0};
-    std::unique_ptr<pthread_t[]> helpers;  // OS threads beside the caller's, so many:
+    std::unique_ptr<pthread_t[]> helpers;  // OS threads beside the caller's; their number:
     std::atomic<unsigned> helper_count{0};
 };
 
 // Why a launch has ended early.
 struct Failure {
-    std::string message;  // empty: it has not
+    std::string message;  // empty if it has not
     uint64_t block = ~uint64_t(0);
     uintptr_t place = 0;  // a return address in the kernel's code; 0 if it is not known
 };
@@ -297,11 +300,11 @@ struct Worker {
     std::unique_ptr<char, decltype(&free)> dynamic_shared{nullptr, free};
     size_t dynamic_bytes = 0;
     Failure failure;
-    Fault fault;         // what ended the block; no signal if nothing did
+    Fault fault;         // what ended the block; without a signal if nothing did
     bool stack_is_full;  // the fault is that
     bool in_block = false;  // on one of its stacks, and not on the OS thread's own
     bool is_helper = false;  // on an OS thread of the executor's own
-    bool left_early;     // a thread has ended the block: stacks are in use still
+    bool left_early;     // a thread has ended the block: stacks are still in use
 
     Context outside;     // the OS thread's own stack
     char* stack;         // the one in use
@@ -313,7 +316,7 @@ struct Worker {
     Barrier barrier_kind;
 
     // Of each warp, by lane: who can run, who has not ended, who waits in a warp operation, and who waits in
-    // converged_lanes(). Those that are in `alive` alone wait at the barrier.
+    // converged_lanes(). Those that are only in `alive` wait at the barrier.
     uint32_t runnable[MAX_WARPS], alive[MAX_WARPS], in_operation[MAX_WARPS], converging[MAX_WARPS];
     uint32_t warps_runnable;
 
@@ -395,14 +398,14 @@ uint3 coordinates(const Worker& w, unsigned thread) {
     __builtin_unreachable();
 }
 
-// Ends the block, and with it the launch. Its stacks are left as they are: kernels have nothing to destroy.
+// Ends the block, and with it the launch. Its stacks are left as they are: kernels have nothing to clean up.
 [[noreturn]] SELDOM void fail(Worker& w, const std::string& message) {
     w.failure.message = text("in block (%u, %u, %u): ", here.block.x, here.block.y, here.block.z) + message;
     w.left_early = true;
     leave_block(w);
 }
 
-// "threads 0 to 31 and 64", of those for which a condition holds; empty if there are none.
+// "threads 0 to 31 and 64": those for which a condition holds; empty if there are none.
 template <class Condition>
 std::string list_threads(const Worker& w, Condition holds) {
     std::string list;
@@ -424,9 +427,9 @@ std::string list_threads(const Worker& w, Condition holds) {
 
 bool is_set(const uint32_t* lanes, unsigned thread) { return lanes[thread / WARP] >> thread % WARP & 1; }
 
-// Nobody can run: says who waits where.
+// No thread can run: says who waits where.
 [[noreturn]] SELDOM void report_deadlock(Worker& w) {
-    std::string message = "the threads wait for each other for ever: ";
+    std::string message = "the threads wait for each other forever: ";
     const char* separator = "";
     auto add = [&](const std::string& threads, const std::string& state) {
         if (threads.empty()) return;
@@ -498,9 +501,7 @@ ALWAYS_INLINE Worker& scheduled_worker() {
 }
 
 void release_barrier(Worker& w) {
-#ifdef MINIALEX_CHECKED
-    check_barrier_release();
-#endif
+    TELL_CHECKER(check_barrier_release());
     for (unsigned warp = 0; warp < w.warps; ++warp) make_runnable(w, warp, w.alive[warp] & ~w.in_operation[warp]);
     w.votes_of_last_barrier = w.votes;
     w.at_barrier = w.votes = 0;
@@ -517,7 +518,7 @@ uint64_t combined(WarpOperation operation, uint64_t x, uint64_t y) {
     }
 }
 
-// What a thread gets that reads a lane which takes no part in a shuffle: CUDA does not define it.
+// What a thread gets from a lane that takes no part in a shuffle: CUDA does not define it.
 uint64_t value_of_absent_lane([[maybe_unused]] unsigned thread, [[maybe_unused]] unsigned lane) {
 #ifdef MINIALEX_CHECKED
     return check_absent_lane(thread, lane, NO_VALUE);
@@ -526,11 +527,9 @@ uint64_t value_of_absent_lane([[maybe_unused]] unsigned thread, [[maybe_unused]]
 #endif
 }
 
-// Carries out the operation that the lanes of a warp have come together for.
+// Carries out the operation for which lanes of a warp have come together.
 void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation) {
-#ifdef MINIALEX_CHECKED
-    check_warp_release(warp, lanes, operation == WarpOperation::SYNC);
-#endif
+    TELL_CHECKER(check_warp_release(warp, lanes, operation == WarpOperation::SYNC));
     const unsigned begin = warp * WARP;
     const uint64_t* value = w.value + begin;
     uint64_t* result = w.result + begin;
@@ -595,8 +594,8 @@ void carry_out(Worker& w, unsigned warp, uint32_t lanes, WarpOperation operation
     make_runnable(w, warp, lanes);
 }
 
-// Carries out the operation that a lane waits in, if all others have come that it waits for. Those are the
-// lanes of the mask that have not ended, with the same mask.
+// Carries out the operation that a lane waits in, if all lanes that it waits for have come: those of the mask that
+// have not ended, with the same mask.
 bool carry_out_if_complete(Worker& w, unsigned warp, unsigned lane) {
     const unsigned begin = warp * WARP;
     const uint32_t mask = w.mask[begin + lane];
@@ -611,7 +610,7 @@ bool carry_out_if_complete(Worker& w, unsigned warp, unsigned lane) {
     return true;
 }
 
-// No lane of the warp can run: those that came to the same place as the first one of them are together.
+// No lane of the warp can run: the first one, and those that came to the same place, go on together.
 void converge(Worker& w, unsigned warp) {
     const unsigned begin = warp * WARP;
     const uint64_t place = w.value[begin + __builtin_ctz(w.converging[warp])];
@@ -626,8 +625,7 @@ void converge(Worker& w, unsigned warp) {
     make_runnable(w, warp, together);
 }
 
-#ifdef MINIALEX_CHECKED
-// Nobody can run. The checker has noted it: lets those go on that wait, so that it may find more.
+// No thread can run. The checker has noted it: those that wait go on, so that it may find more.
 void go_on_regardless(Worker& w) {
     for (unsigned warp = 0; warp < w.warps; ++warp) {
         if (!w.in_operation[warp]) continue;
@@ -642,17 +640,14 @@ void go_on_regardless(Worker& w) {
     }
     release_barrier(w);
 }
-#endif
 
-// No lane of the warp can run, but if some have come together: a warp that has a lane that can.
+// No lane of the warp can run, unless some have come together. A warp with a lane that can.
 SELDOM unsigned choose_warp(Worker& w, unsigned warp) {
     if (w.converging[warp]) {
         converge(w, warp);
         return warp;
     }
-#ifdef MINIALEX_CHECKED
-    if (!w.warps_runnable) go_on_regardless(w);
-#endif
+    if (CHECKED && !w.warps_runnable) go_on_regardless(w);
     if (!w.warps_runnable) report_deadlock(w);
     return __builtin_ctz(w.warps_runnable);
 }
@@ -668,9 +663,7 @@ ALWAYS_INLINE unsigned choose(Worker& w) {
 
 ALWAYS_INLINE void set_current(Worker& w, unsigned thread) {
     w.current = thread;
-#ifdef MINIALEX_CHECKED
-    check_thread_switch(thread);
-#endif
+    TELL_CHECKER(check_thread_switch(thread));
 }
 
 Context begin_thread(Worker& w, unsigned thread) {
@@ -680,7 +673,7 @@ Context begin_thread(Worker& w, unsigned thread) {
     return new_context(w.stack);
 }
 
-// Runs other threads until somebody has made this one runnable.
+// Runs other threads until one of them has made this one runnable.
 ALWAYS_INLINE void give_way(Worker& w) {
     char* const stack = w.stack;
     const unsigned self = w.current, next = choose(w);
@@ -692,22 +685,18 @@ ALWAYS_INLINE void give_way(Worker& w) {
     w.stack = stack;
 }
 
-// The current thread has ended in a block with a schedule. Whether `current` is now one to be started, on the
-// stack in use; if another stack continues instead, this does not return. False if all threads have ended.
+// The current thread has ended in a scheduled block. Returns true if `current` is now a thread to start, on the stack
+// in use, and false if all threads have ended. If another stack continues instead, it does not return.
 bool end_thread(Worker& w) {
     const unsigned warp = w.current / WARP;
     w.alive[warp] &= ~(1u << w.current % WARP);
-#ifdef MINIALEX_CHECKED
-    check_thread_exit(w.current);
-#endif
+    TELL_CHECKER(check_thread_exit(w.current));
     if (++w.ended == w.threads) return false;
     for (uint32_t rest = w.in_operation[warp] & ~w.converging[warp]; rest; rest &= rest - 1) {
         const unsigned lane = __builtin_ctz(rest);
         if (w.in_operation[warp] >> lane & 1) carry_out_if_complete(w, warp, lane);
     }
-#ifdef MINIALEX_CHECKED
-    if (w.at_barrier && w.at_barrier + w.ended == w.threads) release_barrier(w);
-#endif
+    if (CHECKED && w.at_barrier && w.at_barrier + w.ended == w.threads) release_barrier(w);
     set_current(w, choose(w));
     if (!w.resume[w.current]) {
         here.thread = coordinates(w, w.current);
@@ -756,7 +745,7 @@ FloatMode with_flush_to_zero(FloatMode mode, bool) { return mode; }
 
 // ---- A block --------------------------------------------------------------------------------------------
 
-// Runs the kernel, from here.thread on, until the block has ended or somebody leaves it.
+// Runs the kernel, from here.thread on, until the block has ended or a thread leaves it.
 void run_threads(Worker& w) {
     w.in_block = true;
     change_stack(&w.outside, new_context(w.stack));
@@ -764,7 +753,7 @@ void run_threads(Worker& w) {
 }
 
 // Where a fault was, as a return address in the kernel's code. In a function of another library, such as
-// memcpy, it is where that was called: the address on the stack that is nearest.
+// memcpy, that is where it was called: the nearest address on the stack.
 uintptr_t place_of(const Worker& w, const Fault& fault) {
     const Kernel& kernel = *w.launch->kernel;
     const uintptr_t begin = uintptr_t(kernel.code_begin), end = uintptr_t(kernel.code_end);
@@ -788,8 +777,8 @@ std::string describe(const Fault& fault, bool stack_is_full) {
         case SIGSEGV:
         case SIGBUS:
             if (stack_is_full)
-                return text("its stack is full: it has %zu KiB for local variables and calls (is there a recursion "
-                            "without an end?)", (STACK_BYTES - STACK_GUARD) >> 10);
+                return text("its stack is full: it has %zu KiB for local variables and calls (is there an endless "
+                            "recursion?)", (STACK_BYTES - STACK_GUARD) >> 10);
             if (!fault.has_address) return "an access to a vector that is not aligned, or to an impossible address";
             return text("an access to the address 0x%zx, which is in no array%s", size_t(fault.address),
                         fault.address < 4096 ? " (a null pointer)" : "");
@@ -798,9 +787,9 @@ std::string describe(const Fault& fault, bool stack_is_full) {
            "returns no value";
 }
 
-// Finds the thread that has had a fault. The loop over a row of threads does not tell, as the compiler may make
-// vector instructions of it. So the threads of the row run again, one by one: what the arrays of a launch hold
-// that fails is not defined. Whether the fault has come again.
+// Finds the thread that had a fault. The loop over a row of threads does not tell, as the compiler may have vectorised
+// it. So the threads of the row run again, one by one: a launch that fails leaves its arrays undefined anyway. Returns
+// whether the fault has come again.
 bool find_thread(Worker& w) {
     const Fault first = w.fault;
     w.fault = Fault();
@@ -851,9 +840,7 @@ void run_block(Worker& w, uint64_t number) {
         check_thread_switch(0);
 #endif
         run_threads(w);
-#ifdef MINIALEX_CHECKED
-        check_block_end();
-#endif
+        TELL_CHECKER(check_block_end());
         if (w.fault.signal) report_fault(w);
     }
     if (!w.left_early) {
@@ -919,9 +906,7 @@ public:
         worker = nullptr;
         set_float_mode(caller_mode_);
         worker_.stacks.close();
-#ifdef MINIALEX_CHECKED
-        unwatch_faults();
-#endif
+        if (CHECKED) unwatch_faults();
         give_worker(&worker_);
     }
 
@@ -949,10 +934,10 @@ private:
     const FloatMode caller_mode_;
 };
 
-// What an OS thread costs to make: shorter launches run on the caller alone.
+// What it costs to make an OS thread: shorter launches run only on the caller's.
 constexpr auto WORTH_A_THREAD = std::chrono::microseconds(40);
 
-// The failure of the first of the blocks that had one.
+// The failure of the first block that had one.
 Failure run_all_blocks(Launch& launch) {
     Share share(launch);
     if (launch.workers > 1) share.run(1, Clock::now() + WORTH_A_THREAD);
@@ -973,7 +958,7 @@ Failure run_all_blocks(Launch& launch) {
                     failures[i] = helper.failure();
                 });
             } catch (const std::system_error&) {
-                break;  // the system allows no more threads: there are fewer then
+                break;  // the system allows no more threads: then there are fewer
             }
             launch.helpers[i - 1] = helpers.back().native_handle();
             launch.helper_count = i;
@@ -1003,9 +988,7 @@ bool next_threads() {
 
 unsigned barrier(Barrier kind, bool vote) {
     Worker& w = scheduled_worker();
-#ifdef MINIALEX_CHECKED
-    check_barrier(w.current, __builtin_return_address(0));
-#endif
+    TELL_CHECKER(check_barrier(w.current, __builtin_return_address(0)));
     if (w.at_barrier == 0) {
         w.barrier_kind = kind;
     } else if (!CHECKED && kind != w.barrier_kind) {
@@ -1114,8 +1097,8 @@ bool on_fault(const Fault& fault) {
 bool is_own_thread() { return worker && worker->is_helper; }
 
 // On the signal stack. The first SIGINT lets a launch end in its own time, as nearly all do at once: the program may
-// want to keep what it computes. At the second one the kernel is taken to be in a loop without an end. It is left
-// where it runs its own code, and not in a function of the C library, which may hold a lock.
+// want to keep what it computes. At the second, the kernel is taken to be in an endless loop. It is interrupted only
+// in its own code, and not in a function of the C library, which may hold a lock.
 void on_interrupt(const Fault& where, bool is_own) {
     Worker* const w = worker;
     if (!w) return;
@@ -1135,7 +1118,7 @@ void on_interrupt(const Fault& where, bool is_own) {
 void stop_thread() {
     Worker& w = *worker;
     if (end_thread(w)) {
-        // What lies on the stack is given up, and the next thread starts at its top.
+        // What lies on the stack is abandoned, and the next thread starts at its top.
         Context never;
         change_stack(&never, new_context(w.stack));
     }
@@ -1152,11 +1135,11 @@ bool is_on_stack(uintptr_t address) {
 // ---- Called by Python -----------------------------------------------------------------------------------
 
 struct minialex_failure {
-    uint64_t place;  // the offset of a return address in the kernel's library; 0 if there is no line to be told
+    uint64_t place;  // the offset of a return address in the kernel's library; 0 if the line is not known
     char message[4096];
 };
 
-// Runs a grid; returns 0, or 1 with the reason why it has ended early.
+// Runs a grid. Returns 0, or 1 with the reason why it ended early.
 extern "C" __attribute__((visibility("default"))) int minialex_launch(
     const minialex::Kernel* kernel, const uint64_t* arguments, const uint32_t* grid, const uint32_t* block,
     uint64_t shared_bytes, uint32_t workers, int flush_to_zero, int catches_faults, minialex_failure* reason) {

@@ -1,8 +1,8 @@
-// What a compiled CUDA source and the executor (executor.cpp) know of each other.
+// What a compiled CUDA source and the executor (executor.cpp) know about each other.
 //
 // The executor runs the blocks of a grid on a few OS threads, and the threads of a block one after another on
 // the OS thread that has the block. Each CUDA thread runs until it has to wait for others, at a barrier or in
-// a warp operation; another one runs on then, on a stack of its own. Threads that never wait cost no switch:
+// a warp operation; then another runs, on a stack of its own. Threads that never wait cost no switch:
 // they are the iterations of a plain loop (Invocation in kernel.h), which the compiler may even vectorise.
 #pragma once
 
@@ -25,14 +25,14 @@ struct dim3 {
 namespace minialex {
 
 // A checked module runs its blocks on one OS thread and has an executor of its own. Others share one, so that
-// all modules of a process need a few bytes of the scarce static thread-local memory, and no more.
+// all modules of a process need only a few bytes of the scarce static thread-local memory.
 #ifdef MINIALEX_CHECKED
 #define MINIALEX_PER_OS_THREAD
 #else
 #define MINIALEX_PER_OS_THREAD __thread __attribute__((tls_model("initial-exec")))
 #endif
 
-// Where the CUDA thread is that runs now. Its own index is kept by the kernel's library, which sets `thread`
+// Where the running CUDA thread is. Its own index is kept by the kernel's library, which sets `thread`
 // before it calls the executor; the executor sets it where a thread starts.
 struct Here {
     uint3 thread;
@@ -40,7 +40,7 @@ struct Here {
     uint3 block;
     dim3 block_size, grid_size;
     void* dynamic_shared;
-    bool quiet;  // the kernel runs again to find out something, and prints nothing
+    bool quiet;  // the kernel runs again to find something out, and prints nothing
 };
 
 extern MINIALEX_PER_OS_THREAD Here here;
@@ -59,14 +59,14 @@ struct Kernel {
     const Parameter* parameters;
     int parameter_count;
     int launch_bound;  // the most threads of a block that the kernel declares; 0 if it does not
-    void (*run)(const uint64_t* arguments);  // each in as many of them as it needs
-    const char* library;                // where the library begins that it is in
+    void (*run)(const uint64_t* arguments);  // each argument takes as many words as it needs
+    const char* library;                // where the library that it is in begins
     const char *code_begin, *code_end;  // of the source, in that library
     const char* file;  // where the kernel is defined
     int line;
 };
 
-// A variable in global or constant memory, outside of functions.
+// A variable in global or constant memory, outside functions.
 struct Global {
     const char* name;
     void* address;
@@ -84,24 +84,24 @@ enum class WarpOperation : uint8_t {
     REDUCE_ADD, REDUCE_MIN, REDUCE_MAX, REDUCE_AND, REDUCE_OR, REDUCE_XOR
 };
 
-// The thread that runs now has ended, or a row of threads has. True: run the kernel for here.thread.
+// The running thread has ended, or a row of threads has. True: run the kernel for here.thread.
 bool next_threads();
 
-// Wait for all threads of the block; the number of those whose `vote` was true.
+// Waits for all threads of the block; returns the number of those whose `vote` was true.
 unsigned barrier(Barrier kind, bool vote);
 
-// Wait for the lanes of `mask`. The value of another lane (INDEX, UP, DOWN, XOR: `argument` is that of the
+// Waits for the lanes of `mask`. Returns the value of another lane (INDEX, UP, DOWN, XOR: `argument` is that of the
 // CUDA function), the lanes whose value is not zero (BALLOT, ANY, ALL, UNIFORM: none or all) or equal (MATCH,
-// MATCH_ALL), or all values together (REDUCE: as signed numbers of 64 bits).
+// MATCH_ALL), or all values combined (REDUCE: as signed numbers of 64 bits).
 uint64_t warp_operation(WarpOperation operation, uint32_t mask, uint64_t value, int argument, int width);
 
 // The lanes of the warp that have come to the same place when no lane can go on.
 uint32_t converged_lanes();
 
-// Print what printf() has made of its arguments.
+// Prints what printf() made of its arguments.
 void write_output(const char* text, int length);
 
-// End the launch with an error: an assertion has failed, or the kernel has called __trap().
+// Ends the launch with an error: an assertion has failed, or the kernel has called __trap().
 [[noreturn]] void stop_launch(const char* reason, const char* file, int line);
 [[noreturn]] void stop_launch_at(const char* reason, const void* place);
 

@@ -20,7 +20,7 @@ struct sigaction before[std::size(SIGNALS)];
 
 MINIALEX_PER_OS_THREAD bool passing_on;
 
-// The frame of a handler holds all registers, whose size the kernel tells where it is unusual.
+// The frame of a handler holds all registers; the system says how large it is where that is unusual.
 size_t signal_stack_bytes() {
     size_t frame = 0;
 #ifdef AT_MINSIGSTKSZ
@@ -29,7 +29,7 @@ size_t signal_stack_bytes() {
     return (frame + (64 << 10) + 0xffff) & ~size_t(0xffff);
 }
 
-// An OS thread that has run a kernel keeps its signal stack until it ends: to set one costs a system call.
+// An OS thread that has run a kernel keeps its signal stack until it ends: setting one costs a system call.
 class SignalStack {
 public:
     void use() {
@@ -101,7 +101,7 @@ void pass_on(int signal, siginfo_t* information, void* context) {
     struct sigaction by_default {};
     by_default.sa_handler = SIG_DFL;
     sigaction(signal, &by_default, nullptr);
-    if (information->si_code <= 0) raise(signal);  // of itself an instruction faults again
+    if (information->si_code <= 0) raise(signal);  // an instruction faults again by itself
 }
 
 void handle_interrupt(siginfo_t* information, void* context) {
@@ -127,10 +127,6 @@ void handle(int signal, siginfo_t* information, void* context) {
     pass_on(signal, information, context);
 }
 
-}  // namespace
-
-namespace {
-
 bool is_ours(int signal) {
     struct sigaction now {};
     return sigaction(signal, nullptr, &now) == 0 && now.sa_flags & SA_SIGINFO && now.sa_sigaction == handle;
@@ -154,7 +150,7 @@ void take(size_t number) {
 
 void watch_faults() {
     signal_stack.use();
-    // Others that take the one take all: Python's faulthandler does.
+    // Whoever takes one of these takes all of them, as Python's faulthandler does.
     if (!is_ours(SIGSEGV))
         for (size_t i = 0; i < INTERRUPT; ++i) take(i);
     if (!is_ours(SIGINT)) take(INTERRUPT);

@@ -1,5 +1,5 @@
-// The heap of kernels: malloc, free, new and delete (cuda_language.h). As on a GPU what a thread takes stays, after
-// its launch, too, until any thread of any launch gives it back, which is checked.
+// The heap of kernels: malloc, free, new and delete (cuda_language.h). As on a GPU, what a thread takes stays, even
+// after its launch, until any thread of any launch gives it back, which is checked.
 #include "executor.h"
 
 #include <stdlib.h>
@@ -43,7 +43,8 @@ void heap_give(void* memory, const void* place) {
             return;
         }
     }
-    stop_launch_at("free() or delete of memory that malloc() or new has not given, or that was given back before", place);
+    stop_launch_at("free() or delete of memory that malloc() or new did not give, or that was given back before",
+                   place);
 }
 
 }  // namespace minialex

@@ -22,9 +22,9 @@ asm(".text\n.globl minialex_code_begin\n.hidden minialex_code_begin\nminialex_co
 static constexpr const char* code_begin = __ehdr_start;
 #endif
 
-// The index of the thread that runs. Nothing outside the source being compiled can point to it, so that the
-// compiler may keep it in a register, and make vector instructions of the loop over threads. Whoever runs
-// other threads meanwhile sets it back.
+// The index of the running thread. Nothing outside the source being compiled can point to it, so that the
+// compiler may keep it in a register, and vectorise the loop over threads. Whoever runs other threads
+// meanwhile sets it back.
 #ifdef MINIALEX_CHECKED
 static uint3 thread;
 #else
@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) auto while_others_run(Function func
 
 template <class T>
 struct TypeName {
-    static_assert(!sizeof(T), "a kernel's parameter should be a number, a vector or a structure, or a pointer to one");
+    static_assert(!sizeof(T), "a kernel's parameter must be a number, a vector or a structure, or a pointer to one");
 };
 // Specialised for float4 and its kin.
 template <class T>
@@ -74,7 +74,7 @@ struct Characters {
     char value[LENGTH];
 };
 
-// The name of a structure, of which the compiler says: "constexpr auto minialex::spell() [with T = Particle]".
+// The name of a structure, as the compiler spells it: "constexpr auto minialex::spell() [with T = Particle]".
 template <class T>
 constexpr auto spell() {
     Characters<sizeof __PRETTY_FUNCTION__> name{};
@@ -106,7 +106,7 @@ constexpr int bytes_of() {
 template <class T>
 constexpr Parameter describe() {
     static_assert(!std::is_reference_v<T>, "a kernel's parameter cannot be a reference");
-    static_assert(std::is_trivially_copyable_v<T>, "a kernel's parameter should be one whose bytes can be copied");
+    static_assert(std::is_trivially_copyable_v<T>, "a kernel's parameter must be one whose bytes can be copied");
     using Element = std::remove_pointer_t<T>;
     using Type = std::remove_cv_t<Element>;
     const auto kind = is_vector<Type> ? Parameter::VECTOR : is_structure<Type> ? Parameter::STRUCTURE : Parameter::SCALAR;
@@ -134,10 +134,10 @@ constexpr Global describe_global(T& variable, const char* name, int constant) {
     return describe_global(variable, name, constant, std::make_index_sequence<std::rank_v<T>>());
 }
 
-// Let the source's pointers to dynamic shared memory that are no function's point there (declarations.py).
+// Sets the source's pointers to dynamic shared memory that are outside functions (declarations.py).
 static void find_dynamic_shared();
 
-// A value whose bytes are copied there, as those of a structure without a constructor.
+// A value into which bytes are copied: no constructor runs.
 template <class T>
 union Copied {
     char none;
@@ -145,7 +145,7 @@ union Copied {
     Copied() : none() {}
 };
 
-// Not instrumented: the slots are memory of Python's, which is none that a kernel may access.
+// Not instrumented: the slots are Python's memory, which a kernel may not access.
 template <class T>
 __attribute__((no_sanitize("thread"))) T argument(const uint64_t* slot) {
     Copied<T> copied;

@@ -83,7 +83,7 @@ def check_kernel(kernel: Kernel, dtype=np.float32, seed: int = 0) -> KernelCheck
     DeviceError
         If there is no compiler.
     """
-    from minialex.kernels.cuda.checking import CheckingDevice, few_blocks
+    from minialex.kernels.cuda.checking_device import CheckingDevice, few_blocks
 
     result = KernelCheck(kernel.name)
     known = set()

@@ -9,6 +9,10 @@ import click
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line
 
+_HEADS = (
+    *("regs", "spil", "stack", "shared", "threads", "occupancy"),
+    *("instr", "FMA", "TC", "loads", "F/B glob", "F/B shar"),
+)
 _COLUMNS = "{:34} {:>7} {:>4} {:>6} {:>6} {:>7} {:>10} {:>6} {:>5} {:>7} {:>15} {:>9} {:>9}"
 _STEP_COLUMNS = "{:10} {:28} {:34} {:>8} {:>9} {:>9} {:>8}"
 
@@ -16,20 +20,25 @@ _STEP_COLUMNS = "{:10} {:28} {:34} {:>8} {:>9} {:>9} {:>8}"
 @click.command("inspect", short_help="Read the CUDA kernels' compiled code.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option(
-    "--arch", "architectures", default="sm_80,sm_90", show_default=True,
+    "--arch",
+    "architectures",
+    default="sm_80,sm_90",
+    show_default=True,
     help="Architectures, separated by commas: sm_75, 80, 86, 89, 90, 100, 120; or all.",
-)  # fmt: skip
+)
 @click.option("--real", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
 @click.option(
-    "--compiler", type=click.Choice(("nvrtc", "nvcc")), show_default="nvrtc (CuPy's), or else nvcc",
-    help="Who compiles.",
-)  # fmt: skip
+    "--compiler",
+    type=click.Choice(("nvrtc", "nvcc")),
+    show_default="nvrtc (CuPy's), or else nvcc",
+    help="The compiler.",
+)
 @click.option(
     "--gpu", "gpu_name", metavar="NAME", help="Predict the time of each layer on a GPU, such as H100."
 )
 @click.option("--model", default="alexnet", show_default=True, help="The model of --gpu.")
 @click.option("--batch", type=int, default=128, show_default=True, help="Images at once, for --gpu.")
-@click.option("--write-budgets", is_flag=True, help="Write the figures down as what tests allow from now on.")
+@click.option("--write-budgets", is_flag=True, help="Write the figures as the budgets of the tests.")
 @as_json
 def inspect(
     names: tuple[str, ...],
@@ -51,7 +60,7 @@ def inspect(
     datasheet.
 
     It needs a compiler (pip install 'minialex[cuda]' nvidia-cuda-nvrtc; or nvcc) and a disassembler
-    (pip install nvidia-cuda-nvdisasm), and no GPU.
+    (pip install nvidia-cuda-nvdisasm), but no GPU.
     """
     from minialex.errors import MiniAlexError
     from minialex.kernels.cuda.inspection.compile import ARCHITECTURES, check_architecture, choose_compiler
@@ -83,12 +92,7 @@ def _print_figures(names, architectures, real, compiler, as_json) -> None:
     found = []
     for architecture in architectures:
         if not as_json:
-            print_line(
-                "\n" + _COLUMNS.format(
-                    architecture, "regs", "spil", "stack", "shared", "threads", "occupancy", "instr", "FMA",
-                    "TC", "loads", "F/B glob", "F/B shar",
-                )
-            )  # fmt: skip
+            print_line("\n" + _COLUMNS.format(architecture, *_HEADS))
         for source, kernels in chosen:
             for each in inspect_source(source, architecture, real, compiler):
                 if each.name in kernels:
@@ -106,24 +110,21 @@ def _print_figures(names, architectures, real, compiler, as_json) -> None:
 def _line(each) -> str:
     mix, resources = each.loop.mix, each.resources
     of_tensor = mix.tensor / mix.instructions if mix.instructions else 0.0
+    loads = [
+        f"{count}{space[0].upper()}{width}" for (space, width), count in mix.loads.items() if space != "local"
+    ]
+    intensities = [mix.intensity(space) for space in ("global", "shared")]
     return _COLUMNS.format(
         each.name[:34],
-        resources.registers,
-        resources.spills,
-        resources.stack,
-        resources.shared,
+        *(resources.registers, resources.spills, resources.stack, resources.shared),
         each.threads or "?",
         f"{each.occupancy.share:.0%}, {each.occupancy.blocks}" if each.occupancy else "?",
         f"{mix.instructions}{'' if each.loop.is_loop else '*'}",
         f"{mix.density - of_tensor:.2f}" if mix.multiply_adds else "",
         f"{of_tensor:.2f}" if mix.tensor else "",
-        " ".join(
-            f"{count}{space[0].upper()}{width}" for (space, width), count in mix.loads.items()
-            if space != "local"
-        ),
-        *(f"{value:.1f}" if math.isfinite(value := mix.intensity(space)) and value else ""
-          for space in ("global", "shared")),
-    )  # fmt: skip
+        " ".join(loads),
+        *(f"{value:.1f}" if math.isfinite(value) and value else "" for value in intensities),
+    )
 
 
 def _predict(gpu_name, model, batch, as_json) -> None:
@@ -134,13 +135,10 @@ def _predict(gpu_name, model, batch, as_json) -> None:
     found = predict_step(model, batch, gpu)
     total = sum(each.seconds for each in found)
     if as_json:
-        print_json(
-            {
-                "what": "prediction from compiled code and a datasheet; nothing was measured",
-                "gpu": gpu.name, "datasheet": gpu.source, "model": model, "batch": batch,
-                "predicted_seconds": total, "kernels": [vars(each) for each in found],
-            }
-        )  # fmt: skip
+        what = "prediction from compiled code and a datasheet; nothing was measured"
+        settings = {"gpu": gpu.name, "datasheet": gpu.source, "model": model, "batch": batch}
+        kernels = [vars(each) for each in found]
+        print_json({"what": what, **settings, "predicted_seconds": total, "kernels": kernels})
         return
     print_line(f"PREDICTION for {gpu.name}, from compiled code and a datasheet: nothing was run or measured.")
     print_line(f"{model}, training step, batch {batch}, float32; lower bounds by the roofline model")
@@ -178,7 +176,7 @@ def _write_budgets(compiler) -> None:
         for architecture in ARCHITECTURES
     ]
     found = []
-    # The compiler and the disassembler work outside of Python.
+    # The compiler and the disassembler work outside Python.
     with ThreadPoolExecutor(num_threads()) as pool:
         for call, inspected in zip(calls, pool.map(inspect_source, *zip(*calls, strict=True)), strict=True):
             source, architecture, real, _ = call

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line, print_text
 
+_LINE_KEYS = ("file", "line", "space", "operation")
+_FIGURES = ("instructions", "sectors", "ideal_sectors", "bank_conflicts")
 _COLUMNS = "{:46} {:>8} {:>8} {:>10} {:>14} {:>7}"
 
 
@@ -18,14 +21,18 @@ _COLUMNS = "{:46} {:>8} {:>8} {:>10} {:>14} {:>7}"
 @click.option("--all", "every", is_flag=True, help="Every kernel of device cuda-host.")
 @click.option("--algo", "algorithm", show_default="all", help="One algorithm, such as naive.")
 @click.option(
-    "--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True,
+    "--dtype",
+    type=click.Choice(("float32", "float64")),
+    default="float32",
+    show_default=True,
     help="What `real` of the sources stands for.",
-)  # fmt: skip
+)
 @click.option("--lines", is_flag=True, help="Show what each source line moves.")
 @click.option(
-    "--sanitize", type=click.Choice(("address", "undefined")),
+    "--sanitize",
+    type=click.Choice(("address", "undefined")),
     help="Use a sanitizer of g++ instead of the checker.",
-)  # fmt: skip
+)
 @as_json
 @click.pass_context
 def check(
@@ -44,7 +51,7 @@ def check(
     data races, barriers that not all threads reach, reads of what nothing wrote, accesses out of bounds or
     misaligned, writes to const arguments and wrong warp masks; exit code 1 if there is any.
 
-    It also counts, at those sizes, the 32-byte sectors of global memory that are needed as a share of those
+    At those sizes, it also counts the 32-byte sectors of global memory that are needed as a share of those
     that are moved (coalescing), and the bank conflicts in shared memory.
     """
     from minialex.availability import require_device
@@ -79,16 +86,9 @@ def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
         results.append(result)
         if as_json:
             continue
-        print_line(
-            _COLUMNS.format(
-                result.kernel,
-                result.launches,
-                len(result.findings),
-                f"{result.coalescing:.0%}",
-                result.bank_conflicts,
-                f"{time.perf_counter() - begun:.1f} s",
-            )
-        )
+        share, seconds = f"{result.coalescing:.0%}", f"{time.perf_counter() - begun:.1f} s"
+        counts = result.launches, len(result.findings)
+        print_line(_COLUMNS.format(result.kernel, *counts, share, result.bank_conflicts, seconds))
         for call, finding in result.findings:
             print_text(f"    {finding}\n        in {call}")
         if lines:
@@ -105,18 +105,16 @@ def _check(kernels: list, dtype: str, lines: bool, as_json: bool) -> bool:
 
 
 def _added(result) -> dict[tuple, list[int]]:
-    """What each line moves, in all launches: instructions, sectors, ideal sectors, bank conflicts."""
+    """What each line moves, in all launches: `_FIGURES` by `_LINE_KEYS`."""
     lines: dict[tuple, list[int]] = {}
     for _, access in result.accesses:
-        key = access.file, access.line, access.space, access.operation
-        figures = access.instructions, access.sectors, access.ideal_sectors, access.bank_conflicts
+        key = tuple(getattr(access, name) for name in _LINE_KEYS)
+        figures = [getattr(access, name) for name in _FIGURES]
         lines[key] = [a + b for a, b in zip(lines.get(key, (0,) * 4), figures, strict=True)]
     return dict(sorted(lines.items()))
 
 
 def _print_lines(result) -> None:
-    from pathlib import Path
-
     for (file, line, space, operation), (count, sectors, ideal, conflicts) in _added(result).items():
         figures = (
             f"{ideal / sectors:>4.0%} of {sectors} sectors" if sectors else f"{conflicts} bank conflicts"
@@ -135,22 +133,7 @@ def _as_json(result) -> dict:
         "ideal_sectors": result.ideal_sectors,
         "bank_conflicts": result.bank_conflicts,
         "lines": [
-            dict(
-                zip(
-                    (
-                        "file",
-                        "line",
-                        "space",
-                        "operation",
-                        "instructions",
-                        "sectors",
-                        "ideal_sectors",
-                        "bank_conflicts",
-                    ),
-                    (*line, *figures),
-                    strict=True,
-                )
-            )
+            dict(zip((*_LINE_KEYS, *_FIGURES), (*line, *figures), strict=True))
             for line, figures in _added(result).items()
         ],
     }

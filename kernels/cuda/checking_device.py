@@ -10,18 +10,15 @@ import functools
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minialex.kernels import cuda_host
 from minialex.kernels.contract.registry import Kernel
 from minialex.kernels.cuda import launcher
 from minialex.kernels.cuda.host import HostDevice
 from minialex.kernels.cuda.launcher import Launch
 from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options
-
-if TYPE_CHECKING:
-    from minialex.kernels.cuda_host import Report
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class CheckedLaunch:
     source: Source
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
-    report: Report
+    report: cuda_host.Report
 
 
 Compile = Callable[[SourceKernel, np.dtype], object]
@@ -40,7 +37,7 @@ Compile = Callable[[SourceKernel, np.dtype], object]
 
 @contextmanager
 def few_blocks(most: int = 1):
-    """Let `blocks_for` give at most so many blocks, so that grid-stride loops go round for small arrays."""
+    """Let `blocks_for` give at most that many blocks, so that grid-stride loops go round for small arrays."""
     before = launcher.MAX_BLOCKS
     launcher.MAX_BLOCKS = most
     try:
@@ -91,17 +88,10 @@ class CheckingDevice(HostDevice):
         return super().contiguous(x) if x.flags.c_contiguous else np.array(x, order="C")
 
     def run(self, kernel: SourceKernel, launch: Launch) -> None:
-        from minialex.kernels.cuda_host import check
-
         arrays = {i: array for i, array in enumerate(launch.args) if isinstance(array, np.ndarray)}
         unwritten = [i for i, array in arrays.items() if self._is_unwritten(array)]
-        found = check(
-            self._compile(kernel, launch.real),
-            launch.grid,
-            launch.block,
-            launch.args,
-            uninitialised=unwritten,
-        )
+        compiled = self._compile(kernel, launch.real)
+        found = cuda_host.check(compiled, launch.grid, launch.block, launch.args, uninitialised=unwritten)
         self.launches.append(CheckedLaunch(kernel.name, kernel.source, launch.grid, launch.block, found))
         for parameter, array in zip(kernel.signature.parameters, launch.args, strict=True):
             if parameter.pointer and not parameter.const:
@@ -113,6 +103,4 @@ class CheckingDevice(HostDevice):
 
 @functools.cache
 def _instrumented_module(source: Source, real: np.dtype):
-    from minialex.kernels import cuda_host
-
     return cuda_host.load(source_text=source.text, options=compiler_options(real), checked=True)
