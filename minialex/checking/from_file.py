@@ -38,7 +38,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minialex.checking.kernels.suite import parameters_replaced
+from minialex.checking.kernels.thin_models import parameters_replaced
 from minialex.checking.report import GradcheckError, worst_of
 from minialex.checking.results import ERROR, UNCHECKED, WRONG, Result
 from minialex.errors import MiniAlexError

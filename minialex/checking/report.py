@@ -69,6 +69,11 @@ class InputReport:
         self.worst_error, self.tolerance = worst_of(pairs)
 
 
+def _total(figure: str) -> property:
+    """What a report counts of all inputs together."""
+    return property(lambda report: sum(getattr(each, figure) for each in report.inputs))
+
+
 @dataclass
 class Report:
     """What was checked.
@@ -114,25 +119,11 @@ class Report:
     def weak(self) -> bool:
         return self.dtype != "float64"
 
-    @property
-    def compared(self) -> int:
-        return sum(each.compared for each in self.inputs)
-
-    @property
-    def zeros(self) -> int:
-        return sum(each.zeros for each in self.inputs)
-
-    @property
-    def small(self) -> int:
-        return sum(each.small for each in self.inputs)
-
-    @property
-    def skipped(self) -> int:
-        return sum(each.skipped for each in self.inputs)
-
-    @property
-    def uncertain(self) -> int:
-        return sum(each.uncertain for each in self.inputs)
+    compared = _total("compared")
+    zeros = _total("zeros")
+    small = _total("small")
+    skipped = _total("skipped")
+    uncertain = _total("uncertain")
 
     @property
     def power(self) -> float:

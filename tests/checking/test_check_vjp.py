@@ -10,7 +10,7 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex.checking import GradcheckError, check_vjp, gradcheck, gradgradcheck
-from minialex.checking.kernels.suite import Row
+from minialex.checking.kernels.rows import Row
 from minialex.checking.report import InputReport, Report
 from minialex.errors import MiniAlexError
 

@@ -163,16 +163,11 @@ class Columns:
         return self._inverses[i] @ slopes
 
 
-@dataclass(frozen=True, repr=False, eq=False)
 class FewDirections(Constraint):
-    """A few moves in place of all: each joins a random share of them, so that every element moves along one."""
-
-    base: Constraint
-    moves: list[Move] = field(default_factory=list)
+    """A few moves in place of all: each joins a random share of them, and every element moves along one."""
 
     def __init__(self, base: Constraint, x: np.ndarray, count: int, random: np.random.Generator):
-        object.__setattr__(self, "base", base)
-        object.__setattr__(self, "moves", list(_joined_moves(base, x, count, random)))
+        self.base, self.moves = base, list(_joined_moves(base, x, count, random))
 
     @property
     def name(self) -> str:

@@ -162,37 +162,14 @@ def check_vjp(
         forward, vjp, outputs = _of_one_result(name, *given, [a.copy() for a in arrays], dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
-        report = Report(
-            name,
-            kernel,
-            how,
-            dtype.name,
-            float(step or default),
-            seed,
-            directions if how == "directions" else 0,
-            attempt,
-            elements=sum(arrays[i].size for i in chosen),
-            moves=_moves(constrained, arrays),
-        )
-        text = reproduce or _reproduction(
-            name,
-            arrays,
-            {
-                "wrt": None if wrt is None else chosen,
-                "dtype": dtype,
-                "mode": how,
-                "directions": directions,
-                "method": method,
-                "step": step,
-                "max_skipped": max_skipped,
-                "branches": branches,
-                "constraints": constraints,
-                "min_compared": min_compared,
-                "max_tolerance": max_tolerance,
-                "nondeterminism": nondeterminism,
-                "seed": seed,
-            },
-        )
+        report = Report(name, kernel, how, dtype.name, float(step or default), seed)
+        report.directions, report.redrawn = directions if how == "directions" else 0, attempt
+        report.elements, report.moves = sum(arrays[i].size for i in chosen), _moves(constrained, arrays)
+        options = {"wrt": None if wrt is None else chosen, "dtype": dtype, "mode": how}
+        options |= {"directions": directions, "method": method, "step": step, "max_skipped": max_skipped}
+        options |= {"branches": branches, "constraints": constraints, "min_compared": min_compared}
+        options |= {"max_tolerance": max_tolerance, "nondeterminism": nondeterminism, "seed": seed}
+        functions, note = ("forward", "vjp"), f"forward: {name}"
         check = Check(
             forward,
             vjp,
@@ -200,14 +177,14 @@ def check_vjp(
             chosen,
             dtype,
             report,
-            method,
-            max_skipped,
-            branches,
-            text,
-            max_tolerance or MAX_TOLERANCE[dtype],
-            min_compared,
-            nondeterminism,
-            constrained,
+            method=method,
+            max_skipped=max_skipped,
+            branches=branches,
+            reproduce=reproduce or Reproduction(check_vjp, functions, arrays, options, note),
+            max_tolerance=max_tolerance or MAX_TOLERANCE[dtype],
+            min_compared=min_compared,
+            nondeterminism=nondeterminism,
+            constraints=constrained,
         )
         try:
             run_checks(check)
@@ -290,7 +267,3 @@ def _moves(constrained: Sequence[Constraint], arrays: Arrays) -> int | None:
 
 def _choose_mode(outputs: int, arrays, wrt) -> str:
     return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
-
-
-def _reproduction(name: str, arrays: Arrays, options: dict) -> Reproduction:
-    return Reproduction(check_vjp, ("forward", "vjp"), arrays, options, f"forward: {name}")
