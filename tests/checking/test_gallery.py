@@ -131,9 +131,24 @@ def test_there_are_enough_mistakes_of_every_kind_in_every_operation():
     assert len({m.name for m in gallery}) == len(gallery) >= 100
     assert {m.kind for m in gallery} == set(KINDS)
     assert {m.operation for m in gallery} >= {
-        "conv2d", "max_pool2d", "avg_pool2d", "local_response_norm", "batch_norm", "linear", "matmul", "relu",
-        "dropout", "softmax", "log_softmax", "cross_entropy", "multiply", "add", "sum", "amax", "indexing",
-    }  # fmt: skip
+        "conv2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "local_response_norm",
+        "batch_norm",
+        "linear",
+        "matmul",
+        "relu",
+        "dropout",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "multiply",
+        "add",
+        "sum",
+        "amax",
+        "indexing",
+    }
     assert set(CHECKS) | set(PATTERNS) <= set(NAMES)
 
 

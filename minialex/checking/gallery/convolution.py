@@ -47,8 +47,7 @@ FULL = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((2, 4, 4, 3), (6, 2, 3, 2), (6,))],
 )
 
-FULL.wrong(
-    """
+FULL.wrong("""
     index: groups swapped
     - own = slice(2 * group, 2 * group + 2)
     + own = slice(2 - 2 * group, 4 - 2 * group)
@@ -133,8 +132,7 @@ FULL.wrong(
     - gw = np.zeros_like(weight)
     + gw = np.empty_like(weight)
     Freshly mapped memory is zero: right, until memory is used again.
-    """  # noqa: E501
-)
+""")  # noqa: E501
 
 
 # Plain. x (2, 3, 5, 5), weight (3, 3, 2, 2), y (2, 3, 4, 4). The input's gradient is written as the
@@ -161,8 +159,7 @@ PLAIN = Subject(
     name="plain",
 )
 
-PLAIN.wrong(
-    """
+PLAIN.wrong("""
     index: kernel not flipped
     - flipped = weight[:, :, ::-1, ::-1]
     + flipped = weight
@@ -197,7 +194,6 @@ PLAIN.wrong(
     - gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))
     + gw = np.einsum("nopq,nopq,ncpqij->ocij", g, g, _windows(x))
     Squared; right for an upstream gradient of ones.
-    """
-)
+""")
 
 SUBJECTS = (FULL, PLAIN)

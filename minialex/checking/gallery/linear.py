@@ -25,8 +25,7 @@ SQUARE = Subject(
     name="square",
 )
 
-SQUARE.wrong(
-    """
+SQUARE.wrong("""
     index: weight not transposed back
     - gx = g @ weight
     + gx = g @ weight.T
@@ -56,8 +55,7 @@ SQUARE.wrong(
     - gb = g.sum(axis=0)
     + gb = np.matmul(np.ones(len(g)), g, out=gw[0])
     A workspace is used twice.
-    """
-)
+""")
 
 # Three images, five inputs, two outputs.
 LINEAR = Subject(
@@ -67,8 +65,7 @@ LINEAR = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((3, 5), (2, 5), (2,))],
 )
 
-LINEAR.wrong(
-    """
+LINEAR.wrong("""
     factor: averaged over the batch
     - gw = g.T @ x
     + gw = g.T @ x / len(x)
@@ -103,8 +100,7 @@ LINEAR.wrong(
     - gx = g @ weight
     + gx = -g @ weight
     Gradient descent becomes ascent.
-    """
-)
+""")
 
 # The matrix product. a (3, 4), b (4, 2)
 
@@ -126,8 +122,7 @@ MATMUL = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((3, 4), (4, 2))],
 )
 
-MATMUL.wrong(
-    """
+MATMUL.wrong("""
     layout: contiguous inputs only
     - gb = a.T @ g
     + gb = np.ndarray(a.shape, a.dtype, buffer=a).T @ g
@@ -152,7 +147,6 @@ MATMUL.wrong(
     - gb = a.T @ g
     + gb = g.T @ a
     Seen at once, for its shape, unless the matrices are square.
-    """
-)
+""")
 
 SUBJECTS = (SQUARE, LINEAR, MATMUL)
