@@ -1,4 +1,4 @@
-"""Checking JAX's gradients: of plain functions, `jax.jit`, `jax.custom_vjp` and what else `jax.vjp` takes."""
+"""Checking JAX's gradients: of plain functions, `jax.jit`, `jax.custom_vjp`, whatever `jax.vjp` takes."""
 
 from __future__ import annotations
 

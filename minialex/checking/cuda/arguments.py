@@ -51,7 +51,7 @@ WRITTEN = (
 
 @dataclass(frozen=True)
 class Role:
-    """A part, and whose: the upstream gradient of output ``"y"``, the gradient of input ``"x"``."""
+    """A part, and whose it is: the upstream gradient of output ``"y"``, the gradient of input ``"x"``."""
 
     part: Part
     of: str
@@ -63,7 +63,7 @@ class Role:
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A kernel of a pair, and how it is launched where that is not how the others are.
+    """A kernel of a pair, and how it is launched where that differs from the others.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Names:
     by_name : bool
         Whether they were given with names, by which they are matched.
     gradients : mapping of str to str
-        What a parameter is called that is a gradient, to the input or output that it belongs to.
+        The parameters that are gradients, each with the input or output that it belongs to.
     """
 
     inputs: tuple[str, ...]
@@ -220,7 +220,7 @@ def _counted(groups: Sequence[tuple[Part, Sequence[str]]]) -> str:
 
 
 def require_alike(forward: Sequence[tuple[str | None, Role]], kernel: Kernel, roles: Sequence[Role]) -> None:
-    """Refuse an assignment by position that the names contradict.
+    """Refuse an order of the parameters that their names contradict.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def require_alike(forward: Sequence[tuple[str | None, Role]], kernel: Kernel, ro
 def require_fitting(
     kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role, np.dtype | None], unwritten: Collection[Role]
 ) -> None:
-    """Refuse what a parameter cannot take: an array for a number, another dtype, a const that is written.
+    """Refuse what a parameter cannot take: an array for a number, another dtype, results for a const pointer.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def check_forward(check: Check) -> np.ndarray:
 
 
 def check_gradients(check: Check) -> None:
-    """One gradient an input, of its shape and dtype, finite, in memory of its own."""
+    """One gradient for each input, of its shape and dtype, finite, in memory of its own."""
     upstream = check.upstream()
     before = [a.copy() for a in (upstream, *check.inputs)]
     gradients = check.gradients(upstream)
