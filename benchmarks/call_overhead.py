@@ -2,23 +2,24 @@
 
     python benchmarks/call_overhead.py [--json FILE]
 
-The convolution multiplies two numbers and adds one, so that its time is the time of the call: checking the
-arguments, choosing the kernel, recording the operation and walking back. The step is the whole of it for
+The convolution multiplies two numbers and adds one, so its time is that of the call: checking the arguments,
+choosing the kernel, recording the operation and walking back. The step is a whole training step of
 alexnet_mnist28_bn, kernels included, on one thread. Medians of rounds; a round repeats the work for 50 ms.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import click
 import numpy as np
 
 import minialex as ma
-import minialex.functional as F
+from minialex import functional as F
+from minialex.files import write_json
 
 
 def _convolution(dtype: str) -> dict[str, Callable[[], object]]:
@@ -64,33 +65,27 @@ def _microseconds(work: Callable[[], object], seconds: float = 0.05) -> float:
     return passed / count * 1e6
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--json", help="a file for the medians and quartiles")
-    options = parser.parse_args()
+@click.command()
+@click.option("--rounds", type=click.IntRange(2), default=21, show_default=True)
+@click.option("--json", "target", type=click.Path(path_type=Path), help="A file for medians and quartiles.")
+def main(rounds: int, target: Path | None) -> None:
+    """Print the median microseconds of each work, and its quartiles."""
     ma.kernels.set_num_threads(1)
-    works = {
-        **_convolution("float32"),
-        **_convolution("float64"),
-        "step of alexnet_mnist28_bn at batch 1": _step(),
-    }
+    works = _convolution("float32") | _convolution("float64")
+    works["step of alexnet_mnist28_bn at batch 1"] = _step()
     times: dict[str, list[float]] = {name: [] for name in works}
     for work in works.values():
         work()  # compiles
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         for name, work in works.items():
             times[name].append(_microseconds(work))
     rows = {}
     for name, samples in times.items():
         low, median, high = statistics.quantiles(samples, n=4)
         rows[name] = {"median_us": median, "quartiles_us": [low, high]}
-        print(f"{name:42} {median:10.1f} us   ({low:.1f} to {high:.1f})")
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=1)
+        click.echo(f"{name:42} {median:10.1f} us   ({low:.1f} to {high:.1f})")
+    if target is not None:
+        write_json(target, rows)
 
 
 if __name__ == "__main__":

@@ -28,25 +28,19 @@ def main(repeats: int) -> None:
     """Print effective GFLOP/s, the fastest of the repeats: forward / input gradient / weight gradient."""
     random = np.random.default_rng(0)
     for name, x_shape, w_shape, stride, padding, groups in _LAYERS:
-        window = {
-            "stride": (stride, stride),
-            "padding": ((padding, padding), (padding, padding)),
-            "dilation": (1, 1),
-            "groups": groups,
-        }
+        window = {"stride": (stride,) * 2, "padding": ((padding,) * 2,) * 2, "dilation": (1, 1)}
+        window["groups"] = groups
         x, w = (random.standard_normal(shape, np.float32) for shape in (x_shape, w_shape))
         g = random.standard_normal(kernels.output_shape("conv2d", x_shape, w_shape, **window), np.float32)
         operations = 2 * g.size * w[0].size
         for limit in (4, 8, 16, 32, 64, 128):
             kernels.set_workspace_limit(limit * 2**20)
-            rates = [
-                operations / _fastest(repeats, *call) / 1e9
-                for call in (
-                    ("conv2d.forward", (x, w, None), window),
-                    ("conv2d.input_grad", (g, w), window | {"input_size": x_shape[2:]}),
-                    ("conv2d.weight_grad", (g, x), window | {"kernel_size": w_shape[2:]}),
-                )
-            ]
+            calls = (
+                ("conv2d.forward", (x, w, None), window),
+                ("conv2d.input_grad", (g, w), window | {"input_size": x_shape[2:]}),
+                ("conv2d.weight_grad", (g, x), window | {"kernel_size": w_shape[2:]}),
+            )
+            rates = [operations / _fastest(repeats, *call) / 1e9 for call in calls]
             click.echo(f"{name:28} {limit:4} MiB  " + " / ".join(f"{rate:4.0f}" for rate in rates))
 
 

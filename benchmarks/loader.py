@@ -1,9 +1,9 @@
-"""Time the loading of batches by threads and by processes, alone and while a network trains.
+"""Time the loading of batches by threads and by processes, by itself and while a network trains.
 
 Two kinds of data: MNIST's 28 x 28 bytes in memory, and JPEGs of 500 x 375 that are decoded, cropped at
 random, flipped and normalised. All ways to load them make the same batches with the same code; processes
-hand them over in shared memory, without a copy. Each way has a turn in each round, and of each figure the
-smallest is kept. Needs scikit-learn, for its two photographs.
+hand them over in shared memory, without a copy. Each way has a turn in each round, and the smallest of each
+figure is kept. Needs scikit-learn, for its two photographs.
 
     python benchmarks/loader.py
 """
@@ -50,7 +50,7 @@ class Work:
     model: str
 
     def parts(self, number: int) -> list[np.ndarray]:
-        """The numbers of the samples of so many batches."""
+        """The indices of the samples of this many batches."""
         whole = len(self.maker.dataset) // self.batch_size
         return [np.arange(self.batch_size) + i % whole * self.batch_size for i in range(number)]
 
@@ -154,7 +154,7 @@ _WAYS = (
 @click.option("--work", "only", type=click.Choice(["mnist", "photographs"]), help="The other is left out.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=_OUT, show_default=True)
 def main(rounds: int, batches: int, only: str | None, out: Path) -> None:
-    """Print the milliseconds a batch of each way to load, and write every sample down."""
+    """Print the milliseconds a batch takes by each way to load, and keep them in a file."""
     start = time.perf_counter()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -162,15 +162,10 @@ def main(rounds: int, batches: int, only: str | None, out: Path) -> None:
             if only in (None, name):
                 results[name] = measure(make(Path(folder)), rounds, batches)
                 click.echo(report(name, results[name]) + "\n")
-    write_json(out, {
-        "schema": 1,
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "rounds": rounds,
-        "batches": batches,
-        "seconds": time.perf_counter() - start,
-        "works": results,
-    })  # fmt: skip
+    about = {"schema": 2, "machine": describe_machine(), "versions": describe_versions()}
+    seconds = time.perf_counter() - start
+    kept = {**about, "rounds": rounds, "batches": batches, "seconds": seconds, "works": results}
+    write_json(out, kept)
 
 
 def mnist_work(folder: Path) -> Work:
@@ -178,9 +173,8 @@ def mnist_work(folder: Path) -> Work:
     images = np.random.default_rng(0).integers(0, 256, (60_000, 1, 28, 28), np.uint8)
     labels = np.arange(len(images)) % 10
     dataset = ArrayDataset(images, labels, tuple("0123456789"), "mnist")
-    return Work(
-        BatchMaker(dataset, standard_pipeline((1, 28, 28), 0.1307, 0.3081), 0, 0), 64, "alexnet_mnist28_bn"
-    )
+    maker = BatchMaker(dataset, standard_pipeline((1, 28, 28), 0.1307, 0.3081), 0, 0)
+    return Work(maker, 64, "alexnet_mnist28_bn")
 
 
 def photographs_work(folder: Path) -> Work:
@@ -197,13 +191,14 @@ def photographs_work(folder: Path) -> Work:
             box = (left, top, left + 0.75 * photograph.width, top + 0.75 * photograph.height)
             picture = photograph.resize((500, 375), Image.Resampling.BICUBIC, box)
             picture.save(folder / f"class {label}" / f"{number}.jpg", quality=90)
-    pipeline = Pipeline.from_list([
+    steps = [
         {"name": "random_resized_crop", "size": [224, 224]},
         {"name": "horizontal_flip"},
         {"name": "scale"},
         {"name": "normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
-    ])  # fmt: skip
-    return Work(BatchMaker(ImageFolder(folder), pipeline, 0, 0), 32, "alexnet_half")
+    ]
+    maker = BatchMaker(ImageFolder(folder), Pipeline.from_list(steps), 0, 0)
+    return Work(maker, 32, "alexnet_half")
 
 
 def measure(work: Work, rounds: int, batches: int) -> dict:
@@ -219,16 +214,24 @@ def measure(work: Work, rounds: int, batches: int) -> dict:
     return {
         "model": work.model,
         "batch_size": work.batch_size,
-        "step_alone": step_alone,
-        "ways": [way._asdict() | {"samples": samples[way]} for way in _WAYS],
+        "step_alone": round(min(step_alone), 3),
+        "ways": [way._asdict() | smallest(samples[way]) for way in _WAYS],
     }
 
 
+def smallest(samples: list[dict[str, float]]) -> dict[str, float]:
+    """The smallest of each figure, and the share of the fastest step with loading that was spent waiting."""
+    fastest = min(samples, key=lambda sample: sample["training"])
+    share = round(fastest["waiting"] / fastest["training"], 5)
+    least = {key: min(sample[key] for sample in samples) for key in ("first", "alone", "training")}
+    return least | {"share_waiting": share}
+
+
 def time_way(work: Work, way: Way, batches: int, step: Callable) -> dict[str, float]:
-    """Milliseconds: until the first batch is there; for a batch afterwards, alone and with a training step;
-    and of this last the part spent waiting for data.
+    """Milliseconds: until the first batch is there; for a batch afterwards, by itself and with a training
+    step; and the part of the latter that was spent waiting for data.
     """
-    # After the first ones as many batches are ahead as ever will be, and enough follow for that to stay so.
+    # After the first ones as many batches are ahead as ever will be, and enough follow to keep it so.
     settled = way.prefetch + 1
     parts = work.parts(settled + batches + way.prefetch)
     start = time.perf_counter()
@@ -277,20 +280,17 @@ def training_step(work: Work) -> Callable[[np.ndarray, np.ndarray], None]:
 
 def report(name: str, result: dict) -> str:
     """The smallest figures of all rounds as a table in Markdown."""
-    step = min(result["step_alone"])
+    about = f"{name}: {result['model']}, batch {result['batch_size']}"
     lines = [
-        f"{name}: {result['model']}, batch {result['batch_size']}; a step on data at hand {step:.1f} ms",
+        f"{about}; a step on data at hand {result['step_alone']:.1f} ms",
         "",
         "| made by | workers | ahead | first batch, ms | a batch alone, ms | a step, ms | of it waiting |",
         "|---|---|---|---|---|---|---|",
     ]
     for way in result["ways"]:
-        least = {key: min(sample[key] for sample in way["samples"]) for key in way["samples"][0]}
-        fastest = min(way["samples"], key=lambda sample: sample["training"])
-        share = fastest["waiting"] / fastest["training"]
         lines.append(
-            f"| {way['kind']} | {way['workers']} | {way['prefetch']} | {least['first']:.0f} "
-            f"| {least['alone']:.1f} | {least['training']:.1f} | {share:.1%} |"
+            "| {kind} | {workers} | {prefetch} | {first:.0f} | {alone:.1f} | {training:.1f} "
+            "| {share_waiting:.1%} |".format(**way)
         )
     return "\n".join(lines)
 

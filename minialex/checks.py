@@ -1,15 +1,22 @@
-"""What an argument is, for checks whose message each caller words for its reader.
+"""The checks of arguments: what a value is, and errors that say what is allowed and what was given.
 
-A bool is a number to Python, but ``batch_size=True`` is a slip and not a one: none of these takes it for
-a number.
+A bool is a number to Python, but ``batch_size=True`` is a slip and not a one: no check takes it for a number.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
+from collections.abc import Sequence
 from numbers import Real
+from types import ModuleType
 
 import numpy as np
+
+from minialex.errors import MiniAlexError
+
+# Seeds and epochs are 64-bit words of a Philox key.
+MAX_SEED = 2**64 - 1
 
 
 def is_int(value: object, low: int, high: float = math.inf) -> bool:
@@ -34,3 +41,55 @@ def in_words(value: object) -> str:
         return f"an array of {value.dtype} and shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def require_int(
+    name: str, value: object, low: int, high: float = math.inf, *, error: type = MiniAlexError
+) -> int:
+    """Return `value` as an int, or raise `error`: it must be an int from `low` to `high`."""
+    if not is_int(value, low, high):
+        allowed = f"{low:,} or more" if high == math.inf else f"from {low:,} to {high:,}"
+        raise error(f"{name} must be an integer {allowed}, not {in_words(value)}")
+    return int(value)
+
+
+def require_number(
+    name: str, value: object, low: float, high: float = math.inf, *, error: type = MiniAlexError
+) -> float:
+    """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`. NaN never is."""
+    # A comparison is false for NaN, and exact for an integer.
+    if not is_number(value) or not low <= value <= high:
+        allowed = f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
+        raise error(f"{name} must be a number{allowed}, not {in_words(value)}")
+    return float(value)
+
+
+def require_share(name: str, value: object, *, error: type = MiniAlexError) -> float:
+    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, both excluded."""
+    if not is_number(value) or not 0 < value < 1:
+        raise error(f"{name} must be a number between 0 and 1, not {in_words(value)}")
+    return float(value)
+
+
+def require_flag(name: str, value: object, *, error: type = MiniAlexError) -> bool:
+    """Return `value`, or raise `error`: it must be True or False."""
+    if not isinstance(value, bool):
+        raise error(f"{name} must be True or False, not {in_words(value)}")
+    return value
+
+
+def require_choice(name: str, value: object, choices: Sequence[str], *, error: type = MiniAlexError) -> str:
+    """Return `value`, or raise `error`: it must be one of the words of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        allowed = f"{', '.join(others)} or {last}" if others else last
+        raise error(f"{name} must be {allowed}, not {in_words(value)}")
+    return value
+
+
+def require_module(name: str, purpose: str, install: str, *, error: type = MiniAlexError) -> ModuleType:
+    """Import a package that only some functions need, or raise `error`, which says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as reason:
+        raise error(f"{purpose} needs a package that is missing ({reason}): {install}") from None

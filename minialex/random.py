@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minialex.checks import is_int
-from minialex.errors import CheckpointError, MiniAlexError
+from minialex.checks import MAX_SEED, is_int, require_int
+from minialex.errors import CheckpointError
 
 
 @dataclass
@@ -29,9 +29,8 @@ _state = _State()
 def manual_seed(seed: int) -> None:
     """Start all random numbers anew from a seed, 0 <= seed < 2**64."""
     global _state
-    if not is_int(seed, 0, 2**64 - 1):
-        raise MiniAlexError(f"seed={seed!r} should be an int, 0 to 2**64 - 1")
-    _state = _State(int(seed), 0, np.random.Generator(np.random.PCG64(int(seed))))
+    seed = require_int("seed", seed, 0, MAX_SEED)
+    _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
 
 
 @contextmanager
@@ -46,8 +45,8 @@ def seeded(seed: int) -> Iterator[None]:
         _state = before
 
 
-def get_state() -> dict:
-    """Where all random numbers stand, in strings, ints and dictionaries: what `set_state` takes."""
+def state_dict() -> dict:
+    """Where all random numbers stand, in strings, ints and dictionaries: what `load_state_dict` takes."""
     return {
         "seed": _state.seed,
         "offset": _state.offset,
@@ -55,8 +54,8 @@ def get_state() -> dict:
     }
 
 
-def set_state(state: dict) -> None:
-    """Go on with the random numbers from where `get_state` was called.
+def load_state_dict(state: dict) -> None:
+    """Go on with the random numbers from where `state_dict` was called.
 
     Raises
     ------
@@ -71,7 +70,7 @@ def set_state(state: dict) -> None:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the state of the random numbers is incomplete or wrong: {error!r}") from None
     for name, value in (("seed", seed), ("offset", offset)):
-        if not is_int(value, 0, 2**64 - 1):
+        if not is_int(value, 0, MAX_SEED):
             raise CheckpointError(f"the state of the random numbers has {name}={value!r}, no int below 2**64")
     _state = _State(seed, offset, np.random.Generator(bits))
 

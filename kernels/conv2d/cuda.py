@@ -9,9 +9,9 @@ import math
 from typing import NamedTuple
 
 from minialex.errors import KernelError
-from minialex.integers import ceil_div
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.cuda.gemm import tile_grid
 from minialex.kernels.cuda.launcher import MAX_ELEMENTS
 
 NAIVE = Source(__file__, "naive.cu")
@@ -28,7 +28,7 @@ class _Rung(NamedTuple):
 
     def grid(self, rows: int, columns: int, call: ConvCall) -> tuple[int, int, int]:
         """The blocks for a matrix of results in each group."""
-        return ceil_div(columns, self.tile[1]), ceil_div(rows, self.tile[0]), call.groups
+        return tile_grid(self.tile, rows, columns, call.groups)
 
 
 _RUNGS = (

@@ -18,9 +18,10 @@ from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
+from minialex.kernels.cuda.gemm import tile_grid
 
 SOURCE = Source(__file__, "im2col.cu")
-_THREADS, _TILE = 256, 128
+_THREADS, _TILE = 256, (128, 128)
 
 
 def _padded(size: int, dtype) -> int:
@@ -89,10 +90,6 @@ def _gradient_matrices(device, g, call: ConvCall):
     )
 
 
-def _grid(rows: int, columns: int, groups: int) -> tuple[int, int, int]:
-    return ceil_div(columns, _TILE), ceil_div(rows, _TILE), groups
-
-
 @cuda_kernel("conv2d.forward", algo="im2col", devices=("cuda",), workspace=_forward_workspace)
 @cuda_kernel("conv2d.forward", algo="im2col", rank=10, devices=("cuda-host",), workspace=_forward_workspace)
 def conv2d_forward(device, x, weight, bias, *, call):
@@ -105,7 +102,7 @@ def conv2d_forward(device, x, weight, bias, *, call):
         part = y[images]
         windows = _windows(device, x[images], matrices.shape[-1], call)
         _, depth, row_length = windows.shape
-        grid = _grid(call.group_outputs, row_length, call.groups)
+        grid = tile_grid(_TILE, call.group_outputs, row_length, call.groups)
         arrays = matrices, windows, bias_or_any, part, int(bias is not None)
         sizes = call.group_outputs, depth, row_length, len(part), math.prod(call.positions)
         device.launch(SOURCE["weight_times_windows"], grid, _THREADS, *arrays, *sizes)
@@ -128,7 +125,7 @@ def conv2d_input_grad(device, g, weight, *, call):
         gradient = _gradient_matrices(device, g[images], call)
         positions = gradient.shape[-1]
         windows = device.empty((call.groups, taps, positions), g.dtype)
-        grid = _grid(taps, positions, call.groups)
+        grid = tile_grid(_TILE, taps, positions, call.groups)
         sizes = taps, call.group_outputs, positions
         device.launch(SOURCE["windows_gradient"], grid, _THREADS, matrices, gradient, windows, *sizes)
         grid, struct = blocks_for(part.size, _THREADS), convolution_struct(call, len(part))
@@ -149,7 +146,7 @@ def conv2d_weight_grad(device, g, x, *, call):
     for images in _chunks(call):
         gradient = _gradient_matrices(device, g[images], call)
         windows = _windows(device, x[images], padded, call)
-        grid = _grid(call.group_outputs, padded, call.groups)
+        grid = tile_grid(_TILE, call.group_outputs, padded, call.groups)
         sizes = call.group_outputs, padded, gradient.shape[-1]
         device.launch(SOURCE["add_weight_gradient"], grid, _THREADS, gradient, windows, gw, *sizes)
         del gradient, windows

@@ -19,11 +19,10 @@ from minialex.integers import ceil_div
 from minialex.kernels.contract import windows
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
-from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
+from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, gemm, launcher
 
 SOURCE = Source(__file__, "packed_gemm.cu")
 _THREADS = 256
-_DEPTH = 8  # steps of a tile: what is read ahead of a table
 
 # The weight gradient's sum is cut in parts until there are so many blocks, two for each multiprocessor of a
 # large GPU; no part is shorter than this many positions, over which its addition in the second pass pays.
@@ -175,13 +174,6 @@ def _table(device, shape: tuple[int, int, int], ahead: int, first: int, steps: t
     return table
 
 
-def _tile(rows: int, columns: int, groups: int) -> tuple[str, int, int]:
-    """The tile for a product: its name, its side, and the threads of a block."""
-    if rows > 64 and columns > 64 and ceil_div(rows, 128) * ceil_div(columns, 128) * groups >= _BLOCKS // 2:
-        return "large", 128, 256
-    return "small", 64, 128
-
-
 def _pack_weights(device, weight, groups: int, product: _Product):
     """The weights (O, C/groups, KH, KW) at the axes' taps as (groups, depth, padded rows)."""
     outputs, channels, *kernel = len(weight) // groups, *weight.shape[1:]
@@ -211,17 +203,17 @@ def _convolve(device, product: _Product, packed, weight, bias, result) -> None:
     first = (vertical.first_cell - frame.top) * row_step + (horizontal.first_cell - frame.left) * column_step
     taps = vertical.taps, horizontal.taps, channels // lanes
     steps = vertical.dilation * row_step, horizontal.dilation * column_step, lanes
-    offsets = _table(device, taps, _DEPTH // lanes, first, steps)
+    offsets = _table(device, taps, gemm.TILE_DEPTH // lanes, first, steps)
     positions = n * vertical.positions * horizontal.positions
-    name, side, threads = _tile(rows, positions, groups)
-    grid = ceil_div(positions, side), ceil_div(rows, side), groups
+    tile = gemm.choose_tile(rows, positions, groups)
+    grid = gemm.tile_grid((tile.side, tile.side), rows, positions, groups)
     height, width = result.shape[2:]
     arrays = weights, packed, offsets, weights if bias is None else bias, result, int(bias is not None)
     sizes = rows, packed_rows, depth, n, vertical.positions, horizontal.positions
     reads = frame.size(channels, packed.dtype), vertical.stride * row_step, horizontal.stride * column_step
     first_result = vertical.first_result * width + horizontal.first_result
     writes = height * width, first_result, vertical.result_step * width, horizontal.result_step
-    device.launch(SOURCE[f"convolve_{name}"], grid, threads, *arrays, *sizes, *reads, *writes)
+    device.launch(SOURCE[f"convolve_{tile.name}"], grid, tile.threads, *arrays, *sizes, *reads, *writes)
 
 
 def _forward_axes(call: ConvCall) -> tuple[_Axis, _Axis]:
@@ -234,7 +226,7 @@ def _bytes_of_product(call: ConvCall, frame: _Frame, taps: int, sides: tuple[int
     depth = taps * _padded(channels, call.dtype)
     images = call.images * frame.size(channels, call.dtype)
     numbers = call.groups * (images + depth * _padded(rows, call.dtype))
-    return numbers * call.dtype.itemsize + (depth + _DEPTH) // _lanes(call.dtype) * 4
+    return numbers * call.dtype.itemsize + (depth + gemm.TILE_DEPTH) // _lanes(call.dtype) * 4
 
 
 def _forward_workspace(*arrays, call: ConvCall) -> int:
@@ -266,18 +258,16 @@ def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
     splits, _ = _parts(depth, rows, columns, call.groups)
     images = call.images * frame.size(channels, call.dtype)
     numbers = call.groups * (depth * _padded(rows, call.dtype) + images + splits * rows * columns)
-    return numbers * call.dtype.itemsize + (depth + _DEPTH) * 4
+    return numbers * call.dtype.itemsize + (depth + gemm.TILE_DEPTH) * 4
 
 
-def _parts(depth: int, rows: int, columns: int, groups: int) -> tuple[int, int]:
-    """How many parts the weight gradient's sum has, and how long they are.
+def _parts(depth: int, rows: int, columns: int, groups: int) -> gemm.Split:
+    """How the weight gradient's sum is cut.
 
     It depends on the sizes only, so that the result is the same on every device.
     """
-    blocks = ceil_div(rows, 128) * ceil_div(columns, 128) * groups
-    wanted = max(1, min(ceil_div(_BLOCKS, blocks), depth // _SHORTEST_PART))
-    length = ceil_div(ceil_div(depth, wanted), _DEPTH) * _DEPTH
-    return ceil_div(depth, length), length
+    blocks = math.prod(gemm.tile_grid((128, 128), rows, columns, groups))
+    return gemm.split_sum(depth, ceil_div(_BLOCKS, blocks), _SHORTEST_PART, gemm.TILE_DEPTH)
 
 
 def _registered(operation: str, workspace):
@@ -343,15 +333,15 @@ def conv2d_weight_grad(device, g, x, *, call):
     row_step, column_step = frame.columns * channels, channels
     image_size = frame.size(channels, x.dtype)
     steps = image_size, vertical.stride * row_step, horizontal.stride * column_step
-    offsets = _table(device, (n, high, wide), _DEPTH, 0, steps)
+    offsets = _table(device, (n, high, wide), gemm.TILE_DEPTH, 0, steps)
     splits, length = _parts(depth, rows, columns, groups)
     parts = device.empty((splits, groups, rows, columns), g.dtype)
-    name, side, threads = _tile(rows, columns, groups * splits)
-    grid = ceil_div(columns, side), ceil_div(rows, side), splits * groups
+    tile = gemm.choose_tile(rows, columns, groups * splits)
+    grid = gemm.tile_grid((tile.side, tile.side), rows, columns, splits * groups)
     sizes = groups, rows, gradient.shape[-1], depth, length, columns, channels, call.kernel_size[1]
     reads = n * image_size, vertical.dilation * row_step, horizontal.dilation * column_step
-    kernel = SOURCE[f"gradient_parts_{name}"]
-    device.launch(kernel, grid, threads, gradient, packed, offsets, parts, *sizes, *reads)
+    kernel = SOURCE[f"gradient_parts_{tile.name}"]
+    device.launch(kernel, grid, tile.threads, gradient, packed, offsets, parts, *sizes, *reads)
     gw = device.empty(call.weight_shape, g.dtype)
     strided = (min(count, launcher.MAX_BLOCKS) for count in (ceil_div(taps, 32), call.outputs))
     grid = ceil_div(call.group_channels, 32), *strided

@@ -17,7 +17,7 @@ _I64 = ir.IntType(64)
 
 
 def _multiply_add_loop(lanes: int):
-    """An intrinsic (steps, a, b) -> sum of the accumulators, for vectors of so many float32 lanes."""
+    """An intrinsic (steps, a, b) -> sum of the accumulators, for vectors of `lanes` float32."""
     vector = ir.VectorType(ir.FloatType(), lanes)
 
     def broadcast(builder, value):
@@ -28,7 +28,7 @@ def _multiply_add_loop(lanes: int):
     def emit(context, builder, signature, arguments):
         steps, *operands = arguments
         a, b = (broadcast(builder, operand) for operand in operands)
-        # It is a fused multiply-add where the processor has one, else a product and a sum.
+        # A fused multiply-add where the processor has one, else a product and a sum.
         name = f"llvm.fmuladd.v{lanes}f32"
         multiply_add = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3), name

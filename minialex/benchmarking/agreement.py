@@ -28,7 +28,7 @@ class Error:
         return self.norm <= norm and self.worst <= worst
 
     def to_dict(self) -> dict:
-        """The two figures; None for what is no finite number, which JSON has not."""
+        """The two figures; None for what is not finite, which JSON lacks."""
         return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 

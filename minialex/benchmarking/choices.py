@@ -17,13 +17,8 @@ _OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.upda
 class Choice:
     """A kernel of a training step.
 
-    Attributes
-    ----------
-    layer, operation, algorithm : str
-    workspace : int or None
-        The bytes that it allocates beyond its results; None where it does not say.
-    predicted_ms : float or None
-        By `minialex.kernels.contract.cost`; None for a kernel that states no cost.
+    `workspace` is the bytes that it allocates beyond its results, and `predicted_ms` its time by
+    `minialex.kernels.contract.cost`: None where the kernel does not state them.
     """
 
     layer: str
@@ -34,14 +29,8 @@ class Choice:
 
 
 def choices(model: str, batch: int, operation: str | None = None) -> list[Choice]:
-    """The kernels of a training step of a model on the cpu, in float32, layer by layer.
-
-    Parameters
-    ----------
-    model : str
-    batch : int
-    operation : str, optional
-        One operation, such as ``"conv2d"``, or one direction of it.
+    """The kernels of a training step of a model on the cpu, in float32, layer by layer: all of them, or those
+    of one operation, such as ``"conv2d"``, or of one direction of it.
 
     Raises
     ------
@@ -62,7 +51,7 @@ def choices(model: str, batch: int, operation: str | None = None) -> list[Choice
 
 
 def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
-    """The calls of a training step of a model with momentum SGD, each with its layer's name, in their order.
+    """The calls of a training step of a model with momentum SGD, in order, each with its layer's name.
 
     Raises
     ------
@@ -72,7 +61,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
         If the batch is below 1.
     """
     if batch < 1:
-        raise KernelError(f"batch={batch} should be 1 or more")
+        raise KernelError(f"batch must be 1 or more, not {batch}")
     order = [name for name, _ in get_architecture(model).build().named_children()]
     found = [
         (layer, workload)

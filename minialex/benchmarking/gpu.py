@@ -1,11 +1,11 @@
-"""What a benchmark asks of a GPU, through CuPy: the time, what it can do at best, and its name.
+"""What a benchmark asks of a GPU, through CuPy: the time, its limits, and its name.
 
 **This file has never run on a GPU.** It is kept small for that reason, and its calls are tested against a
 stand-in for the few functions of CuPy that it uses.
 
 A call on a GPU returns before its work is done. So time is taken by CUDA events, which the GPU itself stamps
 when it gets to them. CuPy and PyTorch both put their work into the legacy default stream unless told
-otherwise, and so do the events here: they time either.
+otherwise, and the events here go there too: they time either.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from minialex.benchmarking.timing import Measure
 
 # Lanes of a multiprocessor for multiply-adds, in float32 and float64: "Throughput of Native Arithmetic
 # Instructions" in the CUDA C++ Programming Guide, by compute capability.
-_LANES = {
-    "75": (64, 2), "80": (64, 32), "86": (128, 2), "89": (128, 2), "90": (128, 64), "100": (128, 64),
-    "120": (128, 2),
-}  # fmt: skip
+_LANES = {"75": (64, 2), "80": (64, 32), "90": (128, 64), "100": (128, 64)}
 _OF_OTHERS = (128, 2)
 
 _COPIED_BYTES = 2**28
@@ -56,13 +53,10 @@ def measure_limits() -> Limits:
     import cupy
 
     device = cupy.cuda.Device()
-    attributes = device.attributes
     # The clock is in kHz.
-    cycles = attributes["MultiProcessorCount"] * attributes["ClockRate"] * 1e3
-    lanes = _LANES.get(device.compute_capability, _OF_OTHERS)
-    peak = {
-        dtype: 2 * count * cycles / 1e9 for dtype, count in zip(("float32", "float64"), lanes, strict=True)
-    }
+    cycles = device.attributes["MultiProcessorCount"] * device.attributes["ClockRate"] * 1e3
+    single, double = _LANES.get(device.compute_capability, _OF_OTHERS)
+    peak = {"float32": 2 * single * cycles / 1e9, "float64": 2 * double * cycles / 1e9}
     bandwidth = _bandwidth()
     return Limits(1, peak, peak, bandwidth, bandwidth, gpu_name())
 
@@ -71,10 +65,10 @@ def fixed_computation() -> Callable[[], None]:
     """A copy that is waited for: what `noise.NoiseMeter` times."""
     import cupy
 
-    source, target = (cupy.zeros(_COPIED_BYTES // 4, cupy.float32) for _ in range(2))
+    copy = _copy()
 
     def compute() -> None:
-        cupy.copyto(target, source)
+        copy()
         cupy.cuda.Stream.null.synchronize()
 
     return compute
@@ -82,13 +76,13 @@ def fixed_computation() -> Callable[[], None]:
 
 def _bandwidth() -> float:
     """GB/s of a copy, the bytes read and the bytes written."""
+    copy, measure = _copy(), by_events()
+    copy()
+    return 2 * _COPIED_BYTES / min(measure(copy, 1) for _ in range(_RUNS)) / 1e9
+
+
+def _copy() -> Callable[[], None]:
     import cupy
 
     source, target = (cupy.zeros(_COPIED_BYTES // 4, cupy.float32) for _ in range(2))
-    measure = by_events()
-
-    def copy() -> None:
-        cupy.copyto(target, source)
-
-    copy()
-    return 2 * _COPIED_BYTES / min(measure(copy, 1) for _ in range(_RUNS)) / 1e9
+    return lambda: cupy.copyto(target, source)

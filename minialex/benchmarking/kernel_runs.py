@@ -13,7 +13,7 @@ import numpy as np
 
 from minialex.benchmarking.agreement import Error, error_of
 from minialex.benchmarking.limits import Limits
-from minialex.benchmarking.timing import Timing, interleave
+from minialex.benchmarking.timing import Timing, Turns, interleave
 from minialex.benchmarking.workloads import Workload
 from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
@@ -25,49 +25,33 @@ TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
 what each kernel reaches is in its row."""
 
 _REFERENCE_STEPS = 200_000
-"""Up to so many products or elements the reference, a Python loop, judges: some seconds."""
+"""Up to this many products or elements the reference, a Python loop, judges: some seconds."""
+
+_JUDGES = ("im2col", "blas", "plain")
+"""Beyond it one of these does, in float64; the tests hold them to the reference on small shapes."""
 
 _LIMIT = "the machine's limit"
 """What takes its turn among the kernels."""
 
-_JUDGES = ("im2col", "blas", "plain")
-"""Beyond it one of these does, in float64, which the tests hold to the reference on small shapes."""
-
 
 @dataclass(frozen=True)
 class KernelResult:
-    """What became of one kernel on one workload.
-
-    Attributes
-    ----------
-    workload : Workload
-    algorithm : str
-    status : str
-        ``"timed"``, ``"wrong"``, ``"failed"`` (it raised) or ``"refused"`` (it does not support the call).
-    reason : str
-        Why it was not timed.
-    judge : str
-        The algorithm that it was compared with, in float64.
-    error : Error or None
-    workspace : int or None
-        The bytes beyond its results, where it tells.
-    moved : int
-        The bytes of its arguments and results: what any kernel must move at least once.
-    timing : Timing or None
-    limit : float or None
-        The seconds that the machine's limit took for so much work, in turns with the kernel: a median. None
-        where it was not timed.
-    """
+    """What became of one kernel on one workload."""
 
     workload: Workload
     algorithm: str
+    # "timed", "wrong", "failed" (it raised) or "refused" (it does not support the call), and why not timed.
     status: str
     reason: str = ""
+    # The algorithm that it was compared with, in float64.
     judge: str = ""
     error: Error | None = None
+    # The bytes beyond its results, where it tells.
     workspace: int | None = None
+    # The bytes of its arguments and results: what any kernel must move at least once.
     moved: int = 0
     timing: Timing | None = None
+    # The median seconds of the machine's limit for as much work, where it was timed in turns with the kernel.
     limit: float | None = None
 
     def to_dict(self, limits: Limits, dtype: str) -> dict:
@@ -123,48 +107,32 @@ def choose_kernels(
 
 
 def run_workload(
-    workload: Workload,
-    kernels: Sequence[Kernel],
-    dtype: str,
-    rounds: int,
-    limits: Limits | None = None,
-    **timing_options,
+    workload: Workload, kernels: Sequence[Kernel], dtype: str, turns: Turns, limits: Limits | None = None
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
 
-    Each gets arrays of its own device.
-
-    Parameters
-    ----------
-    workload : Workload
-    kernels : sequence of Kernel
-    dtype : "float32" or "float64"
-    rounds : int
-    limits : Limits, optional
-        Those of the processor, where the one that binds is to take its turn.
-    timing_options
-        See `timing.interleave`.
+    Each gets arrays on its own device. With the `limits` of the processor, the one that binds takes its turn.
     """
     arrays = workload.draw(np.dtype(dtype))
     judge, expected = _truth(workload, arrays)
-    moved = sum(a.nbytes for a in (*arrays, *_in_dtype(expected, dtype)) if a is not None)
+    # The truth is wider than what a kernel gives.
+    given = [each.size * _kept_dtype(each, dtype).itemsize for each in expected]
+    moved = sum(given) + sum(a.nbytes for a in arrays if a is not None)
     results: dict[str, KernelResult] = {}
     ready: dict[str, Callable[[], object]] = {}
     for entry in kernels:
+        name, workspace = entry.algorithm, None
         status, reason, error = _validated(entry, workload, arrays, expected, dtype)
-        workspace = None
         if status == "timed":
+            ready[name] = _call(entry, workload, arrays)
             if entry.workspace is not None:
                 workspace = int(entry.workspace_bytes(*arrays, **workload.parameters))
-            ready[entry.algorithm] = _call(entry, workload, arrays)
-        results[entry.algorithm] = KernelResult(
-            workload, entry.algorithm, status, reason, judge, error, workspace, moved
-        )
+        results[name] = KernelResult(workload, name, status, reason, judge, error, workspace, moved)
     del expected
     roof = limits.roof(workload.operations, moved, dtype) if limits is not None and ready else None
     if roof is not None:
         ready[_LIMIT] = roof.run
-    timings = interleave(ready, rounds, **{"shortest": 0.02} | timing_options)
+    timings = interleave(ready, turns)
     limit = timings.pop(_LIMIT).median * roof.calls if roof is not None else None
     for name, timing in timings.items():
         results[name] = replace(results[name], timing=timing, limit=limit)
@@ -191,12 +159,9 @@ def _outcome(entry: Kernel, workload: Workload, arrays) -> list[np.ndarray]:
     return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
 
-def _in_dtype(expected, dtype) -> list[np.ndarray]:
-    """The results as a kernel would give them, for their size; no memory is taken."""
-    return [
-        np.broadcast_to(np.zeros((), dtype), each.shape) if each.dtype.kind == "f" else each
-        for each in expected
-    ]
+def _kept_dtype(right: np.ndarray, dtype: str) -> np.dtype:
+    """The dtype in which a kernel gives a result."""
+    return np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
 
 
 def _validated(
@@ -210,7 +175,7 @@ def _validated(
     try:
         actual = _outcome(entry, workload, given)
     except Exception as error:
-        # The kernel may be anyone's; its row says what it raised.
+        # The kernel may be anybody's; its row says what it raised.
         return "failed", f"{type(error).__name__}: {error}".splitlines()[0], None
     for i, (array, before) in enumerate(zip(given, arrays, strict=True)):
         if array is None or i in workload.changes:
@@ -221,11 +186,12 @@ def _validated(
 
 
 def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
+    """The status, the reason and the error of what a kernel gave."""
     if len(actual) != len(expected):
         return "wrong", f"it gives {len(actual)} results instead of {len(expected)}", None
     largest = Error(0.0, 0.0)
     for i, (mine, right) in enumerate(zip(actual, expected, strict=True)):
-        kept = np.dtype(dtype) if right.dtype.kind == "f" else right.dtype
+        kept = _kept_dtype(right, dtype)
         if mine.dtype != kept or mine.shape != right.shape:
             return "wrong", f"result {i} is {mine.dtype} {mine.shape}, not {kept} {right.shape}", None
         if right.dtype.kind != "f":

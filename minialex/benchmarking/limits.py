@@ -1,10 +1,10 @@
 """What the machine can do at best: the roofs that a kernel's speed is measured against.
 
-The multiply-add peak is that of a loop that touches registers alone, in the fastest of three vector
+The multiply-add peak is that of a loop that touches only registers, in the fastest of three vector
 lengths (128, 256 and 512 bits; a length that the processor lacks is slow, and loses). The bandwidth is
 that of copying an array much larger than the caches; it counts the bytes read and the bytes written.
 Both are the best of several runs: a limit is what the machine can reach. What it reaches while others
-use it, too, a `Roof` says, which takes its turn among the contestants of a benchmark.
+use it too is measured by a `Roof`, which takes its turn among the contestants of a benchmark.
 
 A kernel that does F operations and must move B bytes takes at least max(F / peak, B / bandwidth)
 seconds: the roofline model of Williams, Waterman and Patterson, "Roofline: an insightful visual
@@ -37,28 +37,20 @@ multiply_add_4, multiply_add_8, multiply_add_16 = (
 
 @dataclass(frozen=True)
 class Limits:
-    """GFLOP/s and GB/s, on one thread and on all those of the run.
-
-    Attributes
-    ----------
-    threads : int
-    peak_one, peak : dict from dtype name to float
-        GFLOP/s of multiply-adds, each of which counts as two operations.
-    bandwidth_one, bandwidth : float
-        GB/s of a copy.
-    gpu : str
-        The name of the GPU whose limits they are; empty for the processor.
-    """
+    """GFLOP/s and GB/s, on one thread and on all those of the run."""
 
     threads: int
+    # GFLOP/s of multiply-adds, each of which counts as two operations, by the name of the dtype.
     peak_one: dict[str, float]
     peak: dict[str, float]
+    # GB/s of a copy.
     bandwidth_one: float
     bandwidth: float
+    # The name of the GPU whose limits they are; empty for the processor.
     gpu: str = ""
 
     def seconds(self, operations: float, moved: float, dtype: str = "float32") -> float:
-        """The least time for so many operations and bytes moved."""
+        """The least time for these operations and bytes moved."""
         return max(operations / (self.peak[dtype] * 1e9), moved / (self.bandwidth * 1e9))
 
     def roof(self, operations: float, moved: float, dtype: str = "float32") -> Roof:
@@ -76,17 +68,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Roof:
-    """A loop that does nothing but what limits a kernel: multiply-adds in registers, or copying.
+    """A loop of only what limits a kernel: multiply-adds in registers, or copying."""
 
-    Attributes
-    ----------
-    run : callable
-        Some milliseconds of it, on the threads that are set.
-    calls : float
-        How many of such calls are as much work as the kernel has.
-    """
-
+    # Some milliseconds of it, on the threads that are set.
     run: Callable[[], object]
+    # How many such calls are as much work as the kernel does.
     calls: float
 
 
@@ -99,7 +85,7 @@ def measure_limits(number_of_threads: int) -> Limits:
             # A vector holds half as many float64.
             peaks.append({"float32": peak, "float64": peak / 2})
             bandwidths.append(_bandwidth())
-    # All threads can do what one did, if the others wait: on a noisy machine that may have been more.
+    # All threads can do what one did, if the others wait; on a noisy machine that may have been more.
     peaks[1] = {dtype: max(peaks[0][dtype], peak) for dtype, peak in peaks[1].items()}
     return Limits(number_of_threads, *peaks, bandwidths[0], max(bandwidths))
 
@@ -139,7 +125,7 @@ _OPERANDS = (np.float32(0.5), np.float32(1.0))
 
 
 def _multiply_add(lanes: int) -> tuple[Callable[[], object], int]:
-    """The loop with vectors of so many lanes, for the threads that are set, and the operations of a call."""
+    """The loop with vectors of `lanes` numbers, on the threads that are set, and a call's operations."""
     # Many more items than threads: one that is interrupted takes fewer.
     items, steps = 16 * threads.num_threads(), 20_000
     sink = np.zeros(items, np.float32)
@@ -149,14 +135,14 @@ def _multiply_add(lanes: int) -> tuple[Callable[[], object], int]:
 
 
 def _peak(lanes: int) -> float:
-    """GFLOP/s of the loop with vectors of so many lanes, on the threads that are set."""
+    """GFLOP/s of the loop with vectors of `lanes` numbers, on the threads that are set."""
     run, operations = _multiply_add(lanes)
     return operations / _fastest(run) / 1e9
 
 
 @functools.cache
 def _fastest_lanes() -> int:
-    """The lanes of the loop that reaches most."""
+    """The lanes of the fastest loop."""
     return max(_LOOP_OF_LANES, key=_peak)
 
 
@@ -183,7 +169,7 @@ def _bandwidth() -> float:
     return moved / _fastest(run) / 1e9
 
 
-def _fastest(run) -> float:
+def _fastest(run: Callable[[], object]) -> float:
     times = []
     for _ in range(_RUNS):
         start = time.perf_counter()

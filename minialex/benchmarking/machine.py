@@ -1,4 +1,4 @@
-"""What the machine is, and which versions ran on it. No names of hosts, users or folders."""
+"""What the machine is, and which versions ran on it; no names of hosts, users or folders."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from minialex.benchmarking.contestants import OURS
+from minialex.benchmarking.baselines import OURS, Baselines
+from minialex.benchmarking.step_runs import Say
 from minialex.benchmarking.tasks import Task
 from minialex.benchmarking.worker import Worker, WorkerError
 from minialex.errors import MiniAlexError
@@ -13,7 +12,7 @@ _STEPS = 2
 
 
 def measure_memory(
-    task: Task, peers: Sequence[str], threads: int, say: Callable[[str], None] = lambda line: None
+    task: Task, baselines: Baselines, threads: int, say: Say = lambda line: None
 ) -> list[dict]:
     """The resident memory of each contestant, in bytes.
 
@@ -21,9 +20,9 @@ def measure_memory(
     -------
     list of dict
         ``imported``: with its libraries loaded; ``prepared``: with the network, its optimiser and the
-        images too; ``first``: at the most during the first step, which compiles and makes the optimiser's
-        state; ``peak``: at the most during the steps that follow; ``step``: peak less imported, what
-        network and step take. Or ``status`` and ``reason``, if it cannot take part.
+        images too; ``first``: the peak of the first step, which compiles and makes the optimiser's
+        state; ``peak``: that of the steps that follow; ``step``: peak less imported, what network and step
+        take. Or ``status`` and ``reason``, if it cannot take part.
 
     Raises
     ------
@@ -31,7 +30,7 @@ def measure_memory(
         If the system does not tell the peak.
     """
     rows = []
-    for name in (OURS, *peers):
+    for name in (OURS, *baselines.names):
         say(f"{task.title}: memory of {name}")
         try:
             with Worker(threads) as worker:
@@ -49,4 +48,4 @@ def measure_memory(
             continue
         row["step"] = row["peak"] - row["imported"]
         rows.append({"contestant": name, "status": "measured", "reason": "", **row})
-    return rows
+    return rows + baselines.absences

@@ -1,7 +1,7 @@
 """Whether the machine was quiet enough for a conclusion.
 
-Three signs: a fixed computation that takes now longer, now shorter; time that the hypervisor gave to
-another guest (steal); and processors busy with other processes.
+Three signs: a fixed computation whose time varies; time that the hypervisor gave to another guest (steal);
+and processors busy with other processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHORTEST = 1.0
 
 @dataclass(frozen=True)
 class ProcessorTimes:
-    """Seconds since the start: of all processors, of those busy, stolen, and spent by this process."""
+    """Seconds since the start: of all processors, busy, stolen, and spent by this process."""
 
     total: float
     busy: float
@@ -41,31 +41,23 @@ def processor_times() -> ProcessorTimes | None:
         int(field) / per_second for field in line.split()[1:9]
     )
     busy = user + nice + system + irq + softirq
-    # Of children, those that have ended.
+    # Of child processes only those that have ended are counted.
     return ProcessorTimes(busy + idle + iowait + steal, busy, steal, sum(os.times()[:4]))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What was seen of other load while the figures were taken.
+    """What was seen of other load while the figures were taken."""
 
-    Attributes
-    ----------
-    spread : float
-        The median absolute deviation of a fixed computation's time, relative to its median.
-    slowest : float
-        Its slowest run over its fastest, less 1.
-    steal, others : float or None
-        The shares of all processors' time that other guests and other processes took; None where it is
-        not known, or the run was too short.
-    probes : tuple of float
-        The seconds that the fixed computation took.
-    """
-
+    # The median absolute deviation of a fixed computation's time, relative to its median.
     spread: float
+    # Its slowest run over its fastest, less 1.
     slowest: float
+    # The shares of all processors' time that other guests and other processes took; None where the system
+    # does not tell, or the run was too short.
     steal: float | None
     others: float | None
+    # The seconds that the fixed computation took.
     probes: tuple[float, ...]
 
     @property
@@ -84,12 +76,8 @@ class Noise:
 
     def to_dict(self) -> dict:
         """Everything, in types that JSON has."""
-        return {
-            "noisy": bool(self.reasons),
-            "reasons": self.reasons,
-            **asdict(self),
-            "probes": list(self.probes),
-        }
+        judged = {"noisy": bool(self.reasons), "reasons": self.reasons}
+        return {**judged, **asdict(self), "probes": list(self.probes)}
 
 
 class NoiseMeter:

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from minialex import nn
-from minialex.benchmarking.contestants import Absent
+from minialex.benchmarking.contestant import Absent
 from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
 from minialex.models import Network
 
@@ -66,9 +66,8 @@ def _node(placed: PlacedLayer, x: str) -> tuple[str, dict, list[np.ndarray]] | N
         case nn.LocalResponseNorm():
             # ONNX divides alpha by the size.
             scale = layer.size if layer.alpha_mode == "sum" else 1
-            return "LRN", {
-                "size": layer.size, "alpha": layer.alpha * scale, "beta": layer.beta, "bias": layer.k,
-            }, []  # fmt: skip
+            factors = {"alpha": layer.alpha * scale, "beta": layer.beta, "bias": layer.k}
+            return "LRN", {"size": layer.size, **factors}, []
         case nn.BatchNorm2d(axis=1):
             arrays = [*_weights(layer), layer.running_mean, layer.running_var]
             return "BatchNormalization", {"epsilon": layer.eps}, arrays

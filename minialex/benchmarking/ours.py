@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
 import minialex as ma
 from minialex import functional as F
 from minialex import nn
-from minialex.benchmarking.contestants import Contestant
+from minialex.benchmarking.contestant import Contestant
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 from minialex.kernels.runtime import threads as kernel_threads
 from minialex.models import Network
@@ -80,23 +77,13 @@ def truth(task: Task) -> list[np.ndarray]:
 def loss_and_gradients(network: Network, images: ma.Tensor, labels: np.ndarray) -> list[np.ndarray]:
     """The loss and the gradient of each parameter, without dropout; the network keeps no gradient."""
     network.zero_grad()
-    with without_dropout(network):
-        loss = F.cross_entropy(network(images), labels)
-        loss.backward()
+    dropouts = [layer for layer in network if isinstance(layer, nn.Dropout)]
+    for layer in dropouts:
+        layer.eval()
+    loss = F.cross_entropy(network(images), labels)
+    loss.backward()
+    for layer in dropouts:
+        layer.train(network.training)
     gradients = [parameter.grad.numpy() for parameter in network.parameters()]
     network.zero_grad()
     return [loss.numpy(), *gradients]
-
-
-@contextmanager
-def without_dropout(network: Network) -> Iterator[None]:
-    """Drop nothing for a while."""
-    layers = [layer for layer in network if isinstance(layer, nn.Dropout)]
-    kept = [layer.p for layer in layers]
-    for layer in layers:
-        layer.p = 0.0
-    try:
-        yield
-    finally:
-        for layer, p in zip(layers, kept, strict=True):
-            layer.p = p

@@ -18,31 +18,22 @@ from minialex.kernels.cuda.source import Source, SourceKernel
 
 @dataclass(frozen=True)
 class PredictedKernel:
-    """The launches of one CUDA kernel in a call of a training step, with their predicted time.
-
-    Attributes
-    ----------
-    layer, operation, algorithm, kernel : str
-    launches, blocks, moved : int
-        How many, their blocks together, and the bytes of the arrays that each was given together.
-    operations : int
-        The floating-point operations that are ascribed to them.
-    seconds, uncached : float
-        The predicted time; and that if all that the blocks ask for came from memory.
-    bound : str
-        What decides it, for the longest of the launches: see `roofline.Prediction`.
-    """
+    """The launches of one CUDA kernel in a call of a training step, with their predicted time."""
 
     layer: str
     operation: str
     algorithm: str
     kernel: str
+    # How many, their blocks together, and the bytes of the arrays that they were given.
     launches: int
     blocks: int
     moved: int
+    # The floating-point operations that are ascribed to them.
     operations: int
+    # The predicted time, and that if all that the blocks ask for came from memory.
     seconds: float
     uncached: float
+    # What decides it, for the longest of the launches: see `roofline.Prediction`.
     bound: str
 
 
@@ -71,19 +62,16 @@ def predict_step(
     for layer, workload in calls_of_step(model, batch):
         arrays = workload.undefined()
         entry = _own_kernel(workload.operation, arrays, workload.parameters)
-        launches = launches_of(entry, *arrays, **workload.parameters)
         by_name: dict[str, list[RecordedLaunch]] = {}
-        for launch in launches:
+        for launch in launches_of(entry, *arrays, **workload.parameters):
             by_name.setdefault(launch.kernel.name, []).append(launch)
         mixes = {name: mix_of(each[0].kernel, gpu.architecture) for name, each in by_name.items()}
         # The products are the work of the kernel with the densest loop; the others move data.
         densest = max(mixes, key=lambda name: mixes[name].density, default=None)
         for name, same in by_name.items():
+            call = (layer, workload.operation, entry.algorithm, name, len(same))
             operations = workload.operations if name == densest else 0
-            predicted = _predict_all(same, mixes[name], operations, gpu)
-            found.append(
-                PredictedKernel(layer, workload.operation, entry.algorithm, name, len(same), *predicted)
-            )
+            found.append(PredictedKernel(*call, *_predict_all(same, mixes[name], operations, gpu)))
     return found
 
 

@@ -4,7 +4,7 @@
         step()
     profile.layers, profile.kernels
 
-Nothing of it is in the engine. For as long as the block lasts, each layer's forward pass is timed where
+The engine knows nothing of it. For as long as the block lasts, each layer's forward pass is timed where
 it is called; the operations that it recorded get a timed `backward`; and `minialex.kernels.run`, through
 which the engine runs every kernel, is replaced by one that takes the time.
 """
@@ -43,18 +43,15 @@ class Profile:
 
     def to_dict(self, steps: int) -> dict:
         """The seconds of one step, in types that JSON has."""
-        return {
-            "steps": steps,
-            "layers": [
-                {"layer": layer, "direction": direction, "seconds": seconds / steps}
-                for (layer, direction), seconds in self.layers.items()
-            ],
-            "kernels": [
-                {"layer": layer, "operation": operation, "shapes": shapes, "calls": calls / steps,
-                 "seconds": seconds / steps}
-                for (layer, operation, shapes), (calls, seconds) in self.kernels.items()
-            ],
-        }  # fmt: skip
+        layers = [
+            {"layer": layer, "direction": direction, "seconds": seconds / steps}
+            for (layer, direction), seconds in self.layers.items()
+        ]
+        kernels = []
+        for (layer, operation, shapes), (calls, seconds) in self.kernels.items():
+            call = {"layer": layer, "operation": operation, "shapes": shapes}
+            kernels.append({**call, "calls": calls / steps, "seconds": seconds / steps})
+        return {"steps": steps, "layers": layers, "kernels": kernels}
 
 
 @contextmanager
@@ -102,7 +99,7 @@ def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_coun
                 profile.layers[OUTSIDE, "forward"] += seconds
 
     for name, module in network.named_children():
-        # In the order of the network, whatever is called first.
+        # Entered here in the order of the network, whatever is called first.
         profile.layers[name, "forward"] = profile.layers[name, "backward"] = 0.0
         object.__setattr__(module, "forward", forward_of(name, module))
     kernels.run = run

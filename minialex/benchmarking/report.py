@@ -79,13 +79,9 @@ def without_folder(argument: str) -> str:
 
 
 def open_folder(path: Path | None, name: str) -> Path:
-    """Make the folder of a run, and see that files can be written to it.
+    """Make the folder of a run, and check that files can be written to it.
 
-    Parameters
-    ----------
-    path : Path or None
-        None for a new folder in bench-results/, named after `name` and the time.
-    name : str
+    `path` is None for a new folder in bench-results/, named after `name` and the time.
 
     Raises
     ------

@@ -52,9 +52,9 @@ class Task:
 
     def __post_init__(self):
         if self.batch < 1:
-            raise ModelError(f"batch={self.batch} should be 1 or more")
+            raise ModelError(f"batch must be 1 or more, not {self.batch}")
         if self.size is not None and self.size < 1:
-            raise ModelError(f"image size={self.size} should be 1 or more")
+            raise ModelError(f"image size must be 1 or more, not {self.size}")
         self.architecture().build()
 
     def architecture(self) -> Architecture:

@@ -1,7 +1,7 @@
 """Time several contestants in turns, so that whatever disturbs the machine disturbs all of them.
 
-In every round each contestant has one turn, and every round starts with another contestant: none has
-always the same one before it, whose data is in the cache and whose threads may not sleep yet.
+In every round each contestant has one turn, and every round starts with another contestant: none always
+follows the same one, whose data is in the cache and whose threads may not be asleep yet.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 # What the threads of other libraries may need to go to sleep after a call, in seconds: OpenBLAS's and
 # OpenMP's wait for the next one in a loop, and would take a processor from whoever comes then.
 _PAUSE = 0.25
 # A contestant that is faster than this many seconds has a call that is not counted before each sample: its
-# own threads have slept, and its data has left the cache.
+# own threads have gone to sleep, and its data has left the cache.
 _SHORT = 1.0
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,14 @@ class Timing:
         }
 
 
-def rotated(names: list[str], turn: int) -> list[str]:
+def rotated(names: list[Name], turn: int) -> list[Name]:
     """The same names in the same cyclic order, starting `turn` places later."""
     turn %= max(1, len(names))
     return names[turn:] + names[:turn]
 
 
 Measure = Callable[[Callable[[], object], int], float]
-"""Calls a function so many times; the seconds that one call took, on average."""
+"""Calls a function n times; the mean seconds of a call."""
 
 
 def by_clock(clock: Callable[[], float] = time.perf_counter) -> Measure:
@@ -86,53 +89,51 @@ def by_clock(clock: Callable[[], float] = time.perf_counter) -> Measure:
     return measure
 
 
-def interleave(
-    contestants: Mapping[str, Callable[[], object]],
-    rounds: int,
-    *,
-    warmup: int = 2,
-    shortest: float = 0.05,
-    between: Callable[[], object] = lambda: None,
-    measure: Measure | None = None,
-    sleep: Callable[[float], object] = time.sleep,
-) -> dict[str, Timing]:
-    """Warm each contestant up, then time all of them in turns.
+_BY_CLOCK = by_clock()
 
-    Parameters
+
+@dataclass(frozen=True)
+class Turns:
+    """How contestants are timed.
+
+    Attributes
     ----------
-    contestants : mapping from name to function
     rounds : int
-        How many samples each gets.
+        The samples of each.
     warmup : int
         Calls of each, at least 1, that are not counted.
     shortest : float
         Seconds. A faster contestant is called several times for a sample, which is then their mean.
     between : callable
         Called before each round, outside the time that is taken.
-    measure : callable, optional
-        How calls are timed; None for `by_clock`. On a GPU, where a call returns before it is over:
-        `gpu.by_events`.
+    measure : callable
+        How calls are timed. On a GPU, where a call returns before it is over: `gpu.by_events`.
     sleep : callable
         What waits.
-
-    Returns
-    -------
-    dict from name to Timing
-        In the order of `contestants`.
     """
-    measure = measure or by_clock()
+
+    rounds: int
+    warmup: int = 2
+    shortest: float = 0.05
+    between: Callable[[], object] = lambda: None
+    measure: Measure = _BY_CLOCK
+    sleep: Callable[[float], object] = time.sleep
+
+
+def interleave(contestants: Mapping[Name, Callable[[], object]], turns: Turns) -> dict[Name, Timing]:
+    """Warm each contestant up, then time all of them in turns; the timings in the order of `contestants`."""
     calls, short = {}, {}
     for name, run in contestants.items():
-        fastest = min((measure(run, 1) for _ in range(warmup)), default=math.inf)
-        calls[name] = max(1, math.ceil(shortest / max(fastest, 1e-9)))
+        fastest = min((turns.measure(run, 1) for _ in range(turns.warmup)), default=math.inf)
+        calls[name] = max(1, math.ceil(turns.shortest / max(fastest, 1e-9)))
         short[name] = fastest < _SHORT
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds):
-        between()
+    samples: dict[Name, list[float]] = {name: [] for name in contestants}
+    for turn in range(turns.rounds):
+        turns.between()
         for name in rotated(list(contestants), turn):
             run = contestants[name]
-            sleep(_PAUSE)
+            turns.sleep(_PAUSE)
             if short[name]:
                 run()
-            samples[name].append(measure(run, calls[name]))
+            samples[name].append(turns.measure(run, calls[name]))
     return {name: Timing(tuple(samples[name]), calls[name]) for name in contestants}

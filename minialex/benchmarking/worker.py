@@ -1,5 +1,5 @@
-"""A process of its own for one contestant: its memory is its alone, and its threads are set before any
-library is loaded, which some read only then.
+"""A process of its own for one contestant: nothing else takes memory in it, and its number of threads is set
+before any library is loaded, since some read it only then.
 
 The parent writes requests to it and reads answers, one JSON object a line:
 
@@ -19,17 +19,19 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from minialex.benchmarking.baselines import make_contestant, packages_of
+from minialex.benchmarking.contestant import one_line
+from minialex.benchmarking.tasks import Task
 from minialex.errors import MiniAlexError
 
 # What NumPy's BLAS, PyTorch, Numba's and our own threads read when they are loaded.
-THREAD_VARIABLES = (
-    "MINIALEX_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+THREAD_VARIABLES = tuple(f"{library}_NUM_THREADS" for library in ("MINIALEX", "OMP", "OPENBLAS", "MKL")) + (
     "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+)
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """The environment in which every library uses so many threads."""
+    """The environment in which every library uses this number of threads."""
     return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
@@ -42,18 +44,16 @@ class Worker:
 
     def __init__(self, threads: int):
         self.threads = threads
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=thread_environment(threads),
-        )  # fmt: skip
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        command = [sys.executable, "-m", __name__, str(threads)]
+        self.process = subprocess.Popen(command, **pipes, text=True, env=thread_environment(threads))
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, kind, *_) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            # Its request may take minutes still.
+            # Its request may take minutes more.
             self.process.terminate()
         with suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -66,7 +66,7 @@ class Worker:
         Raises
         ------
         WorkerError
-            If it failed, or the process died (of too little memory, as a rule).
+            If it failed, or the process died (usually of too little memory).
         """
         try:
             self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
@@ -83,9 +83,9 @@ class Worker:
 
 
 def resident_bytes(kind: str = "VmRSS") -> int:
-    """The memory of this process that is in use now (VmRSS), or was at most (VmHWM); Linux.
+    """The memory of this process that is in use now (VmRSS), or its peak (VmHWM); Linux.
 
-    Not `resource.getrusage`: what it gives starts at what the parent process had.
+    Not `resource.getrusage`: its figure starts at what the parent process had.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{kind}:"):
@@ -94,7 +94,7 @@ def resident_bytes(kind: str = "VmRSS") -> int:
 
 
 def reset_peak() -> None:
-    """Let VmHWM start again from what is in use now."""
+    """Restart VmHWM from what is in use now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -107,8 +107,7 @@ def _serve(threads: int) -> None:
         try:
             answer = _answer(json.loads(line), threads, state)
         except Exception as error:
-            text = next((part.strip() for part in str(error).splitlines() if part.strip()), "")
-            answer = {"error": f"{type(error).__name__}: {text}"[:300]}
+            answer = {"error": one_line(error)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -116,10 +115,7 @@ def _serve(threads: int) -> None:
 def _answer(request: dict, threads: int, state: dict) -> dict:
     match request["do"]:
         case "prepare":
-            from minialex.benchmarking.contestants import make_contestant, packages_of
-            from minialex.benchmarking.tasks import Task
-
-            for package in packages_of([request["contestant"]]):
+            for package in packages_of(request["contestant"]):
                 __import__(package)
             imported = resident_bytes()
             state["contestant"] = make_contestant(request["contestant"], Task(**request["task"]), threads)

@@ -2,43 +2,109 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import click
 
+from minialex.availability import choose_device
+from minialex.benchmarking import cudnn_baseline, gpu, limits, noise, report
+from minialex.benchmarking.baselines import OURS, TORCH_MODES, Baselines, choose_baselines
+from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
+from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
+from minialex.benchmarking.memory_runs import measure_memory
+from minialex.benchmarking.scaling_runs import measure_scaling
+from minialex.benchmarking.step_runs import profile_steps, run_steps, torch_difference
+from minialex.benchmarking.tasks import Task
+from minialex.benchmarking.timing import Turns, by_clock
+from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
+from minialex.benchmarking.workloads import workloads
 from minialex.cli.options import as_json, device_option
 from minialex.cli.output import print_json, print_line
+from minialex.errors import KernelError, MiniAlexError
+from minialex.kernels import load_plugin
+from minialex.kernels.runtime.threads import available_threads, num_threads
 
 # Fewer rounds than this are no basis for a conclusion.
 _ENOUGH = 7
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What every benchmark is asked; a command that lacks an option has its default.
+
+    `threads` is None for all there are, `output` for a new folder, and `steps` where nothing is timed.
+    """
+
+    device: str = "cpu"
+    steps: int | None = None
+    threads: int | None = None
+    output: Path | None = None
+    as_json: bool = False
+
 
 _threads = click.option(
     "--threads", type=int, show_default="as many as there are", help="Threads of every contestant."
 )
 _output = click.option(
-    "--output", type=click.Path(path_type=Path), show_default="a new one in bench-results/",
+    "--output",
+    type=click.Path(path_type=Path),
+    show_default="a new one in bench-results/",
     help="The folder to make, for result.json and the pictures.",
-)  # fmt: skip
-_without_lrn = click.option(
-    "--without-lrn", is_flag=True, help="Leave out the model's local response normalisation."
 )
-_peers = click.option(
-    "--peers", show_default="all that are installed",
-    help="Other libraries, separated by commas: torch (its four modes), torch_eager, torch_channels_last, "
-    "torch_compile, torch_compile_channels_last and, for inference, onnxruntime, openvino; or none.",
-)  # fmt: skip
-_device = device_option("cpu")
-_batch = click.option("--batch", type=int, default=32, show_default=True, help="Images in the batch.")
 
 
 def _steps(default: int):
     return click.option(
         "--steps", type=int, default=default, show_default=True, help="Rounds that are timed, in turns."
     )
+
+
+def _options(*specific: Callable) -> Callable:
+    """Add these options, ``--output`` and ``--json`` to a command, which gets them as one `_Options`."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(**given):
+            shared = {each.name: given.pop(each.name) for each in fields(_Options) if each.name in given}
+            if "device" in shared:
+                asked = shared["device"]
+                shared["device"], note = choose_device(asked)
+                if asked == "auto":
+                    _say(note)
+            return function(**given, options=_Options(**shared))
+
+        for option in (as_json, _output, *reversed(specific)):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+_timed_options = _options(device_option("cpu"), _steps(_ENOUGH), _threads)
+
+
+def _batch(default: int = 32):
+    return click.option("--batch", type=int, default=default, show_default=True, help="Images in the batch.")
+
+
+_without_lrn = click.option(
+    "--without-lrn", is_flag=True, help="Leave out the model's local response normalisation."
+)
+_infer = click.option("--infer", is_flag=True, help="Inference instead of training steps.")
+_profile = click.option("--profile", is_flag=True, help="Where our time goes, layer by layer.")
+_BASELINES = ("--baselines", "--peers", "baselines")
+_baselines = click.option(
+    *_BASELINES,
+    show_default="all that are installed",
+    help="Other libraries, separated by commas: torch (its four modes), torch_eager, torch_channels_last, "
+    "torch_compile, torch_compile_channels_last and, for inference, onnxruntime, openvino; or none.",
+)
 
 
 @click.group("bench", short_help="Measure kernels and networks against the machine and other libraries.")
@@ -52,217 +118,136 @@ def command() -> None:
 @command.command("kernels")
 @click.argument("operation", required=False)
 @click.option(
-    "--shapes", default="alexnet", show_default=True,
+    "--shapes",
+    default="alexnet",
+    show_default=True,
     help="The calls of a training step of a model, or awkward, or all (alexnet and awkward).",
-)  # fmt: skip
-@_batch
+)
+@_batch()
 @click.option("--algo", "algorithms", multiple=True, show_default="all", help="Only this kernel; repeatable.")
 @click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
 @click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
 @click.option("--reference", is_flag=True, help="The reference kernels too: Python loops, very slow.")
-@_device
-@_steps(_ENOUGH)
-@_threads
-@_output
-@as_json
-def kernels_command(
-    operation, shapes, batch, algorithms, dtype, plugin, reference, device, steps, threads, output, as_json
-) -> None:
+@_timed_options
+def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, reference, options) -> None:
     """Time each kernel of OPERATION (such as conv2d or conv2d.forward; all, if none is given): GFLOP/s, GB/s,
     the share of the machine's limit, and the error against float64.
 
     On cuda, beside cuBLAS and, where PyTorch can use the GPU, cuDNN. On cuda-host the times are those of the
     CPU that executes the CUDA kernels, not of a GPU.
     """
-    from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
-    from minialex.benchmarking.workloads import workloads
-    from minialex.errors import KernelError
-    from minialex.kernels import load_plugin
-
-    device = _choose_device(device)
-    if plugin is not None:
-        load_plugin(plugin)
-    peers, absent = _kernel_peers(device, algorithms)
-    chosen = [
-        (
-            workload,
-            choose_kernels(workload.operation, algorithms if operation else (), reference, device)
-            + peers(workload.operation),
-        )
-        for workload in workloads(operation, shapes, batch)
-    ]
     if algorithms and not operation:
         raise KernelError("--algo needs an OPERATION whose kernels it names")
+    device = options.device
+    if plugin is not None:
+        load_plugin(plugin)
+    beside_cudnn = device == "cuda" and not algorithms
+    reason = cudnn_baseline.why_not_here() if beside_cudnn else None
+    chosen = []
+    for workload in workloads(operation, shapes, batch):
+        kernels = choose_kernels(workload.operation, algorithms, reference, device)
+        if beside_cudnn and reason is None:
+            kernels += cudnn_baseline.cudnn_kernels(workload.operation)
+        chosen.append((workload, kernels))
     settings = {
         "title": f"{operation or 'all operations'}, {shapes} shapes, batch {batch}, {dtype}",
-        "operation": operation, "shapes": shapes, "batch": batch, "dtype": dtype, "device": device,
-        "steps": steps, "plugin": plugin and plugin.name, "absent": absent,
-    }  # fmt: skip
-    name = f"kernels-{operation or 'all'}-{shapes}-batch{batch}{_suffix(device)}"
-    with _measurement("kernels", name, settings, threads, output, as_json) as run:
-        for peer, reason in absent.items():
-            run.say(f"{peer} takes no part: {reason}")
+        "operation": operation,
+        "shapes": shapes,
+        "batch": batch,
+        "dtype": dtype,
+        "device": device,
+        "steps": options.steps,
+        "plugin": plugin and plugin.name,
+        "absent": {"cudnn": reason} if reason else {},
+    }
+    name = f"{operation or 'all'}-{shapes}-batch{batch}"
+    with _measurement("kernels", name, settings, options) as run:
+        if reason:
+            _say(f"cudnn takes no part: {reason}")
+        turns = replace(run.turns, shortest=0.02)
         for workload, kernels in chosen:
-            run.say(f"{workload.operation}, {workload.name}")
+            _say(f"{workload.operation}, {workload.name}")
             in_turns = None if device == "cuda" else run.limits
-            results = run_workload(workload, kernels, dtype, steps, in_turns, **run.timing_options)
+            results = run_workload(workload, kernels, dtype, turns, in_turns)
             run.results += [result.to_dict(run.limits, dtype) for result in results]
 
 
 @command.command("train")
 @click.argument("model")
-@_batch
+@_batch()
 @_without_lrn
-@_peers
-@click.option("--profile", is_flag=True, help="Where the time of our step goes, layer by layer.")
-@_device
-@_steps(_ENOUGH)
-@_threads
-@_output
-@as_json
-def train_command(model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json) -> None:
+@_baselines
+@_profile
+@_timed_options
+def train_command(model, batch, without_lrn, baselines, profile, options) -> None:
     """Time whole training steps of MODEL: forward, cross-entropy, backward, and SGD with momentum 0.9 and
     weight decay 5e-4, on random images in memory. Dropout is off while results are compared, on while
     time is taken.
     """
-    _run_contestants(True, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json)
+    task = Task(model, batch, True, without_lrn, device=options.device)
+    _time_task("train", task, baselines, profile, options)
 
 
 @command.command("infer")
 @click.argument("model")
-@_batch
+@_batch()
 @_without_lrn
-@_peers
-@click.option("--profile", is_flag=True, help="Where our time goes, layer by layer.")
-@_device
-@_steps(_ENOUGH)
-@_threads
-@_output
-@as_json
-def infer_command(model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json) -> None:
+@_baselines
+@_profile
+@_timed_options
+def infer_command(model, batch, without_lrn, baselines, profile, options) -> None:
     """Time inference of MODEL, in evaluation mode, on random images in memory."""
-    _run_contestants(
-        False, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json
-    )
+    task = Task(model, batch, False, without_lrn, device=options.device)
+    _time_task("infer", task, baselines, profile, options)
 
 
-def _run_contestants(
-    training, model, batch, without_lrn, peers, profile, device, steps, threads, output, as_json
-) -> None:
-    from minialex.benchmarking.contestants import OURS, TORCH_MODES, choose_peers
-    from minialex.benchmarking.step_runs import peer_difference, run_steps
-    from minialex.benchmarking.tasks import Task
-    from minialex.errors import MiniAlexError
-
-    device = _choose_device(device)
-    if profile and device == "cuda":
+def _time_task(kind: str, task: Task, wanted: str | None, profile: bool, options: _Options) -> None:
+    if profile and options.device == "cuda":
         raise MiniAlexError("--profile takes the processor's time, not that of a GPU; leave it out")
-    task = Task(model, batch, training, without_lrn, device=device)
-    names, absent = choose_peers(peers, training, device)
-    kind = "train" if training else "infer"
-    settings = {"title": task.title, **task.to_dict(), "peers": names, "steps": steps}
-    name = f"{kind}-{model}{'-without-lrn' if without_lrn else ''}-batch{batch}{_suffix(device)}"
-    with _measurement(kind, name, settings, threads, output, as_json) as run:
-        if set(names) & set(TORCH_MODES):
-            run.say(f"{task.title}: comparing with PyTorch in float64")
-            settings["float64_difference"] = peer_difference(task)
-        results = run_steps(task, names, run.threads, steps, absent=absent, say=run.say, **run.timing_options)
+    baselines = choose_baselines(wanted, task.training, options.device)
+    settings = _settings(task, baselines, steps=options.steps)
+    name = f"{task.model}{'-without-lrn' if task.without_lrn else ''}-batch{task.batch}"
+    with _measurement(kind, name, settings, options) as run:
+        if set(baselines.names) & set(TORCH_MODES):
+            _say(f"{task.title}: comparing with PyTorch in float64")
+            settings["float64_difference"] = torch_difference(task)
+        results = run_steps(task, baselines, run.threads, run.turns, _say)
         ours = next((r.timing.median for r in results if r.contestant == OURS and r.timing), None)
-        run.results += [result.to_dict(batch, task.operations, ours) for result in results]
+        run.results += [result.to_dict(task, ours) for result in results]
         if profile:
-            run.say(f"{task.title}: profiling")
-            run.extra["profile"] = _profile(task, run.threads, steps)
-
-
-def _profile(task, threads: int, steps: int) -> dict:
-    from minialex.benchmarking.ours import make
-    from minialex.benchmarking.profiling import profiled
-
-    ours = make(task, threads)
-    ours.run()
-    with profiled(ours.network) as profile:
-        for _ in range(steps):
-            ours.run()
-    return profile.to_dict(steps)
+            _say(f"{task.title}: profiling")
+            run.extra["profile"] = profile_steps(task, run.threads, options.steps)
 
 
 @command.command("convnet")
-@click.option("--batch", type=int, default=128, show_default=True, help="Images in the batch.")
-@_peers
-@_device
-@_steps(_ENOUGH)
-@_threads
-@_output
-@as_json
-def convnet_command(batch, peers, device, steps, threads, output, as_json) -> None:
+@_batch(128)
+@_baselines
+@_timed_options
+def convnet_command(batch, baselines, options) -> None:
     """Time AlexNet by the protocol of convnet-benchmarks: torchvision's shape without LRN and dropout; a
     forward pass, and a backward pass from the output to parameters and images.
     """
-    from minialex.benchmarking.contestants import choose_peers
-    from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
-
-    device = _choose_device(device)
-    task = convnet_task(batch, device)
-    names, absent = choose_peers(peers, True, device)
-    settings = {"title": task.title, **task.to_dict(), "peers": names, "steps": steps}
-    with _measurement(
-        "convnet", f"convnet-batch{batch}{_suffix(device)}", settings, threads, output, as_json
-    ) as run:
-        run.results += run_convnet(
-            task, names, run.threads, steps, say=run.say, timing_options=run.timing_options
-        )
-        run.results += [
-            {"contestant": name, "status": "absent", "reason": reason} for name, reason in absent.items()
-        ]
-
-
-def _choose_device(name: str) -> str:
-    from minialex.availability import choose_device
-
-    device, note = choose_device(name)
-    if name == "auto":
-        print_line(note, err=True)
-    return device
-
-
-def _suffix(device: str) -> str:
-    """What the name of a folder says of the device."""
-    return "" if device == "cpu" else f"-{device}"
-
-
-def _kernel_peers(device: str, algorithms: tuple[str, ...]) -> tuple[Callable[[str], list], dict[str, str]]:
-    """Other libraries' kernels for an operation, and why those that are missing are."""
-    if device != "cuda" or algorithms:
-        return lambda operation: [], {}
-    from minialex.benchmarking.cudnn_peer import cudnn_kernels, why_not_here
-
-    reason = why_not_here()
-    return (lambda operation: [], {"cudnn": reason}) if reason else (cudnn_kernels, {})
+    task = convnet_task(batch, options.device)
+    baselines = choose_baselines(baselines, True, options.device)
+    settings = _settings(task, baselines, steps=options.steps)
+    with _measurement("convnet", f"batch{batch}", settings, options) as run:
+        run.results += run_convnet(task, baselines, run.threads, run.turns, _say)
 
 
 @command.command("memory")
 @click.argument("model")
-@_batch
+@_batch()
 @_without_lrn
-@click.option("--infer", is_flag=True, help="Inference instead of training steps.")
-@_peers
-@_threads
-@_output
-@as_json
-def memory_command(model, batch, without_lrn, infer, peers, threads, output, as_json) -> None:
+@_infer
+@_baselines
+@_options(_threads)
+def memory_command(model, batch, without_lrn, infer, baselines, options) -> None:
     """Measure the peak memory of a training step of MODEL, each contestant in a process of its own."""
-    from minialex.benchmarking.contestants import choose_peers
-    from minialex.benchmarking.memory_runs import measure_memory
-    from minialex.benchmarking.tasks import Task
-
     task = Task(model, batch, not infer, without_lrn)
-    names, absent = choose_peers(peers, task.training)
-    settings = {"title": task.title, **task.to_dict(), "peers": names, "infer": infer}
-    with _measurement("memory", f"memory-{model}-batch{batch}", settings, threads, output, as_json) as run:
-        run.results += measure_memory(task, names, run.threads, run.say)
-        run.results += [
-            {"contestant": name, "status": "absent", "reason": reason} for name, reason in absent.items()
-        ]
+    baselines = choose_baselines(baselines, task.training)
+    settings = _settings(task, baselines, infer=infer)
+    with _measurement("memory", f"{model}-batch{batch}", settings, options) as run:
+        run.results += measure_memory(task, baselines, run.threads, _say)
 
 
 @command.command("scaling")
@@ -272,113 +257,111 @@ def memory_command(model, batch, without_lrn, infer, peers, threads, output, as_
 @click.option("--sizes", help="Heights (and widths) of images too; the first dense layer grows with them.")
 @click.option("--size-batch", type=int, default=16, show_default=True, help="The batch of --sizes.")
 @_without_lrn
-@click.option("--infer", is_flag=True, help="Inference instead of training steps.")
-@click.option("--peers", default="none", show_default=True, help="As in `minialex bench train`.")
-@_steps(5)
-@_output
-@as_json
+@_infer
+@click.option(*_BASELINES, default="none", show_default=True, help="As in `minialex bench train`.")
+@_options(_steps(5))
 def scaling_command(
-    model, batches, counts, sizes, size_batch, without_lrn, infer, peers, steps, output, as_json
+    model, batches, counts, sizes, size_batch, without_lrn, infer, baselines, options
 ) -> None:
     """Time MODEL by batch, number of threads and image size: how cost grows, what a second thread brings."""
-    from minialex.benchmarking.contestants import choose_peers
-    from minialex.benchmarking.scaling_runs import measure_scaling
-    from minialex.benchmarking.tasks import Task
-    from minialex.kernels.runtime.threads import available_threads
-
-    numbers = _numbers("--threads", counts) if counts else sorted({1, available_threads()})
-    series = {
-        "batch": [Task(model, n, not infer, without_lrn) for n in _numbers("--batches", batches)],
-        "size": [
-            Task(model, size_batch, not infer, without_lrn, side)
-            for side in (_numbers("--sizes", sizes) if sizes else ())
-        ],
-    }
-    names, _ = choose_peers(peers, not infer)
-    title = f"{model}{' without LRN' if without_lrn else ''}"
+    threads = _numbers("--threads", counts) if counts else sorted({1, available_threads()})
+    sides = _numbers("--sizes", sizes) if sizes else []
+    tasks = [("batch", Task(model, n, not infer, without_lrn)) for n in _numbers("--batches", batches)]
+    tasks += [("size", Task(model, size_batch, not infer, without_lrn, side)) for side in sides]
+    names = choose_baselines(baselines, not infer).names
     settings = {
-        "title": title, "model": model, "batches": batches, "sizes": sizes, "size_batch": size_batch,
-        "thread_counts": numbers, "without_lrn": without_lrn, "infer": infer, "peers": names, "steps": steps,
-    }  # fmt: skip
-    with _measurement("scaling", f"scaling-{model}", settings, max(numbers), output, as_json) as run:
-        for key, tasks in series.items():
-            rows = measure_scaling(tasks, names, numbers, steps, run.say, between=run.meter.sample)
-            run.results += [{"series": key, **row} for row in rows]
+        "title": f"{model}{' without LRN' if without_lrn else ''}",
+        "model": model,
+        "batches": batches,
+        "sizes": sizes,
+        "size_batch": size_batch,
+        "thread_counts": threads,
+        "without_lrn": without_lrn,
+        "infer": infer,
+        "peers": names,
+        "steps": options.steps,
+    }
+    with _measurement("scaling", model, settings, replace(options, threads=max(threads))) as run:
+        for series, task in tasks:
+            rows = measure_scaling(task, names, threads, run.turns, _say)
+            run.results += [{"series": series, **row} for row in rows]
 
 
 def _numbers(option: str, text: str) -> list[int]:
     """Read positive ints separated by commas."""
-    from minialex.errors import MiniAlexError
-
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise MiniAlexError(f"{option} {text!r} should be positive whole numbers, such as 1,2,4")
+        raise MiniAlexError(f"{option} must be positive whole numbers, such as 1,2,4, not {text!r}")
     return sorted({int(part) for part in parts})
 
 
-class _Run:
-    """What a measurement collects."""
+def _settings(task: Task, baselines: Baselines, **more) -> dict:
+    return {"title": task.title, **task.to_dict(), "peers": baselines.names, **more}
 
-    def __init__(self, threads: int, say: Callable[[str], None]):
-        self.threads, self.say = threads, say
-        self.limits = self.meter = None
-        self.timing_options: dict = {}
-        self.results: list[dict] = []
-        self.extra: dict = {}
+
+@dataclass
+class _Run:
+    """What a measurement is done with, and what it collects."""
+
+    threads: int
+    limits: limits.Limits
+    turns: Turns
+    results: list[dict] = field(default_factory=list)
+    extra: dict = field(default_factory=dict)
 
 
 @contextmanager
-def _measurement(kind, name, settings, threads, output, as_json):
+def _measurement(kind: str, name: str, settings: dict, options: _Options) -> Iterator[_Run]:
     """What is the same for every benchmark: threads, folder, limits, noise, and the report."""
-    from minialex.benchmarking import gpu, limits, noise, pictures, report, tables
-    from minialex.errors import MiniAlexError
+    # Matplotlib and Rich take a moment to load.
+    from minialex.benchmarking import pictures, tables
 
-    if settings.get("steps", 1) < 1:
-        raise MiniAlexError(f"steps={settings['steps']} should be 1 or more")
-    threads = _use_threads(threads)
-    folder = report.open_folder(output, name)
-    run = _Run(threads, lambda line: print_line(line, err=True))
-    run.say("measuring the machine's limits")
-    on_gpu = settings.get("device") == "cuda"
-    run.limits = gpu.measure_limits() if on_gpu else limits.measure_limits(threads)
-    run.say(tables.limits_line(run.limits.to_dict()))
-    run.meter = noise.NoiseMeter(gpu.fixed_computation() if on_gpu else limits.fixed_computation)
-    run.timing_options = {"between": run.meter.sample, "measure": gpu.by_events() if on_gpu else None}
+    steps, device = options.steps, options.device
+    if steps is not None and steps < 1:
+        raise MiniAlexError(f"steps must be 1 or more, not {steps}")
+    threads = _use_threads(options.threads)
+    folder = report.open_folder(options.output, f"{kind}-{name}{'' if device == 'cpu' else f'-{device}'}")
+    _say("measuring the machine's limits")
+    on_gpu = device == "cuda"
+    found = gpu.measure_limits() if on_gpu else limits.measure_limits(threads)
+    _say(tables.limits_line(found.to_dict()))
+    meter = noise.NoiseMeter(gpu.fixed_computation() if on_gpu else limits.fixed_computation)
+    measure = gpu.by_events() if on_gpu else by_clock()
+    run = _Run(threads, found, Turns(steps or 0, between=meter.sample, measure=measure))
     yield run
-    found = run.meter.finish()
-    result = report.Report(
-        kind, sys.argv[1:], threads, run.limits, found, settings, run.results, run.extra
-    ).to_dict()
+    seen = meter.finish()
+    written = report.Report(kind, sys.argv[1:], threads, found, seen, settings, run.results, run.extra)
+    result = written.to_dict()
     report.save(folder, result)
     drawn = pictures.draw(folder, result)
-    if as_json:
+    if options.as_json:
         print_json(result)
     else:
         tables.print_tables(result)
-    run.say(f"in {folder}: result.json, {', '.join(path.name for path in drawn)}")
-    if settings.get("steps", _ENOUGH) < _ENOUGH:
-        _warn(f"{settings['steps']} rounds are few; take {_ENOUGH} or more before drawing a conclusion")
-    if found.reasons:
-        _warn(f"the machine was too noisy to conclude anything: {'; '.join(found.reasons)}")
+    _say(f"in {folder}: result.json, {', '.join(path.name for path in drawn)}")
+    if steps is not None and steps < _ENOUGH:
+        _warn(f"{steps} rounds are few; take {_ENOUGH} or more before drawing a conclusion")
+    if seen.reasons:
+        _warn(f"the machine was too noisy to conclude anything: {'; '.join(seen.reasons)}")
+
+
+def _say(line: str) -> None:
+    print_line(line, err=True)
 
 
 def _warn(text: str) -> None:
-    print_line(f"minialex: warning: {text}", err=True)
+    _say(f"minialex: warning: {text}")
 
 
 def _use_threads(threads: int | None) -> int:
-    """Let every library use so many threads.
+    """Let every library use this number of threads.
 
-    NumPy's BLAS, for one, reads the environment when it is loaded, which it is by now: where the number
-    is another than it found, the program starts again in the right environment.
+    NumPy's BLAS, for one, reads the environment when it is loaded, which it is by now: where it found
+    another number there, the program starts again in the right environment.
     """
-    from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
-    from minialex.errors import MiniAlexError
-    from minialex.kernels.runtime.threads import available_threads, num_threads
-
     threads = num_threads() if threads is None else threads
     if threads < 1:
-        raise MiniAlexError(f"threads={threads} should be 1 or more")
+        raise MiniAlexError(f"threads must be 1 or more, not {threads}")
     default = str(available_threads())
     if any(os.environ.get(name, default) != str(threads) for name in THREAD_VARIABLES):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], thread_environment(threads))

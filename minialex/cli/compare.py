@@ -31,11 +31,10 @@ def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None
 
     comparison = compare([RecordedRun.open(path) for path in runs])
     if picture is not None:
-        from minialex.files import write_atomically
-        from minialex.training.report.curves import figure_of_runs, image_of
+        from minialex.plots import save
+        from minialex.training.learning_curves import figure_of_runs
 
-        image = image_of(figure_of_runs(comparison.curves()), "png")
-        write_atomically(picture, lambda temporary: temporary.write_bytes(image))
+        save(figure_of_runs(comparison.curves()), picture)
     if as_json:
         print_json(
             {

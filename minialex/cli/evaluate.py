@@ -9,7 +9,7 @@ import click
 from minialex.cli.options import as_json, checkpoint, device_option
 from minialex.cli.output import print_json, print_line
 
-# Where there are more classes than this, the accuracy among so many guesses is shown, too: the paper's top-5.
+# With more classes than this, the accuracy of this many guesses is shown, too: the paper's top-5.
 _TOP = 5
 
 
@@ -17,13 +17,16 @@ _TOP = 5
 @click.argument("run", type=click.Path(path_type=Path))
 @checkpoint
 @click.option(
-    "--top", type=click.IntRange(min=1), show_default=f"{_TOP} where there are more classes",
+    "--top",
+    type=click.IntRange(min=1),
+    show_default=f"{_TOP} where there are more classes",
     help="How many guesses a network has for the second accuracy.",
-)  # fmt: skip
+)
 @click.option(
-    "--ten-crop", is_flag=True,
+    "--ten-crop",
+    is_flag=True,
     help="Average the probabilities of the corners, the centre and their mirror images, as the paper does.",
-)  # fmt: skip
+)
 @click.option("--data-dir", show_default="as in training", help="Where the data set's files are now.")
 @device_option()
 @as_json
@@ -52,7 +55,7 @@ def command(
     folder = RunFolder.open(run)
     classes = len(folder.classes)
     if top is not None and top > classes:
-        raise RunError(f"--top {top} should be at most {classes}, the number of the run's classes")
+        raise RunError(f"--top must be at most {classes}, the number of the run's classes, not {top}")
     if top is None and classes > _TOP:
         top = _TOP
     device, _ = choose_device(device or folder.device)
@@ -64,7 +67,7 @@ def command(
         result = evaluate(network, loader, device)
     if not np.isfinite(result.probabilities).all() or not np.isfinite(result.loss):
         raise RunError(
-            f"the network of {str(run)!r} gives values that are no numbers; try the other --checkpoint, "
+            f"the network of {str(run)!r} gives values that are not finite; try the other --checkpoint, "
             "or train with a lower learning rate"
         )
     totals = np.bincount(result.labels, minlength=classes)

@@ -1,4 +1,4 @@
-"""Ctrl-C, and SIGTERM, which asks the same of a training: one line, and the exit code of the signal."""
+"""Ctrl-C, and SIGTERM, which a training takes for the same: one line, and the exit code of the signal."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Terminated(KeyboardInterrupt):
 
 
 def heed_every_signal() -> None:
-    """Send a signal again whose KeyboardInterrupt was raised where Python can only print and forget it.
+    """Resend a signal whose KeyboardInterrupt was raised where Python can only print and forget it.
 
-    That is in a function that a C library calls back, as LLVM does for each function it compiles.
+    That happens in a function that a C library calls back, as LLVM does for each function it compiles.
     """
     forget = sys.unraisablehook
 

@@ -1,7 +1,7 @@
 """What the commands print: the only place that writes to standard output and standard error.
 
 Names of files, classes and runs come from users and from files. They may hold line ends, escape sequences
-that a terminal obeys, or characters that its encoding has not. All of these are escaped as Python writes
+that a terminal obeys, or characters that its encoding lacks. All of these are escaped as Python writes
 them in a string, so that a line stays a line, and printing it never fails.
 """
 
@@ -42,7 +42,7 @@ def print_table(
     """Print a table whose first columns are aligned to the left and whose others to the right.
 
     It is as wide as it needs to be: its columns are read by programs too, and must not be cut on a narrow
-    screen. `totals` stand apart in the end; `line` is drawn under the titles.
+    screen. `totals` stand apart at the end; `line` is drawn under the titles.
     """
     from rich import box
     from rich.console import Console
@@ -55,7 +55,7 @@ def print_table(
     for title in right:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
-        # As a text, a cell is no markup.
+        # As a Text, a cell is not markup.
         table.add_row(*(Text(_printable(cell, sys.stdout)) for cell in row))
     if totals is not None:
         table.add_section()

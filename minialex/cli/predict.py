@@ -11,7 +11,7 @@ from minialex.cli.output import print_json, print_line
 
 
 def _png_file(_context, _parameter, path: Path | None) -> Path | None:
-    """Refuse, before anything is computed, a file that could not be written in the end."""
+    """Refuse a file that could not be written before anything is computed."""
     if path is not None and path.suffix.lower() != ".png":
         raise click.BadParameter(f"{str(path)!r} should end in .png, the kind of file that is written")
     if path is not None and not path.parent.is_dir():
@@ -28,9 +28,12 @@ def _png_file(_context, _parameter, path: Path | None) -> Path | None:
 )
 @click.option("--invert", is_flag=True, help="Take black on white for white on black, as MNIST's digits are.")
 @click.option(
-    "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", callback=_png_file,
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    callback=_png_file,
     help="Draw the images with their classes and probabilities.",
-)  # fmt: skip
+)
 @device_option()
 @as_json
 def command(
@@ -69,7 +72,7 @@ def command(
     probabilities = np.stack(rows)  # (images, classes)
     if not np.isfinite(probabilities).all():
         raise RunError(
-            f"the network of {str(run)!r} gives values that are no numbers; try the other --checkpoint"
+            f"the network of {str(run)!r} gives values that are not finite; try the other --checkpoint"
         )
     if picture is not None:
         from minialex.training.pictures import draw_predictions, thumbnail

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minialex.cli.output import print_line
 from minialex.kernels.runtime.compiled import on_compile
-from minialex.training.trainer import Callback
+from minialex.training.callbacks import Callback
 
 
 class CompilationProgress(AbstractContextManager):
@@ -20,7 +20,7 @@ class CompilationProgress(AbstractContextManager):
     Parameters
     ----------
     show : callable, optional
-        Shows a short text that says how far it is, for as long as it goes on.
+        Shows a short text that says how far compilation has come, while it goes on.
 
     Attributes
     ----------

@@ -13,14 +13,21 @@ from minialex.cli.output import print_json, print_line
 @click.command("report", short_help="Write a page about a run: curves, errors, feature maps, times.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), show_default="report.html in RUN",
-    metavar="FILE.html", help="The page to write.",
-)  # fmt: skip
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="report.html in RUN",
+    metavar="FILE.html",
+    help="The page to write.",
+)
 @click.option(
-    "--image", "images", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     show_default="one that is right and the worst error",
     help="Show the feature maps of this PNG or JPEG image; may be given several times.",
-)  # fmt: skip
+)
 @checkpoint
 @click.option("--data-dir", show_default="as in training", help="Where the data set's files are now.")
 @device_option()
@@ -40,14 +47,12 @@ def command(
     The network is tested and timed again for it. The file needs no network and no other file.
     """
     from minialex.training.report.recorded_run import RecordedRun
-    from minialex.training.report.report import write_report
+    from minialex.training.report.run_page import PageOptions, write_run_page
 
     recorded = RecordedRun.open(run)
     out = run / "report.html" if out is None else out
-    evaluation = write_report(
-        recorded, out, images=images, checkpoint=checkpoint, data_dir=data_dir, device=device,
-        say=lambda line: print_line(line, err=True),
-    )  # fmt: skip
+    options = PageOptions(images, checkpoint, data_dir, device)
+    evaluation = write_run_page(recorded, out, options, say=lambda line: print_line(line, err=True))
     if as_json:
         print_json(
             {

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 @click.option("--batch", type=int, default=1, show_default=True, help="Images in the batch.")
 @click.option("--num-classes", type=int, show_default="the model's own", help="Outputs of the last layer.")
 @click.option(
-    "--size", type=int, show_default="the model's own",
+    "--size",
+    type=int,
+    show_default="the model's own",
     help="Height and width of the images; refused, with the sizes that fit, if the model cannot take it.",
-)  # fmt: skip
+)
 @click.option(
-    "--towers", is_flag=True,
+    "--towers",
+    is_flag=True,
     help="Show what each of the paper's two GPUs computes of every layer, and what they exchange.",
-)  # fmt: skip
+)
 @as_json
 def command(
     model: str, batch: int, num_classes: int | None, size: int | None, towers: bool, as_json: bool
@@ -57,10 +60,8 @@ def _show_layers(network: Network, batch: int, size: tuple[int, int] | None, as_
         )
         for layer in summary.layers
     ]
-    totals = (
-        "total", "", "",
-        f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes),
-    )  # fmt: skip
+    counts = (f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes))
+    totals = ("total", "", "", *counts)
     print_table(("layer", "kind"), ("output shape", "parameters", "MACs", "memory"), rows, totals)
     architecture = network.architecture
     print_line()
@@ -99,10 +100,8 @@ def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_
         )
         for stage in walk.stages
     ]
-    totals = (
-        "total", "", "", "", "",
-        _both(f"{count:,}" for count in walk.parameters), _both(f"{count:,} B" for count in walk.sent_bytes),
-    )  # fmt: skip
+    counts = _both(f"{count:,}" for count in walk.parameters), _both(f"{n:,} B" for n in walk.sent_bytes)
+    totals = ("total", *[""] * 4, *counts)
     print_table(
         ("stage", "each tower reads", "its kernels", "positions", "it gives"),
         ("weights + biases", "it sends"),
@@ -143,7 +142,7 @@ def _exchanges(walk: Towers) -> list[str]:
 
 
 def _read(part: TowerPart) -> str:
-    """What a tower reads: so many maps or features of its own + so many of the other's."""
+    """How many maps or features a tower reads: its own + the other's."""
     received = f"+{part.received_shape[0]}" if part.received_shape[0] else ""
     return _shape((f"{part.input_shape[0]}{received}", *part.input_shape[1:]))
 

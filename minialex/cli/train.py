@@ -30,18 +30,25 @@ def _of_recipe(value) -> str:
 
 @click.command("train", short_help="Train a model and leave a run folder.")
 @click.option(
-    "--recipe", default=DEFAULT, show_default=True, metavar="NAME",
-    help="One of `minialex recipes`, or a TOML file of one's own.",
-)  # fmt: skip
+    "--recipe",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME",
+    help="One of `minialex recipes`, or a TOML file of your own.",
+)
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
     help="Change a value of the recipe, written as in TOML: --set data.train_samples=256. Can be repeated.",
-)  # fmt: skip
+)
 @click.option("--model", show_default=_of_recipe(_DEFAULTS.model.name), help="One of `minialex models`.")
 @click.option(
-    "--data", show_default=_of_recipe(_DEFAULTS.data.source),
+    "--data",
+    show_default=_of_recipe(_DEFAULTS.data.source),
     help="; ".join(f"{name}: {source.description}" for name, source in SOURCES.items()) + ".",
-)  # fmt: skip
+)
 @click.option("--data-dir", show_default="none", help="The folder of a data set that reads one.")
 @click.option(
     "--epochs", type=int, show_default=_of_recipe(_DEFAULTS.training.epochs), help="Passes over the data."
@@ -50,23 +57,32 @@ def _of_recipe(value) -> str:
     "--batch-size", type=int, show_default=_of_recipe(_DEFAULTS.training.batch_size), help="Images a step."
 )
 @click.option(
-    "--lr", type=float, show_default=_of_recipe(_DEFAULTS.optimizer.lr),
+    "--lr",
+    type=float,
+    show_default=_of_recipe(_DEFAULTS.optimizer.lr),
     help="The highest learning rate; the recipe's schedule says how it changes.",
-)  # fmt: skip
+)
 @click.option(
-    "--seed", type=int, default=0, show_default=True,
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
     help="What initial weights, the order of the images, augmentation and dropout follow from.",
-)  # fmt: skip
+)
 @device_option("cpu")
 @click.option(
-    "--out", type=click.Path(path_type=Path), show_default="a new one in runs/",
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="a new one in runs/",
     help="The run folder to make.",
-)  # fmt: skip
+)
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN",
-    help="Go on with the run in this folder where it was interrupted, to the same bits. Of the other options "
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Resume the run in this folder where it was interrupted, bit for bit. Of the other options "
     "only --data-dir, if the data has moved, and --json go with it.",
-)  # fmt: skip
+)
 @as_json
 @click.pass_context
 def command(context: click.Context, resume: Path | None, as_json: bool, **options) -> None:
@@ -161,7 +177,7 @@ def _refuse_other_options(context: click.Context) -> None:
 
 
 def _speaker(as_json: bool):
-    """What prints a line for people: to standard error where standard output is for a program."""
+    """A printer of lines for people: to standard error where standard output is for a program."""
 
     def say(line: str) -> None:
         print_line(line, err=as_json)
@@ -170,7 +186,7 @@ def _speaker(as_json: bool):
 
 
 def _introduce(settings, parts, device: str, device_note: str, say) -> None:
-    """Say what is going to be trained on what, and that there is the memory for it."""
+    """Say what will be trained on what, and check that there is memory for it."""
     from minialex.models import get_architecture, summarise
     from minialex.training.assembly import optimizer_arrays
     from minialex.training.memory_budget import gigabytes, require_memory

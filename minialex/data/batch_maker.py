@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minialex.checks import in_words
 from minialex.data.dataset import Dataset
 from minialex.data.sample_random import SampleRandom
 from minialex.data.transforms import Pipeline
@@ -116,10 +117,8 @@ class BatchMaker:
 
 
 def _scaled(images: np.ndarray, axes: int) -> np.ndarray:
-    is_array = isinstance(images, np.ndarray)
-    if not is_array or images.dtype != np.uint8 or images.ndim != axes:
-        given = f"{images.dtype} of shape {images.shape}" if is_array else type(images).__name__
-        raise DataError(f"an image must be uint8 of shape (C, H, W), got {given}")
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != axes:
+        raise DataError(f"an image must be uint8 of shape (C, H, W), not {in_words(images)}")
     return np.divide(images, np.float32(255), dtype=np.float32)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from minialex.checks import in_words
 from minialex.data.dataset import ArrayDataset
 from minialex.data.files import open_file
 from minialex.data.pickled_arrays import MAX_BYTES, read_pickled_dict
@@ -188,8 +189,8 @@ def _pickled_batch(content: bytes, name: str, promised: object) -> tuple[np.ndar
     batch = read_pickled_dict(content, name)
     images = batch.get("data")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_IMAGE_BYTES,):
-        given = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else "none"
-        raise DataError(f"{name} must have an array data, uint8 of shape (N, {_IMAGE_BYTES}), got {given}")
+        wanted = f"uint8 of shape (N, {_IMAGE_BYTES})"
+        raise DataError(f"{name} must have an array data, {wanted}, not {in_words(images)}")
     labels = batch.get("labels")
     if isinstance(labels, np.ndarray) and labels.ndim == 1:
         labels = labels.tolist()
@@ -235,5 +236,5 @@ def _list_of(values: dict, key: str, kinds: tuple[type, ...], name: str) -> list
 
 def _class_names(names: list[str], where: str) -> list[str]:
     if not names or len(set(names)) < len(names) or not all(names):
-        raise DataError(f"{where} must name one or more classes, all different, got {names[:12]}")
+        raise DataError(f"{where} must name one or more classes, all different, not {names[:12]}")
     return names

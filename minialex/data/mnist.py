@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checks import in_words, require_choice
 from minialex.data.dataset import ArrayDataset
 from minialex.data.idx import read_idx
 from minialex.errors import DataError
@@ -139,8 +140,7 @@ def load_mnist_like(name: str, folder: str | os.PathLike[str]) -> tuple[ArrayDat
         If the name is unknown, the folder or a file is missing, a file cannot be read, or the files do not
         fit together.
     """
-    if name not in MNIST_LIKE:
-        raise DataError(f"name must be one of {', '.join(MNIST_LIKE)}, got {name!r}")
+    require_choice("name", name, tuple(MNIST_LIKE), error=DataError)
     kind, folder = MNIST_LIKE[name], Path(folder)
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name the one that holds the files of {name}")
@@ -149,7 +149,7 @@ def load_mnist_like(name: str, folder: str | os.PathLike[str]) -> tuple[ArrayDat
     test = _load_part(kind, place, kind.test, name, "test")
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = " and ".join(_size(part.images) for part in (train, test))
-        raise DataError(f"the training and test images in {place} must have the same size, got {sizes}")
+        raise DataError(f"the training and test images in {place} must have the same size, not {sizes}")
     return train, test
 
 
@@ -191,7 +191,7 @@ def _labels(path: Path) -> np.ndarray:
         return _read(path, np.uint8, 1, "labels")
     rows = _read(path, np.int32, 2, "labels")
     if rows.shape[1] != 8:
-        raise DataError(f"{path} must hold rows of eight integers, got shape {rows.shape}")
+        raise DataError(f"{path} must hold rows of eight integers, not shape {rows.shape}")
     return rows[:, 0]
 
 
@@ -210,10 +210,7 @@ def _find(folder: Path, stem: str, kinds: tuple[str, ...]) -> Path:
 def _read(path: Path, dtype: type, rank: int, what: str) -> np.ndarray:
     array = read_idx(path)
     if array.dtype != dtype or array.ndim != rank:
-        raise DataError(
-            f"{path} must hold {what} as {np.dtype(dtype)} of rank {rank}, got {array.dtype} of shape "
-            f"{array.shape}"
-        )
+        raise DataError(f"{path} must hold {what} as {np.dtype(dtype)} of rank {rank}, not {in_words(array)}")
     return array
 
 

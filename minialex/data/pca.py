@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data.checks import integer
+from minialex.checks import require_int
 from minialex.data.dataset import Dataset
 from minialex.data.transforms.transform import from_dict
 from minialex.errors import DataError
 
-_MAX_COUNT = 2**63 - 1
 _BYTE = 255
 # The fields of transforms that `with_statistics` fills in, named as in `ColourStatistics`.
 FROM_DATA = {
@@ -58,7 +57,9 @@ def pca_of(dataset: Dataset, limit: int | None = None) -> ColourStatistics:
     DataError
         If the data set is empty, the images differ in their channels, or `limit` is not as described.
     """
-    count = len(dataset) if limit is None else min(len(dataset), integer("limit", limit, 1, _MAX_COUNT))
+    count = len(dataset)
+    if limit is not None:
+        count = min(count, require_int("limit", limit, 1, error=DataError))
     if not count:
         raise DataError(f"data set {dataset.name} is empty; there is nothing to compute statistics of")
     channels = len(dataset[0][0])

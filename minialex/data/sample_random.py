@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minialex.data.checks import MAX_SEED, integer
+from minialex.checks import MAX_SEED, require_int
 from minialex.data.permutation import SAMPLE
 from minialex.errors import DataError
 
@@ -31,8 +31,10 @@ class SampleRandom:
     """
 
     def __init__(self, seed: int, epoch: int, index: int):
-        self._key = (integer("seed", seed, 0, MAX_SEED), integer("epoch", epoch, 0, MAX_SEED))
-        self._index = integer("index", index, 0, MAX_SEED)
+        *self._key, self._index = (
+            require_int(name, value, 0, MAX_SEED, error=DataError)
+            for name, value in (("seed", seed), ("epoch", epoch), ("index", index))
+        )
         self._philox = None
 
     def word(self) -> int:
@@ -64,7 +66,7 @@ class SampleRandom:
             If there is no such integer.
         """
         if low >= high:
-            raise DataError(f"low must be below high, got low {low} and high {high}")
+            raise DataError(f"low must be below high, not low {low} and high {high}")
         return low + (self.word() * (high - low) >> 64)
 
     def normal(self) -> float:

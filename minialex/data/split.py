@@ -1,11 +1,10 @@
 """Dividing a data set into a part to train on and a part to test on."""
 
 import math
-import reprlib
 
 import numpy as np
 
-from minialex.data.checks import MAX_SEED, integer
+from minialex.checks import MAX_SEED, in_words, require_int, require_share
 from minialex.data.permutation import SPLIT, permutation
 from minialex.errors import DataError
 
@@ -48,16 +47,15 @@ def stratified_split(
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not labels.size:
         raise DataError(
-            "labels must be an integer array of shape (N,) with N at least 1, "
-            f"got {labels.dtype} of shape {labels.shape}"
+            f"labels must be an integer array of shape (N,) with N at least 1, not {in_words(labels)}"
         )
     if (test_fraction is None) == (test_per_class is None):
         raise DataError("give exactly one of test_fraction and test_per_class")
     if test_per_class is not None:
-        test_per_class = integer("test_per_class", test_per_class, 1, len(labels))
-    elif not isinstance(test_fraction, int | float | np.floating) or not 0 < test_fraction < 1:
-        raise DataError(f"test_fraction must be a number between 0 and 1, got {reprlib.repr(test_fraction)}")
-    seed = integer("seed", seed, 0, MAX_SEED)
+        test_per_class = require_int("test_per_class", test_per_class, 1, len(labels), error=DataError)
+    else:
+        require_share("test_fraction", test_fraction, error=DataError)
+    seed = require_int("seed", seed, 0, MAX_SEED, error=DataError)
 
     in_test = np.zeros(len(labels), dtype=bool)
     for position, label in enumerate(np.unique(labels)):

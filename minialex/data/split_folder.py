@@ -2,14 +2,14 @@
 
 import errno
 import os
-import reprlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minialex.data.checks import MAX_SEED, integer
+from minialex.checks import MAX_SEED, require_choice, require_int, require_share
+from minialex.data.dataset import ON_ERROR
 from minialex.data.image_folder import class_folders, files_below, find_damaged, has_parts, is_image_name
 from minialex.data.permutation import SPLIT, permutation
 from minialex.errors import DamagedSample, DataError
@@ -85,11 +85,9 @@ def split_folder(
         either side.
     """
     source, target = Path(source), Path(target).resolve()
-    if not isinstance(validation, int | float) or not 0 < validation < 1:
-        raise DataError(f"validation must be a number between 0 and 1, got {reprlib.repr(validation)}")
-    if on_error not in ("stop", "skip"):
-        raise DataError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    seed = integer("seed", seed, 0, MAX_SEED)
+    require_share("validation", validation, error=DataError)
+    require_choice("on_error", on_error, ON_ERROR, error=DataError)
+    seed = require_int("seed", seed, 0, MAX_SEED, error=DataError)
     _check_places(source, target)
     classes = class_folders(source)
     report = progress or (lambda what, done, total: None)

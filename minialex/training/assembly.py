@@ -28,11 +28,12 @@ from minialex.training.recipes.recipe import (
     MultiStep,
     Plateau,
     Sgd,
+    Training,
     WarmupCosine,
 )
 from minialex.training.trainer import steps_per_epoch
 
-# Images a batch of a test, and of one with ten crops of each.
+# Images in a batch of a test, and of one with ten crops of each.
 _TEST_BATCH, _CROPS_BATCH = 250, 25
 
 
@@ -45,7 +46,7 @@ def make_optimizer(network: Network, table: Sgd | Adam) -> Optimizer:
     """Make the optimiser over a network's parameters.
 
     Weight decay d adds d w to a weight's gradient. Keras's ``regularizers.l2(l)`` adds l sum(w^2) to the
-    loss, so 2 l w to the gradient: it becomes a weight decay of 2 l, on the weights of convolutions alone.
+    loss, so 2 l w to the gradient: it becomes a weight decay of 2 l, on the weights of convolutions only.
     """
     options = {"lr": table.lr, "weight_decay": table.weight_decay}
     if isinstance(table, Sgd):
@@ -70,12 +71,11 @@ def make_schedule(
     optimizer: Optimizer,
     table: Constant | WarmupCosine | MultiStep | Plateau,
     loader: DataLoader,
-    epochs: int,
-    accumulate: int,
+    training: Training,
 ) -> LRScheduler | ReduceLROnPlateau | None:
-    """Make the schedule of the learning rate for a number of epochs over a loader."""
+    """Make the schedule of the learning rate for the training's epochs over a loader."""
     if isinstance(table, WarmupCosine):
-        steps = epochs * steps_per_epoch(loader, accumulate)
+        steps = training.epochs * steps_per_epoch(loader, training.accumulate)
         warmup = max(1, round(table.warmup * steps))
         return WarmupLR(optimizer, warmup, CosineAnnealingLR(optimizer, max(1, steps - warmup)))
     if isinstance(table, MultiStep):

@@ -1,6 +1,6 @@
 """Checkpoints: a network's weights in a safetensors file, with the name of the model they belong to.
 
-safetensors holds arrays and strings alone, so that reading a file runs none of its contents; its
+safetensors holds only arrays and strings, so that reading a file runs none of its contents; its
 library checks the header against the file's size before it reads.
 """
 
@@ -48,7 +48,7 @@ def write_arrays(
 def read_arrays(
     path: Path, check: Callable[[dict[str, str]], None]
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read a safetensors file, once `check` has let its metadata pass.
+    """Read a safetensors file, after `check` has accepted its metadata.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def read_arrays(
     Raises
     ------
     CheckpointError
-        If the file is damaged, or holds numbers of a type that NumPy has not; or as `check` does.
+        If the file is damaged, or holds numbers of a type that NumPy lacks; or as `check` does.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,7 +71,7 @@ def read_arrays(
                 # The library's answer to others depends on whether some package has taught NumPy bfloat16.
                 if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES:
                     raise CheckpointError(
-                        f"{str(path)!r} holds numbers of a type that NumPy has not ({name} is {dtype})"
+                        f"{str(path)!r} holds numbers of a type that NumPy lacks ({name} is {dtype})"
                     )
             return metadata, {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:

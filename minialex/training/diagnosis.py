@@ -1,4 +1,4 @@
-"""Finding out why a training run failed, and saying what helps."""
+"""Why a training run failed, and what helps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from minialex.autograd import no_grad
 from minialex.models import Network
 from minialex.tensor import Tensor
 
-# A network whose loss is not at least this much below that of guessing has learned nothing.
+# A network whose loss is not at least this share below that of guessing has learned nothing.
 _GUESSING_MARGIN = 0.03
 # How many steps a network is given to learn something before that counts as a failure.
 PATIENCE_STEPS = 50
 
 
 def first_non_finite_layer(network: Network, x: np.ndarray, device: str) -> str | None:
-    """Say which layer is the first to hold or give a number that is not finite, for a batch (N, C, H, W).
+    """The first layer to hold or give a number that is not finite, for a batch (N, C, H, W).
 
     Or (N, K, C, H, W), with K crops of each image. None if every layer's parameters and output are finite.
     """

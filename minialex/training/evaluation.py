@@ -9,7 +9,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex.autograd import no_grad
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.data.transforms import CenterCrop, Pipeline, TenCrop
 from minialex.errors import DataError
 from minialex.models import Network
@@ -18,12 +18,12 @@ from minialex.tensor import Tensor
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network says of a data set of N images.
+    """What a network predicts for a data set of N images.
 
     Attributes
     ----------
     probabilities : float32 (N, classes)
-        In the order of the loader.
+        In the loader's order.
     labels : int64 (N,)
     loss : float
         The mean of -log(probability of the true class).
@@ -55,8 +55,7 @@ class Evaluation:
             If k is not an int from 1 to the number of classes.
         """
         classes = self.probabilities.shape[1]
-        if not is_int(k, 1, classes):
-            raise DataError(f"k={k!r} should be an int from 1 to {classes}, the number of classes")
+        require_int("k", k, 1, classes, error=DataError)
         of_truth = np.take_along_axis(self.probabilities, self.labels[:, None], axis=1)  # (N, 1)
         before = np.arange(classes) < self.labels[:, None]
         ahead = (self.probabilities > of_truth) | ((self.probabilities == of_truth) & before)
@@ -100,7 +99,7 @@ def predict_probabilities(network: Network, x: np.ndarray, device: str = "cpu") 
 def evaluate(
     network: Network, loader: Iterable[tuple[np.ndarray, np.ndarray]], device: str = "cpu"
 ) -> Evaluation:
-    """Run a network, set to evaluation for the time, over every batch of a loader.
+    """Run a network, set to evaluation meanwhile, over every batch of a loader.
 
     Parameters
     ----------
@@ -174,7 +173,7 @@ def _mean_log_probabilities(network: Network, x: np.ndarray, device: str) -> np.
     """The logarithms of the probabilities averaged over the crops x (B, K, C, H, W): float64 (B, classes).
 
     One crop of all images after the other, so that K crops take no more memory than one. The mean is
-    taken of logarithms, so that a probability too small for a float has a finite loss still.
+    taken from logarithms, so that a probability too small for a float still has a finite loss.
     """
     crops = [
         F.log_softmax(network(Tensor(np.ascontiguousarray(x[:, k]), device=device)), 1).numpy()

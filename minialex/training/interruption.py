@@ -1,4 +1,4 @@
-"""Signals that ask a training to end, and the moments in which they have to wait."""
+"""Signals that ask a training to end, and the moments when they have to wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def uninterrupted() -> Iterator[None]:
     """Let Ctrl-C, and SIGTERM if it is handled, wait for the end of a ``with`` block, which must be whole.
 
-    The second one does not wait: whoever asks twice wants an end at once. In another thread than the main
+    The second one does not wait: whoever asks twice wants an end at once. In any thread but the main
     one there is nothing to do: Python handles no signals there.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Whether a training step fits the memory that is there, asked before the first."""
+"""Whether a training step fits into memory, asked before the first one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def available_on(device: str) -> int:
 
 
 def require_memory(network: Network, batch: int, device: str = "cpu", optimizer_arrays: int = 2) -> int:
-    """The bytes that a training step will take, if they are there.
+    """The bytes that a training step will take, if they are available.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def require_memory(network: Network, batch: int, device: str = "cpu", optimizer_
     Raises
     ------
     MiniAlexError
-        If they are not; the message names the largest batch that would fit.
+        If they are not available; the message names the largest batch that would fit.
     """
     options = {"optimizer_arrays": optimizer_arrays, "device": device}
     needed = predict_step_memory(network, batch, **options)

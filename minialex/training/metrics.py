@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
-from minialex.checks import is_number
+from minialex.checks import in_words, is_number, require_int
 from minialex.errors import RunError
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch brought.
+    """The metrics of one epoch.
 
     Attributes
     ----------
@@ -54,20 +54,17 @@ class EpochMetrics:
         Raises
         ------
         RunError
-            If a figure is missing, or is no finite number.
+            If a figure is missing, or is not a finite number.
         """
         if not isinstance(values, dict):
-            raise RunError(
-                f"the metrics of an epoch should be a table of numbers, not {type(values).__name__}"
-            )
+            raise RunError(f"the metrics of an epoch must be a table of numbers, not {type(values).__name__}")
         missing = [name for name in _NAMES if name not in values]
         if missing:
             raise RunError(f"the metrics of an epoch lack {', '.join(missing)}")
         for name, value in values.items():
             if not _is_number(value) and not (value is None and name in _OPTIONAL):
-                raise RunError(f"the metric {name}={value!r} should be a finite number")
-        if not isinstance(values["epoch"], int) or values["epoch"] < 1:
-            raise RunError(f"the metric epoch={values['epoch']!r} should be an int, 1 or more")
+                raise RunError(f"the metric {name} must be a finite number, not {in_words(value)}")
+        require_int("the metric epoch", values["epoch"], 1, error=RunError)
         extra = {name: value for name, value in values.items() if name not in _NAMES}
         return cls(**{name: values[name] for name in _NAMES}, extra=extra)
 
@@ -99,7 +96,7 @@ class Step:
     lr : float
         The learning rate that the step had.
     step_loss, step_accuracy : float
-        Of this step's images alone.
+        Of this step's images only.
     gradient_norm : float or None
         Before clipping; None where gradients are not clipped.
     """
@@ -120,7 +117,7 @@ class Step:
 
 @dataclass
 class EpochSums:
-    """What the means of an epoch are made of, as far as it has come.
+    """The sums from which an epoch's means are taken, so far.
 
     Attributes
     ----------

@@ -6,55 +6,30 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from minialex import nn
 from minialex.data.dataset import Dataset
 from minialex.errors import DamagedSample, DataError
-from minialex.files import write_atomically
 from minialex.models import Network
+from minialex.plots import COLOURS, GREY, save, shortened, style
 from minialex.training.evaluation import Evaluation
-from minialex.training.lettering import drawable, fonts
+from minialex.training.learning_curves import RunCurves, figure_of_run
 from minialex.training.metrics import EpochMetrics
 
 # More would not fit into a PNG file that viewers open.
 MAX_PREDICTIONS = 200
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#b8b8b8"
-_DPI = 120
 # Images are drawn at a few hundred pixels; larger ones are reduced first, to keep hundreds in memory.
 _SHOWN_PIXELS = 400
-
-
-def _style(**changes):
-    return matplotlib.rc_context(
-        {
-            "font.family": fonts(),
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.3,
-            # The user names the classes: a $ in a name begins no formula.
-            "text.parse_math": False,
-            **changes,
-        }
-    )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Figures are made without pyplot, so that no window system is touched and nothing is kept.
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DPI))
 
 
 def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
     """The first images of a data set with their classes, before anything is done to them.
 
-    For nine it is the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
+    Nine make the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
     grey, small ones without interpolation. (Its own code casts to int8 on the way, which turns the bright
     half of the values negative; that is not followed.)
 
@@ -65,7 +40,7 @@ def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
     dataset : Dataset
         Its images may differ in size.
     count : int
-        At most so many images.
+        At most this many images.
     """
     samples = []
     for number in range(len(dataset)):
@@ -75,13 +50,13 @@ def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
         if len(samples) == count:
             break
     columns = _square_columns(len(samples))
-    with _style(**{"axes.grid": False}):
+    with style(grid=False):
         ratio = _ratio([image for image, _ in samples])
         figure, grid = _image_grid(len(samples), columns, width=1.75, height=1.75 * ratio + 0.25)
         for axes, (image, label) in zip(grid, samples, strict=False):
             _show(axes, image, ratio)
-            axes.set_title(_shortened(dataset.classes[label], 22), fontsize=10)
-        _save(figure, path)
+            axes.set_title(shortened(dataset.classes[label], 22), fontsize=10)
+        save(figure, path)
 
 
 def draw_curves(path: Path, history: Sequence[EpochMetrics], part: str = "test") -> None:
@@ -96,44 +71,21 @@ def draw_curves(path: Path, history: Sequence[EpochMetrics], part: str = "test")
     part : {"test", "validation"}
         What to call those images: the data set's test part, or a share held back from training.
     """
-    epochs = [metrics.epoch for metrics in history]
-    lines = [("train", "train", _BLUE, "o")]
-    if history[-1].validation_loss is not None:
-        lines.append(("validation", part, _ORANGE, "s"))
-    with _style():
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        for axes, name, scale in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
-            curves = [[scale * getattr(metrics, f"{key}_{name}") for metrics in history] for key, *_ in lines]
-            highest = max(curve[-1] for curve in curves)
-            for curve, (_, label, colour, marker) in zip(curves, lines, strict=True):
-                axes.plot(epochs, curve, color=colour, marker=marker, markersize=4, label=label)
-                axes.annotate(
-                    f"{curve[-1]:.2f}" if scale == 100 else f"{curve[-1]:.3f}",
-                    (epochs[-1], curve[-1]),
-                    # The higher of the two ends is labelled above, the lower below.
-                    xytext=(6, 6 if curve[-1] == highest else -10),
-                    textcoords="offset points",
-                    color=colour,
-                    fontsize=8,
-                )
-            axes.set(xlabel="epoch", ylabel=name if scale == 1 else f"{name} (%)")
-            axes.margins(x=0.12, y=0.1)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.legend(frameon=False)
-        _save(figure, path)
+    run = RunCurves("", [metrics.to_dict() for metrics in history], part)
+    save(figure_of_run(run, "loss", "accuracy"), path)
 
 
 def draw_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], part: str = "test") -> None:
     """How often each class was taken for which; int (classes, classes), rows being the true ones."""
     count = len(classes)
     side = max(3.2, min(12.0, 2.2 + 0.42 * count))
-    with _style(**{"axes.grid": False}):
+    with style(grid=False):
         figure = Figure(figsize=(side + 0.6, side), layout="constrained")
         axes = figure.subplots()
         shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         if count <= 30:
-            names = [_shortened(name, 20) for name in classes]
+            names = [shortened(name, 20) for name in classes]
             is_long = max(map(len, names)) > 3
             axes.set_xticks(
                 range(count), names, rotation=45 if is_long else 0, ha="right" if is_long else "center"
@@ -148,7 +100,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], pa
             ylabel="true",
             title=f"{right:,} of {confusion.sum():,} {part} images are right",
         )
-        _save(figure, path)
+        save(figure, path)
 
 
 def first_filters(network: Network) -> tuple[np.ndarray, np.ndarray, float]:
@@ -173,7 +125,7 @@ def draw_filters(path: Path, network: Network) -> None:
     weight, planes, limit = first_filters(network)
     is_rgb = planes.ndim == 4
     columns = int(np.ceil(np.sqrt(len(planes) * 1.6)))
-    with _style(**{"axes.grid": False}):
+    with style(grid=False):
         figure, grid = _image_grid(len(planes), columns, width=0.55, height=0.55)
         for axes, plane in zip(grid, planes, strict=False):
             if is_rgb:
@@ -184,7 +136,7 @@ def draw_filters(path: Path, network: Network) -> None:
         figure.suptitle(
             f"First layer: {len(weight)} filters of {kernel}, grey is 0, range ±{limit:.2g}", fontsize=10
         )
-        _save(figure, path)
+        save(figure, path)
 
 
 def draw_worst(
@@ -198,14 +150,14 @@ def draw_worst(
     wrong = int((evaluation.predictions != evaluation.labels).sum())
     numbers = evaluated_numbers(dataset, len(evaluation.labels))
     images = [thumbnail(dataset[numbers[index]][0]) for index in worst]
-    with _style(**{"axes.grid": False}):
+    with style(grid=False):
         ratio, columns = _ratio(images), min(5, max(1, len(worst)))
         figure, grid = _image_grid(len(worst), columns, width=1.8, height=1.8 * ratio + 0.3)
         for axes, index, image in zip(grid, worst, images, strict=False):
             _show(axes, image, ratio)
             predicted = evaluation.predictions[index]
             true, taken = (
-                _shortened(dataset.classes[label], 14) for label in (evaluation.labels[index], predicted)
+                shortened(dataset.classes[label], 14) for label in (evaluation.labels[index], predicted)
             )
             share = evaluation.probabilities[index, predicted]
             gap = "\n" if len(true) + len(taken) > 9 else " "
@@ -214,7 +166,7 @@ def draw_worst(
         figure.suptitle(
             f"{wrong:,} of {len(evaluation.labels):,} {part} images are wrong{shown}", fontsize=10
         )
-        _save(figure, path)
+        save(figure, path)
 
 
 def draw_predictions(
@@ -240,7 +192,7 @@ def draw_predictions(
     captions : sequence of str
         What to write beneath each image, such as its file's name.
     bars : int
-        At most so many classes.
+        At most this many classes.
 
     Raises
     ------
@@ -254,11 +206,11 @@ def draw_predictions(
     bars = min(bars, len(classes))
     columns = min(4, _square_columns(len(images)))
     rows = -(-len(images) // columns)
-    # In inches: every place is known, so that no layout has to be searched for hundreds of axes.
+    # In inches: every position is known, so that no layout has to be solved for hundreds of axes.
     cell_width, margin, title_height, caption_height, bars_height = 3.1, 0.15, 0.45, 0.3, 0.2 * bars
     width, ratio = cell_width - 2 * margin, _ratio(images)
     cell_height = title_height + width * ratio + caption_height + bars_height + margin
-    with _style(**{"axes.grid": False}):
+    with style(grid=False):
         figure = Figure(figsize=(cell_width * columns, cell_height * rows))
 
         def add_axes(left: float, bottom: float, height: float) -> Axes:
@@ -273,14 +225,12 @@ def draw_predictions(
             upper = add_axes(left, bottom + bars_height + caption_height, width * ratio)
             order = np.argsort(-row, kind="stable")[:bars]
             _show(upper, image, ratio)
-            upper.set_title(f"class: {_shortened(classes[order[0]], 20)}   prob: {row[order[0]]:.2f}")
-            upper.text(
-                0.5, -0.02, _shortened(caption, 40), transform=upper.transAxes,
-                ha="center", va="top", fontsize=7, color="grey",
-            )  # fmt: skip
+            upper.set_title(f"class: {shortened(classes[order[0]], 20)}   prob: {row[order[0]]:.2f}")
+            below = {"transform": upper.transAxes, "ha": "center", "va": "top", "fontsize": 7}
+            upper.text(0.5, -0.02, shortened(caption, 40), color="grey", **below)
             lower = add_axes(left, bottom, bars_height)
-            _show_bars(lower, [_shortened(classes[i], 20) for i in order], row[order])
-        _save(figure, path)
+            _show_bars(lower, [shortened(classes[i], 20) for i in order], row[order])
+        save(figure, path)
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -309,12 +259,12 @@ def evaluated_numbers(dataset: Dataset, count: int) -> Sequence[int]:
 
 
 def _square_columns(count: int) -> int:
-    """The columns of the smallest square grid that holds so many."""
+    """The columns of the smallest square grid that holds `count` images."""
     return max(1, int(np.ceil(np.sqrt(count))))
 
 
 def _image_grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure with room for so many images, each with so many inches, and a title; its axes in a row."""
+    """A figure with room for `count` images of a size in inches and a title; its axes in one row."""
     rows = max(1, -(-count // columns))
     figure = Figure(figsize=(max(4.0, width * columns), height * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -331,7 +281,7 @@ def _ratio(images: Sequence[np.ndarray]) -> float:
 def _show(axes: Axes, image: np.ndarray, ratio: float) -> None:
     """Draw an image uint8 (C, H, W), grey or RGB, in the middle of a box of this height / width.
 
-    So that pictures and titles are in line where images have different proportions.
+    This keeps pictures and titles in line where images have different proportions.
     """
     image = thumbnail(image)
     height, width = image.shape[1:]
@@ -347,14 +297,8 @@ def _show(axes: Axes, image: np.ndarray, ratio: float) -> None:
 def _show_bars(axes: Axes, names: Sequence[str], shares: np.ndarray) -> None:
     """Draw shares from 0 to 1 as horizontal bars, the first one on top and in blue."""
     positions = np.arange(len(names))
-    axes.barh(positions, shares, height=0.7, color=[_BLUE] + [_GREY] * (len(names) - 1))
+    axes.barh(positions, shares, height=0.7, color=[COLOURS[0]] + [GREY] * (len(names) - 1))
     for position, name, share in zip(positions, names, shares, strict=True):
         axes.text(-0.03, position, name, ha="right", va="center", fontsize=8)
         axes.text(share + 0.02, position, f"{share:.1%}", va="center", fontsize=8)
     axes.set(xlim=(-0.6, 1.25), ylim=(len(names) - 0.5, -0.5))
-
-
-def _shortened(text: str, length: int) -> str:
-    """The text on one line, as the fonts can draw it, cut to so many characters."""
-    text = drawable(" ".join(text.split()))
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -9,7 +9,7 @@ from pathlib import Path
 from minialex.availability import choose_device
 from minialex.data import DataLoader
 from minialex.errors import RunError
-from minialex.models import Network, get_architecture
+from minialex.models import get_architecture
 from minialex.random import manual_seed
 from minialex.training import pictures
 from minialex.training.assembly import (
@@ -19,21 +19,21 @@ from minialex.training.assembly import (
     make_schedule,
     make_test_loader,
 )
-from minialex.training.callbacks import Checkpoints, EarlyStopping, MetricsFile, TensorBoard
+from minialex.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, TensorBoard
+from minialex.training.callbacks.best import Best
 from minialex.training.diagnosis import PATIENCE_STEPS, guessing_message, is_guessing
 from minialex.training.evaluation import Evaluation, evaluate
-from minialex.training.metrics import EpochMetrics
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
 from minialex.training.sources import SOURCES, Parts, colour_statistics, load_parts
 from minialex.training.state import TrainingState
-from minialex.training.trainer import Callback, Trainer
+from minialex.training.trainer import Options, Trainer
 
-_TOP_K = 5
+_TOP_K, _TOP_NAME = 5, "top5_accuracy"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Result:
     guessing : str or None
         What to tell the user if the network has learned nothing.
     failed : bool
-        Whether it had the time to learn something, was expected to, and has not.
+        Whether it had the time to learn something, was expected to, and did not.
     stopped : str or None
         Why training ended before the last epoch, if it did.
     """
@@ -64,7 +64,7 @@ class Result:
 
 
 class _LastValidation(Callback):
-    """Remembers what the network said of the validation images after the last epoch."""
+    """Remembers what the network gave for the validation images after the last epoch."""
 
     def __init__(self):
         self.evaluation: Evaluation | None = None
@@ -140,22 +140,24 @@ def train(
     choose_device(settings.device)
     run = RunFolder.create(out or default_folder(settings.recipe), settings, parts.classes)
     try:
-        return _run(run, parts, None, callbacks)
+        return resume(run, parts, None, callbacks)
     except BaseException:
         run.discard_if_empty()
         raise
 
 
-def resume(run: RunFolder, parts: Parts, state: TrainingState, callbacks: Sequence[Callback] = ()) -> Result:
-    """Go on with a run from a state, to the bits that it would have had without the interruption.
+def resume(
+    run: RunFolder, parts: Parts, state: TrainingState | None, callbacks: Sequence[Callback] = ()
+) -> Result:
+    """Go on with a run from a state; the result is bit for bit that of a run without the interruption.
 
     Parameters
     ----------
     run : RunFolder
     parts : Parts
         As `open_data` gives them.
-    state : TrainingState
-        As `load_latest_state` gives it.
+    state : TrainingState or None
+        As `load_latest_state` gives it; None is the beginning.
     callbacks : sequence of Callback
 
     Raises
@@ -163,101 +165,98 @@ def resume(run: RunFolder, parts: Parts, state: TrainingState, callbacks: Sequen
     MiniAlexError
         If the state does not fit the run, or training fails.
     """
-    return _run(run, parts, state, callbacks)
+    recipe = run.recipe
+    last_validation = _LastValidation()
+    checkpoints = Checkpoints(
+        run.path,
+        monitor=recipe.checkpoint.monitor,
+        mode=recipe.checkpoint.mode,
+        every_seconds=recipe.checkpoint.every_seconds,
+    )
+    own = [MetricsFile(run.path / "metrics.jsonl"), checkpoints, last_validation]
+    if recipe.training.tensorboard:
+        own.append(TensorBoard(run.path / "tensorboard"))
+    if recipe.training.early_stop is not None:
+        own.append(
+            EarlyStopping(recipe.checkpoint.monitor, recipe.training.early_stop, recipe.checkpoint.mode)
+        )
+    trainer = _make_trainer(run, parts, (*own, *callbacks))
+    if not SOURCES[recipe.data.source].has_test:
+        run.write_class_indices()
+    if state is not None:
+        trainer.load_state_dict(state)
+    trainer.fit(recipe.training.epochs)
+
+    network, device = trainer.network, trainer.options.device
+    validation = last_validation.evaluation
+    if validation is None:
+        # The state was that of the end: no epoch was left.
+        validation = evaluate(network, trainer.validation, device)
+    test = None
+    if parts.test is not parts.validation or recipe.transforms.validation is not None:
+        loader = make_test_loader(parts.test, recipe.transforms.pipeline("test"), recipe.data)
+        test = evaluate(network, loader, device)
+    elif parts.name == "test":
+        test = validation
+    _draw(run, parts, trainer, validation if test is None else test)
+    figures = _figures(run, parts, trainer, checkpoints.best, test)
+    run.finish(figures)
+    return _judge(run, trainer, figures, "validation" if test is None else "test")
 
 
-def _run(run: RunFolder, parts: Parts, state: TrainingState | None, callbacks: Sequence[Callback]) -> Result:
+def _make_trainer(run: RunFolder, parts: Parts, callbacks: Sequence[Callback]) -> Trainer:
+    """The trainer of a run, at its beginning."""
     recipe, training = run.recipe, run.recipe.training
     device, _ = choose_device(run.device)
     manual_seed(run.seed)
     network = make_network(recipe.model, len(run.classes)).to(device)
     loader = DataLoader(
-        parts.train, training.batch_size, transform=recipe.transforms.pipeline("train"),
-        shuffle=True, seed=run.seed, on_error=recipe.data.damaged,
-    )  # fmt: skip
-    validation_loader = make_test_loader(
-        parts.validation, recipe.transforms.pipeline("validation"), recipe.data
+        parts.train,
+        training.batch_size,
+        transform=recipe.transforms.pipeline("train"),
+        shuffle=True,
+        seed=run.seed,
+        on_error=recipe.data.damaged,
     )
+    validation = make_test_loader(parts.validation, recipe.transforms.pipeline("validation"), recipe.data)
     optimizer = make_optimizer(network, recipe.optimizer)
-    schedule = make_schedule(optimizer, recipe.schedule, loader, training.epochs, training.accumulate)
-    last_validation = _LastValidation()
-    own = [
-        MetricsFile(run.path / "metrics.jsonl"),
-        checkpoints := Checkpoints(
-            run.path,
-            monitor=recipe.checkpoint.monitor,
-            mode=recipe.checkpoint.mode,
-            every_seconds=recipe.checkpoint.every_seconds,
-        ),
-        last_validation,
-    ]
-    if training.tensorboard:
-        own.append(TensorBoard(run.path / "tensorboard"))
-    if training.early_stop is not None:
-        own.append(EarlyStopping(recipe.checkpoint.monitor, training.early_stop, recipe.checkpoint.mode))
-    has_top = recipe.data.source == "imagenet" and len(run.classes) > _TOP_K
-    trainer = Trainer(
-        network, optimizer, schedule, loader, validation_loader,
+    measures = {}
+    if recipe.data.source == "imagenet" and len(run.classes) > _TOP_K:
+        measures[f"validation_{_TOP_NAME}"] = _top_5
+    options = Options(
+        schedule=make_schedule(optimizer, recipe.schedule, loader, training),
         device=device,
-        callbacks=(*own, *callbacks),
         clip_norm=training.clip_norm,
         accumulate=training.accumulate,
         loss=make_loss(recipe.data.labels),
-        validation_metrics={"validation_top5_accuracy": _top_5} if has_top else None,
-    )  # fmt: skip
-    if not SOURCES[recipe.data.source].has_test:
-        run.write_class_indices()
-    if state is not None:
-        trainer.restore(state)
-    last = trainer.fit(training.epochs)
-
-    validation = last_validation.evaluation
-    if validation is None:
-        # The state was that of the end: no epoch was left.
-        validation = evaluate(network, validation_loader, device)
-    test = None
-    test_pipeline = recipe.transforms.pipeline("test")
-    if parts.test is not parts.validation or recipe.transforms.validation is not None:
-        test = evaluate(network, make_test_loader(parts.test, test_pipeline, recipe.data), device)
-    elif parts.name == "test":
-        test = validation
-    _draw(run, network, trainer.history, parts, validation if test is None else test)
-    figures = _figures(run, device, network, parts, trainer, checkpoints, test, has_top)
-    run.finish(figures)
-    return _judge(run, figures, last, trainer, "validation" if test is None else "test")
+        validation_metrics=measures,
+    )
+    return Trainer(network, optimizer, loader, validation, options, callbacks)
 
 
 def _top_5(evaluation: Evaluation) -> float:
     return evaluation.top_k(_TOP_K)
 
 
-def _figures(
-    run: RunFolder,
-    device: str,
-    network: Network,
-    parts: Parts,
-    trainer: Trainer,
-    checkpoints: Checkpoints,
-    test: Evaluation | None,
-    has_top: bool,
-) -> dict:
+def _figures(run: RunFolder, parts: Parts, trainer: Trainer, best: Best, test: Evaluation | None) -> dict:
+    """What result.json holds."""
     history, last = trainer.history, trainer.history[-1]
     figures = {
         "recipe": run.recipe.name,
         "model": run.recipe.model.name,
         "data": run.recipe.data.source,
-        "device": device,
+        "device": trainer.options.device,
         "seed": run.seed,
         "epochs": trainer.epoch,
-        "parameters": sum(p.size for p in network.parameters()),
+        "parameters": sum(p.size for p in trainer.network.parameters()),
         "train_images": len(parts.train),
         "validation_images": len(parts.validation),
         "train_loss": last.train_loss,
         "validation_loss": last.validation_loss,
         "validation_accuracy": last.validation_accuracy,
         **last.extra,
-        "best_epoch": checkpoints.best.epoch,
-        f"best_{checkpoints.best.monitor}": checkpoints.best.value,
+        "best_epoch": best.epoch,
+        f"best_{best.monitor}": best.value,
     }
     if test is not None:
         figures |= {
@@ -265,8 +264,8 @@ def _figures(
             "test_loss": test.loss,
             "test_accuracy": test.accuracy,
         }
-        if has_top:
-            figures["test_top5_accuracy"] = _top_5(test)
+        if trainer.options.validation_metrics:
+            figures[f"test_{_TOP_NAME}"] = _top_5(test)
     return figures | {
         "seconds": trainer.seconds,
         "images_per_second": sum(m.images_per_second for m in history) / len(history),
@@ -274,24 +273,22 @@ def _figures(
     }
 
 
-def _judge(run: RunFolder, figures: dict, last: EpochMetrics, trainer: Trainer, part: str) -> Result:
+def _judge(run: RunFolder, trainer: Trainer, figures: dict, part: str) -> Result:
     """Say whether the network has learned anything, and whether it should have."""
-    classes, why = len(run.classes), run.recipe.report.guessing
+    classes, why, loss = len(run.classes), run.recipe.report.guessing, trainer.history[-1].train_loss
     guessing = None
-    if is_guessing(last.train_loss, classes):
-        guessing = guessing_message(last.train_loss, classes, run.recipe.optimizer.lr, why)
+    if is_guessing(loss, classes):
+        guessing = guessing_message(loss, classes, run.recipe.optimizer.lr, why)
     failed = guessing is not None and not why and trainer.steps >= PATIENCE_STEPS
     return Result(run, figures, part, guessing, failed, trainer.stopped)
 
 
-def _draw(
-    run: RunFolder, network: Network, history: Sequence[EpochMetrics], parts: Parts, last: Evaluation
-) -> None:
+def _draw(run: RunFolder, parts: Parts, trainer: Trainer, last: Evaluation) -> None:
     """Draw the pictures; `last` is of the test part, or of the validation images if they are all there is."""
     part = parts.test_name
     run.pictures.mkdir(exist_ok=True)
     pictures.draw_first(run.pictures / "first.png", parts.train)
-    pictures.draw_curves(run.pictures / "curves.png", history, parts.name)
+    pictures.draw_curves(run.pictures / "curves.png", trainer.history, parts.name)
     pictures.draw_confusion(run.pictures / "confusion.png", last.confusion(), run.classes, part)
-    pictures.draw_filters(run.pictures / "filters.png", network)
+    pictures.draw_filters(run.pictures / "filters.png", trainer.network)
     pictures.draw_worst(run.pictures / "worst.png", last, parts.test, part=part)

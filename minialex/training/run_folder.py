@@ -4,8 +4,8 @@ settings.json        the recipe, written out in full; classes, data folder, seed
 metrics.jsonl        one JSON object a line and epoch
 last.safetensors     the weights after the last epoch
 best.safetensors     the weights after the epoch that the recipe's [checkpoint] calls the best
-state.safetensors    what `minialex train --resume` goes on from, and state-previous.safetensors, the one
-                     before; a finished run has none
+state.safetensors    what `minialex train --resume` resumes from, and state-previous.safetensors, the one
+                     before; a finished run has neither
 result.json          the final figures
 class_indices.json   the classes by number, for data sets of image files
 pictures/            first images, learning curves, confusion matrix, filters, worst errors
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_json, write_text
@@ -66,14 +66,13 @@ class RunSettings:
     device: str = "cpu"
 
     def __post_init__(self):
-        if not is_int(self.seed, 0, 2**64 - 1):
-            raise RunError(f"seed={self.seed!r} should be an int, 0 to 2**64 - 1")
+        require_int("seed", self.seed, 0, 2**64 - 1, error=RunError)
 
 
 def default_folder(recipe: Recipe) -> Path:
-    """Name a folder for a run after the recipe and the time.
+    """Name a run's folder after the recipe and the time.
 
-    The default recipe says little where ``--model`` and ``--data`` decide; these name its folder.
+    The default recipe's name says little, since ``--model`` and ``--data`` decide; they name its folder.
     """
     name = f"{recipe.model.name}-{recipe.data.source}" if recipe.name == DEFAULT else recipe.name
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -96,27 +95,13 @@ class RunFolder:
 
     def __init__(self, path: Path, settings: RunSettings, classes: Sequence[str]):
         self.path, self.settings, self.classes = path, settings, tuple(classes)
+        self.recipe, self.data_dir = settings.recipe, settings.data_dir
+        self.seed, self.device = settings.seed, settings.device
         self._created = False
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.settings.recipe
-
-    @property
-    def data_dir(self) -> str | None:
-        return self.settings.data_dir
-
-    @property
-    def seed(self) -> int:
-        return self.settings.seed
-
-    @property
-    def device(self) -> str:
-        return self.settings.device
 
     @classmethod
     def create(cls, path: Path, settings: RunSettings, classes: Sequence[str]) -> RunFolder:
-        """Make a new folder with its settings, and see that files can be written to it.
+        """Make a new folder with its settings, and check that files can be written to it.
 
         Raises
         ------
@@ -168,16 +153,16 @@ class RunFolder:
         try:
             values = _read_json(file, _MAX_SETTINGS_BYTES)
             if not isinstance(values, dict) or set(values) != set(_KEYS):
-                raise RunError(f"it should have exactly the entries {', '.join(_KEYS)}")
+                raise RunError(f"it must have exactly the entries {', '.join(_KEYS)}")
             classes = values["classes"]
             if (
                 not isinstance(classes, list)
                 or not classes
                 or not all(isinstance(each, str) for each in classes)
             ):
-                raise RunError("classes should be a list of names")
+                raise RunError("classes must be a list of names")
             if not isinstance(values["data_dir"], str | None) or not isinstance(values["device"], str):
-                raise RunError("data_dir and device should be text")
+                raise RunError("data_dir and device must be text")
             recipe = Recipe.from_dict(values["recipe"])
             if recipe.transforms.need_statistics:
                 raise RunError("a transform lacks its statistics")
@@ -254,7 +239,7 @@ class RunFolder:
         write_text(self.path / "class_indices.json", text)
 
     def discard_if_empty(self) -> None:
-        """Remove the folder if it was made for this run and holds nothing to go on from."""
+        """Remove the folder if it was made for this run and holds nothing to resume from."""
         kept = (STATE_FILE, PREVIOUS_STATE_FILE, "metrics.jsonl")
         if self._created and not any((self.path / name).exists() for name in kept):
             shutil.rmtree(self.path, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The exact state of a training: everything that decides how it goes on, and its file.
 
 A state is one safetensors file: the arrays by name, and in the header one JSON text with everything else, in
-which Python's floats are exact, and a SHA-256 over both. safetensors holds arrays and strings alone, so that
+which Python's floats are exact, and a SHA-256 over both. safetensors holds only arrays and strings, so that
 reading a file runs none of its contents; its library checks the header against the file's size first.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.checks import is_int, is_number
+from minialex.checks import in_words, is_number, require_int, require_number
 from minialex.devices import is_array, to_numpy
 from minialex.errors import CheckpointError, RunError
 from minialex.training.checkpoint import read_arrays, write_arrays
@@ -30,7 +30,7 @@ _FORMAT = "minialex-state-1"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything that decides how a training goes on; `Trainer.state` gives it, `Trainer.restore` takes it.
+    """Everything that decides how a training goes on: the state dict of a `Trainer`.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class TrainingState:
     schedule : dict or None
         As the schedule's `state_dict` gives it, with its ``"kind"``.
     random : dict
-        As `minialex.random.get_state` gives it.
+        As `minialex.random.state_dict` gives it.
     callbacks : dict of dict
         The states of the callbacks that have one, by `Callback.key`.
     """
@@ -197,20 +197,20 @@ def _unpack(values: object, arrays: Mapping[str, np.ndarray]) -> TrainingState:
     """The inverse of `_pack`, for a file that anyone may have made."""
     names = {each.name for each in fields(TrainingState)} - {"network"}
     if not isinstance(values, dict) or set(values) != names:
-        raise CheckpointError(f"it should have exactly the entries {', '.join(sorted(names))}")
+        raise CheckpointError(f"it must have exactly the entries {', '.join(sorted(names))}")
     for name in ("epoch", "batch", "batches", "steps", "accumulate"):
-        _require_count(name, values[name])
+        require_int(name, values[name], 0, error=CheckpointError)
     _require_number("seconds", values["seconds"], least=0)
     if not isinstance(values["stopped"], str | None):
-        raise CheckpointError(f"stopped={values['stopped']!r} should be a text or null")
+        raise CheckpointError(f"stopped must be text or null, not {in_words(values['stopped'])}")
     sums = EpochSums(**_require_table("sums", values["sums"]))
     for name in ("images", "correct", "skipped"):
-        _require_count(name, getattr(sums, name))
+        require_int(name, getattr(sums, name), 0, error=CheckpointError)
     _require_number("loss", sums.loss)
     for name in ("seconds", "lr"):
         _require_number(name, getattr(sums, name), least=0)
     if not isinstance(values["history"], list):
-        raise CheckpointError("history should be a list")
+        raise CheckpointError("history must be a list")
     optimizer = _require_table("optimizer", values["optimizer"])
     entries = {
         int(index): dict(_require_table(f"optimizer.{index}", entry))
@@ -245,17 +245,11 @@ def _unpack(values: object, arrays: Mapping[str, np.ndarray]) -> TrainingState:
 
 def _require_table(name: str, value) -> dict:
     if not isinstance(value, dict):
-        raise CheckpointError(f"{name} should be a table, not {type(value).__name__}")
+        raise CheckpointError(f"{name} must be a table, not {type(value).__name__}")
     return value
-
-
-def _require_count(name: str, value) -> None:
-    if not is_int(value, 0):
-        raise CheckpointError(f"{name}={value!r} should be an int, 0 or more")
 
 
 def _require_number(name: str, value, least: float = -math.inf) -> None:
     if not is_number(value) or not math.isfinite(value):
-        raise CheckpointError(f"{name}={value!r} should be a finite number")
-    if value < least:
-        raise CheckpointError(f"{name}={value!r} should be {least:g} or more")
+        raise CheckpointError(f"{name} must be a finite number, not {in_words(value)}")
+    require_number(name, value, least, error=CheckpointError)

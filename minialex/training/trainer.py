@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 
 from minialex import functional as F
 from minialex import random
-from minialex.checks import is_int
+from minialex.checks import in_words, require_int
 from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.models import Network
@@ -27,13 +27,11 @@ from minialex.training.interruption import uninterrupted
 from minialex.training.metrics import EpochMetrics, EpochSums, Step
 from minialex.training.state import TrainingState
 
-__all__ = ["Callback", "EpochMetrics", "Step", "Trainer", "steps_per_epoch"]
-
 Loss = Callable[[Tensor, np.ndarray], Tensor]
 
 
 def steps_per_epoch(loader: Sized, accumulate: int = 1) -> int:
-    """How many steps the optimiser takes in an epoch, as schedules that count steps want to know it."""
+    """How many steps the optimiser takes in an epoch, as schedules that count steps need to know."""
     return -(-len(loader) // accumulate)
 
 
@@ -49,7 +47,7 @@ class _Window:
 
 
 class _ListedBatches(Iterator):
-    """The batches of what is no loader, from number `start` on, with what the trainer asks of a loader's."""
+    """The batches of an iterable from number `start` on, with what the trainer asks of those of a loader."""
 
     skipped = ()
 
@@ -74,6 +72,49 @@ class _Moment:
     buffers: dict
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a trainer takes its steps, and what it measures.
+
+    Attributes
+    ----------
+    schedule : LRScheduler or ReduceLROnPlateau, optional
+        Of the learning rate. Its `per` says whether it counts steps or epochs; a plateau is found in its
+        `monitor`. Without one the rate stays.
+    device : str
+    clip_norm : float, optional
+        Scale the gradients of a step so that their joint norm is at most this.
+    accumulate : int
+        How many batches make one step of the optimiser; the last step of an epoch may have fewer. Its
+        gradient is the mean over all of their images, so that it equals that of one large batch. Batch
+        normalisation sees only one batch at a time.
+    loss : callable
+        Takes logits (B, classes) and targets; gives the mean over the B images. The validation's loss is the
+        cross-entropy, whatever this is.
+    validation_metrics : mapping of callable
+        Further figures of the validation by name: each takes the `Evaluation` and gives a float.
+
+    Raises
+    ------
+    MiniAlexError
+        If one is out of range.
+    """
+
+    schedule: LRScheduler | ReduceLROnPlateau | None = None
+    device: str = "cpu"
+    clip_norm: float | None = None
+    accumulate: int = 1
+    loss: Loss = F.cross_entropy
+    validation_metrics: Mapping[str, Callable[[Evaluation], float]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise MiniAlexError(
+                f"clip_norm must be a number above 0, or None, not {in_words(self.clip_norm)}"
+            )
+        require_int("accumulate", self.accumulate, 1)
+
+
 class Trainer:
     """Trains a network on one loader and tests it on another after every epoch.
 
@@ -83,28 +124,14 @@ class Trainer:
         On the device.
     optimizer : Optimizer
         Over the network's parameters.
-    schedule : LRScheduler or ReduceLROnPlateau, optional
-        Of the learning rate. Its `per` says whether it counts steps or epochs; a plateau is found in its
-        `monitor`. Without one the rate stays.
     train : iterable of (x, y), with a length
-        x float32 (B, C, H, W); y int64 (B,), or a distribution over the classes a row, float32 (B, classes).
-        A `DataLoader` is asked for ``batches(epoch, start)``, epochs counted from 1; anything else, such as a
-        list, is iterated, and should give the same batches each time.
+        x float32 (B, C, H, W); y int64 (B,), or a distribution over the classes in each row, float32
+        (B, classes). A `DataLoader` is asked for ``batches(epoch, start)``, epochs counted from 1; anything
+        else, such as a list, is iterated, and should give the same batches each time.
     validation : iterable of (x, y), optional
         y int64 (B,).
-    device : str
+    options : Options
     callbacks : sequence of Callback
-    clip_norm : float, optional
-        Scale the gradients of a step so that their joint norm is at most this.
-    accumulate : int
-        How many batches make one step of the optimiser; the last step of an epoch may have fewer. Its
-        gradient is the mean over all of their images, so that it equals that of one large batch. Batch
-        normalisation sees each batch alone.
-    loss : callable
-        Takes logits (B, classes) and targets; gives the mean over the B images. The validation's loss is the
-        cross-entropy, whatever this is.
-    validation_metrics : mapping of callable
-        Further figures of the validation by name: each takes the `Evaluation` and gives a float.
 
     Attributes
     ----------
@@ -121,51 +148,40 @@ class Trainer:
     Raises
     ------
     MiniAlexError
-        If an argument is out of range.
+        If two callbacks with a state have the same key, or the schedule monitors a metric that is not there.
     """
 
     def __init__(
         self,
         network: Network,
         optimizer: Optimizer,
-        schedule: LRScheduler | ReduceLROnPlateau | None,
         train: Iterable[tuple[np.ndarray, np.ndarray]],
-        validation: Iterable[tuple[np.ndarray, np.ndarray]] | None,
-        *,
-        device: str = "cpu",
+        validation: Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
+        options: Options = Options(),  # noqa: B008 - it is frozen
         callbacks: Sequence[Callback] = (),
-        clip_norm: float | None = None,
-        accumulate: int = 1,
-        loss: Loss = F.cross_entropy,
-        validation_metrics: Mapping[str, Callable[[Evaluation], float]] | None = None,
     ):
-        if clip_norm is not None and not clip_norm > 0:
-            raise MiniAlexError(f"clip_norm={clip_norm!r} should be above 0, or None")
-        if not is_int(accumulate, 1):
-            raise MiniAlexError(f"accumulate={accumulate!r} should be a positive int")
-        self.network, self.optimizer, self.schedule = network, optimizer, schedule
+        self.network, self.optimizer = network, optimizer
         self.train, self.validation = train, validation
-        self.device, self.callbacks = device, tuple(callbacks)
-        self.clip_norm, self.accumulate, self.loss = clip_norm, accumulate, loss
-        self.validation_metrics = dict(validation_metrics or {})
+        self.options, self.callbacks = options, tuple(callbacks)
         self.epoch = self.batch = self.steps = 0
         self.history: list[EpochMetrics] = []
         self.stopped: str | None = None
         self._sums = EpochSums()
         self._moment: _Moment | None = None
         self._seconds_before, self._started = 0.0, None
-        if isinstance(schedule, ReduceLROnPlateau):
-            self.require_metric(schedule.monitor)
+        if isinstance(options.schedule, ReduceLROnPlateau):
+            self.require_metric(options.schedule.monitor)
         keys = [callback.key for callback in self._callbacks_with_state()]
         if len(set(keys)) < len(keys):
             raise MiniAlexError(f"callbacks with a state need keys of their own; these are {', '.join(keys)}")
 
     def fit(self, epochs: int) -> EpochMetrics:
-        """Train until so many epochs are complete, those before a resume included, or a callback stops it.
+        """Train until `epochs` epochs are complete, those before a resume included, or a callback stops it.
 
-        A KeyboardInterrupt ends it at once, but lets the update of the parameters and what follows an epoch
-        end first. The trainer goes back to its state after the last complete step and tells the callbacks
-        (`Callback.interrupted`), which may write it, before the interruption reaches the caller.
+        A KeyboardInterrupt ends it at once, except that the update of the parameters and what follows an
+        epoch are completed first. The trainer goes back to its state after the last complete step and tells
+        the callbacks (`Callback.interrupted`), which may write it, before the interruption reaches the
+        caller.
 
         Returns
         -------
@@ -177,8 +193,7 @@ class Trainer:
         TrainingError
             If the loss is not finite; the message names the layer where that began.
         """
-        if not is_int(epochs, 1):
-            raise MiniAlexError(f"epochs={epochs!r} should be a positive int")
+        require_int("epochs", epochs, 1)
         self._started = time.perf_counter()
         with ExitStack() as open_callbacks:
             for callback in self.callbacks:
@@ -216,7 +231,7 @@ class Trainer:
         """
         names = ["train_loss", "train_accuracy"]
         if self.validation is not None:
-            names += ["validation_loss", "validation_accuracy", *self.validation_metrics]
+            names += ["validation_loss", "validation_accuracy", *self.options.validation_metrics]
         if name not in names:
             without = "" if self.validation is not None else " without validation images"
             raise MiniAlexError(
@@ -242,7 +257,7 @@ class Trainer:
 
             for x, y in batches:
                 self._add(window, batches.position, x, y)
-                if window.batches == self.accumulate:
+                if window.batches == self.options.accumulate:
                     step()
                     window = _Window()
             if window.batches:
@@ -261,14 +276,14 @@ class Trainer:
         """Add a batch, the number-th of its epoch, to a step."""
         # What overflows shows as a loss that is not finite; NumPy's warning adds nothing.
         with np.errstate(all="ignore"):
-            logits = self.network(Tensor(x, device=self.device))
-            loss = self.loss(logits, y)
+            logits = self.network(Tensor(x, device=self.options.device))
+            loss = self.options.loss(logits, y)
             value, predictions = loss.item(), logits.numpy().argmax(axis=1)
             if not math.isfinite(value):
                 raise TrainingError(self._failure(f"batch {number}", x))
             if not window.batches:
                 self.optimizer.zero_grad()
-            if self.accumulate == 1:
+            if self.options.accumulate == 1:
                 loss.backward()
             else:
                 # Of the sum over the images: how many the step will have is known at its end.
@@ -281,21 +296,21 @@ class Trainer:
 
     def _step(self, window: _Window) -> float | None:
         """Take the step whose batches have been added; return the gradients' norm if they are clipped."""
-        if self.accumulate > 1:
+        if self.options.accumulate > 1:
             for p in self.optimizer.parameters():
                 if p.grad is not None:
                     p.grad.data /= window.images
         norm = None
-        if self.clip_norm is not None:
+        if self.options.clip_norm is not None:
             try:
-                norm = clip_grad_norm_(self.optimizer.parameters(), self.clip_norm)
+                norm = clip_grad_norm_(self.optimizer.parameters(), self.options.clip_norm)
             except MiniAlexError as error:
                 raise TrainingError(f"epoch {self.epoch + 1}, step {self.steps + 1}: {error}") from None
         window.lr = self.optimizer.param_groups[0]["lr"]
         with np.errstate(all="ignore"):
             self.optimizer.step()
-        if self.schedule is not None and self.schedule.per == "step":
-            self.schedule.step()
+        if self.options.schedule is not None and self.options.schedule.per == "step":
+            self.options.schedule.step()
         self.steps += 1
         self._sums.images += window.images
         self._sums.correct += window.correct
@@ -304,7 +319,7 @@ class Trainer:
         return norm
 
     def _report(self, window: _Window, norm: float | None) -> None:
-        """Tell the callbacks of a step."""
+        """Tell the callbacks about a step."""
         sums = self._sums
         step = Step(
             number=self.steps,
@@ -326,14 +341,15 @@ class Trainer:
             callback.save(self)
 
     def _finish_epoch(self) -> None:
-        """Validate, and tell the callbacks of the epoch."""
+        """Validate, and tell the callbacks about the epoch."""
         sums, validation, extra = self._sums, None, {}
         if self.validation is not None:
             with np.errstate(all="ignore"):
-                validation = evaluate(self.network, self.validation, self.device)
+                validation = evaluate(self.network, self.validation, self.options.device)
             if not math.isfinite(validation.loss):
                 raise TrainingError(self._failure("the validation", next(iter(self.validation))[0]))
-            extra = {name: float(measure(validation)) for name, measure in self.validation_metrics.items()}
+            measures = self.options.validation_metrics
+            extra = {name: float(measure(validation)) for name, measure in measures.items()}
         if sums.skipped:
             extra["train_skipped"] = sums.skipped
         metrics = EpochMetrics(
@@ -348,10 +364,11 @@ class Trainer:
             extra=extra,
         )
         with self._update():
-            if isinstance(self.schedule, ReduceLROnPlateau):
-                self.schedule.step(metrics.to_dict()[self.schedule.monitor])
-            elif self.schedule is not None and self.schedule.per == "epoch":
-                self.schedule.step()
+            schedule = self.options.schedule
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(metrics.to_dict()[schedule.monitor])
+            elif schedule is not None and schedule.per == "epoch":
+                schedule.step()
             self.epoch, self.batch, self._sums = self.epoch + 1, 0, EpochSums()
             self.history.append(metrics)
             for callback in self.callbacks:
@@ -363,7 +380,7 @@ class Trainer:
 
     def _now(self) -> _Moment:
         buffers = {name: array.copy() for name, array in self.network.named_buffers()}
-        return _Moment(replace(self._sums), random.get_state(), buffers)
+        return _Moment(replace(self._sums), random.state_dict(), buffers)
 
     @contextmanager
     def _update(self) -> Iterator[None]:
@@ -374,13 +391,13 @@ class Trainer:
             self._moment = self._now()
 
     def _go_back(self) -> None:
-        """Return to the last whole state; say to the callbacks that it is what the interruption leaves.
+        """Return to the last whole state, and tell the callbacks that the interruption leaves it.
 
         There is none if an update was broken off.
         """
         if (moment := self._moment) is None:
             return
-        random.set_state(moment.random)
+        random.load_state_dict(moment.random)
         self._sums = moment.sums
         for name, array in self.network.named_buffers():
             array[...] = moment.buffers[name]
@@ -390,7 +407,7 @@ class Trainer:
     def _failure(self, where: str, x: np.ndarray) -> str:
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         with np.errstate(all="ignore"):
-            layer = first_non_finite_layer(self.network, x, self.device) or "the loss itself"
+            layer = first_non_finite_layer(self.network, x, self.options.device) or "the loss itself"
         return (
             f"the loss is not finite in epoch {self.epoch + 1}, {where}: the first value that is not finite "
             f"comes from {layer}. Lower the learning rate (it is {lr:g} here)"
@@ -398,7 +415,7 @@ class Trainer:
 
     # The exact state
 
-    def state(self) -> TrainingState:
+    def state_dict(self) -> TrainingState:
         """Everything that decides how training goes on.
 
         It is whole in `Callback.save` and `Callback.interrupted`, and outside of `fit`.
@@ -409,24 +426,24 @@ class Trainer:
             batch=self.batch,
             batches=len(self.train),
             steps=self.steps,
-            accumulate=self.accumulate,
+            accumulate=self.options.accumulate,
             seconds=self.seconds,
             stopped=self.stopped,
             sums=replace(self._sums),
             history=tuple(self.history),
             network=self.network.state_dict(),
-            optimizer={"kind": _kind(self.optimizer), **self.optimizer.state_dict()},
-            schedule=self.schedule and {"kind": _kind(self.schedule), **self.schedule.state_dict()},
-            random=random.get_state(),
-            callbacks={callback.key: callback.state() for callback in self._callbacks_with_state()},
+            optimizer=_with_kind(self.optimizer),
+            schedule=self.options.schedule and _with_kind(self.options.schedule),
+            random=random.state_dict(),
+            callbacks={callback.key: callback.state_dict() for callback in self._callbacks_with_state()},
         )
 
-    def restore(self, state: TrainingState) -> None:
+    def load_state_dict(self, state: TrainingState) -> None:
         """Go on from a state: `fit` then gives the bits that it would have given without the interruption.
 
         The trainer must have been made as the one that gave the state: model, optimiser, schedule, loaders,
-        callbacks and device, on the same machine, with as many threads (`minialex.kernels.runtime.threads`),
-        on which the choice among kernels depends.
+        callbacks and device, on the same machine, with the same number of threads, on which the choice among
+        kernels depends.
 
         Raises
         ------
@@ -435,19 +452,19 @@ class Trainer:
         """
         self._check(state)
         callbacks = self._callbacks_with_state()
-        before = [callback.state() for callback in callbacks]
+        before = [callback.state_dict() for callback in callbacks]
         try:
             for callback in callbacks:
-                callback.restore(state.callbacks[callback.key])
-            random.set_state(state.random)
+                callback.load_state_dict(state.callbacks[callback.key])
+            random.load_state_dict(state.random)
         except CheckpointError:
             for callback, own in zip(callbacks, before, strict=True):
-                callback.restore(own)
+                callback.load_state_dict(own)
             raise
         self.network.load_state_dict(state.network)
         self.optimizer.load_state_dict(_without_kind(state.optimizer))
-        if self.schedule is not None:
-            self.schedule.load_state_dict(_without_kind(state.schedule))
+        if self.options.schedule is not None:
+            self.options.schedule.load_state_dict(_without_kind(state.schedule))
         self.epoch, self.batch, self.steps = state.epoch, state.batch, state.steps
         self.history[:] = state.history
         self.stopped = state.stopped
@@ -455,24 +472,18 @@ class Trainer:
         self._seconds_before = state.seconds
 
     def _callbacks_with_state(self) -> list[Callback]:
-        return [callback for callback in self.callbacks if callback.state() is not None]
+        return [callback for callback in self.callbacks if callback.state_dict() is not None]
 
     def _check(self, state: TrainingState) -> None:
-        """Raise `CheckpointError` if a state is not one of a training such as this."""
+        """Raise `CheckpointError` if a state is not of a training like this one."""
+        optimizer, schedule = self.optimizer, self.options.schedule
+        keys = [callback.key for callback in self._callbacks_with_state()]
         for name, saved, own in (
             ("batches an epoch", state.batches, len(self.train)),
-            ("batches a step", state.accumulate, self.accumulate),
-            ("optimiser", state.optimizer.get("kind"), _kind(self.optimizer)),
-            (
-                "schedule",
-                state.schedule and state.schedule.get("kind"),
-                self.schedule and _kind(self.schedule),
-            ),
-            (
-                "callbacks with a state",
-                sorted(state.callbacks),
-                sorted(callback.key for callback in self._callbacks_with_state()),
-            ),
+            ("batches a step", state.accumulate, self.options.accumulate),
+            ("optimiser", state.optimizer.get("kind"), _kind(optimizer)),
+            ("schedule", state.schedule and state.schedule.get("kind"), schedule and _kind(schedule)),
+            ("callbacks with a state", sorted(state.callbacks), sorted(keys)),
         ):
             if saved != own:
                 raise CheckpointError(
@@ -485,18 +496,22 @@ class Trainer:
                 f"{state.batches}, with the metrics of the epochs {epochs}"
             )
         _require_same_arrays("network", state.network, self.network.state_dict())
-        optimizer = _without_kind(state.optimizer)
-        self.optimizer.check_state_dict(optimizer)
-        for i, p in enumerate(self.optimizer.parameters()):
-            entry = optimizer["state"].get(i, {})
-            arrays = {name: value for name, value in entry.items() if is_array(value)}
+        saved = _without_kind(state.optimizer)
+        optimizer.check_state_dict(saved)
+        for i, p in enumerate(optimizer.parameters()):
+            arrays = {name: value for name, value in saved["state"].get(i, {}).items() if is_array(value)}
             _require_same_arrays(f"optimizer.{i}", arrays, dict.fromkeys(arrays, p.data))
-        if self.schedule is not None:
-            self.schedule.check_state_dict(_without_kind(state.schedule))
+        if schedule is not None:
+            schedule.check_state_dict(_without_kind(state.schedule))
 
 
 def _kind(component) -> str:
     return type(component).__name__
+
+
+def _with_kind(component) -> dict:
+    """Its state dict, with the kind of thing that it is of."""
+    return {"kind": _kind(component), **component.state_dict()}
 
 
 def _without_kind(saved: Mapping) -> dict:

@@ -90,7 +90,7 @@ def test_shapes_and_axes_may_be_integers_of_numpy_s(device):
 
 def test_a_seed_of_numpy_s_is_python_s():
     ma.manual_seed(np.int64(5))
-    assert type(ma.random.get_state()["seed"]) is int
+    assert type(ma.random.state_dict()["seed"]) is int
     first = ma.random.generator().random()
     ma.manual_seed(5)
     assert ma.random.generator().random() == first

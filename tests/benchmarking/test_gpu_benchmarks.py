@@ -6,19 +6,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minialex.benchmarking import contestants, cudnn_peer, gpu
+from minialex.benchmarking import baselines, cudnn_baseline, gpu, step_runs
 from minialex.benchmarking.agreement import error_of_all
-from minialex.benchmarking.contestants import TORCH_MODES, choose_peers, make_contestant, peers_of
+from minialex.benchmarking.baselines import (
+    TORCH_MODES,
+    Baselines,
+    baselines_of,
+    choose_baselines,
+    make_contestant,
+)
 from minialex.benchmarking.convnet_runs import convnet_task, run_convnet
 from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
 from minialex.benchmarking.report import where
 from minialex.benchmarking.tables import limits_line
 from minialex.benchmarking.tasks import Task
-from minialex.benchmarking.timing import by_clock, interleave
+from minialex.benchmarking.timing import Turns, by_clock, interleave
 from minialex.benchmarking.workloads import Workload, awkward_workloads, normal
 from minialex.errors import MiniAlexError
 from minialex.kernels import Kernel, find_kernel
 from minialex.models import summarise
+
+ONE = Turns(1, shortest=0.0, sleep=lambda _: None)
 
 
 class StandIn:
@@ -76,7 +84,8 @@ def test_time_is_that_of_the_events(stand_in):
         calls.append(1)
         stand_in.now += 3.0
 
-    found = interleave({"a": run}, 2, warmup=1, shortest=0.01, measure=gpu.by_events(), sleep=lambda _: None)
+    turns = Turns(2, warmup=1, shortest=0.01, measure=gpu.by_events(), sleep=lambda _: None)
+    found = interleave({"a": run}, turns)
     assert found["a"].samples == (pytest.approx(0.003),) * 2
     # Ten milliseconds are four calls of three; one to warm up, and one before each of the two samples.
     assert found["a"].calls == 4
@@ -105,48 +114,48 @@ def test_where():
     assert where(host) == "CUDA kernels on the CPU, 2 threads, no GPU"
 
 
-class TestPeers:
+class TestBaselines:
     def test_on_each_device(self):
-        assert peers_of(False, "cuda") == peers_of(True, "cuda") == list(TORCH_MODES)
-        assert peers_of(True, "cuda-host") == []
-        assert choose_peers(None, True, "cuda-host") == ([], {})
+        assert baselines_of(False, "cuda") == baselines_of(True, "cuda") == list(TORCH_MODES)
+        assert baselines_of(True, "cuda-host") == []
+        assert choose_baselines(None, True, "cuda-host") == Baselines([])
         with pytest.raises(
             MiniAlexError, match="'torch' is unknown for training on cuda-host; there are: none"
         ):
-            choose_peers("torch", True, "cuda-host")
+            choose_baselines("torch", True, "cuda-host")
 
     def test_pytorch_without_a_gpu(self, monkeypatch):
         torch = SimpleNamespace(__version__="2.13+cpu", cuda=SimpleNamespace(is_available=lambda: False))
         monkeypatch.setitem(sys.modules, "torch", torch)
-        monkeypatch.setattr(contestants.importlib.util, "find_spec", lambda name: 1)
-        names, absent = choose_peers(None, True, "cuda")
-        assert names == []
-        assert set(absent.values()) == {"PyTorch 2.13+cpu cannot use a GPU"}
-        assert cudnn_peer.why_not_here().endswith("cannot use a GPU, and so cannot call cuDNN")
+        monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: 1)
+        found = choose_baselines(None, True, "cuda")
+        assert found.names == []
+        assert set(found.absent.values()) == {"PyTorch 2.13+cpu cannot use a GPU"}
+        assert cudnn_baseline.why_not_here().endswith("cannot use a GPU, and so cannot call cuDNN")
         torch.cuda.is_available = lambda: True
-        assert choose_peers(None, True, "cuda") == (list(TORCH_MODES), {})
-        assert cudnn_peer.why_not_here() is None
+        assert choose_baselines(None, True, "cuda") == Baselines(list(TORCH_MODES))
+        assert cudnn_baseline.why_not_here() is None
 
     @pytest.mark.parametrize("direction", ["forward", "input_grad", "weight_grad"])
     def test_the_convolutions_of_cudnn(self, direction):
         """On NumPy arrays, where PyTorch calls another library by the same functions."""
         pytest.importorskip("torch")
         operation = f"conv2d.{direction}"
-        (peer,) = cudnn_peer.cudnn_kernels(operation)
-        assert (peer.device, peer.algorithm) == ("cuda", "cudnn")
-        on_cpu = Kernel(operation, "cpu", "cudnn", peer.function)
+        (theirs,) = cudnn_baseline.cudnn_kernels(operation)
+        assert (theirs.device, theirs.algorithm) == ("cuda", "cudnn")
+        on_cpu = Kernel(operation, "cpu", "cudnn", theirs.function)
         for workload in awkward_workloads():
             if workload.operation == operation and workload.name in ("tiny", "prime lengths", "dilated"):
-                (found,) = run_workload(workload, [on_cpu], "float64", 1, sleep=lambda _: None, shortest=0.0)
+                (found,) = run_workload(workload, [on_cpu], "float64", ONE)
                 assert (found.status, found.reason) == ("timed", ""), workload.name
 
-    def test_cudnn_has_convolutions_alone(self):
-        assert cudnn_peer.cudnn_kernels("relu.forward") == []
+    def test_cudnn_has_only_convolutions(self):
+        assert cudnn_baseline.cudnn_kernels("relu.forward") == []
 
 
 def test_kernels_of_another_device_are_timed():
     """Its arrays are made by that device, and its results compared as NumPy arrays."""
-    workload = Workload("relu.forward", "small", (((3, 5, 7), normal),))
+    workload = Workload("relu.forward", (((3, 5, 7), normal),), name="small")
     kernels = choose_kernels("relu.forward", (), False, "cuda-host")
     assert {entry.device for entry in kernels} == {"cuda-host"}
     right = find_kernel("relu.forward", algo="plain").function
@@ -154,7 +163,7 @@ def test_kernels_of_another_device_are_timed():
         Kernel("relu.forward", "cuda-host", "right", right),
         Kernel("relu.forward", "cuda-host", "wrong", abs),
     ]
-    found = run_workload(workload, there, "float32", 1, sleep=lambda _: None, shortest=0.0)
+    found = run_workload(workload, there, "float32", ONE)
     assert [each.status for each in found] == ["timed", "wrong"]
 
 
@@ -167,7 +176,7 @@ class TestConvnet:
         assert not {"norm", "drop"} & {layer.prefix for layer in architecture.layers}
         assert task.title == "alexnet_torchvision without dropout, batch 128"
 
-    def test_forward_and_backward(self):
+    def test_forward_and_backward(self, monkeypatch):
         clock = [0.0]
 
         class Fake:
@@ -184,12 +193,12 @@ class TestConvnet:
                 clock[0] += self.seconds[1]
 
         seconds = {"minialex": (1.0, 4.0), "torch": (2.0, 5.0)}
-        rows = run_convnet(
-            convnet_task(2, "cpu"), ["torch"], 1, 3,
-            make=lambda name, task, threads: Fake(*seconds[name]), true_results=lambda task: [np.ones(1)],
-            timing_options={"measure": by_clock(lambda: clock[0]), "sleep": lambda _: None},
-        )  # fmt: skip
-        ours, theirs = rows
+        monkeypatch.setattr(step_runs, "make_contestant", lambda name, task, threads: Fake(*seconds[name]))
+        monkeypatch.setattr(step_runs, "truth", lambda task: [np.ones(1)])
+        turns = Turns(3, measure=by_clock(lambda: clock[0]), sleep=lambda _: None)
+        others = Baselines(["torch"], {"torch_compile": "why"})
+        ours, theirs, absent = run_convnet(convnet_task(2, "cpu"), others, 1, turns)
+        assert absent == {"contestant": "torch_compile", "status": "absent", "reason": "why"}
         assert (ours["forward"]["median"], ours["backward_seconds"], ours["timing"]["median"]) == (1, 3, 4)
         assert (theirs["backward_seconds"], theirs["times_ours"]) == (3, 1.25)
         assert ours["images_per_second"] == 0.5

@@ -5,13 +5,19 @@ import pytest
 
 from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
 from minialex.benchmarking.limits import Limits, Roof
+from minialex.benchmarking.timing import Turns
 from minialex.benchmarking.workloads import Workload, awkward_workloads, normal
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, unregister
 
 LIMITS = Limits(1, {"float32": 10.0, "float64": 5.0}, {"float32": 10.0, "float64": 5.0}, 1.0, 1.0)
-RELU = Workload("relu.forward", "small", (((3, 5, 7), normal),))
+RELU = Workload("relu.forward", (((3, 5, 7), normal),), name="small")
 CONVOLUTION = next(each for each in awkward_workloads() if each.operation == "conv2d.forward")
+
+
+def quick(rounds, **options):
+    """Turns without a pause, a call for each sample."""
+    return Turns(rounds, **{"shortest": 0.0, "sleep": lambda _: None} | options)
 
 
 def register(operation, workload, function, dtype="float32", **options):
@@ -25,7 +31,7 @@ def register(operation, workload, function, dtype="float32", **options):
     kernel(operation, algo="mine", **options)(counted)
     try:
         entry = find_kernel(operation, algo="mine")
-        (result,) = run_workload(workload, [entry], dtype, 3, sleep=lambda _: None, shortest=0.0)
+        (result,) = run_workload(workload, [entry], dtype, quick(3))
     finally:
         unregister(operation, algo="mine")
     return result, len(calls)
@@ -80,11 +86,9 @@ def test_one_wrong_index_of_max_pooling():
     assert result.reason.startswith("1 of ")
 
 
-def test_an_update_that_is_wrong_in_the_velocity_alone():
-    workload = Workload(
-        "sgd.update", "small", (((4, 3), normal),) * 3,
-        {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": False}, changes=(0, 2),
-    )  # fmt: skip
+def test_an_update_that_is_wrong_only_in_the_velocity():
+    parameters = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": False}
+    workload = Workload("sgd.update", (((4, 3), normal),) * 3, parameters, changes=(0, 2), name="small")
 
     def update(parameter, gradient, velocity, **options):
         find_kernel("sgd.update", algo="plain")(parameter, gradient, velocity, **options)
@@ -139,20 +143,19 @@ def test_the_limit_takes_its_turn(monkeypatch):
 
     monkeypatch.setattr(Limits, "roof", lambda *_: Roof(lambda: calls.append(1), 3.0))
     kernels = choose_kernels("relu.forward", ["plain"], False)
-    (result,) = run_workload(
-        RELU, kernels, "float32", 3, LIMITS, warmup=1, measure=seconds, sleep=lambda _: None
-    )
+    turns = quick(3, warmup=1, shortest=0.02, measure=seconds)
+    (result,) = run_workload(RELU, kernels, "float32", turns, LIMITS)
     # The first call warms up; the median of calls 2, 3 and 4 is 3 seconds, for a third of the work.
     assert result.timing.samples == (0.5, 0.5, 0.5)
     assert result.limit == 9.0
     assert result.to_dict(LIMITS, "float32")["share_of_limit"] == 18.0
-    assert run_workload(RELU, kernels, "float32", 1, sleep=lambda _: None)[0].limit is None
+    assert run_workload(RELU, kernels, "float32", quick(1))[0].limit is None
 
 
 def test_a_large_call_is_judged_by_a_fast_kernel():
-    large = Workload("relu.forward", "large", (((1000, 1000), normal),))
+    large = Workload("relu.forward", (((1000, 1000), normal),), name="large")
     kernels = choose_kernels("relu.forward", ["plain"], False)
-    (result,) = run_workload(large, kernels, "float32", 1, shortest=0.0)
+    (result,) = run_workload(large, kernels, "float32", quick(1))
     assert (result.judge, result.status) == ("plain", "timed")
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from minialex.benchmarking import contestants
-from minialex.benchmarking.contestants import TORCH_MODES, Contestant, choose_peers
+from minialex.benchmarking import baselines, step_runs
+from minialex.benchmarking.baselines import TORCH_MODES, Baselines, choose_baselines
+from minialex.benchmarking.contestant import Contestant
 from minialex.benchmarking.step_runs import run_steps
 from minialex.benchmarking.tasks import Task
-from minialex.benchmarking.timing import by_clock
+from minialex.benchmarking.timing import Turns, by_clock
 from minialex.errors import MiniAlexError, ModelError
 
 TRUTH = [np.array(2.0), np.array([3.0, -4.0]), np.array([[0.5, 0.25]])]
@@ -26,32 +27,39 @@ class Fake(Contestant):
         self.clock[0] += self.seconds
 
 
-def run(fakes, training=True, **options):
+@pytest.fixture
+def run(monkeypatch):
     """What `run_steps` says of contestants, given as name: (seconds, results) or an exception."""
-    clock = [0.0]
 
-    def make(name, task, threads):
-        if isinstance(fakes[name], Exception):
-            raise fakes[name]
-        return Fake(clock, *fakes[name])
+    def run(fakes, training=True, absent=()):
+        clock = [0.0]
 
-    names = [name for name in fakes if name != "minialex"]
-    found = run_steps(
-        Task("alexnet_mnist28_bn", 4, training), names, 1, 7, make=make, true_results=lambda _: TRUTH,
-        measure=by_clock(lambda: clock[0]), sleep=lambda _: None, **options,
-    )  # fmt: skip
-    return {each.contestant: each for each in found}
+        def make(name, task, threads):
+            if isinstance(fakes[name], Exception):
+                raise fakes[name]
+            return Fake(clock, *fakes[name])
+
+        monkeypatch.setattr(step_runs, "make_contestant", make)
+        monkeypatch.setattr(step_runs, "truth", lambda task: TRUTH)
+        others = Baselines([name for name in fakes if name != "minialex"], dict(absent))
+        turns = Turns(7, measure=by_clock(lambda: clock[0]), sleep=lambda _: None)
+        found = run_steps(Task("alexnet_mnist28_bn", 4, training), others, 1, turns)
+        return {each.contestant: each for each in found}
+
+    return run
 
 
 def changed(index, factor):
     return [each * factor if i == index else each for i, each in enumerate(TRUTH)]
 
 
-def test_times_and_ratios():
+def test_times_and_ratios(run):
     found = run({"minialex": (0.5, TRUTH), "torch": (2.0, TRUTH)})
     assert found["torch"].timing.samples == (2.0,) * 7
-    row = found["torch"].to_dict(batch=4, operations=10**9, ours=0.5)
-    assert (row["images_per_second"], row["gflops"], row["times_ours"]) == (2.0, 0.5, 4.0)
+    task = Task("alexnet_mnist28_bn", 4)
+    row = found["torch"].to_dict(task, ours=0.5)
+    assert (row["images_per_second"], row["times_ours"]) == (2.0, 4.0)
+    assert row["gflops"] == task.operations / 2e9
     assert found["minialex"].error.norm == 0
 
 
@@ -65,7 +73,7 @@ def test_times_and_ratios():
         [TRUTH[0], TRUTH[1][None], TRUTH[2]],
     ],
 )
-def test_a_wrong_contestant_is_not_timed(results):
+def test_a_wrong_contestant_is_not_timed(run, results):
     found = run({"minialex": (1.0, TRUTH), "torch": (1.0, results)})
     assert found["torch"].status == "wrong"
     assert found["torch"].reason
@@ -73,53 +81,54 @@ def test_a_wrong_contestant_is_not_timed(results):
     assert found["minialex"].status == "timed"
 
 
-def test_ours_can_be_wrong_too():
+def test_ours_can_be_wrong_too(run):
     found = run({"minialex": (1.0, changed(1, 2.0)), "torch": (1.0, TRUTH)})
     assert (found["minialex"].status, found["torch"].status) == ("wrong", "timed")
 
 
-def test_inference_is_held_to_less():
+def test_inference_is_held_to_less(run):
     assert run({"minialex": (1.0, changed(2, 1.001))}, training=False)["minialex"].status == "wrong"
     assert run({"minialex": (1.0, changed(2, 1.001))})["minialex"].status == "timed"
 
 
-def test_a_peer_that_fails_is_absent_with_its_reason():
+def test_a_baseline_that_fails_is_absent_with_its_reason(run):
     found = run({"minialex": (1.0, TRUTH), "torch_compile": RuntimeError("\nno C++ compiler\nat line 3")})
     assert found["torch_compile"].status == "absent"
     assert found["torch_compile"].reason == "RuntimeError: no C++ compiler"
 
 
-def test_a_failure_of_ours_is_a_bug():
+def test_a_failure_of_ours_is_a_bug(run):
     with pytest.raises(RuntimeError):
         run({"minialex": RuntimeError("x")})
 
 
-def test_known_absences_are_listed():
+def test_known_absences_are_listed(run):
     found = run({"minialex": (1.0, TRUTH)}, absent={"openvino": "not installed"})
     assert (found["openvino"].status, found["openvino"].reason) == ("absent", "not installed")
 
 
-def test_peers_that_are_not_installed(monkeypatch):
-    monkeypatch.setattr(contestants.importlib.util, "find_spec", lambda name: None if name == "torch" else 1)
-    names, absent = choose_peers(None, training=False)
-    assert names == ["onnxruntime", "openvino"]
-    assert set(absent) == set(TORCH_MODES)
-    assert all("torch not installed" in reason for reason in absent.values())
+def test_baselines_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: None if name == "torch" else 1)
+    found = choose_baselines(None, training=False)
+    assert found.names == ["onnxruntime", "openvino"]
+    assert set(found.absent) == set(TORCH_MODES)
+    assert all("torch not installed" in reason for reason in found.absent.values())
     with pytest.raises(
-        MiniAlexError, match="peer 'torch' cannot take part: torch not installed; pip install"
+        MiniAlexError, match="baseline 'torch' cannot take part: torch not installed; pip install"
     ):
-        choose_peers("torch", training=True)
+        choose_baselines("torch", training=True)
 
 
-def test_choosing_peers(monkeypatch):
-    monkeypatch.setattr(contestants.importlib.util, "find_spec", lambda name: 1)
-    assert choose_peers("none", True) == ([], {})
-    assert choose_peers("torch", True) == (list(TORCH_MODES), {})
-    assert choose_peers("openvino, torch_eager,torch_eager", False) == (["openvino", "torch"], {})
+def test_choosing_baselines(monkeypatch):
+    monkeypatch.setattr(baselines.importlib.util, "find_spec", lambda name: 1)
+    assert choose_baselines("none", True) == Baselines([])
+    assert choose_baselines("torch", True) == Baselines(list(TORCH_MODES))
+    chosen = choose_baselines("openvino, torch_eager,torch_eager", False)
+    assert chosen == Baselines(["openvino", "torch"])
     with pytest.raises(MiniAlexError, match="'openvino' is unknown for training"):
-        choose_peers("openvino", True)
+        choose_baselines("openvino", True)
     with pytest.raises(MiniAlexError, match="'jax' is unknown"):
-        choose_peers("jax", False)
+        choose_baselines("jax", False)
 
 
 class TestTask:
@@ -148,7 +157,11 @@ class TestTask:
 
     @pytest.mark.parametrize(
         ("arguments", "says"),
-        [(("vgg", 1), "vgg"), (("alexnet", 0), "batch=0"), (("alexnet", 1, True, False, 0), "size=0")],
+        [
+            (("vgg", 1), "vgg"),
+            (("alexnet", 0), "batch must be 1 or more, not 0"),
+            (("alexnet", 1, True, False, 0), "size must be 1 or more, not 0"),
+        ],
     )
     def test_refused(self, arguments, says):
         with pytest.raises(ModelError, match=says):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minialex.benchmarking.timing import Timing, by_clock, interleave, rotated
+from minialex.benchmarking.timing import Timing, Turns, by_clock, interleave, rotated
 
 
 class Clock:
@@ -26,8 +26,8 @@ class Clock:
         return run
 
     def time(self, contestants, rounds, **options):
-        options = {"warmup": 1, "shortest": 0.0} | options
-        return interleave(contestants, rounds, measure=by_clock(self), sleep=lambda _: None, **options)
+        options = {"warmup": 1, "shortest": 0.0, "sleep": lambda _: None} | options
+        return interleave(contestants, Turns(rounds, measure=by_clock(self), **options))
 
 
 def test_every_round_has_each_once_and_starts_with_another():
@@ -92,9 +92,7 @@ def test_waits_before_each_turn_outside_of_the_time():
         waits.append(seconds)
         clock.now += 50
 
-    times = interleave(
-        {"a": clock.work("a", [1.0])}, 3, warmup=1, shortest=0.0, measure=by_clock(clock), sleep=sleep
-    )
+    times = clock.time({"a": clock.work("a", [1.0])}, 3, sleep=sleep)
     assert len(waits) == 3
     assert times["a"].samples == (1.0,) * 3
 
@@ -108,7 +106,6 @@ def test_a_failure_is_not_hidden():
 
 
 def test_to_dict():
-    assert Timing((1.0, 3.0, 2.0), 5).to_dict() == {
-        "median": 2.0, "deviation": 1.0, "fastest": 1.0, "slowest": 3.0, "calls": 5,
-        "samples": [1.0, 3.0, 2.0],
-    }  # fmt: skip
+    statistics = {"median": 2.0, "deviation": 1.0, "fastest": 1.0, "slowest": 3.0}
+    expected = {**statistics, "calls": 5, "samples": [1.0, 3.0, 2.0]}
+    assert Timing((1.0, 3.0, 2.0), 5).to_dict() == expected

@@ -67,9 +67,21 @@ def trained(minialex, idx_folder, tmp_path_factory):
     """A run of two epochs of a thin network on the small data set: its folder, and what was printed."""
     out = tmp_path_factory.mktemp("trained") / "run"
     done = minialex(
-        "train", "--model", THIN, "--data", "mnist", "--data-dir", idx_folder, "--epochs", 2,
-        "--batch-size", 20, "--out", out, "--json",
-    )  # fmt: skip
+        "train",
+        "--model",
+        THIN,
+        "--data",
+        "mnist",
+        "--data-dir",
+        idx_folder,
+        "--epochs",
+        2,
+        "--batch-size",
+        20,
+        "--out",
+        out,
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

@@ -24,10 +24,8 @@ def kernels_run(minialex, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     plugin = folder / "mine.py"
     plugin.write_text(PLUGIN)
-    done = minialex(
-        "bench", "kernels", "relu.forward", "--shapes", "awkward", "--plugin", plugin, "--steps", 2,
-        "--threads", 1, "--output", folder / "out", "--json",
-    )  # fmt: skip
+    asked = ("--shapes", "awkward", "--plugin", plugin, "--steps", 2, "--threads", 1)
+    done = minialex("bench", "kernels", "relu.forward", *asked, "--output", folder / "out", "--json")
     assert done.returncode == 0, done.stderr
     return done, folder / "out"
 
@@ -65,10 +63,8 @@ def test_nothing_is_overwritten(kernels_run, refuses):
 
 @pytest.mark.full
 def test_train_with_a_profile(minialex, tmp_path):
-    done = minialex(
-        "bench", "train", "alexnet_cifar_thinner4", "--batch", 2, "--peers", "none", "--steps", 2,
-        "--profile", "--output", tmp_path / "out",
-    )  # fmt: skip
+    asked = ("--batch", 2, "--baselines", "none", "--steps", 2, "--profile")
+    done = minialex("bench", "train", "alexnet_cifar_thinner4", *asked, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert any(line.startswith("minialex ") for line in lines)
@@ -79,26 +75,22 @@ def test_train_with_a_profile(minialex, tmp_path):
     assert row["images_per_second"] == pytest.approx(2 / row["timing"]["median"])
     seconds = sum(layer["seconds"] for layer in answer["profile"]["layers"])
     assert 0.2 < seconds / row["timing"]["median"] < 5
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "result.json", "images_per_second.png", "layers.png",
-    }  # fmt: skip
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"result.json", "images_per_second.png", "layers.png"}
 
 
 @pytest.mark.full
 def test_memory_and_scaling(minialex, tmp_path):
-    """Each contestant in a process of its own; the parameters alone are 22 MB, twice in training."""
-    done = minialex(
-        "bench", "memory", "alexnet_cifar_thinner4", "--batch", 2, "--peers", "none", "--json",
-        "--output", tmp_path / "memory",
-    )  # fmt: skip
+    """Each contestant in a process of its own; the parameters are 22 MB, and twice that in training."""
+    model = "alexnet_cifar_thinner4"
+    asked = ("--batch", 2, "--peers", "none", "--json")
+    done = minialex("bench", "memory", model, *asked, "--output", tmp_path / "memory")
     (row,) = json.loads(done.stdout)["results"]
     assert row["imported"] < row["prepared"] < row["peak"]
     assert row["prepared"] - row["imported"] > 20e6
     assert row["peak"] - row["prepared"] > 40e6
-    done = minialex(
-        "bench", "scaling", "alexnet_cifar_thinner4", "--batches", "2", "--threads", "1", "--steps", 2,
-        "--infer", "--output", tmp_path / "scaling", "--json",
-    )  # fmt: skip
+    asked = ("--batches", "2", "--threads", "1", "--steps", 2, "--infer", "--json")
+    done = minialex("bench", "scaling", model, *asked, "--output", tmp_path / "scaling")
     (row,) = json.loads(done.stdout)["results"]
     assert (row["series"], row["batch"], row["size"], row["threads"]) == ("batch", 2, 32, 1)
     assert (row["status"], row["speedup"]) == ("timed", 1.0)
@@ -109,17 +101,20 @@ def test_memory_and_scaling(minialex, tmp_path):
     [
         (("kernels", "conv3d"), ("conv3d", "conv2d")),
         (("kernels", "conv2d", "--algo", "magic"), ("magic", "im2col")),
-        (("kernels", "--batch", 0), "batch=0"),
+        (("kernels", "--batch", 0), "batch must be 1 or more, not 0"),
         (("kernels", "--algo", "im2col"), "needs an OPERATION"),
         (("kernels", "relu", "--plugin", "nothing.py"), "nothing.py"),
         (("train", "vgg"), "vgg"),
-        (("train", "alexnet", "--batch", 0), "batch=0"),
-        (("train", "alexnet", "--steps", 0), "steps=0"),
-        (("train", "alexnet", "--threads", 0), "threads=0"),
-        (("train", "alexnet", "--peers", "openvino"), "openvino"),
+        (("train", "alexnet", "--batch", 0), "batch must be 1 or more, not 0"),
+        (("train", "alexnet", "--steps", 0), "steps must be 1 or more, not 0"),
+        (("train", "alexnet", "--threads", 0), "threads must be 1 or more, not 0"),
+        (("train", "alexnet", "--baselines", "openvino"), "openvino"),
         (("infer", "alexnet_torchvision", "--without-lrn"), "no local response normalisation"),
         (("memory", "alexnet", "--peers", "jax"), "jax"),
-        (("scaling", "alexnet", "--batches", "1,x"), "--batches '1,x'"),
+        (
+            ("scaling", "alexnet", "--batches", "1,x"),
+            "--batches must be positive whole numbers, such as 1,2,4, not '1,x'",
+        ),
         (("scaling", "alexnet", "--sizes", "8"), "does not fit"),
     ],
 )

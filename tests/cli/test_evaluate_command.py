@@ -162,7 +162,7 @@ def test_ten_crops_need_a_crop_to_replace(refuses, trained):
 
 
 def test_top_of_more_classes_than_there_are(refuses, trained):
-    refuses("evaluate", trained[0], "--top", 11, says=("--top 11", "10"))
+    refuses("evaluate", trained[0], "--top", 11, says=("--top must be at most 10", "not 11"))
     refuses("evaluate", trained[0], "--top", 0, says="--top", code=2)
 
 
@@ -170,5 +170,5 @@ def test_network_that_gives_no_numbers(refuses, copy):
     network = create_model("alexnet_cifar_thinner4", 10)
     network.fc8.weight.data[...] = np.float32(3e38)
     save_checkpoint(copy / "last.safetensors", network)
-    done = refuses("evaluate", copy, says="no numbers")
+    done = refuses("evaluate", copy, says="not finite")
     assert done.stdout == ""

@@ -26,14 +26,32 @@ def heed_signals():
 def train(idx_folder, out, *options, epochs=2):
     """Start a training; give the process once it has said that its first epoch is over."""
     arguments = (
-        "train", "--model", "alexnet_cifar_thinner4", "--data", "mnist", "--data-dir", idx_folder,
-        "--epochs", epochs, "--batch-size", 20, "--out", out, "--set", "data.train_samples=60",
-        "--set", "data.test_samples=20", *options,
-    )  # fmt: skip
+        "train",
+        "--model",
+        "alexnet_cifar_thinner4",
+        "--data",
+        "mnist",
+        "--data-dir",
+        idx_folder,
+        "--epochs",
+        epochs,
+        "--batch-size",
+        20,
+        "--out",
+        out,
+        "--set",
+        "data.train_samples=60",
+        "--set",
+        "data.test_samples=20",
+        *options,
+    )
     process = subprocess.Popen(
         [PROGRAM, *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
+    )
     said = []
     stream = process.stderr if "--json" in options else process.stdout
     while not said or not re.match(r"epoch +1/", said[-1]):
@@ -77,8 +95,11 @@ def test_interrupted_again_and_again_it_ends_with_the_same_bits(idx_folder, mini
         steps.append(load_state(out / "state.safetensors").steps)
         process = subprocess.Popen(
             [PROGRAM, *command, "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_signals,
+        )
         while not process.stderr.readline().startswith("epoch "):
             assert process.poll() is None
     stdout, stderr = process.communicate(timeout=300)

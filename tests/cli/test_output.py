@@ -159,9 +159,10 @@ def odd_run(tmp_path_factory):
     values["transforms"]["train"][0]["size"] = [32, 32]
     _, *others = values["transforms"]["test"]
     values["transforms"]["test"] = [
-        {"name": "resize", "shorter_side": 32}, {"name": "center_crop", "size": [32, 32]},
+        {"name": "resize", "shorter_side": 32},
+        {"name": "center_crop", "size": [32, 32]},
         *(each for each in others if each["name"] not in ("resize", "center_crop")),
-    ]  # fmt: skip
+    ]
     ma.manual_seed(3)
     run = RunFolder.create(
         folder.parent / "run \N{CAT FACE}\x1b[2J", RunSettings(Recipe.from_dict(values), str(folder)), classes
@@ -183,8 +184,10 @@ def finished(environment, *arguments):
     """Run the program in an environment; check that it succeeds, and that a terminal would obey nothing."""
     done = subprocess.run(
         [PROGRAM, *map(os.fsencode, arguments)],
-        capture_output=True, timeout=300, env=os.environ | ENVIRONMENTS[environment],
-    )  # fmt: skip
+        capture_output=True,
+        timeout=300,
+        env=os.environ | ENVIRONMENTS[environment],
+    )
     assert done.returncode == 0, done.stderr
     assert not any(byte in done.stdout + done.stderr for byte in b"\x1b\x07\r\x9b")
     assert b"Traceback" not in done.stderr

@@ -15,23 +15,43 @@ def test_the_paper_s_network_stage_by_stage(minialex):
     lines = done.stdout.splitlines()
     rows = {line.split()[0]: re.split(r" {2,}", line.strip()) for line in lines if line and line[0] != " "}
     assert rows["conv1"] == [
-        "conv1", "3 x 227 x 227", "48 of 3 x 11 x 11", "(227 - 11) / 4 + 1 = 55", "48 x 55 x 55",
+        "conv1",
+        "3 x 227 x 227",
+        "48 of 3 x 11 x 11",
+        "(227 - 11) / 4 + 1 = 55",
+        "48 x 55 x 55",
         "17,424 + 48",
-    ]  # fmt: skip
+    ]
     assert rows["norm1"] == ["norm1", "48+2 x 55 x 55", "over 5 maps", "48 x 55 x 55", "24,200 B"]
     assert rows["pool1"] == ["pool1", "48 x 55 x 55", "3 x 3", "(55 - 3) / 2 + 1 = 27", "48 x 27 x 27"]
     assert rows["conv2"][1:3] == ["48 x 27 x 27", "128 of 48 x 5 x 5"]
     assert rows["conv3"] == [
-        "conv3", "128+128 x 13 x 13", "192 of 256 x 3 x 3", "(13 + 1 + 1 - 3) / 1 + 1 = 13", "192 x 13 x 13",
-        "442,368 + 192", "86,528 B",
-    ]  # fmt: skip
+        "conv3",
+        "128+128 x 13 x 13",
+        "192 of 256 x 3 x 3",
+        "(13 + 1 + 1 - 3) / 1 + 1 = 13",
+        "192 x 13 x 13",
+        "442,368 + 192",
+        "86,528 B",
+    ]
     assert rows["fc6"] == ["fc6", "4608+4608", "2048 of 9216", "2048", "18,874,368 + 2,048", "18,432 B"]
     assert rows["fc8"][2] == "500 of 4096"
     assert rows["total"] == ["total", "30,482,612", "151,376 B"]
     assert [name for name in rows if name.startswith(("conv", "norm", "pool", "fc"))] == [
-        "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5",
-        "fc6", "fc7", "fc8",
-    ]  # fmt: skip
+        "conv1",
+        "norm1",
+        "pool1",
+        "conv2",
+        "norm2",
+        "pool2",
+        "conv3",
+        "conv4",
+        "conv5",
+        "pool5",
+        "fc6",
+        "fc7",
+        "fc8",
+    ]
     text = done.stdout
     assert "alexnet on two towers: 30,482,612 parameters each, 60,965,224 in all" in text
     assert "conv1: the image" in text
@@ -70,8 +90,13 @@ def test_towers_json(minialex):
     assert first["arithmetic"] == "(230 - 11) // 4 + 1 = 55"
     assert first["towers"][0]["kernel_shape"] == [3, 11, 11]
     assert [stage["name"] for stage in answer["stages"] if stage["exchanges"]] == [
-        "norm1", "norm2", "conv3", "fc6", "fc7", "fc8",
-    ]  # fmt: skip
+        "norm1",
+        "norm2",
+        "conv3",
+        "fc6",
+        "fc7",
+        "fc8",
+    ]
 
 
 @pytest.mark.parametrize("model", ["alexnet_half", "alexnet_one_tower"])

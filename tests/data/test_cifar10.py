@@ -210,12 +210,15 @@ def test_what_else_agrees_is_read(tmp_path, changed):
         ({"data_batch_4": None}, "has no file data_batch_4, which belongs to the python version of CIFAR-10"),
         (
             {"data_batch_1": batch(data=None)},
-            "data_batch_1 must have an array data, uint8 of shape (N, 3072), got none",
+            "data_batch_1 must have an array data, uint8 of shape (N, 3072), not None",
         ),
-        ({"test_batch": batch(data=IMAGES[0].astype("i8"))}, "got int64 of shape (3, 3072)"),
-        ({"test_batch": batch(data=IMAGES[0][:, :-1].copy())}, "got uint8 of shape (3, 3071)"),
-        ({"test_batch": batch(data=IMAGES[0].ravel())}, "got uint8 of shape (9216,)"),
-        ({"test_batch": batch(data=IMAGES[0].reshape(3, 3, 1024))}, "got uint8 of shape (3, 3, 1024)"),
+        ({"test_batch": batch(data=IMAGES[0].astype("i8"))}, "not an array of int64 and shape (3, 3072)"),
+        ({"test_batch": batch(data=IMAGES[0][:, :-1].copy())}, "not an array of uint8 and shape (3, 3071)"),
+        ({"test_batch": batch(data=IMAGES[0].ravel())}, "not an array of uint8 and shape (9216,)"),
+        (
+            {"test_batch": batch(data=IMAGES[0].reshape(3, 3, 1024))},
+            "array of uint8 and shape (3, 3, 1024)",
+        ),
         ({"test_batch": batch(labels=None)}, "test_batch must have a list labels of int"),
         ({"test_batch": batch(labels=[1, True, 2])}, "must have a list labels of int"),
         ({"test_batch": batch(labels=np.zeros((3, 1), int))}, "must have a list labels of int"),
@@ -240,8 +243,8 @@ def test_what_else_agrees_is_read(tmp_path, changed):
             "batches.meta must have a list label_names of str or bytes",
         ),
         ({"batches.meta": meta(label_names=[1])}, "must have a list label_names of str or bytes"),
-        ({"batches.meta": meta(label_names=[])}, "must name one or more classes, all different, got []"),
-        ({"batches.meta": meta(label_names=["a", "a"])}, "all different, got ['a', 'a']"),
+        ({"batches.meta": meta(label_names=[])}, "must name one or more classes, all different, not []"),
+        ({"batches.meta": meta(label_names=["a", "a"])}, "all different, not ['a', 'a']"),
         ({"batches.meta": meta(label_names=["a", ""])}, "must name one or more classes"),
         ({"batches.meta": meta(num_vis=3071)}, "promises 3071 bytes an image; CIFAR-10 has 3,072"),
         (
@@ -276,7 +279,7 @@ def test_python_files_that_do_not_fit_are_refused(tmp_path, changed, says):
             "names 10 classes, but cifar10-test has labels from 10 to 10",
         ),
         ({"batches.meta.txt": b"\n\n"}, "batches.meta.txt must name one or more classes"),
-        ({"batches.meta.txt": b"cat\ndog\ncat\n"}, "all different, got ['cat', 'dog', 'cat']"),
+        ({"batches.meta.txt": b"cat\ndog\ncat\n"}, "all different, not ['cat', 'dog', 'cat']"),
     ],
 )
 def test_binary_files_that_do_not_fit_are_refused(tmp_path, changed, says):

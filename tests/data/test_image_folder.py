@@ -79,7 +79,7 @@ def test_grey(tmp_path):
     image = ImageFolder(tmp_path, mode="L")[0][0]
     assert image.shape == (1, 3, 4)
     assert (image == 76).all()  # 0.299 * 255
-    with pytest.raises(DataError, match="mode must be one of 'L', 'RGB', got 'grey'"):
+    with pytest.raises(DataError, match="mode must be 'L' or 'RGB', not 'grey'"):
         ImageFolder(tmp_path, mode="grey")
 
 

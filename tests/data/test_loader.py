@@ -336,25 +336,25 @@ def test_what_is_no_image_is_refused_and_its_number_told(odd, transform):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be an integer from 1 .*, got 0"),
-        ({"batch_size": -3}, "batch_size must be .*, got -3"),
-        ({"batch_size": True}, "batch_size must be .*, got True"),
-        ({"batch_size": 2.0}, "batch_size must be .*, got 2.0"),
-        ({"batch_size": "2"}, "batch_size must be .*, got '2'"),
-        ({"batch_size": None}, "batch_size must be .*, got None"),
-        ({"limit": 0}, "limit must be an integer from 1 .*, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer from 1 .*, not 0"),
+        ({"batch_size": -3}, "batch_size must be .*, not -3"),
+        ({"batch_size": True}, "batch_size must be .*, not True"),
+        ({"batch_size": 2.0}, "batch_size must be .*, not 2.0"),
+        ({"batch_size": "2"}, "batch_size must be .*, not '2'"),
+        ({"batch_size": None}, "batch_size must be .*, not None"),
+        ({"limit": 0}, "limit must be an integer from 1 .*, not 0"),
         ({"limit": True}, "limit must be an integer"),
-        ({"seed": -1}, "seed must be an integer from 0 .*, got -1"),
+        ({"seed": -1}, "seed must be an integer from 0 .*, not -1"),
         ({"seed": 2**64}, "seed must be an integer from 0"),
-        ({"shuffle": 1}, "shuffle must be True or False, got 1"),
-        ({"drop_last": None}, "drop_last must be True or False, got None"),
-        ({"transform": Scale()}, r"transform must be a Pipeline, got Scale\(divisor=255.0\)"),
-        ({"workers": -1}, "workers must be an integer from 0 .*, got -1"),
+        ({"shuffle": 1}, "shuffle must be True or False, not 1"),
+        ({"drop_last": None}, "drop_last must be True or False, not None"),
+        ({"transform": Scale()}, r"transform must be a Pipeline, not Scale\(divisor=255.0\)"),
+        ({"workers": -1}, "workers must be an integer from 0 .*, not -1"),
         ({"workers": True}, "workers must be an integer"),
-        ({"prefetch": 0}, "prefetch must be an integer from 1 .*, got 0"),
-        ({"on_error": "ignore"}, "on_error must be 'stop' or 'skip', got 'ignore'"),
-        ({"on_error": None}, "on_error must be 'stop' or 'skip', got None"),
-        ({"dataset": [1, 2]}, r"dataset must have __len__, .*, got \[1, 2\]"),
+        ({"prefetch": 0}, "prefetch must be an integer from 1 .*, not 0"),
+        ({"on_error": "ignore"}, "on_error must be 'stop' or 'skip', not 'ignore'"),
+        ({"on_error": None}, "on_error must be 'stop' or 'skip', not None"),
+        ({"dataset": [1, 2]}, r"dataset must have __len__, .*, not \[1, 2\]"),
         ({"dataset": numbered(0)}, "data set numbered is empty"),
         ({"drop_last": True, "limit": 1}, "an epoch has 1 samples, fewer than batch_size 2"),
     ],
@@ -375,7 +375,7 @@ def test_a_wrong_epoch_is_refused(epoch):
 
 @pytest.mark.parametrize("start", [-1, 4, 1.0, True, None])
 def test_a_wrong_start_is_refused(start):
-    with pytest.raises(DataError, match="start must be an integer from 0 to 3, got"):
+    with pytest.raises(DataError, match="start must be an integer from 0 to 3, not"):
         DataLoader(numbered(5), 2).batches(0, start)
 
 

@@ -62,12 +62,12 @@ def test_four_spellings_of_the_names_are_found(tmp_path, mark, end):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"train_images": idx(3, 4)}, "must hold images as uint8 of rank 3, got uint8 of shape"),
-        ({"train_images": idx(3, 4, 5, code=9)}, "images as uint8 of rank 3, got int8"),
+        ({"train_images": idx(3, 4)}, "must hold images as uint8 of rank 3, not an array of uint8 and shape"),
+        ({"train_images": idx(3, 4, 5, code=9)}, "images as uint8 of rank 3, not an array of int8"),
         ({"train_labels": idx(3, 1)}, "must hold labels as uint8 of rank 1"),
         ({"train_labels": idx(4)}, "has 3 images but train-labels-idx1-ubyte 4 labels"),
         ({"t10k_labels": idx(2, fill=[1, 10])}, "has the label 10; those of mnist are from 0 to 9"),
-        ({"t10k_images": idx(2, 5, 4)}, "must have the same size, got 4 x 5 and 5 x 4"),
+        ({"t10k_images": idx(2, 5, 4)}, "must have the same size, not 4 x 5 and 5 x 4"),
         ({"t10k_images": idx(0, 4, 5), "t10k_labels": idx(0)}, "holds no images"),
         ({"train_images": b"nonsense"}, "train-images-idx3-ubyte is not an idx file"),
     ],

@@ -150,12 +150,12 @@ def test_qmnist_with_labels_as_those_of_mnist(tmp_path):
         (
             "qmnist",
             {"qmnist-train-labels-idx2-int": idx(np.zeros((1, 7), ">i4"), 0x0C)},
-            "must hold rows of eight integers, got shape (1, 7)",
+            "must hold rows of eight integers, not shape (1, 7)",
         ),
         (
             "qmnist",
             {"qmnist-train-labels-idx2-int": idx(np.zeros((1, 8), np.uint8), 8)},
-            "must hold labels as int32 of rank 2, got uint8",
+            "must hold labels as int32 of rank 2, not an array of uint8",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_labels_of_another_data_set_are_refused(tmp_path, name, changed, message
 @pytest.mark.parametrize(
     ("name", "folder", "message"),
     [
-        ("emnist", "", r"name must be one of mnist, fashion-mnist, .*, got 'emnist'"),
+        ("emnist", "", r"name must be 'mnist', 'fashion-mnist', .*, not 'emnist'"),
         ("emnist-letters", "", r"has no emnist-letters-train-images file; looked for emnist-letters-train-"),
         ("kmnist", "nowhere", r"there is no folder .*nowhere; name the one that holds the files of kmnist"),
     ],

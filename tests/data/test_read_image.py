@@ -430,7 +430,7 @@ def test_threads_may_read_at_once(write):
 
 @pytest.mark.parametrize("mode", ["RGBA", "rgb", "", None, 1])
 def test_another_mode_is_refused(write, mode):
-    with pytest.raises(DataError, match="mode must be one of 'L', 'RGB', got"):
+    with pytest.raises(DataError, match="mode must be 'L' or 'RGB', not"):
         read_image(write(GOOD), mode)
 
 

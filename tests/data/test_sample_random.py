@@ -129,5 +129,5 @@ def test_arguments_must_be_words(position, value):
 
 @pytest.mark.parametrize("bounds", [(3, 3), (4, 3)])
 def test_an_empty_range_is_refused(bounds):
-    with pytest.raises(DataError, match="low must be below high, got low"):
+    with pytest.raises(DataError, match="low must be below high, not low"):
         SampleRandom(0, 0, 0).integers(*bounds)

@@ -191,7 +191,7 @@ def test_places_that_would_mix_are_refused(source, tmp_path):
             for bad in (0, 1, -0.1, float("nan"), "x", True)
         ],
         ({"seed": -1}, "seed must be an integer from 0"),
-        ({"on_error": "ignore"}, "on_error must be 'stop' or 'skip', got 'ignore'"),
+        ({"on_error": "ignore"}, "on_error must be 'stop' or 'skip', not 'ignore'"),
     ],
 )
 def test_bad_arguments_are_refused(source, tmp_path, arguments, says):

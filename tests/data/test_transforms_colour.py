@@ -51,7 +51,7 @@ def test_grey_is_repeated():
 
 @pytest.mark.parametrize("transform", [ToGrey(), ToRgb()])
 def test_other_channels_are_refused(transform):
-    with pytest.raises(DataError, match=f"{transform.name} takes images of 1 or 3 channels, got 2"):
+    with pytest.raises(DataError, match=f"{transform.name} takes images of 1 or 3 channels, not 2"):
         transform(np.zeros((2, 4, 4), np.uint8))
 
 
@@ -111,9 +111,9 @@ def test_all_pixels_get_one_colour_and_each_sample_its_own():
 
 def test_the_noise_asks_for_rgb_on_the_scale_of_its_statistics():
     transform = PcaNoise(VALUES, ORTHONORMAL.tolist())
-    with pytest.raises(DataError, match="pca_noise takes an array of float32, got uint8"):
+    with pytest.raises(DataError, match="pca_noise takes an array of float32, not an array of uint8 and"):
         transform(np.zeros((3, 4, 4), np.uint8), SampleRandom(0, 0, 0))
-    with pytest.raises(DataError, match="pca_noise takes RGB images of 3 channels, got 1"):
+    with pytest.raises(DataError, match="pca_noise takes RGB images of 3 channels, not 1"):
         transform(np.zeros((1, 4, 4), np.float32), SampleRandom(0, 0, 0))
 
 

@@ -112,5 +112,5 @@ def test_a_wrong_padding_is_refused(padding):
 def test_a_random_transform_asks_for_random_numbers_and_one_image():
     with pytest.raises(DataError, match="random_crop is random: give it a SampleRandom"):
         RandomCrop((2, 2))(np.zeros((1, 4, 4), np.uint8))
-    with pytest.raises(DataError, match=r"takes one of shape \(C, H, W\), got 2 x 1 x 4 x 4"):
+    with pytest.raises(DataError, match=r"takes one of shape \(C, H, W\), not 2 x 1 x 4 x 4"):
         RandomCrop((2, 2))(np.zeros((2, 1, 4, 4), np.uint8), SampleRandom(0, 0, 0))

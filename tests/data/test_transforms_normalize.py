@@ -86,17 +86,17 @@ WRONG_MEANS = [math.nan, [math.nan], math.inf, 2e6, [], None, "0.5", [True], [0.
 @pytest.mark.parametrize("mean", WRONG_MEANS)
 def test_wrong_means_are_refused(mean):
     for make in (lambda: Normalize(mean, 1), lambda: SubtractMean(mean)):
-        with pytest.raises(DataError, match=r"mean must be a list of numbers from -1e\+06 to 1e\+06, got"):
+        with pytest.raises(DataError, match=r"mean must be a list of numbers from -1e\+06 to 1e\+06, not"):
             make()
 
 
 @pytest.mark.parametrize("std", [0, [0.5, 0], -0.5, 1e-7, math.nan, [math.inf], None])
 def test_wrong_stds_are_refused(std):
-    with pytest.raises(DataError, match=r"std must be a list of numbers from 1e-06 to 1e\+06, got"):
+    with pytest.raises(DataError, match=r"std must be a list of numbers from 1e-06 to 1e\+06, not"):
         Normalize(0, std)
 
 
 @pytest.mark.parametrize("divisor", [0, -255, math.nan, math.inf, "255", None, True, [255]])
 def test_wrong_divisors_are_refused(divisor):
-    with pytest.raises(DataError, match=r"divisor must be a number from 1e-06 to 1e\+06, got"):
+    with pytest.raises(DataError, match=r"divisor must be a number from 1e-06 to 1e\+06, not"):
         Scale(divisor)

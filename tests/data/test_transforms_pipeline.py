@@ -157,9 +157,9 @@ def test_random_numbers_are_asked_for_where_they_are_needed():
     pipeline = Pipeline(PIPELINES["flowers"])
     assert pipeline.is_random
     for wrong, given_text in ((None, "none"), ([None, None], "none"), (randoms(1), "1")):
-        with pytest.raises(DataError, match=f"give a SampleRandom for each of 2 images, got {given_text}"):
+        with pytest.raises(DataError, match=f"give a SampleRandom for each of 2 images, not {given_text}"):
             pipeline.batch(images, wrong)
-    with pytest.raises(DataError, match="give a SampleRandom for each of 1 images, got none"):
+    with pytest.raises(DataError, match="give a SampleRandom for each of 1 images, not none"):
         pipeline(images[0])
     plain = Pipeline(PIPELINES["plain"])
     assert not plain.is_random
@@ -169,18 +169,18 @@ def test_random_numbers_are_asked_for_where_they_are_needed():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 3, 4, 4), np.float32), "must be a uint8 array .* got float32 of shape"),
-        (np.zeros((3, 4, 4), np.uint8), r"got uint8 of shape \(3, 4, 4\)"),
-        ([], r"got \[\]"),
-        (None, "got None"),
+        (np.zeros((2, 3, 4, 4), np.float32), "must be a uint8 array .*not an array of float32 and shape"),
+        (np.zeros((3, 4, 4), np.uint8), r"not an array of uint8 and shape \(3, 4, 4\)"),
+        ([], r"not \[\]"),
+        (None, "not None"),
         (
             [np.zeros((3, 4, 4), np.float32)],
-            r"an image must be a uint8 array of shape \(C, H, W\), got float32",
+            r"an image must be a uint8 array of shape \(C, H, W\), not an array of float32",
         ),
-        ([np.zeros((4, 4), np.uint8)], r"an image must be .* got uint8 of shape \(4, 4\)"),
-        ([[[1]]], r"an image must be .* got \[\[1\]\]"),
+        ([np.zeros((4, 4), np.uint8)], r"an image must be .*not an array of uint8 and shape \(4, 4\)"),
+        ([[[1]]], r"an image must be .*not \[\[1\]\]"),
         (np.zeros((2, 2, 6, 6), np.uint8), "normalize has 3 numbers in mean for images of 2 channels"),
-        (np.zeros((2, 3, 0, 6), np.uint8), "lengths from 1, got 3 x 0 x 6"),
+        (np.zeros((2, 3, 0, 6), np.uint8), "lengths from 1, not 3 x 0 x 6"),
         (np.zeros((2, 3, 4, 4), np.uint8), "center_crop of 5 x 4 does not fit"),
     ],
 )
@@ -201,7 +201,7 @@ def test_results_of_different_sizes_do_not_make_a_batch():
         ((), "transforms must be a list of 1 to 100 transforms"),
         ([Scale()] * 101, "transforms must be a list of 1 to 100 transforms"),
         (Scale(), "transforms must be a list"),
-        ((Scale(), "invert"), "transform 2 must be a Transform, got 'invert'"),
+        ((Scale(), "invert"), "transform 2 must be a Transform, not 'invert'"),
         ((Scale(), Invert()), "transform 2, invert, takes uint8, but those before it give float32; change"),
         ((Scale(), HorizontalFlip(), Resize((4, 4))), "transform 3, resize, takes uint8"),
         ((PcaNoise((1, 1, 1), AXES),), "transform 1, pca_noise, takes float32, but .* give uint8"),
@@ -219,7 +219,7 @@ def test_unknown_lengths_are_traced():
     assert Pipeline(PIPELINES["flowers"]).output_shape((3, None, None)) == (3, 9, 8)
     assert Pipeline(PIPELINES["the paper's test"]).output_shape((3, None, None)) == (10, 3, 9, 9)
     assert Pipeline((Resize(shorter_side=5), Scale())).output_shape((3, None, None)) == (3, None, None)
-    with pytest.raises(DataError, match=r"must have a shape \(C, H, W\), got \(28, 28\)"):
+    with pytest.raises(DataError, match=r"must have a shape \(C, H, W\), not \(28, 28\)"):
         Pipeline((Scale(),)).output_shape((28, 28))
 
 
@@ -336,12 +336,12 @@ def test_drawn_values_come_back_exactly(low, high, side, by_side):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (None, "transforms must be a list of up to 100, got None"),
+        (None, "transforms must be a list of up to 100, not None"),
         ({"name": "scale"}, "transforms must be a list of up to 100"),
         ([{"name": "scale"}] * 101, "transforms must be a list of up to 100"),
         ([], "transforms must be a list of 1 to 100"),
-        (["scale"], "a transform must be a table with a name, got 'scale'"),
-        ([{}], r"a transform must be a table with a name, got \{\}"),
+        (["scale"], "a transform must be a table with a name, not 'scale'"),
+        ([{}], r"a transform must be a table with a name, not \{\}"),
         ([{"name": 1}], "a transform must be a table with a name"),
         ([{"name": ["scale"]}], "a transform must be a table with a name"),
         ([{"name": "blur"}], "there is no transform called 'blur'; there are center_crop, horizontal_flip, "),
@@ -482,17 +482,17 @@ def test_only_the_image_is_inverted_not_what_pads_it():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (227, 227)}, r"input_shape must be \(C, H, W\), got \(227, 227\)"),
-        ({"input_shape": (0, 4, 4)}, "channels must be an integer from 1 to 4,096, got 0"),
+        ({"input_shape": (227, 227)}, r"input_shape must be \(C, H, W\), not \(227, 227\)"),
+        ({"input_shape": (0, 4, 4)}, "channels must be an integer from 1 to 4,096, not 0"),
         ({"input_shape": (3, 4097, 4)}, "height must be an integer"),
         ({"input_shape": (3, 4, 4.0)}, "width must be an integer"),
-        ({"mean": 130.7}, "mean must be a list of 3 numbers from 0 to 1, got"),
+        ({"mean": 130.7}, "mean must be a list of 3 numbers from 0 to 1, not"),
         ({"mean": (0.5, 0.5)}, "mean must be a list of 3 numbers from 0 to 1"),
         ({"mean": math.nan}, "mean must be"),
         ({"mean": None}, "mean must be"),
         ({"std": 0}, "std must be a list of 3 numbers from 1e-06 to 1e[+]06"),
         ({"std": "0.5"}, "std must be"),
-        ({"invert": 0}, "invert must be true or false, got 0"),
+        ({"invert": 0}, "invert must be True or False, not 0"),
     ],
 )
 def test_wrong_arguments_of_the_standard_pipeline_are_refused(arguments, message):

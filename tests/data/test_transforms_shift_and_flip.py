@@ -111,7 +111,7 @@ def test_shifts_are_evenly_and_independently_distributed():
 @pytest.mark.parametrize("field", ["height", "width"])
 @pytest.mark.parametrize("value", [-0.1, 1, 1.5, math.nan, math.inf, "0.1", None, True, [0.1]])
 def test_wrong_fractions_are_refused(field, value):
-    with pytest.raises(DataError, match=f"{field} must be a number from 0 to 0.99, got"):
+    with pytest.raises(DataError, match=f"{field} must be a number from 0 to 0.99, not"):
         Shift(**{field: value})
 
 
@@ -146,5 +146,5 @@ def test_half_of_the_images_are_mirrored_unless_told_otherwise():
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan, None, True, "0.5"])
 def test_a_wrong_probability_is_refused(p):
-    with pytest.raises(DataError, match="p must be a number from 0 to 1, got"):
+    with pytest.raises(DataError, match="p must be a number from 0 to 1, not"):
         HorizontalFlip(p)

@@ -31,7 +31,7 @@ from minialex.optim.lr_scheduler import (
 )
 from minialex.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile
 from minialex.training.state import load_latest_state
-from minialex.training.trainer import Trainer
+from minialex.training.trainer import Options, Trainer
 
 SEED = 5
 IMAGES, BATCH, EPOCHS = 52, 8, 3
@@ -39,10 +39,15 @@ BATCHES = 7  # an epoch; the last has four images
 TIMES = ("seconds", "images_per_second")
 
 ARCHITECTURE = Architecture(
-    "small", "a test", (1, 6, 6), 3,
+    "small",
+    "a test",
+    (1, 6, 6),
+    3,
     (conv(4, 3), batch_norm(), relu(), dropout(0.25), flatten(), dense("classes")),
-    "he", 0, "Everything.",
-)  # fmt: skip
+    "he",
+    0,
+    "Everything.",
+)
 
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(p, lr=0.05),
@@ -106,17 +111,15 @@ def make(
     return Trainer(
         trained,
         chosen,
-        SCHEDULES[schedule](chosen),
         DataLoader(dataset(0), BATCH, transform=augmented, shuffle=True, seed=SEED),
         DataLoader(dataset(1), 20, transform=Pipeline.from_list([{"name": "scale"}])),
-        device=device,
+        Options(schedule=SCHEDULES[schedule](chosen), device=device, **options),
         callbacks=(
             *first,
             MetricsFile(folder / "metrics.jsonl"),
             EarlyStopping("train_loss", patience=50),
             Checkpoints(folder, every_seconds=every_seconds),
         ),
-        **options,
     )
 
 
@@ -126,13 +129,13 @@ def resume(folder: Path, **options) -> tuple[Trainer, str | None]:
     state, note = load_latest_state(folder)
     # Whatever ran in this process before must not matter.
     ma.manual_seed(99)
-    trainer.restore(state)
+    trainer.load_state_dict(state)
     return trainer, note
 
 
 def bits(trainer: Trainer) -> dict:
     """Everything that must be the same after a resume: numbers as they are, arrays by their SHA-256."""
-    state = trainer.state()
+    state = trainer.state_dict()
     arrays = dict(state.network)
     for index, entry in state.optimizer["state"].items():
         arrays |= {f"optimizer.{index}.{name}": np.asarray(value) for name, value in entry.items()}

@@ -70,23 +70,23 @@ def test_best_follows_an_extra_metric():
 def test_a_wrong_best_value_is_refused_and_nothing_is_changed(change):
     best = Best("train_loss", "min")
     best.update(metrics(1, 0.5))
-    before = best.state()
+    before = best.state_dict()
     with pytest.raises(CheckpointError, match="saved best value"):
-        best.restore(before | change)
-    assert best.state() == before
+        best.load_state_dict(before | change)
+    assert best.state_dict() == before
 
 
 @pytest.mark.parametrize(
     ("make_one", "message"),
     [
-        (lambda: Best("train_loss", "least"), "mode='least'"),
-        (lambda: Best("train_loss", "min", -1.0), r"min_delta=-1\.0"),
-        (lambda: EarlyStopping(patience=0), "patience=0"),
-        (lambda: EarlyStopping(patience=True), "patience=True"),
-        (lambda: Checkpoints(None, every_seconds=-1), "every_seconds=-1"),
-        (lambda: Checkpoints(None, every_seconds=math.nan), "every_seconds=nan"),
-        (lambda: Checkpoints(None, mode="least"), "mode='least'"),
-        (lambda: TensorBoard(None, every_steps=0), "every_steps=0"),
+        (lambda: Best("train_loss", "least"), "mode must be 'min' or 'max', not 'least'"),
+        (lambda: Best("train_loss", "min", -1.0), r"min_delta must be a number, 0 or more, not -1\.0"),
+        (lambda: EarlyStopping(patience=0), "patience must be an integer 1 or more, not 0"),
+        (lambda: EarlyStopping(patience=True), "patience must be .*, not True"),
+        (lambda: Checkpoints(None, every_seconds=-1), "every_seconds must be a number, 0 or more, not -1"),
+        (lambda: Checkpoints(None, every_seconds=math.nan), "every_seconds must be .*, not nan"),
+        (lambda: Checkpoints(None, mode="least"), "mode must be 'min' or 'max', not 'least'"),
+        (lambda: TensorBoard(None, every_steps=0), "every_steps must be an integer 1 or more, not 0"),
     ],
 )
 def test_impossible_options_are_refused_by_name(make_one, message):
@@ -133,7 +133,7 @@ def test_the_reason_is_said():
 def test_two_early_stops_of_different_metrics_live_together(tmp_path):
     first = (EarlyStopping("validation_loss", patience=9),)
     trainer = make(tmp_path, first=first)
-    assert len(trainer.state().callbacks) == 3
+    assert len(trainer.state_dict().callbacks) == 3
     with pytest.raises(MiniAlexError, match="keys of their own"):
         make(tmp_path, first=(EarlyStopping("train_loss", patience=9),))
 

@@ -55,9 +55,13 @@ class Points(Callback):
 def trainer_with(folder, points, **options):
     folder.mkdir(exist_ok=True)
     return make(
-        folder, first=(points,), loss=points.loss, every_seconds=1e9,
-        validation_metrics={"measured": points.measure}, **options,
-    )  # fmt: skip
+        folder,
+        first=(points,),
+        loss=points.loss,
+        every_seconds=1e9,
+        validation_metrics={"measured": points.measure},
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +130,13 @@ def test_batches_that_make_no_step_yet_are_taken_again(tmp_path):
     points = Points()
     validation = {"measured": points.measure}
     again, _ = resume(
-        tmp_path / "run", first=(points,), loss=points.loss, every_seconds=1e9,
-        validation_metrics=validation, **options,
-    )  # fmt: skip
+        tmp_path / "run",
+        first=(points,),
+        loss=points.loss,
+        every_seconds=1e9,
+        validation_metrics=validation,
+        **options,
+    )
     assert (again.epoch, again.batch) == (0, 3)
     again.fit(EPOCHS)
     assert bits(again) == bits(expected)

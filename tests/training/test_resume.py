@@ -184,7 +184,7 @@ def test_the_time_goes_on(tmp_path):
     state = state_in_the_middle(tmp_path)
     assert 0 < state.sums.seconds < state.seconds < 60
     trainer = make(tmp_path)
-    trainer.restore(replace(state, seconds=1000.0, sums=replace(state.sums, seconds=500.0)))
+    trainer.load_state_dict(replace(state, seconds=1000.0, sums=replace(state.sums, seconds=500.0)))
     assert trainer.seconds == 1000
     last = trainer.fit(2)
     assert 500 < last.seconds < 560
@@ -212,9 +212,9 @@ def require_going_on(trainer_with, step: int, epochs: int = 2) -> Trainer:
     with pytest.raises(Interrupted):
         interrupted.fit(epochs)
     # The exception came before the callbacks were asked to save, but after the step was whole.
-    state = interrupted.state()
+    state = interrupted.state_dict()
     resumed = trainer_with()
-    resumed.restore(state)
+    resumed.load_state_dict(state)
     resumed.fit(epochs)
     assert bits(resumed) == expected
     return resumed
@@ -229,17 +229,15 @@ def test_the_epochs_waited_and_the_stop_go_on():
         network = small_training.network()
         # Nothing improves by 100 after the first epoch.
         stopping = EarlyStopping("validation_loss", patience=2, min_delta=100)
-        return Trainer(
-            network, optim.SGD(network.parameters()), None, batches, batches,
-            callbacks=(stopping, *callbacks),
-        )  # fmt: skip
+        optimizer = optim.SGD(network.parameters())
+        return Trainer(network, optimizer, batches, batches, callbacks=(stopping, *callbacks))
 
     for step in (1, 2, 3):
         resumed = require_going_on(trainer_with, step, epochs=10)
         assert resumed.epoch == 3
         assert "validation_loss has not improved for 2 epochs" in resumed.stopped
     again = trainer_with()
-    again.restore(resumed.state())
+    again.load_state_dict(resumed.state_dict())
     assert again.fit(10) == resumed.history[-1]
     assert again.steps == 3
 
@@ -267,7 +265,7 @@ def test_damaged_samples_are_counted_over_a_resume(batch_size, steps):
     def trainer_with(*callbacks):
         network = small_training.network()
         loader = DataLoader(_Damaged(), batch_size, shuffle=True, seed=1, on_error="skip")
-        return Trainer(network, optim.SGD(network.parameters()), None, loader, None, callbacks=callbacks)
+        return Trainer(network, optim.SGD(network.parameters()), loader, callbacks=callbacks)
 
     for step in steps:
         resumed = require_going_on(trainer_with, step)
@@ -280,7 +278,7 @@ def test_batches_of_a_list_go_on():
 
     def trainer_with(*callbacks):
         network = small_training.network()
-        return Trainer(network, optim.Adam(network.parameters()), None, batches, batches, callbacks=callbacks)
+        return Trainer(network, optim.Adam(network.parameters()), batches, batches, callbacks=callbacks)
 
     require_going_on(trainer_with, 8)
 
@@ -306,7 +304,7 @@ def other_groups(trainer):
 
 
 def other_schedule(trainer):
-    trainer.schedule = StepLR(trainer.optimizer, 3)
+    trainer.options = replace(trainer.options, schedule=StepLR(trainer.optimizer, 3))
 
 
 def other_callbacks(trainer):
@@ -318,7 +316,7 @@ def other_loader(trainer):
 
 
 def other_accumulation(trainer):
-    trainer.accumulate = 2
+    trainer.options = replace(trainer.options, accumulate=2)
 
 
 def other_monitor(trainer):
@@ -348,7 +346,7 @@ def test_the_state_of_another_training_is_refused_and_nothing_is_changed(tmp_pat
     change(trainer)
     before = bits(trainer)
     with pytest.raises(CheckpointError, match=message):
-        trainer.restore(state)
+        trainer.load_state_dict(state)
     assert bits(trainer) == before
 
 
@@ -368,5 +366,5 @@ def test_a_state_that_is_wrong_in_itself_is_refused_and_nothing_is_changed(tmp_p
     trainer = make(tmp_path)
     before = bits(trainer)
     with pytest.raises(CheckpointError, match=message):
-        trainer.restore(replace(state, **change))
+        trainer.load_state_dict(replace(state, **change))
     assert bits(trainer) == before

@@ -11,6 +11,7 @@ import minialex as ma
 from minialex.data import ArrayDataset, ImageFolder, load_mnist
 from minialex.errors import DamagedSample, DataError, RunError
 from minialex.training.assembly import make_network, make_test_loader
+from minialex.training.callbacks import Callback
 from minialex.training.evaluation import evaluate
 from minialex.training.recipes import Recipe, list_recipes, recipe_values, with_setting
 from minialex.training.recipes.recipe import Data
@@ -18,7 +19,6 @@ from minialex.training.run import open_data, prepare, resume, train
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
 from minialex.training.sources import load_parts
 from minialex.training.state import load_latest_state
-from minialex.training.trainer import Callback
 
 
 @pytest.fixture(scope="module")
@@ -246,9 +246,13 @@ def test_both_forms_of_document_002_train_to_the_same_bits(mnist, tmp_path):
 def small_recipe(epochs=3, **settings):
     """Every kind of state: augmentation, dropout, momentum, L2, a schedule by epochs, a best so far."""
     return recipe_of(
-        "004_thinner4", training__epochs=epochs, training__batch_size=8, schedule__milestones=[1, 2],
-        training__tensorboard=False, **settings,
-    )  # fmt: skip
+        "004_thinner4",
+        training__epochs=epochs,
+        training__batch_size=8,
+        schedule__milestones=[1, 2],
+        training__tensorboard=False,
+        **settings,
+    )
 
 
 class Killed(BaseException):
@@ -384,8 +388,10 @@ def test_a_damaged_file_ends_the_run_or_is_counted(damaged, tmp_path):
     (folder / "train" / "roses" / "1.jpg").write_bytes(b"\xff\xd8\xff no picture")
     # Its statistics are left to the data, which is read before training.
     transforms = [
-        {"name": "resize", "size": [224, 224]}, {"name": "scale"}, {"name": "subtract_mean"},
-    ]  # fmt: skip
+        {"name": "resize", "size": [224, 224]},
+        {"name": "scale"},
+        {"name": "subtract_mean"},
+    ]
     recipe = recipe_of(
         "001_half_bn",
         **SMALL,
@@ -444,11 +450,11 @@ def edited(uninterrupted, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda v: v | {"seed": -1}, "seed=-1 should be an int"),
-        (lambda v: v | {"seed": True}, "seed=True"),
-        (lambda v: v | {"classes": []}, "classes should be a list of names"),
-        (lambda v: v | {"classes": [1]}, "classes should be a list of names"),
-        (lambda v: v | {"device": 3}, "device should be text"),
+        (lambda v: v | {"seed": -1}, "seed must be an integer from 0 to .*, not -1"),
+        (lambda v: v | {"seed": True}, "seed must be .*, not True"),
+        (lambda v: v | {"classes": []}, "classes must be a list of names"),
+        (lambda v: v | {"classes": [1]}, "classes must be a list of names"),
+        (lambda v: v | {"device": 3}, "device must be text"),
         (lambda v: v | {"more": 3}, "exactly the entries"),
         (lambda v: [v], "exactly the entries"),
         (lambda v: {k: v[k] for k in v if k != "recipe"}, "exactly the entries"),
@@ -456,7 +462,7 @@ def edited(uninterrupted, tmp_path):
         (lambda v: with_setting(v, "recipe.model.name", "no"), "model 'no' is unknown"),
         (lambda v: with_setting(v, "recipe.transforms.test", [{"name": "subtract_mean"}]), "lacks its stat"),
     ],
-)  # fmt: skip
+)
 def test_damaged_settings_are_refused(edited, change, says):
     with pytest.raises(RunError, match=says) as error:
         RunFolder.open(edited(change))

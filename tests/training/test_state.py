@@ -154,13 +154,13 @@ def test_a_checkpoint_is_no_state(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2"])
-def test_numbers_that_numpy_has_not_are_refused(tmp_path, dtype):
+def test_numbers_that_numpy_lacks_are_refused(tmp_path, dtype):
     entry = {"dtype": dtype, "shape": [2], "data_offsets": [0, 4 if dtype == "BF16" else 2]}
     header = json.dumps({"__metadata__": {"format": "minialex-state-1"}, "network.a": entry}).encode()
     path = tmp_path / "state.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(entry["data_offsets"][1]))
     with pytest.raises(
-        CheckpointError, match=r"state\.safetensors' holds numbers of a type that NumPy has not"
+        CheckpointError, match=r"state\.safetensors' holds numbers of a type that NumPy lacks"
     ):
         load_state(path)
 
@@ -196,7 +196,7 @@ def test_the_hand_written_file_is_as_ours(path):
 def test_values_of_the_wrong_kind_are_refused_by_a_message(path, name, value):
     """Also those with a SHA-256 of their own: whoever writes a file can write that.
 
-    What fits by its kind is for `Trainer.restore` to refuse.
+    What fits by its kind is for `Trainer.load_state_dict` to refuse.
     """
     written_by_hand(path, lambda values: json.dumps(values | {name: value}))
     fits = (
@@ -346,7 +346,7 @@ def test_random_numbers_go_on():
     random.generator().normal(size=5)
     random.generator().integers(0, 10, 3, dtype=np.int32)  # leaves half a word in the generator
     random.next_stream()
-    state = json.loads(json.dumps(random.get_state()))
+    state = json.loads(json.dumps(random.state_dict()))
 
     def draws():
         return (
@@ -358,17 +358,17 @@ def test_random_numbers_go_on():
     expected = draws()
     ma.manual_seed(8)
     random.next_stream()
-    random.set_state(state)
+    random.load_state_dict(state)
     assert draws() == expected
     assert expected[2] == [(7, 1), (7, 2)]
 
 
 def test_the_state_of_the_random_numbers_is_a_copy():
     ma.manual_seed(7)
-    state = random.get_state()
+    state = random.state_dict()
     expected = random.generator().normal()
     for _ in range(2):
-        random.set_state(state)
+        random.load_state_dict(state)
         assert random.generator().normal() == expected
 
 
@@ -389,20 +389,20 @@ def test_the_state_of_the_random_numbers_is_a_copy():
 )
 def test_a_wrong_state_of_the_random_numbers_is_refused(change):
     ma.manual_seed(7)
-    before = random.get_state()
+    before = random.state_dict()
     with pytest.raises(CheckpointError, match="the state of the random numbers"):
-        random.set_state(before | change)
-    assert random.get_state() == before
+        random.load_state_dict(before | change)
+    assert random.state_dict() == before
     missing = {name: before[name] for name in before if name not in change}
     with pytest.raises(CheckpointError, match="incomplete"):
-        random.set_state(missing)
+        random.load_state_dict(missing)
 
 
 def test_a_state_holds_what_was_then(tmp_path):
     """What the file holds does not follow the network any more."""
     trainer = small_training.make(tmp_path)
     trainer.fit(1)
-    save_state(tmp_path, replace(trainer.state(), steps=99))
+    save_state(tmp_path, replace(trainer.state_dict(), steps=99))
     before = small_training.bits(trainer)["arrays"]
     trainer.fit(2)
     found = load_state(tmp_path / "state-previous.safetensors")

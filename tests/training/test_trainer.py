@@ -20,7 +20,7 @@ from minialex.training.callbacks import Callback
 from minialex.training.diagnosis import first_non_finite_layer, guessing_message, is_guessing
 from minialex.training.evaluation import Evaluation, evaluate
 from minialex.training.metrics import EpochMetrics
-from minialex.training.trainer import Trainer, steps_per_epoch
+from minialex.training.trainer import Options, Trainer, steps_per_epoch
 
 TINY = Architecture(
     "tiny", "a test", (1, 6, 6), 3, (conv(4, 3), relu(), flatten(), dense("classes")), "he", 0, "Everything."
@@ -70,10 +70,10 @@ class History(Callback):
 def train(network, dataset, epochs=3, lr=0.1, schedule=lambda o: StepLR(o, 6, 0.5), **options):
     optimizer = SGD(network.parameters(), lr=lr, momentum=0.9)
     history = History()
+    chosen = Options(schedule=schedule(optimizer), **options)
     trainer = Trainer(
-        network, optimizer, schedule(optimizer), loader(dataset, shuffle=True), loader(dataset),
-        callbacks=(history,), **options,
-    )  # fmt: skip
+        network, optimizer, loader(dataset, shuffle=True), loader(dataset), chosen, callbacks=(history,)
+    )
     return trainer.fit(epochs), history
 
 
@@ -104,7 +104,7 @@ def test_the_epoch_mean_is_the_mean_of_its_images(network, dataset):
 
 def test_fit_counts_all_epochs(network, dataset):
     optimizer = SGD(network.parameters(), lr=0.1)
-    trainer = Trainer(network, optimizer, None, loader(dataset, shuffle=True), loader(dataset))
+    trainer = Trainer(network, optimizer, loader(dataset, shuffle=True), loader(dataset))
     first = trainer.fit(2)
     assert trainer.fit(2) == first
     assert trainer.fit(3).epoch == 3
@@ -154,8 +154,8 @@ def weights_after(dataset, sizes, **options):
     network.astype(np.float64)
     x, y = images_of(dataset)[:23].astype(np.float64), dataset.labels[:23]
     optimizer = SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
-    schedule = StepLR(optimizer, 3, 0.5)
-    last = Trainer(network, optimizer, schedule, batches_of(x, y, *sizes), None, **options).fit(2)
+    chosen = Options(schedule=StepLR(optimizer, 3, 0.5), **options)
+    last = Trainer(network, optimizer, batches_of(x, y, *sizes), options=chosen).fit(2)
     return np.concatenate([p.numpy().ravel() for p in network.parameters()]), last
 
 
@@ -187,10 +187,8 @@ def test_clipping_limits_the_joint_norm(network, dataset, clip_norm):
     assert 0.01 < norm < 1e6
     before = np.concatenate([p.numpy().ravel() for p in network.parameters()])
     history = History()
-    Trainer(
-        network, SGD(network.parameters(), lr=1.0), None, [(x, y)], None,
-        clip_norm=clip_norm, callbacks=(history,),
-    ).fit(1)  # fmt: skip
+    optimizer, options = SGD(network.parameters(), lr=1.0), Options(clip_norm=clip_norm)
+    Trainer(network, optimizer, [(x, y)], options=options, callbacks=(history,)).fit(1)
     after = np.concatenate([p.numpy().ravel() for p in network.parameters()])
     np.testing.assert_allclose(before - after, gradient * min(1, clip_norm / norm), rtol=1e-3, atol=1e-6)
     assert history.steps[0].gradient_norm == pytest.approx(norm, rel=1e-5)
@@ -210,7 +208,7 @@ def test_one_hot_targets_train_as_labels_do(dataset):
         network = TINY.build()
         for i, p in enumerate(network.parameters()):
             p.data[...] = np.random.default_rng(i).normal(0, 0.3, p.shape)
-        last = Trainer(network, SGD(network.parameters(), lr=0.1), None, [(x, targets)], [(x, y)]).fit(3)
+        last = Trainer(network, SGD(network.parameters(), lr=0.1), [(x, targets)], [(x, y)]).fit(3)
         results.append((last.train_loss, last.train_accuracy, last.validation_loss))
     assert results[0] == results[1]
     assert results[0][1] > 0.4
@@ -221,20 +219,16 @@ def test_the_loss_is_the_one_given(network, dataset):
     x, y = images_of(dataset), dataset.labels
     other = TINY.build()
     other.load_state_dict(network.state_dict())
-    first = Trainer(network, SGD(network.parameters(), lr=0.3), None, [(x, y)], [(x, y)]).fit(2)
-    tripled = Trainer(
-        other, SGD(other.parameters(), lr=0.1), None, [(x, y)], [(x, y)],
-        loss=lambda logits, targets: F.cross_entropy(logits, targets) * 3,
-    ).fit(2)  # fmt: skip
+    first = Trainer(network, SGD(network.parameters(), lr=0.3), [(x, y)], [(x, y)]).fit(2)
+    options = Options(loss=lambda logits, targets: F.cross_entropy(logits, targets) * 3)
+    tripled = Trainer(other, SGD(other.parameters(), lr=0.1), [(x, y)], [(x, y)], options).fit(2)
     assert tripled.train_loss == pytest.approx(3 * first.train_loss, rel=1e-5)
     assert tripled.validation_loss == pytest.approx(first.validation_loss, rel=1e-5)
 
 
 def test_without_validation_there_are_no_validation_metrics(network, dataset):
     history = History()
-    trainer = Trainer(
-        network, SGD(network.parameters(), lr=0.1), None, loader(dataset), None, callbacks=(history,)
-    )
+    trainer = Trainer(network, SGD(network.parameters(), lr=0.1), loader(dataset), callbacks=(history,))
     last = trainer.fit(1)
     assert (last.validation_loss, last.validation_accuracy) == (None, None)
     assert history.validations == [None]
@@ -262,12 +256,12 @@ def test_metrics_survive_their_dictionary():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_loss": math.nan}, "train_loss=nan"),
-        ({"train_loss": None}, "train_loss=None"),
-        ({"lr": "0.1"}, "lr='0.1'"),
-        ({"epoch": 0}, "epoch=0"),
-        ({"epoch": 1.5}, "epoch=1.5"),
-        ({"other": True}, "other=True"),
+        ({"train_loss": math.nan}, "train_loss must be a finite number, not nan"),
+        ({"train_loss": None}, "train_loss must be a finite number, not None"),
+        ({"lr": "0.1"}, "lr must be a finite number, not '0.1'"),
+        ({"epoch": 0}, "epoch must be an integer 1 or more, not 0"),
+        ({"epoch": 1.5}, "epoch must be an integer 1 or more, not 1.5"),
+        ({"other": True}, "other must be a finite number, not True"),
     ],
 )
 def test_metrics_that_are_none_are_refused_by_name(change, message):
@@ -304,20 +298,20 @@ def test_a_plateau_needs_its_metric(network, dataset):
         Trainer(
             network,
             optimizer,
-            ReduceLROnPlateau(optimizer, monitor="validation_los"),
             loader(dataset),
             loader(dataset),
+            Options(schedule=ReduceLROnPlateau(optimizer, monitor="validation_los")),
         )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_norm": 0.0}, r"clip_norm=0\.0"),
-        ({"clip_norm": math.nan}, "clip_norm=nan"),
-        ({"accumulate": 0}, "accumulate=0"),
-        ({"accumulate": True}, "accumulate=True"),
-        ({"accumulate": 1.5}, r"accumulate=1\.5"),
+        ({"clip_norm": 0.0}, r"clip_norm must be a number above 0, or None, not 0\.0"),
+        ({"clip_norm": math.nan}, "clip_norm must be .*, not nan"),
+        ({"accumulate": 0}, "accumulate must be an integer 1 or more, not 0"),
+        ({"accumulate": True}, "accumulate must be .*, not True"),
+        ({"accumulate": 1.5}, r"accumulate must be .*, not 1\.5"),
     ],
 )
 def test_impossible_options_are_refused_by_name(network, dataset, options, message):
@@ -327,13 +321,13 @@ def test_impossible_options_are_refused_by_name(network, dataset, options, messa
 
 @pytest.mark.parametrize("epochs", [0, -1, 1.5, True])
 def test_an_impossible_number_of_epochs_is_refused(network, dataset, epochs):
-    with pytest.raises(MiniAlexError, match=f"epochs={epochs}"):
+    with pytest.raises(MiniAlexError, match=f"epochs must be an integer 1 or more, not {epochs}"):
         train(network, dataset, epochs=epochs)
 
 
 def test_a_loader_without_batches_is_refused(network):
     with pytest.raises(TrainingError, match="no batch in epoch 1"):
-        Trainer(network, SGD(network.parameters()), None, [], None).fit(1)
+        Trainer(network, SGD(network.parameters()), []).fit(1)
 
 
 # Callbacks
@@ -362,24 +356,34 @@ class Order(Callback):
 def test_callbacks_are_called_in_the_order_described(network, dataset):
     log = []
     x, y = images_of(dataset), dataset.labels
-    Trainer(
-        network, SGD(network.parameters()), None, [(x, y)] * 3, None,
-        accumulate=2, callbacks=(Order("a", log), Order("b", log)),
-    ).fit(1)  # fmt: skip
+    callbacks = (Order("a", log), Order("b", log))
+    options = Options(accumulate=2)
+    Trainer(network, SGD(network.parameters()), [(x, y)] * 3, options=options, callbacks=callbacks).fit(1)
     assert log == [
-        "a before", "b before",
-        "a step 1", "b step 1", "a save 0 2", "b save 0 2",
-        "a step 2", "b step 2", "a save 0 3", "b save 0 3",
-        "a epoch 1", "b epoch 1", "a save 1 0", "b save 1 0",
-        "b after", "a after",
-    ]  # fmt: skip
+        "a before",
+        "b before",
+        "a step 1",
+        "b step 1",
+        "a save 0 2",
+        "b save 0 2",
+        "a step 2",
+        "b step 2",
+        "a save 0 3",
+        "b save 0 3",
+        "a epoch 1",
+        "b epoch 1",
+        "a save 1 0",
+        "b save 1 0",
+        "b after",
+        "a after",
+    ]
 
 
 def test_callbacks_are_closed_after_an_error_too(network, dataset):
     log = []
     optimizer = SGD(network.parameters(), lr=1e30)
     with pytest.raises(TrainingError):
-        Trainer(network, optimizer, None, loader(dataset), None, callbacks=(Order("a", log),)).fit(1)
+        Trainer(network, optimizer, loader(dataset), callbacks=(Order("a", log),)).fit(1)
     assert log[-1] == "a after"
 
 
@@ -418,22 +422,16 @@ def test_a_loss_that_is_not_finite_changes_nothing(network, dataset):
     before = {name: array.copy() for name, array in network.state_dict().items()}
     batches = [(images, dataset.labels)]
     with pytest.raises(TrainingError, match=r"epoch 1, batch 1: .* from layer conv1 \(Conv2d\)"):
-        Trainer(network, SGD(network.parameters()), None, batches, None).fit(1)
+        Trainer(network, SGD(network.parameters()), batches).fit(1)
     assert all((array == before[name]).all() for name, array in network.state_dict().items())
 
 
 def test_gradients_that_cannot_be_clipped_name_the_step(network, dataset):
     """The loss is 0; on the way back 1e30 * 1e30 overflows float32."""
+    options = Options(clip_norm=1.0, loss=lambda logits, targets: (logits * 0 * 1e30 * 1e30).sum())
+    batches = [(images_of(dataset), dataset.labels)]
     with pytest.raises(TrainingError, match=r"epoch 1, step 1: the norm of the gradients is (inf|nan)"):
-        Trainer(
-            network,
-            SGD(network.parameters()),
-            None,
-            [(images_of(dataset), dataset.labels)],
-            None,
-            clip_norm=1.0,
-            loss=lambda logits, targets: (logits * 0 * 1e30 * 1e30).sum(),
-        ).fit(1)
+        Trainer(network, SGD(network.parameters()), batches, options=options).fit(1)
 
 
 def test_a_validation_that_is_not_finite_is_named(network, dataset):
@@ -441,13 +439,9 @@ def test_a_validation_that_is_not_finite_is_named(network, dataset):
     bad = images.copy()
     bad[0] = np.inf
     with pytest.raises(TrainingError, match=r"epoch 1, the validation: .* from layer conv1"):
-        Trainer(
-            network,
-            SGD(network.parameters()),
-            None,
-            [(images, dataset.labels)],
-            [(bad, dataset.labels)],
-        ).fit(1)
+        Trainer(network, SGD(network.parameters()), [(images, dataset.labels)], [(bad, dataset.labels)]).fit(
+            1
+        )
 
 
 def test_first_non_finite_layer(network, dataset):

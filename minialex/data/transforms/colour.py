@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.checks import require_number
 from minialex.data.sample_random import SampleRandom
-from minialex.data.transforms.fields import number, numbers
+from minialex.data.transforms.fields import numbers
 from minialex.data.transforms.transform import FLOAT32, UINT8, Shape, Transform
 from minialex.errors import DataError
 
@@ -113,9 +114,8 @@ class PcaNoise(Transform, name="pca_noise"):
 
     def __post_init__(self):
         values = numbers("eigenvalues", self.eigenvalues, 0.0, _MAX_EIGENVALUE, count=3)
-        object.__setattr__(self, "eigenvalues", values)
-        object.__setattr__(self, "eigenvectors", _checked_vectors(self.eigenvectors))
-        object.__setattr__(self, "sigma", number("sigma", self.sigma, 0.0, _MAX_EIGENVALUE))
+        sigma = require_number("sigma", self.sigma, 0.0, _MAX_EIGENVALUE, error=DataError)
+        self.keep(eigenvalues=values, eigenvectors=_checked_vectors(self.eigenvectors), sigma=sigma)
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Add a colour to float32 (3, H, W)."""
@@ -129,7 +129,7 @@ class PcaNoise(Transform, name="pca_noise"):
 
     def _output_shape(self, shape: Shape) -> Shape:
         if shape[-3] != 3:
-            raise DataError(f"{self.name} takes RGB images of 3 channels, got {shape[-3]}")
+            raise DataError(f"{self.name} takes RGB images of 3 channels, not {shape[-3]}")
         return shape
 
 
@@ -140,11 +140,11 @@ def _checked_vectors(vectors: object) -> tuple[tuple[float, ...], ...]:
     # Settings may have been written with six digits.
     if np.abs(np.array(vectors) @ np.array(vectors).T - np.eye(3)).max() > 1e-4:
         raise DataError(
-            f"eigenvectors must have length 1 and be at right angles to each other, got {list(vectors)}"
+            f"eigenvectors must have length 1 and be at right angles to each other, not {list(vectors)}"
         )
     return vectors
 
 
 def _check_grey_or_rgb(name: str, shape: Shape) -> None:
     if shape[-3] not in (1, 3):
-        raise DataError(f"{name} takes images of 1 or 3 channels, got {shape[-3]}")
+        raise DataError(f"{name} takes images of 1 or 3 channels, not {shape[-3]}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data.checks import integer
+from minialex.checks import require_int
 from minialex.data.sample_random import SampleRandom
 from minialex.data.transforms.fields import MAX_LENGTH, numbers, size
 from minialex.data.transforms.resize import resized
@@ -48,12 +48,12 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self):
-        object.__setattr__(self, "size", size("size", self.size))
+        self.keep(size=size("size", self.size))
         for field, low, high in (("scale", 1e-6, 1.0), ("ratio", _MIN_RATIO, _MAX_RATIO)):
             values = numbers(field, getattr(self, field), low, high, count=2)
             if values[0] > values[1]:
-                raise DataError(f"{field} must be [low, high] with low up to high, got {list(values)}")
-            object.__setattr__(self, field, values)
+                raise DataError(f"{field} must be [low, high] with low up to high, not {list(values)}")
+            self.keep(**{field: values})
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Crop and resize uint8 (C, H, W) to uint8 (C, height, width)."""
@@ -112,8 +112,8 @@ class RandomCrop(Transform, name="random_crop"):
     padding: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "size", size("size", self.size))
-        object.__setattr__(self, "padding", integer("padding", self.padding, 0, MAX_LENGTH))
+        self.keep(size=size("size", self.size))
+        self.keep(padding=require_int("padding", self.padding, 0, MAX_LENGTH, error=DataError))
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Crop (C, H, W) to (C, height, width)."""
@@ -154,7 +154,7 @@ class CenterCrop(Transform, name="center_crop"):
     size: tuple[int, int]
 
     def __post_init__(self):
-        object.__setattr__(self, "size", size("size", self.size))
+        self.keep(size=size("size", self.size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Crop (..., C, H, W) to (..., C, height, width)."""
@@ -190,7 +190,7 @@ class TenCrop(Transform, name="ten_crop"):
     size: tuple[int, int]
 
     def __post_init__(self):
-        object.__setattr__(self, "size", size("size", self.size))
+        self.keep(size=size("size", self.size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Crop (..., C, H, W) to (..., 10, C, height, width)."""

@@ -1,26 +1,9 @@
 """The checks of transforms' fields. Values come from recipes and settings, so nothing is trusted."""
 
-import reprlib
-
-from minialex.checks import is_number
-from minialex.data.checks import integer
+from minialex.checks import in_words, is_number, require_int
 from minialex.errors import DataError
 
 MAX_LENGTH = 4096
-
-
-def number(name: str, value: object, low: float, high: float) -> float:
-    """Return `value` as a float after checking that it is a number from `low` to `high`.
-
-    Raises
-    ------
-    DataError
-        If it is not; NaN is not.
-    """
-    # A comparison is false for NaN, and exact for an integer too large for a float.
-    if not is_number(value) or not low <= value <= high:
-        raise DataError(f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}")
-    return float(value)
 
 
 def numbers(
@@ -39,9 +22,7 @@ def numbers(
         or not all(is_number(each) and low <= each <= high for each in values)
     ):
         wanted = "numbers" if count is None else f"{count} numbers"
-        raise DataError(
-            f"{name} must be a list of {wanted} from {low:g} to {high:g}, got {reprlib.repr(values)}"
-        )
+        raise DataError(f"{name} must be a list of {wanted} from {low:g} to {high:g}, not {in_words(values)}")
     return tuple(map(float, values))
 
 
@@ -65,16 +46,11 @@ def size(name: str, value: object) -> tuple[int, int]:
         If it is not such a pair.
     """
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise DataError(f"{name} must be [height, width], got {reprlib.repr(value)}")
-    height, width = value
-    return integer(f"{name}[0]", height, 1, MAX_LENGTH), integer(f"{name}[1]", width, 1, MAX_LENGTH)
-
-
-def flag(name: str, value: object) -> bool:
-    """Return `value` after checking that it is True or False."""
-    if not isinstance(value, bool):
-        raise DataError(f"{name} must be true or false, got {reprlib.repr(value)}")
-    return value
+        raise DataError(f"{name} must be [height, width], not {in_words(value)}")
+    height, width = (
+        require_int(f"{name}[{i}]", side, 1, MAX_LENGTH, error=DataError) for i, side in enumerate(value)
+    )
+    return height, width
 
 
 def text_of_numbers(values: tuple[float, ...]) -> str:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.checks import require_number
 from minialex.data.sample_random import SampleRandom
-from minialex.data.transforms.fields import number
 from minialex.data.transforms.transform import Shape, Transform
+from minialex.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class HorizontalFlip(Transform, name="horizontal_flip"):
     p: float = 0.5
 
     def __post_init__(self):
-        object.__setattr__(self, "p", number("p", self.p, 0.0, 1.0))
+        self.keep(p=require_number("p", self.p, 0.0, 1.0, error=DataError))
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Return (C, H, W), mirrored or not; a view either way."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data.transforms.fields import number, per_channel, text_of_numbers
+from minialex.checks import require_number
+from minialex.data.transforms.fields import per_channel, text_of_numbers
 from minialex.data.transforms.transform import FLOAT32, Shape, Transform
 from minialex.errors import DataError
 
@@ -36,7 +37,7 @@ class Scale(Transform, name="scale"):
     divisor: float = 255.0
 
     def __post_init__(self):
-        object.__setattr__(self, "divisor", number("divisor", self.divisor, MIN_STD, MAX_STD))
+        self.keep(divisor=require_number("divisor", self.divisor, MIN_STD, MAX_STD, error=DataError))
 
     def apply(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Divide (..., C, H, W) into float32 of the same shape."""
@@ -70,8 +71,8 @@ class Normalize(Transform, name="normalize"):
     std: tuple[float, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "mean", per_channel("mean", self.mean, -_MAX_MEAN, _MAX_MEAN))
-        object.__setattr__(self, "std", per_channel("std", self.std, MIN_STD, MAX_STD))
+        self.keep(mean=per_channel("mean", self.mean, -_MAX_MEAN, _MAX_MEAN))
+        self.keep(std=per_channel("std", self.std, MIN_STD, MAX_STD))
 
     def apply(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Normalise (..., C, H, W) into float32 of the same shape."""
@@ -113,7 +114,7 @@ class SubtractMean(Transform, name="subtract_mean"):
     mean: tuple[float, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "mean", per_channel("mean", self.mean, -_MAX_MEAN, _MAX_MEAN))
+        self.keep(mean=per_channel("mean", self.mean, -_MAX_MEAN, _MAX_MEAN))
 
     def apply(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Subtract from (..., C, H, W) into float32 of the same shape."""

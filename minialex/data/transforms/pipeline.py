@@ -1,7 +1,6 @@
 """Transforms in a row: from the bytes of an image to the numbers that a network reads."""
 
 import math
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +8,11 @@ from itertools import takewhile
 
 import numpy as np
 
-from minialex.data.checks import integer
+from minialex.checks import in_words, require_flag, require_int
 from minialex.data.sample_random import SampleRandom
 from minialex.data.transforms.colour import Invert, ToGrey, ToRgb
 from minialex.data.transforms.crop import TenCrop
-from minialex.data.transforms.fields import MAX_LENGTH, flag, numbers
+from minialex.data.transforms.fields import MAX_LENGTH, numbers
 from minialex.data.transforms.normalize import MAX_STD, MIN_STD, Normalize, Scale
 from minialex.data.transforms.resize import Resize
 from minialex.data.transforms.transform import FLOAT32, UINT8, Shape, Transform, from_dict, text_of_shape
@@ -120,7 +119,7 @@ class Pipeline:
         """
         shape = tuple(source_shape)
         if len(shape) != 3:
-            raise DataError(f"images must have a shape (C, H, W), got {reprlib.repr(shape)}")
+            raise DataError(f"images must have a shape (C, H, W), not {in_words(shape)}")
         for transform in self.transforms:
             shape = transform.output_shape(shape)
         return shape
@@ -196,9 +195,7 @@ class Pipeline:
             not as its transform asks, or the transforms do not go together.
         """
         if not isinstance(values, list) or len(values) > _MAX_TRANSFORMS:
-            raise DataError(
-                f"transforms must be a list of up to {_MAX_TRANSFORMS}, got {reprlib.repr(values)}"
-            )
+            raise DataError(f"transforms must be a list of up to {_MAX_TRANSFORMS}, not {in_words(values)}")
         return cls([from_dict(value) for value in values])
 
     def _checked_randoms(self, randoms, count: int) -> Sequence[SampleRandom | None]:
@@ -207,7 +204,7 @@ class Pipeline:
         if randoms is None or len(randoms) != count or None in randoms:
             given = "none" if randoms is None or None in randoms else len(randoms)
             raise DataError(
-                f"the transforms are random: give a SampleRandom for each of {count} images, got {given}"
+                f"the transforms are random: give a SampleRandom for each of {count} images, not {given}"
             )
         return randoms
 
@@ -275,9 +272,9 @@ def standard_pipeline(
         If an argument is not as described.
     """
     if len(input_shape) != 3:
-        raise DataError(f"input_shape must be (C, H, W), got {reprlib.repr(input_shape)}")
+        raise DataError(f"input_shape must be (C, H, W), not {in_words(input_shape)}")
     channels, height, width = (
-        integer(name, length, 1, MAX_LENGTH)
+        require_int(name, length, 1, MAX_LENGTH, error=DataError)
         for name, length in zip(("channels", "height", "width"), input_shape, strict=True)
     )
     mean = _for_channels("mean", mean, channels, 0.0, 1.0)
@@ -286,7 +283,7 @@ def standard_pipeline(
     if channels == 1:
         # Before resizing, which then has one plane to work on instead of three.
         transforms.insert(0, ToGrey())
-    if flag("invert", invert):
+    if require_flag("invert", invert, error=DataError):
         transforms.append(Invert())
     if channels == 3:
         transforms.append(ToRgb())
@@ -301,12 +298,12 @@ def _for_channels(name: str, values: object, channels: int, low: float, high: fl
 def _checked_transforms(transforms: object) -> tuple[Transform, ...]:
     if not isinstance(transforms, list | tuple) or not 1 <= len(transforms) <= _MAX_TRANSFORMS:
         raise DataError(
-            f"transforms must be a list of 1 to {_MAX_TRANSFORMS} transforms, got {reprlib.repr(transforms)}"
+            f"transforms must be a list of 1 to {_MAX_TRANSFORMS} transforms, not {in_words(transforms)}"
         )
     dtype, tens = UINT8, False
     for position, transform in enumerate(transforms, 1):
         if not isinstance(transform, Transform):
-            raise DataError(f"transform {position} must be a Transform, got {reprlib.repr(transform)}")
+            raise DataError(f"transform {position} must be a Transform, not {in_words(transform)}")
         if dtype not in transform.takes:
             raise DataError(
                 f"transform {position}, {transform.name}, takes {transform.takes[0]}, but those before it "
@@ -332,18 +329,12 @@ def _checked_images(images: object) -> np.ndarray | list[np.ndarray]:
     elif isinstance(images, list | tuple) and images:
         for image in images:
             if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
-                raise DataError(f"an image must be a uint8 array of shape (C, H, W), got {_text_of(image)}")
+                raise DataError(f"an image must be a uint8 array of shape (C, H, W), not {in_words(image)}")
         return list(images)
     raise DataError(
         "images must be a uint8 array of shape (B, C, H, W) or a list of uint8 arrays (C, H, W), "
-        f"got {_text_of(images)}"
+        f"not {in_words(images)}"
     )
-
-
-def _text_of(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
-    return reprlib.repr(value)
 
 
 def _stacked(images: np.ndarray | list[np.ndarray]) -> np.ndarray | list[np.ndarray]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data.checks import integer, optional_module
+from minialex.checks import require_int, require_module
 from minialex.data.images import MAX_PIXELS
 from minialex.data.transforms.fields import MAX_LENGTH, size
 from minialex.data.transforms.transform import UINT8, Shape, Transform
@@ -40,14 +40,14 @@ class Resize(Transform, name="resize"):
     def __post_init__(self):
         if (self.size is None) == (self.shorter_side is None):
             raise DataError(
-                f"resize needs one of size and shorter_side, got size {self.size!r} and "
+                f"resize needs one of size and shorter_side, not size {self.size!r} and "
                 f"shorter_side {self.shorter_side!r}"
             )
         if self.size is not None:
-            object.__setattr__(self, "size", size("size", self.size))
+            self.keep(size=size("size", self.size))
         else:
-            side = integer("shorter_side", self.shorter_side, 1, MAX_LENGTH)
-            object.__setattr__(self, "shorter_side", side)
+            side = require_int("shorter_side", self.shorter_side, 1, MAX_LENGTH, error=DataError)
+            self.keep(shorter_side=side)
 
     def to_dict(self) -> dict:
         """Return the name and the one field that is set: TOML has no null."""
@@ -92,7 +92,7 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if image.shape[-2:] == (height, width):
         return image
-    pillow = optional_module("PIL.Image", "resizing", "pip install pillow")
+    pillow = require_module("PIL.Image", "resizing", "pip install pillow", error=DataError)
     out = np.empty((*image.shape[:-2], height, width), dtype=np.uint8)
     for position in np.ndindex(image.shape[:-2]):
         plane = pillow.fromarray(image[position])

@@ -34,7 +34,7 @@ class ResizeWithPad(Transform, name="resize_with_pad"):
     size: tuple[int, int]
 
     def __post_init__(self):
-        object.__setattr__(self, "size", size("size", self.size))
+        self.keep(size=size("size", self.size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Fit (..., C, H, W) into float32 (..., C, height, width)."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.checks import require_number
 from minialex.data.sample_random import SampleRandom
-from minialex.data.transforms.fields import number
 from minialex.data.transforms.transform import FLOAT32, Shape, Transform
+from minialex.errors import DataError
 
 _LARGEST = 0.99
 _MAX_FILL = 1e6
@@ -54,7 +55,8 @@ class Shift(Transform, name="shift"):
             ("width", 0.0, _LARGEST),
             ("cval", -_MAX_FILL, _MAX_FILL),
         ):
-            object.__setattr__(self, field, number(field, getattr(self, field), low, high))
+            value = require_number(field, getattr(self, field), low, high, error=DataError)
+            self.keep(**{field: value})
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Shift (C, H, W) to float32 (C, H, W)."""

@@ -1,11 +1,11 @@
 """What a transform is, and the register of their names."""
 
 import dataclasses
-import reprlib
 from typing import ClassVar
 
 import numpy as np
 
+from minialex.checks import in_words
 from minialex.data.sample_random import SampleRandom
 from minialex.errors import DataError
 
@@ -73,8 +73,8 @@ class Transform:
             If the image has a dtype or shape that the transform does not take.
         """
         if not isinstance(image, np.ndarray) or image.dtype not in self.takes:
-            given = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise DataError(f"{self.name} takes an array of {' or '.join(map(str, self.takes))}, got {given}")
+            allowed = " or ".join(map(str, self.takes))
+            raise DataError(f"{self.name} takes an array of {allowed}, not {in_words(image)}")
         self.output_shape(image.shape)
         if self.batched:
             return self.apply(image)
@@ -83,7 +83,7 @@ class Transform:
         if image.ndim != 3:
             raise DataError(
                 f"{self.name} draws anew for each image: it takes one of shape (C, H, W), "
-                f"got {text_of_shape(image.shape)}"
+                f"not {text_of_shape(image.shape)}"
             )
         return self.apply(image, random)
 
@@ -99,7 +99,7 @@ class Transform:
         """
         if len(shape) < 3 or 0 in shape[-3:]:
             raise DataError(
-                f"{self.name} takes images of shape (C, H, W) with lengths from 1, got {text_of_shape(shape)}"
+                f"{self.name} takes images of shape (C, H, W) with lengths from 1, not {text_of_shape(shape)}"
             )
         return self._output_shape(tuple(shape))
 
@@ -120,6 +120,11 @@ class Transform:
     def _output_shape(self, shape: Shape) -> Shape:
         return shape
 
+    def keep(self, **checked) -> None:
+        """Set fields to their checked values; the usual assignment is what a frozen dataclass forbids."""
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
 
 def from_dict(values: object) -> Transform:
     """Return the transform of a table such as {"name": "center_crop", "size": [224, 224]}.
@@ -131,11 +136,11 @@ def from_dict(values: object) -> Transform:
         not as the transform asks.
     """
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise DataError(f"a transform must be a table with a name, got {reprlib.repr(values)}")
+        raise DataError(f"a transform must be a table with a name, not {in_words(values)}")
     name = values["name"]
     if name not in TRANSFORMS:
         raise DataError(
-            f"there is no transform called {reprlib.repr(name)}; there are {', '.join(sorted(TRANSFORMS))}"
+            f"there is no transform called {in_words(name)}; there are {', '.join(sorted(TRANSFORMS))}"
         )
     kind = TRANSFORMS[name]
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -143,7 +148,7 @@ def from_dict(values: object) -> Transform:
     unknown = sorted(map(str, given.keys() - fields.keys()))
     if unknown:
         allowed = f"it has {', '.join(fields)}" if fields else "it has none"
-        raise DataError(f"transform {name} has no field {reprlib.repr(unknown[0])}; {allowed}")
+        raise DataError(f"transform {name} has no field {in_words(unknown[0])}; {allowed}")
     missing = [
         key for key, field in fields.items() if key not in given and field.default is dataclasses.MISSING
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from minialex.errors import CheckpointError, MiniAlexError
+from minialex.checks import require_choice, require_number
+from minialex.errors import CheckpointError
 from minialex.training.metrics import EpochMetrics
 
 MODES = ("min", "max")
@@ -38,10 +39,8 @@ class Best:
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
-        if mode not in MODES:
-            raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
-        if not (math.isfinite(min_delta) and min_delta >= 0):
-            raise MiniAlexError(f"min_delta={min_delta!r} should be a number, 0 or more")
+        require_choice("mode", mode, MODES)
+        require_number("min_delta", min_delta, 0)
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.value: float | None = None
         self.epoch: int | None = None
@@ -63,19 +62,19 @@ class Best:
             return value < self.value - self.min_delta
         return value > self.value + self.min_delta
 
-    def state(self) -> dict:
-        """What `restore` takes."""
+    def state_dict(self) -> dict:
+        """What `load_state_dict` takes."""
         return {"monitor": self.monitor, "value": self.value, "epoch": self.epoch, "waited": self.waited}
 
-    def restore(self, state: dict) -> None:
-        """Take over what `state` gave.
+    def load_state_dict(self, state: dict) -> None:
+        """Take over what `state_dict` gave.
 
         Raises
         ------
         CheckpointError
-            If it is of another metric, or not such a state.
+            If it is of another metric, or is not a state.
         """
-        if set(state) != set(self.state()):
+        if set(state) != set(self.state_dict()):
             raise CheckpointError(f"the saved best value has the entries {', '.join(sorted(state))}")
         if state["monitor"] != self.monitor:
             raise CheckpointError(
@@ -85,5 +84,5 @@ class Best:
         is_none = value is None and epoch is None
         is_pair = isinstance(value, int | float) and isinstance(epoch, int)
         if not (is_none or is_pair) or not isinstance(waited, int) or waited < 0:
-            raise CheckpointError(f"the saved best value is no number of an epoch: {state!r}")
+            raise CheckpointError(f"the saved best value does not belong to an epoch: {state!r}")
         self.value, self.epoch, self.waited = value, epoch, waited

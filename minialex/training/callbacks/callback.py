@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from minialex.models import Network
 from minialex.training.evaluation import Evaluation
 from minialex.training.metrics import EpochMetrics, Step
+from minialex.training.state import TrainingState
 
-if TYPE_CHECKING:
-    from minialex.training.trainer import Trainer
+
+class Training(Protocol):
+    """What a callback sees of the `Trainer` that it follows; see there."""
+
+    epoch: int
+    batch: int
+    steps: int
+    history: list[EpochMetrics]
+
+    def stop(self, reason: str) -> None: ...
+
+    def require_metric(self, name: str) -> None: ...
+
+    def state_dict(self) -> TrainingState: ...
 
 
 class Callback:
@@ -20,7 +33,8 @@ class Callback:
     `interrupted`; in the end `after_training`. Each is called for all callbacks, in their order, before the
     next.
 
-    A callback whose state decides the further run returns it from `state`, and is given it by `restore`.
+    A callback whose state decides the further run returns it from `state_dict`, and is given it by
+    `load_state_dict`.
 
     Attributes
     ----------
@@ -30,8 +44,8 @@ class Callback:
 
     key: str = ""
 
-    def before_training(self, trainer: Trainer) -> None:
-        """Follow the beginning of `Trainer.fit`, after a state was restored, if there was one."""
+    def before_training(self, trainer: Training) -> None:
+        """Follow the beginning of `Trainer.fit`, after a state was loaded, if there was one."""
 
     def after_step(self, step: Step) -> None:
         """Follow a step of the optimiser."""
@@ -39,14 +53,14 @@ class Callback:
     def after_epoch(self, metrics: EpochMetrics, network: Network, validation: Evaluation | None) -> None:
         """Follow an epoch and its validation, if there is one."""
 
-    def save(self, trainer: Trainer) -> None:
-        """Follow a step or an epoch that all callbacks have seen: here `Trainer.state` is whole.
+    def save(self, trainer: Training) -> None:
+        """Follow a step or an epoch that all callbacks have seen: here `Trainer.state_dict` is whole.
 
         After an epoch, `trainer.batch` is 0.
         """
 
-    def interrupted(self, trainer: Trainer) -> None:
-        """Follow a KeyboardInterrupt: `Trainer.state` is whole, and that after the last complete step.
+    def interrupted(self, trainer: Training) -> None:
+        """Follow a KeyboardInterrupt: `Trainer.state_dict` is whole, and that after the last complete step.
 
         It is not called if the update of a step was broken off, by a second interruption.
         """
@@ -54,12 +68,12 @@ class Callback:
     def after_training(self) -> None:
         """Follow the end of `Trainer.fit`, by an error too: close what is open."""
 
-    def state(self) -> dict | None:
-        """What JSON can hold, and `restore` needs to go on to the bit; None if nothing."""
+    def state_dict(self) -> dict | None:
+        """What `load_state_dict` needs to go on bit for bit, in types that JSON has; None if nothing."""
         return None
 
-    def restore(self, state: dict) -> None:
-        """Take over what `state` gave, from a file that anyone may have made.
+    def load_state_dict(self, state: dict) -> None:
+        """Take over what `state_dict` gave, from a file that anyone may have made.
 
         Raises
         ------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
-from minialex.errors import MiniAlexError
+from minialex.checks import require_number
 from minialex.files import remove_leftovers
 from minialex.training.callbacks.best import Best
 from minialex.training.callbacks.callback import Callback
@@ -24,7 +23,7 @@ class Checkpoints(Callback):
 
     The state is written after every epoch, within one whenever `every_seconds` have passed since it was
     written last, and at a KeyboardInterrupt. With `minialex.training.state.load_latest_state` and
-    `Trainer.restore` a run goes on from it.
+    `Trainer.load_state_dict` a run goes on from it.
 
     Parameters
     ----------
@@ -60,8 +59,7 @@ class Checkpoints(Callback):
         mode: str = "max",
         every_seconds: float = 300.0,
     ):
-        if math.isnan(every_seconds) or every_seconds < 0:
-            raise MiniAlexError(f"every_seconds={every_seconds!r} should be a number of seconds, 0 or more")
+        require_number("every_seconds", every_seconds, 0)
         self.folder, self.every_seconds = folder, every_seconds
         self.best = Best(monitor, mode)
 
@@ -80,15 +78,15 @@ class Checkpoints(Callback):
     def save(self, trainer) -> None:
         epoch_ended = trainer.batch == 0
         if epoch_ended or time.monotonic() - self._saved_at >= self.every_seconds:
-            save_state(self.folder, trainer.state())
+            save_state(self.folder, trainer.state_dict())
             self._saved_at, self._saved = time.monotonic(), (trainer.epoch, trainer.batch)
 
     def interrupted(self, trainer) -> None:
         if self._saved != (trainer.epoch, trainer.batch):
-            save_state(self.folder, trainer.state())
+            save_state(self.folder, trainer.state_dict())
 
-    def state(self) -> dict:
-        return self.best.state()
+    def state_dict(self) -> dict:
+        return self.best.state_dict()
 
-    def restore(self, state) -> None:
-        self.best.restore(state)
+    def load_state_dict(self, state) -> None:
+        self.best.load_state_dict(state)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from minialex.checks import is_int
-from minialex.errors import MiniAlexError
+from minialex.checks import require_int
 from minialex.training.callbacks.best import Best
 from minialex.training.callbacks.callback import Callback
 
@@ -31,8 +30,7 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "validation_loss", patience: int = 10, mode: str = "min", min_delta: float = 0.0
     ):
-        if not is_int(patience, 1):
-            raise MiniAlexError(f"patience={patience!r} should be a positive int")
+        require_int("patience", patience, 1)
         self.best, self.patience = Best(monitor, mode, min_delta), patience
         self.key = f"early_stopping of {monitor}"
 
@@ -49,8 +47,8 @@ class EarlyStopping(Callback):
             reason += f"; its best was {best.value:.4g} in epoch {best.epoch}"
         self._stop(reason)
 
-    def state(self) -> dict:
-        return self.best.state()
+    def state_dict(self) -> dict:
+        return self.best.state_dict()
 
-    def restore(self, state) -> None:
-        self.best.restore(state)
+    def load_state_dict(self, state) -> None:
+        self.best.load_state_dict(state)

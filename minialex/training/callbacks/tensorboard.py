@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import MiniAlexError
 from minialex.training.callbacks.callback import Callback
 
@@ -29,13 +29,13 @@ class TensorBoard(Callback):
         steps/     by the number of the step: loss/step, accuracy/step, learning_rate/step, and
                    gradient_norm/step where gradients are clipped
 
-    They are two folders as TensorBoard drops what a killed run wrote after its last state by comparing
-    numbers within a folder (``purge_step``), so that these must count the same thing.
+    They are two folders because TensorBoard drops what a killed run wrote after its last state by comparing
+    the numbers in a folder (``purge_step``), which must therefore count the same thing.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Made if it does not exist.
     every_steps : int
         Steps whose number is a multiple of this are written.
 
@@ -46,10 +46,9 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: Path, every_steps: int = 50):
-        if not is_int(every_steps, 1):
-            raise MiniAlexError(f"every_steps={every_steps!r} should be a positive int")
+        require_int("every_steps", every_steps, 1)
         try:
-            import tensorboardX  # noqa: F401 - whether it is there, before a long training begins
+            import tensorboardX  # noqa: F401 - it must be there before a long training begins
         except ImportError:
             raise MiniAlexError(
                 "TensorBoard event files need tensorboardX; pip install 'minialex[tensorboard]'"

@@ -91,7 +91,7 @@ def parse_setting(text: str) -> tuple[str, object]:
     key, equals, written = text.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
-        raise RecipeError(f"setting {text!r} should be KEY=VALUE, such as optimizer.lr=0.1")
+        raise RecipeError(f"a setting must be KEY=VALUE, such as optimizer.lr=0.1, not {text!r}")
     try:
         values = tomllib.loads(f"value = {written}")
     except (tomllib.TOMLDecodeError, RecursionError):

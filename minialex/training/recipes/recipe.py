@@ -1,39 +1,59 @@
 """What a training recipe is: its tables, their defaults and their limits.
 
-A recipe is read from TOML, or from the settings of a run, as nested dictionaries. `Recipe.from_dict` takes
-nothing on trust; each error names the key (`optimizer.lr`), the value and what is allowed.
+A recipe is read from TOML, or from the settings of a run, as nested dictionaries. `Recipe.from_dict` trusts
+nothing about them; each error names the key (`optimizer.lr`), the value and what is allowed.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-import reprlib
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 
-from minialex.checks import is_int
+from minialex.checks import in_words
 from minialex.data.pca import FROM_DATA, ColourStatistics, with_statistics
 from minialex.data.transforms import Pipeline, standard_pipeline
 from minialex.errors import DataError, RecipeError
 from minialex.models import get_architecture
 from minialex.models.initialisers import INITIALISERS
+from minialex.training.recipes.rules import (
+    ANY_TEXT,
+    FLAG,
+    TEXT,
+    Rule,
+    Table,
+    integer,
+    list_of,
+    number,
+    one_of,
+    option,
+    wrong,
+)
 
 SOURCES = (
     "digits", "mnist", "cifar10", "folder", "imagenet",
     "fashion-mnist", "kmnist", "qmnist", "emnist-letters", "emnist-digits", "emnist-balanced",
     "emnist-bymerge", "emnist-byclass", "emnist-mnist",
 )  # fmt: skip
-# In a list of transforms it stands for "bring the image to the model's size and colours, then normalise".
+# In a list of transforms this stands for "bring the image to the model's size and colours, then normalise".
 FIT_MODEL = "fit_model"
-_METRICS = (
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "validation_top5_accuracy",
-)
 _MAX_COUNT = 10**6
+_COUNT = integer(1, _MAX_COUNT)
+_POSITIVE, _NOT_NEGATIVE, _SHARE = number(above=0), number(0), number(above=0, below=1)
+_BETAS = list_of(number(0, below=1), "two numbers, 0 or more and below 1", length=2)
+_MODE = one_of("min", "max")
+_METRIC = one_of(
+    "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_top5_accuracy"
+)
+_VALIDATION = Rule(
+    '"test", or a share above 0 and below 1', lambda value: value == "test" or _SHARE.accepts(value)
+)
+_TRANSFORM = Rule(
+    'a table with a name, such as {name = "scale"}',
+    lambda value: isinstance(value, dict) and TEXT.accepts(value.get("name")),
+)
+_TRANSFORMS = list_of(_TRANSFORM, "a list of one or more transforms")
 # With these, a list of transforms whose statistics are still to be taken from the data can be checked.
 _ANY_STATISTICS = ColourStatistics(
     mean=(0.0,),
@@ -44,7 +64,7 @@ _ANY_STATISTICS = ColourStatistics(
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Table):
     """Table [model]: which network, and its first weights.
 
     Attributes
@@ -55,18 +75,17 @@ class Model:
         A recipe of `minialex.nn.init` in place of the model's own.
     """
 
-    name: str
-    initialiser: str | None = None
+    path = "model"
+    name: str = option(TEXT)
+    initialiser: str | None = option(one_of(*INITIALISERS), None)
 
     def __post_init__(self):
-        _text("model.name", self.name)
+        super().__post_init__()
         get_architecture(self.name)
-        if self.initialiser is not None:
-            _one_of("model.initialiser", self.initialiser, tuple(INITIALISERS))
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Table):
     """Table [data]: what is trained on, and what is held back.
 
     Attributes
@@ -78,47 +97,34 @@ class Data:
     reserve : int
         How many of the first training images are left out, as TensorFlow's `read_data_sets` does.
     train_samples, test_samples : int, optional
-        Draw only so many images, at random; all of them if not given.
+        Draw only this many images, at random; all of them if not given.
     replacement : bool
         Whether an image can be drawn more than once, as by `numpy.random.randint`.
     validation : "test" or float
         What is measured after each epoch: the data set's test part; or this last share of the training
         part, taken off before anything is shuffled, as Keras's `validation_split` does.
     values : "bytes" or "unit"
-        Whether the images are taken as bytes 0..255, or come as floats 0..1.
+        Whether the images are bytes 0..255, or floats 0..1.
     labels : "integer" or "one_hot"
         Whether the loss reads a class number or a row of zeros and a one; the result is the same.
     damaged : "stop" or "skip"
         What to do about a file that cannot be read: end the run, or leave it out and count it.
     """
 
-    source: str
-    reserve: int = 0
-    train_samples: int | None = None
-    test_samples: int | None = None
-    replacement: bool = False
-    validation: str | float = "test"
-    values: str = "bytes"
-    labels: str = "integer"
-    damaged: str = "stop"
-
-    def __post_init__(self):
-        _one_of("data.source", self.source, SOURCES)
-        _integer("data.reserve", self.reserve, 0, 10**9)
-        for name in ("train_samples", "test_samples"):
-            if getattr(self, name) is not None:
-                _integer(f"data.{name}", getattr(self, name), 1, 10**9)
-        _flag("data.replacement", self.replacement)
-        if self.validation != "test":
-            allowed = '"test", or a share above 0 and below 1'
-            _number("data.validation", self.validation, above=0, below=1, allowed=allowed)
-        _one_of("data.values", self.values, ("bytes", "unit"))
-        _one_of("data.labels", self.labels, ("integer", "one_hot"))
-        _one_of("data.damaged", self.damaged, ("stop", "skip"))
+    path = "data"
+    source: str = option(one_of(*SOURCES))
+    reserve: int = option(integer(0, 10**9), 0)
+    train_samples: int | None = option(integer(1, 10**9), None)
+    test_samples: int | None = option(integer(1, 10**9), None)
+    replacement: bool = option(FLAG, False)
+    validation: str | float = option(_VALIDATION, "test")
+    values: str = option(one_of("bytes", "unit"), "bytes")
+    labels: str = option(one_of("integer", "one_hot"), "integer")
+    damaged: str = option(one_of("stop", "skip"), "stop")
 
 
 @dataclass(frozen=True)
-class Transforms:
+class Transforms(Table):
     """Lists [[transforms.train]], [[transforms.validation]] and [[transforms.test]].
 
     Each entry is a transform of `minialex.data.transforms`, or `fit_model` with a mean and a std. Statistics
@@ -134,23 +140,10 @@ class Transforms:
         For what is measured after each epoch; as `test` if not given.
     """
 
-    train: tuple[dict, ...]
-    test: tuple[dict, ...]
-    validation: tuple[dict, ...] | None = None
-
-    def __post_init__(self):
-        for name in ("train", "test", "validation"):
-            values = getattr(self, name)
-            if values is None and name == "validation":
-                continue
-            path = f"transforms.{name}"
-            if not isinstance(values, list | tuple) or not values:
-                raise _error(path, values, "a list of one or more transforms")
-            for i, entry in enumerate(values):
-                if not isinstance(entry, dict):
-                    raise _error(f"{path}[{i}]", entry, 'a table such as {name = "scale"}')
-                _text(f"{path}[{i}].name", entry.get("name"))
-            object.__setattr__(self, name, tuple(values))
+    path = "transforms"
+    train: tuple[dict, ...] = option(_TRANSFORMS)
+    test: tuple[dict, ...] = option(_TRANSFORMS)
+    validation: tuple[dict, ...] | None = option(_TRANSFORMS, None)
 
     @property
     def need_statistics(self) -> bool:
@@ -208,13 +201,13 @@ def expand_fit_model(entries: Sequence[dict], input_shape: Sequence[int]) -> lis
             expanded.append(entry)
             continue
         if entry.keys() != {"name", "mean", "std"}:
-            raise DataError(f"{FIT_MODEL} must have mean and std and nothing else, got {reprlib.repr(entry)}")
+            raise DataError(f"{FIT_MODEL} must have mean and std and nothing else, got {in_words(entry)}")
         expanded += standard_pipeline(input_shape, entry["mean"], entry["std"]).to_list()
     return expanded
 
 
 @dataclass(frozen=True)
-class Sgd:
+class Sgd(Table):
     """Table [optimizer] with name = "sgd": stochastic gradient descent.
 
     Attributes
@@ -229,24 +222,21 @@ class Sgd:
         2 l w is added to their gradients.
     """
 
-    lr: float
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    l2_convolutions: float = 0.0
+    path, kind = "optimizer", "sgd"
+    lr: float = option(_POSITIVE)
+    momentum: float = option(number(0, below=1), 0.0)
+    nesterov: bool = option(FLAG, False)
+    weight_decay: float = option(_NOT_NEGATIVE, 0.0)
+    l2_convolutions: float = option(_NOT_NEGATIVE, 0.0)
 
     def __post_init__(self):
-        _number("optimizer.lr", self.lr, above=0)
-        _number("optimizer.momentum", self.momentum, low=0, below=1)
-        _flag("optimizer.nesterov", self.nesterov)
-        _number("optimizer.weight_decay", self.weight_decay, low=0)
-        _number("optimizer.l2_convolutions", self.l2_convolutions, low=0)
+        super().__post_init__()
         if self.nesterov and not self.momentum:
-            raise _error("optimizer.nesterov", True, "false where optimizer.momentum is 0")
+            raise wrong("optimizer.nesterov", True, "false where optimizer.momentum is 0")
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Table):
     """Table [optimizer] with name = "adam".
 
     Attributes
@@ -258,31 +248,23 @@ class Adam:
         As those of `Sgd`.
     """
 
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    l2_convolutions: float = 0.0
-
-    def __post_init__(self):
-        _number("optimizer.lr", self.lr, above=0)
-        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
-            raise _error("optimizer.betas", self.betas, "two numbers, 0 or more and below 1")
-        for i, beta in enumerate(self.betas):
-            _number(f"optimizer.betas[{i}]", beta, low=0, below=1)
-        object.__setattr__(self, "betas", tuple(self.betas))
-        _number("optimizer.eps", self.eps, above=0)
-        _number("optimizer.weight_decay", self.weight_decay, low=0)
-        _number("optimizer.l2_convolutions", self.l2_convolutions, low=0)
+    path, kind = "optimizer", "adam"
+    lr: float = option(_POSITIVE)
+    betas: tuple[float, float] = option(_BETAS, (0.9, 0.999))
+    eps: float = option(_POSITIVE, 1e-8)
+    weight_decay: float = option(_NOT_NEGATIVE, 0.0)
+    l2_convolutions: float = option(_NOT_NEGATIVE, 0.0)
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Table):
     """Table [schedule] with name = "constant": the rate stays what it is."""
 
+    path, kind = "schedule", "constant"
+
 
 @dataclass(frozen=True)
-class WarmupCosine:
+class WarmupCosine(Table):
     """Table [schedule] with name = "warmup_cosine": step by step up to the rate, then along a cosine to 0.
 
     Attributes
@@ -291,14 +273,12 @@ class WarmupCosine:
         The share of all steps that the rise takes.
     """
 
-    warmup: float = 0.1
-
-    def __post_init__(self):
-        _number("schedule.warmup", self.warmup, above=0, below=1)
+    path, kind = "schedule", "warmup_cosine"
+    warmup: float = option(_SHARE, 0.1)
 
 
 @dataclass(frozen=True)
-class MultiStep:
+class MultiStep(Table):
     """Table [schedule] with name = "multi_step": multiply the rate after certain epochs.
 
     Attributes
@@ -308,22 +288,18 @@ class MultiStep:
     gamma : float
     """
 
-    milestones: tuple[int, ...]
-    gamma: float = 0.1
+    path, kind = "schedule", "multi_step"
+    milestones: tuple[int, ...] = option(list_of(_COUNT, "a list of one or more numbers of epochs"))
+    gamma: float = option(number(above=0, high=1), 0.1)
 
     def __post_init__(self):
-        if not isinstance(self.milestones, list | tuple) or not self.milestones:
-            raise _error("schedule.milestones", self.milestones, "a list of one or more numbers of epochs")
-        for i, epoch in enumerate(self.milestones):
-            _integer(f"schedule.milestones[{i}]", epoch, 1, _MAX_COUNT)
+        super().__post_init__()
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise _error("schedule.milestones", list(self.milestones), "in ascending order")
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        _number("schedule.gamma", self.gamma, above=0, high=1)
+            raise wrong("schedule.milestones", list(self.milestones), "in ascending order")
 
 
 @dataclass(frozen=True)
-class Plateau:
+class Plateau(Table):
     """Table [schedule] with name = "plateau": multiply the rate when a metric stops improving.
 
     Attributes
@@ -334,27 +310,21 @@ class Plateau:
         Which way is better.
     factor : float
     patience : int
-        How many epochs without an improvement are let pass.
+        How many epochs without an improvement are allowed.
     min_lr : float
         The rate does not fall below.
     """
 
-    monitor: str = "validation_accuracy"
-    mode: str = "max"
-    factor: float = 0.1
-    patience: int = 10
-    min_lr: float = 0.0
-
-    def __post_init__(self):
-        _one_of("schedule.monitor", self.monitor, _METRICS)
-        _one_of("schedule.mode", self.mode, ("min", "max"))
-        _number("schedule.factor", self.factor, above=0, below=1)
-        _integer("schedule.patience", self.patience, 0, _MAX_COUNT)
-        _number("schedule.min_lr", self.min_lr, low=0)
+    path, kind = "schedule", "plateau"
+    monitor: str = option(_METRIC, "validation_accuracy")
+    mode: str = option(_MODE, "max")
+    factor: float = option(_SHARE, 0.1)
+    patience: int = option(integer(0, _MAX_COUNT), 10)
+    min_lr: float = option(_NOT_NEGATIVE, 0.0)
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Table):
     """Table [training].
 
     Attributes
@@ -365,31 +335,22 @@ class Training:
     accumulate : int
         How many batches' gradients make one step.
     early_stop : int, optional
-        End when the checkpoint's metric has not improved for so many epochs.
+        End when the checkpoint's metric has not improved for this many epochs.
     tensorboard : bool
         Write event files for TensorBoard into the run folder.
     """
 
-    epochs: int
-    batch_size: int
-    clip_norm: float | None = None
-    accumulate: int = 1
-    early_stop: int | None = None
-    tensorboard: bool = False
-
-    def __post_init__(self):
-        _integer("training.epochs", self.epochs, 1, _MAX_COUNT)
-        _integer("training.batch_size", self.batch_size, 1, _MAX_COUNT)
-        if self.clip_norm is not None:
-            _number("training.clip_norm", self.clip_norm, above=0)
-        _integer("training.accumulate", self.accumulate, 1, _MAX_COUNT)
-        if self.early_stop is not None:
-            _integer("training.early_stop", self.early_stop, 1, _MAX_COUNT)
-        _flag("training.tensorboard", self.tensorboard)
+    path = "training"
+    epochs: int = option(_COUNT)
+    batch_size: int = option(_COUNT)
+    clip_norm: float | None = option(_POSITIVE, None)
+    accumulate: int = option(_COUNT, 1)
+    early_stop: int | None = option(_COUNT, None)
+    tensorboard: bool = option(FLAG, False)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Table):
     """Table [checkpoint]: which epoch's weights are kept as the best, and how often the state is.
 
     Attributes
@@ -402,18 +363,14 @@ class Checkpoint:
         Write the exact state, from which `--resume` continues, at least this often within an epoch.
     """
 
-    monitor: str = "validation_accuracy"
-    mode: str = "max"
-    every_seconds: float = 600.0
-
-    def __post_init__(self):
-        _one_of("checkpoint.monitor", self.monitor, _METRICS)
-        _one_of("checkpoint.mode", self.mode, ("min", "max"))
-        _number("checkpoint.every_seconds", self.every_seconds, low=0)
+    path = "checkpoint"
+    monitor: str = option(_METRIC, "validation_accuracy")
+    mode: str = option(_MODE, "max")
+    every_seconds: float = option(_NOT_NEGATIVE, 600.0)
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Table):
     """Table [report]: what is known of the result.
 
     Attributes
@@ -426,22 +383,10 @@ class Report:
         Why the loss is expected to stay at that of guessing, if it is.
     """
 
-    document: str = ""
-    measured: str = "not yet run"
-    guessing: str = ""
-
-    def __post_init__(self):
-        for name in ("document", "measured", "guessing"):
-            _text(f"report.{name}", getattr(self, name), empty=True)
-
-
-OPTIMIZERS = {"sgd": Sgd, "adam": Adam}
-SCHEDULES = {
-    "constant": Constant,
-    "warmup_cosine": WarmupCosine,
-    "multi_step": MultiStep,
-    "plateau": Plateau,
-}
+    path = "report"
+    document: str = option(ANY_TEXT, "")
+    measured: str = option(ANY_TEXT, "not yet run")
+    guessing: str = option(ANY_TEXT, "")
 
 
 @dataclass(frozen=True)
@@ -451,7 +396,7 @@ class Recipe:
     Attributes
     ----------
     name : str
-        Under which `minialex recipes` lists it; for a file of one's own, the file's name.
+        Under which `minialex recipes` lists it; for a file of the user's, the file's name.
     title : str
         One line that says what it is.
     document : str
@@ -473,16 +418,15 @@ class Recipe:
     report: Report = field(default_factory=Report)
 
     def __post_init__(self):
-        for name in ("name", "title"):
-            _text(name, getattr(self, name))
+        for name in ("name", "title", "document"):
+            TEXT.check(name, getattr(self, name))
         if not re.fullmatch(r"[\w-][\w.-]*", self.name):
-            raise _error("name", self.name, "letters, digits, _, - and dots: a folder is named after it")
-        _text("document", self.document)
+            raise wrong("name", self.name, "letters, digits, _, - and dots: a folder is named after it")
         self.transforms.check(get_architecture(self.model.name).input_shape)
 
     @classmethod
     def from_dict(cls, values: object) -> Recipe:
-        """Read a recipe that may come from anywhere.
+        """Read a recipe from anywhere, trusting nothing about it.
 
         Raises
         ------
@@ -492,18 +436,14 @@ class Recipe:
             If the model is unknown.
         """
         _require_keys("", values, cls)
-        read = dict(values)
-        for name, table in _TABLES.items():
-            if name in read:
-                read[name] = table(name, read[name])
-        return cls(**read)
+        return cls(**{key: _read(key, value) if key in _TABLES else value for key, value in values.items()})
 
     def to_dict(self) -> dict:
         """The recipe as TOML and JSON can hold it; what has no value is left out."""
         result = {"name": self.name, "title": self.title, "document": self.document}
         for name in _TABLES:
             table = getattr(self, name)
-            named = {"name": _NAMES[type(table)]} if type(table) in _NAMES else {}
+            named = {"name": table.kind} if table.kind else {}
             result[name] = named | {
                 each.name: _plain(getattr(table, each.name))
                 for each in fields(table)
@@ -512,43 +452,34 @@ class Recipe:
         return result
 
 
-def _read(cls):
-    """A reader of a table whose keys are the fields of one class."""
-
-    def read(path: str, values: object):
-        _require_keys(path, values, cls)
-        return cls(**values)
-
-    return read
-
-
-def _read_named(classes: dict):
-    """A reader of a table whose `name` says which class it is."""
-
-    def read(path: str, values: object):
-        if not isinstance(values, dict):
-            raise _error(path, values, "a table")
-        if "name" not in values:
-            raise RecipeError(f"{path}.name is missing; it is one of {', '.join(classes)}")
-        _one_of(f"{path}.name", values["name"], tuple(classes))
-        options = {key: value for key, value in values.items() if key != "name"}
-        _require_keys(path, options, classes[values["name"]], f" for {values['name']}")
-        return classes[values["name"]](**options)
-
-    return read
-
-
-_NAMES = {cls: name for classes in (OPTIMIZERS, SCHEDULES) for name, cls in classes.items()}
-_TABLES = {
-    "model": _read(Model),
-    "data": _read(Data),
-    "transforms": _read(Transforms),
-    "optimizer": _read_named(OPTIMIZERS),
-    "schedule": _read_named(SCHEDULES),
-    "training": _read(Training),
-    "checkpoint": _read(Checkpoint),
-    "report": _read(Report),
+# The classes of each table. Where there are several, its `name` says which.
+_TABLES: dict[str, tuple[type[Table], ...]] = {
+    "model": (Model,),
+    "data": (Data,),
+    "transforms": (Transforms,),
+    "optimizer": (Sgd, Adam),
+    "schedule": (Constant, WarmupCosine, MultiStep, Plateau),
+    "training": (Training,),
+    "checkpoint": (Checkpoint,),
+    "report": (Report,),
 }
+
+
+def _read(path: str, values: object) -> Table:
+    """Read a table of a recipe."""
+    kinds = {cls.kind: cls for cls in _TABLES[path]}
+    if "" in kinds:
+        _require_keys(path, values, kinds[""])
+        return kinds[""](**values)
+    if not isinstance(values, dict):
+        raise wrong(path, values, "a table")
+    if "name" not in values:
+        raise RecipeError(f"{path}.name is missing; it is one of {', '.join(kinds)}")
+    one_of(*kinds).check(f"{path}.name", values["name"])
+    options = {key: value for key, value in values.items() if key != "name"}
+    kind = kinds[values["name"]]
+    _require_keys(path, options, kind, f" for {kind.kind}")
+    return kind(**options)
 
 
 def _plain(value):
@@ -560,7 +491,7 @@ def _plain(value):
 def _require_keys(path: str, values: object, cls, of: str = "") -> None:
     """Raise unless a table is one, with the fields of a class as its keys."""
     if not isinstance(values, dict):
-        raise _error(path or "the recipe", values, "a table")
+        raise wrong(path or "the recipe", values, "a table")
     known = [each.name for each in fields(cls)]
     prefix = f"{path}." if path else ""
     for key in values:
@@ -573,54 +504,3 @@ def _require_keys(path: str, values: object, cls, of: str = "") -> None:
     for each in fields(cls):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
             raise RecipeError(f"{prefix}{each.name} is missing{of}")
-
-
-def _error(path: str, value: object, allowed: str) -> RecipeError:
-    return RecipeError(f"{path}={reprlib.repr(value)} should be {allowed}")
-
-
-def _text(path: str, value: object, *, empty: bool = False) -> None:
-    if not isinstance(value, str) or not (value or empty):
-        raise _error(path, value, "text" if empty else "text that is not empty")
-
-
-def _one_of(path: str, value: object, allowed: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        raise _error(path, value, f"one of {', '.join(allowed)}")
-
-
-def _flag(path: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise _error(path, value, "true or false")
-
-
-def _integer(path: str, value: object, low: int, high: int) -> None:
-    if not is_int(value, low, high):
-        raise _error(path, value, f"an int, {low:,} to {high:,}")
-
-
-def _number(
-    path: str,
-    value: object,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    below: float = float("inf"),
-    high: float | None = None,
-    allowed: str | None = None,
-) -> None:
-    """Check a number: at least `low` or above `above`, and at most `high` or below `below`. NaN never is."""
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    if right:
-        right = value >= low if low is not None else value > above
-        right = right and (value <= high if high is not None else value < below)
-    if not right:
-        least = f"a number, {low:g} or more" if low is not None else f"a number above {above:g}"
-        most = (
-            f", at most {high:g}"
-            if high is not None
-            else ""
-            if below == float("inf")
-            else f", below {below:g}"
-        )
-        raise _error(path, value, allowed or least + most)

@@ -1,1 +1,1 @@
-"""Showing what runs came to: side by side (`comparison`), and one run on a page of its own (`report`)."""
+"""What runs came to: several side by side (`comparison`), one on a page (`run_page`); and gradient checks."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from minialex.models import get_architecture, summarise
-from minialex.training.report.curves import RunCurves
-from minialex.training.report.labels import distinct_names
+from minialex.training.learning_curves import RunCurves
 from minialex.training.report.recorded_run import RecordedRun
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A row of the comparison; None stands for what an unfinished run has not got.
+    """A row of the comparison; None stands for what an unfinished run does not have yet.
 
     Attributes
     ----------
@@ -99,9 +99,23 @@ def compare(runs: Sequence[RecordedRun]) -> Comparison:
     return Comparison(rows, _notes(runs, names), list(runs))
 
 
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Name folders by the last parts of their paths: one, or as many for all as tell them apart.
+
+    Folders that are the same one, however they are written, keep the same name.
+    """
+    resolved = [path.resolve() for path in paths]
+    deepest = max((len(path.parts) for path in resolved), default=0)
+    for parts in range(1, deepest + 1):
+        names = ["/".join(path.parts[-parts:]) for path in resolved]
+        if len(set(names)) == len(set(resolved)):
+            break
+    return names
+
+
 def _row(run: RecordedRun, name: str) -> ComparedRun:
     history = run.history
-    summary = summarise(get_architecture(run.model).build(len(run.classes)))
+    summary = summarise(get_architecture(run.recipe.model.name).build(len(run.classes)))
     measured = [epoch for epoch in history if epoch["validation_accuracy"] is not None]
     best = max(measured, key=lambda epoch: epoch["validation_accuracy"], default=None)
     last = measured[-1] if measured else None
@@ -111,15 +125,15 @@ def _row(run: RecordedRun, name: str) -> ComparedRun:
     return ComparedRun(
         name=name,
         path=str(run.path),
-        recipe=run.recipe,
-        model=run.model,
-        data=run.data,
+        recipe=run.recipe.name,
+        model=run.recipe.model.name,
+        data=run.recipe.data.source,
         state=run.state,
         part=run.part,
         parameters=summary.trainable_parameters,
         weight_bytes=4 * summary.parameters,
         epochs=len(history),
-        planned_epochs=run.epochs,
+        planned_epochs=run.recipe.training.epochs,
         best_accuracy=best and best["validation_accuracy"],
         best_epoch=best and best["epoch"],
         last_accuracy=last and last["validation_accuracy"],

@@ -14,7 +14,7 @@ from minialex.models import Network
 from minialex.tensor import Tensor
 
 _STEPS = 5
-# No further step is begun after so many seconds, so that a large network takes no minutes.
+# No further step is begun after this many seconds, so that a large network does not take minutes.
 _ENOUGH_SECONDS = 15.0
 
 

@@ -31,7 +31,7 @@ def most_confused(confusion: np.ndarray, count: int) -> list[Confused]:
     confusion : int (classes, classes)
         How often class i was taken for class j.
     count : int
-        At most so many; pairs that never occurred are left out.
+        At most this many; pairs that never occurred are left out.
     """
     errors = confusion - np.diag(np.diag(confusion))
     totals = confusion.sum(axis=1)
@@ -41,9 +41,9 @@ def most_confused(confusion: np.ndarray, count: int) -> list[Confused]:
 
 
 def example_images(evaluation: Evaluation) -> list[int]:
-    """The numbers of one image that is classified rightly and of the worst error, as far as there are such.
+    """The numbers of one image that is classified correctly and of the worst error, as far as there are any.
 
-    The right one is the first of the worst error's class, so that the two can be compared, or the first
+    The correct one is the first of the worst error's class, so that the two can be compared, or the first
     of all if that class has none.
     """
     worst = evaluation.worst(1)

@@ -51,7 +51,7 @@ def _showable(value):
 
 
 def percent(share: float | None, digits: int = 2) -> str:
-    """A share from 0 to 1 as a percentage; its sign does not go to the next line alone."""
+    """A share from 0 to 1 as a percentage; its sign stays on the same line."""
     return "–" if share is None else f"{share * 100:.{digits}f}\N{NO-BREAK SPACE}%"
 
 

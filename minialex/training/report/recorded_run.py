@@ -1,4 +1,4 @@
-"""A run as reports see it: what its folder holds, read once, and what to call its figures."""
+"""A run as reports see it: what its folder holds, read once, and what its figures were measured on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from minialex.data import DataLoader, Dataset
-from minialex.training.assembly import make_test_loader, optimizer_arrays
+from minialex.training.assembly import make_test_loader
+from minialex.training.recipes import Recipe
 from minialex.training.run import open_data
 from minialex.training.run_folder import RunFolder
 from minialex.training.sources import SOURCES
@@ -57,45 +58,8 @@ class RecordedRun:
         return self.folder.device
 
     @property
-    def recipe(self) -> str:
-        return self.folder.recipe.name
-
-    @property
-    def title(self) -> str:
-        """What the recipe says of itself."""
-        return self.folder.recipe.title
-
-    @property
-    def expected(self) -> str:
-        """The figures that the recipe's document gives; nothing if there are none."""
-        return self.folder.recipe.report.document
-
-    @property
-    def why_guessing(self) -> str:
-        """Why the recipe expects the network to learn nothing; nothing if it does not."""
-        return self.folder.recipe.report.guessing
-
-    @property
-    def model(self) -> str:
-        return self.folder.recipe.model.name
-
-    @property
-    def data(self) -> str:
-        return self.folder.recipe.data.source
-
-    @property
-    def batch_size(self) -> int:
-        return self.folder.recipe.training.batch_size
-
-    @property
-    def epochs(self) -> int:
-        """How many were asked for."""
-        return self.folder.recipe.training.epochs
-
-    @property
-    def optimizer_arrays(self) -> int:
-        """How many arrays the optimiser keeps for each parameter."""
-        return optimizer_arrays(self.folder.recipe.optimizer)
+    def recipe(self) -> Recipe:
+        return self.folder.recipe
 
     @property
     def settings(self) -> dict:
@@ -108,23 +72,23 @@ class RecordedRun:
         """``"finished"``, or how far it came."""
         if self.result is not None:
             return "finished"
-        return f"unfinished, {len(self.history)} of {self.epochs} epochs done"
+        return f"unfinished, {len(self.history)} of {self.recipe.training.epochs} epochs done"
 
     @property
     def part(self) -> str:
         """What the figures after each epoch were measured on: ``"validation"`` or ``"test"`` images."""
-        data = self.folder.recipe.data
+        data = self.recipe.data
         return "test" if data.validation == "test" and SOURCES[data.source].has_test else "validation"
 
     @property
     def tested_part(self) -> str:
-        """What the network is tested on in the end: ``"test"`` images, or ``"validation"`` if that is all."""
-        return "test" if SOURCES[self.data].has_test else "validation"
+        """What the trained network is tested on: ``"test"`` images, or ``"validation"`` if that is all."""
+        return "test" if SOURCES[self.recipe.data.source].has_test else "validation"
 
     @property
     def measured_on(self) -> str:
         """What the figures after each epoch were measured on, in full: the same text, the same images."""
-        run, data = self.folder, self.folder.recipe.data
+        run, data = self.folder, self.recipe.data
         text = f"the {self.part} images of {data.source}, {len(run.classes)} classes"
         # What chooses among the images of the source.
         names = ["test_samples"] if data.validation == "test" else ["validation", "reserve", "train_samples"]
@@ -136,7 +100,7 @@ class RecordedRun:
         return ", ".join([text, *(f"{name} {value}" for name, value in chosen.items())])
 
     def open_test_part(self, data_dir: str | None = None) -> Dataset:
-        """The images that the network is tested on in the end.
+        """The images that the network is tested on when it is trained.
 
         `data_dir` is where the data set's files are now, if not where they were.
         """
@@ -144,7 +108,7 @@ class RecordedRun:
 
     def loader(self, dataset: Dataset) -> DataLoader:
         """The batches of a test part, prepared as the run prepares them."""
-        return make_test_loader(dataset, self.folder.pipeline, self.folder.recipe.data)
+        return make_test_loader(dataset, self.folder.pipeline, self.recipe.data)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """An image uint8 (C, H, W) as the run tests it: float32 (1, C, H, W), or crops (1, 10, C, H, W)."""

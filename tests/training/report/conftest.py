@@ -24,7 +24,8 @@ from minialex.models.architecture import (
     relu,
 )
 from minialex.models.initialisers import initialise
-from minialex.training.report.report import write_report
+from minialex.training.recipes.recipe import Adam
+from minialex.training.report.run_page import write_run_page
 
 CLASSES = (
     "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen_of_1908",
@@ -40,15 +41,23 @@ TINY = Architecture(
     input_shape=(3, 16, 16),
     num_classes=5,
     layers=(
-        conv(8, 3, padding=1), relu(), max_pool(2, 2),
-        conv(6, 3), batch_norm(), relu(),
-        flatten(), dense(150), relu(), dropout(), dense(OUTPUTS),
+        conv(8, 3, padding=1),
+        relu(),
+        max_pool(2, 2),
+        conv(6, 3),
+        batch_norm(),
+        relu(),
+        flatten(),
+        dense(150),
+        relu(),
+        dropout(),
+        dense(OUTPUTS),
     ),
     initialiser="he",
     # (3 * 9 + 1) * 8 + (8 * 9 + 1) * 6 + 2 * 6 + (6 * 6 * 6 + 1) * 150 + (150 + 1) * 5
     trainable_parameters=33_979,
     differs="",
-)  # fmt: skip
+)
 
 
 def epoch(number, accuracy, loss=1.0, **changes):
@@ -71,7 +80,7 @@ class SmallRun:
     """What `RecordedRun` tells of a run folder, made up."""
 
     path: Path = Path("/runs/small")
-    recipe: str = "small"
+    recipe_name: str = "small"
     model: str = "alexnet_cifar_thinner4"
     data: str = "noise"
     classes: tuple = CLASSES
@@ -84,7 +93,6 @@ class SmallRun:
     title: str = "A small run"
     expected: str = ""
     why_guessing: str = ""
-    optimizer_arrays: int = 2
     damaged: tuple = ()  # numbers of images
     crops: bool = False
     bias: float = 0.0  # of the last layer
@@ -92,6 +100,18 @@ class SmallRun:
     device: str = "cpu"
     count: int = 12
     settings: dict = field(default_factory=lambda: {"model": {"name": "small"}, "seed": 0})
+
+    @property
+    def recipe(self):
+        return SimpleNamespace(
+            name=self.recipe_name,
+            title=self.title,
+            model=SimpleNamespace(name=self.model),
+            data=SimpleNamespace(source=self.data),
+            optimizer=Adam(lr=0.001),
+            training=SimpleNamespace(batch_size=self.batch_size, epochs=self.epochs),
+            report=SimpleNamespace(document=self.expected, guessing=self.why_guessing),
+        )
 
     @property
     def state(self):
@@ -162,4 +182,4 @@ def metrics():
 def written(tmp_path_factory):
     """The page of a small run, and what its test gave."""
     out = tmp_path_factory.mktemp("page") / "report.html"
-    return out, write_report(SmallRun(), out)
+    return out, write_run_page(SmallRun(), out)

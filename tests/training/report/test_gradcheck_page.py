@@ -12,9 +12,11 @@ html5lib = pytest.importorskip("html5lib")
 
 AWKWARD = "<script>alert(1)</script> & \"c\" 'd' \x00\x1b[31m \ud800 </pre>"
 PASSED = Result(
-    "conv2d", "cpu, im2col, order 1", seconds=1.25,
+    "conv2d",
+    "cpu, im2col, order 1",
+    seconds=1.25,
     figures={"mode": "jacobian", "compared": 1234, "zeros": 0, "worst error": 1.5e-11, "tolerance": 2.0e-10},
-)  # fmt: skip
+)
 WRONG = Result(AWKWARD, AWKWARD, "wrong", AWKWARD, AWKWARD + "\n  in full", figures={"mode": AWKWARD})
 
 
@@ -40,9 +42,20 @@ def test_what_it_says(page):
     root = tree(text)
     row = ["".join(cell.itertext()).strip() for cell in root.find(".//tbody/tr")]
     assert row == [
-        "conv2d", "cpu, im2col, order 1", "passed", "–", "jacobian", "–", "–", "1,234", "0", "–", "1.5e-11",
-        "2.0e-10", "1.2 s",
-    ]  # fmt: skip
+        "conv2d",
+        "cpu, im2col, order 1",
+        "passed",
+        "–",
+        "jacobian",
+        "–",
+        "–",
+        "1,234",
+        "0",
+        "–",
+        "1.5e-11",
+        "2.0e-10",
+        "1.2 s",
+    ]
     assert root.find(".//title").text == "Gradients: 1 of 1 checks passed"
     assert "seed 3, quick False" in text
     assert "What did not pass" not in text

@@ -1,6 +1,5 @@
 """The pictures of learning curves: what is drawn, and whether it can be read."""
 
-import io
 import itertools
 
 import numpy as np
@@ -9,7 +8,8 @@ from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
 from minialex.errors import RunError
-from minialex.training.report.curves import COLOURS, DARK, RunCurves, figure_of_run, figure_of_runs, image_of
+from minialex.plots import COLOURS, DARK, LIGHT, save, svg
+from minialex.training.learning_curves import RunCurves, figure_of_run, figure_of_runs
 
 # What a colour becomes for an eye without one kind of cone: Machado, Oliveira and Fernandes 2009, severity 1,
 # for linear RGB.
@@ -47,7 +47,7 @@ def contrast_with_white(colour):
 
 @pytest.fixture
 def runs(metrics):
-    """Make so many runs, whose curves end close together."""
+    """Make `count` runs, whose curves end close together."""
 
     def make(count, epochs=5):
         return [
@@ -146,23 +146,22 @@ def test_too_many_runs_and_none_are_refused(runs):
         figure_of_runs([RunCurves("none yet", [], "test")])
 
 
-def test_a_dollar_in_a_name_is_no_formula(metrics):
-    figure = figure_of_runs([RunCurves(r"$\frac{$", [metrics(1, 0.5)], "test")])
-    assert image_of(figure, "png").startswith(b"\x89PNG")
+def test_a_dollar_in_a_name_is_no_formula(metrics, tmp_path):
+    save(figure_of_runs([RunCurves(r"$\frac{$", [metrics(1, 0.5)], "test")]), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_one_run_in_light_and_dark(metrics):
     run = RunCurves("one", [metrics(n, 0.5 + 0.1 * n) for n in (1, 2, 3)], "validation")
-    light, dark = (
-        image_of(figure_of_run(run, "accuracy", *theme), "svg").decode() for theme in ((), (DARK,))
-    )
+    light, dark = (svg(figure_of_run(run, "accuracy", theme=theme)).decode() for theme in (LIGHT, DARK))
     assert light.count(DARK.ink) == 0
     assert dark.count(DARK.ink) > 5
-    assert image_of(figure_of_run(run, "accuracy"), "svg").decode() == light
+    assert svg(figure_of_run(run, "accuracy")).decode() == light
 
 
-def test_a_picture_is_not_blank(runs):
-    image = Image.open(io.BytesIO(image_of(figure_of_runs(runs(2)), "png")))
-    colours = {colour for _, colour in image.convert("RGB").getcolors(2**24)}
+def test_a_picture_is_not_blank(runs, tmp_path):
+    save(figure_of_runs(runs(2)), tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as image:
+        colours = {colour for _, colour in image.convert("RGB").getcolors(2**24)}
     for colour in COLOURS[:2]:
         assert tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) in colours

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minialex.training.report.comparison import compare
+from minialex.training.report.comparison import compare, distinct_names
 
 
 def test_a_row_tells_what_the_run_recorded(small_run, metrics):
@@ -80,3 +80,17 @@ def test_rows_keep_their_order_and_curves_their_names(small_run, metrics):
     assert [curves.name for curves in comparison.curves()] == ["c", "a", "b"]
     assert comparison.curves()[0].history == runs[0].history
     assert comparison.rows[0].to_dict()["path"] == "/runs/c"
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["runs/a", "runs/b"], ["a", "b"]),
+        (["x/a", "y/a"], ["x/a", "y/a"]),
+        (["x/a", "y/a", "y/b"], ["x/a", "y/a", "y/b"]),
+        (["runs/a", "runs/./a"], ["a", "a"]),
+        (["p/x/a", "q/x/a"], ["p/x/a", "q/x/a"]),
+    ],
+)
+def test_names_tell_folders_apart(paths, names):
+    assert distinct_names([Path(path) for path in paths]) == names

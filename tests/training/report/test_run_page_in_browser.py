@@ -52,11 +52,20 @@ def browse(tmp_path_factory):
     def run(path, *options):
         done = subprocess.run(
             [
-                program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                f"--user-data-dir={profile}", "--virtual-time-budget=20000", *options, path.as_uri(),
+                program,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                f"--user-data-dir={profile}",
+                "--virtual-time-budget=20000",
+                *options,
+                path.as_uri(),
             ],
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

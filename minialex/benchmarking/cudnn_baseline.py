@@ -1,6 +1,6 @@
 """cuDNN's convolutions beside ours, called through PyTorch, on the same arrays.
 
-PyTorch reads and gives arrays by DLPack, without a copy; TF32 is off, so that it computes in float32 as we
+PyTorch takes and returns arrays by DLPack, without a copy; TF32 is off, so that it computes in float32 as we
 do.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib.util
 
 from minialex.kernels import Kernel
-
-_OPERATION = "conv2d"
 
 
 def why_not_here() -> str | None:
@@ -30,24 +28,20 @@ def cudnn_kernels(operation: str) -> list[Kernel]:
     They are not registered: the engine does not choose them.
     """
     functions = {
-        f"{_OPERATION}.forward": _forward,
-        f"{_OPERATION}.input_grad": _input_grad,
-        f"{_OPERATION}.weight_grad": _weight_grad,
+        "conv2d.forward": _forward,
+        "conv2d.input_grad": _input_grad,
+        "conv2d.weight_grad": _weight_grad,
     }
-    if operation not in functions:
-        return []
-    return [Kernel(operation, "cuda", "cudnn", functions[operation])]
+    return [Kernel(operation, "cuda", "cudnn", functions[operation])] if operation in functions else []
 
 
 def _forward(x, weight, bias, *, stride, padding, dilation, groups):
     import torch
 
     given = [None if each is None else torch.from_dlpack(each) for each in (x, weight, bias)]
+    given[0] = torch.nn.functional.pad(given[0], _sides(padding))
     with _in_float32():
-        y = torch.nn.functional.conv2d(
-            torch.nn.functional.pad(given[0], _sides(padding)), *given[1:], stride, _both(padding), dilation,
-            groups,
-        )  # fmt: skip
+        y = torch.nn.functional.conv2d(*given, stride, _both(padding), dilation, groups)
     return _as_array(y, x)
 
 
@@ -56,12 +50,10 @@ def _input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
 
     (top, _), (left, _) = padding
     sides = _sides(padding)
-    size = [input_size[0] + sides[2] + sides[3], input_size[1] + sides[0] + sides[1]]
+    size = (input_size[0] + sides[2] + sides[3], input_size[1] + sides[0] + sides[1])
+    shape, given = (g.shape[0], weight.shape[1] * groups, *size), map(torch.from_dlpack, (weight, g))
     with _in_float32():
-        padded = torch.nn.grad.conv2d_input(
-            (g.shape[0], weight.shape[1] * groups, *size), torch.from_dlpack(weight), torch.from_dlpack(g),
-            stride, _both(padding), dilation, groups,
-        )  # fmt: skip
+        padded = torch.nn.grad.conv2d_input(shape, *given, stride, _both(padding), dilation, groups)
     if any(sides):
         padded = padded[:, :, top : top + input_size[0], left : left + input_size[1]].contiguous()
     return _as_array(padded, g)
@@ -84,12 +76,12 @@ def _is_symmetric(padding) -> bool:
 
 
 def _both(padding) -> tuple[int, int]:
-    """What the convolution pads by itself: (height, width); nothing where the sides differ."""
+    """What the convolution itself pads: (height, width); nothing where the sides differ."""
     return tuple(before for before, _ in padding) if _is_symmetric(padding) else (0, 0)
 
 
 def _sides(padding) -> tuple[int, int, int, int]:
-    """What has to be padded before it: left, right, top, bottom."""
+    """What must be padded before it: left, right, top, bottom."""
     (top, bottom), (left, right) = padding
     return (0, 0, 0, 0) if _is_symmetric(padding) else (left, right, top, bottom)
 
@@ -101,7 +93,7 @@ def _in_float32():
 
 
 def _as_array(tensor, like):
-    """A tensor as an array of the library that `like` is of."""
+    """A tensor as an array of `like`'s library."""
     if type(like).__module__.partition(".")[0] == "numpy":
         return tensor.numpy()
     import cupy

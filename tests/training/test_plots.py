@@ -1,6 +1,4 @@
-"""Where labels go: against scipy's isotonic regression, which is the same problem."""
-
-from pathlib import Path
+"""The style of plots. Where labels go: against scipy's isotonic regression, which is the same problem."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from minialex.training.report.labels import distinct_names, shortened, spread
+from minialex.plots import drawable, shortened, spread, without_middle
 
 positions = st.lists(st.floats(-1, 2).map(lambda x: round(x, 3)), max_size=10)
 
@@ -44,21 +42,18 @@ def test_equal_ones_go_both_ways():
     assert spread([0.5, 0.5], 0.2, 0, 1) == pytest.approx([0.4, 0.6])
 
 
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["runs/a", "runs/b"], ["a", "b"]),
-        (["x/a", "y/a"], ["x/a", "y/a"]),
-        (["x/a", "y/a", "y/b"], ["x/a", "y/a", "y/b"]),
-        (["runs/a", "runs/./a"], ["a", "a"]),
-        (["p/x/a", "q/x/a"], ["p/x/a", "q/x/a"]),
-    ],
-)
-def test_names_tell_folders_apart(paths, names):
-    assert distinct_names([Path(path) for path in paths]) == names
-
-
 def test_long_names_lose_their_middle():
-    assert shortened("abcdefghij", 10) == "abcdefghij"
-    assert shortened("abcdefghijk", 10) == "abcd…ghijk"
-    assert len(shortened("x" * 99, 30)) == 30
+    assert without_middle("abcdefghij", 10) == "abcdefghij"
+    assert without_middle("abcdefghijk", 10) == "abcd…ghijk"
+    assert len(without_middle("x" * 99, 30)) == 30
+
+
+def test_what_no_font_can_draw_is_escaped():
+    """Matplotlib fails at half of a surrogate pair, and warns, here an error, of what a font lacks."""
+    assert drawable("a\x1b[2J\udcff\U000f0000") == "a\\x1b[2J\\udcff\\U000f0000"
+    assert drawable("\u00e9t\u00e9 $x$") == "\u00e9t\u00e9 $x$"
+
+
+def test_a_name_stands_on_one_line():
+    assert shortened("a\n <b>", 9) == "a <b>"
+    assert shortened("abcdefghij", 9) == "abcdefgh…"

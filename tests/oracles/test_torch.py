@@ -112,9 +112,7 @@ OPERATIONS = {
     ),
     "cross_entropy, distribution and smoothing": (
         lambda x: F.cross_entropy(x, DISTRIBUTION, reduction="none", label_smoothing=0.1),
-        lambda x: TF.cross_entropy(
-            x, torch.tensor(DISTRIBUTION), reduction="none", label_smoothing=0.1
-        ),
+        lambda x: TF.cross_entropy(x, torch.tensor(DISTRIBUTION), reduction="none", label_smoothing=0.1),
         [(6, 5)],
     ),
     "cross_entropy, sum": (
@@ -133,16 +131,14 @@ OPERATIONS = {
         for reduction in ("mean", "sum", "none")
         for smoothing in (0.0, 0.3)
         for ignored in (3, -100)
-        for options in [
-            {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}
-        ]
+        for options in [{"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}]
     },
     "cross_entropy, distribution with a gradient, weights and smoothing": (
         lambda x, t: F.cross_entropy(x, t, WEIGHT, label_smoothing=0.2),
         lambda x, t: TF.cross_entropy(x, t, torch.tensor(WEIGHT), label_smoothing=0.2),
         [(6, 5), (6, 5)],
     ),
-}  # fmt: skip
+}
 
 
 def results_of(function, leaf, grad, arrays):
@@ -327,16 +323,15 @@ def torchvision_alexnet():
     """torchvision.models.alexnet as a sequence, without its dropout."""
     nn = torch.nn
     return nn.Sequential(
-        nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Flatten(),
-        nn.Linear(9216, 4096), nn.ReLU(),
-        nn.Linear(4096, 4096), nn.ReLU(),
+        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.Linear(9216, 4096), nn.ReLU()),
+        *(nn.Linear(4096, 4096), nn.ReLU()),
         nn.Linear(4096, 1000),
-    )  # fmt: skip
+    )
 
 
 def test_alexnet_torchvision_trains_one_step_as_pytorch_s():

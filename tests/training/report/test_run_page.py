@@ -13,9 +13,9 @@ from PIL import Image
 from minialex.errors import DataError, RunError
 from minialex.models import summarise
 from minialex.training.evaluation import evaluate
-from minialex.training.report import page, report, tiles
+from minialex.training.report import page, run_page, tiles
 from minialex.training.report.layer_times import LayerTimes
-from minialex.training.report.report import flattened, write_report
+from minialex.training.report.run_page import PageOptions, flattened, write_run_page
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 
@@ -88,8 +88,10 @@ def test_a_path_is_text(small_run, tmp_path):
     out = tmp_path / "report.html"
     image = tmp_path / "<b>bold.png"
     Image.new("RGB", (16, 16), "red").save(image)
-    run = small_run(path=tmp_path / "<i>run", recipe="<u>", data="</title><script>", settings={"<s>": "<p>"})
-    write_report(run, out, images=[image])
+    run = small_run(
+        path=tmp_path / "<i>run", recipe_name="<u>", data="</title><script>", settings={"<s>": "<p>"}
+    )
+    write_run_page(run, out, PageOptions(images=[image]))
     text = out.read_text(encoding="utf-8")
     for tag in ("<b>", "<i>", "<u>", "<s>", "<p>&", "<p><", "<script>"):
         assert tag not in text
@@ -164,9 +166,9 @@ def test_times_stand_beside_their_layers(small_run, tmp_path, monkeypatch):
         calls.append((network.fc4.weight.data.flags.writeable, x.shape, labels.shape, device))
         return LayerTimes(forward, backward, steps=5, batch=4)
 
-    monkeypatch.setattr(report, "time_layers", time_layers)
+    monkeypatch.setattr(run_page, "time_layers", time_layers)
     out = tmp_path / "report.html"
-    write_report(small_run(), out)
+    write_run_page(small_run(), out)
     # Frozen, it would run kernels that keep what they make of the weights, which training does not.
     assert calls == [(True, (4, 3, 16, 16), (4,), "cpu")]
     rows = table_rows(parse(out), "The layers of the network")[1:-1]
@@ -197,7 +199,7 @@ def test_headings_go_down_one_by_one(tree):
 def test_a_thousand_classes_are_listed_not_drawn(small_run, tmp_path):
     classes = tuple(f"class {i}" for i in range(1000))
     out = tmp_path / "report.html"
-    write_report(small_run(classes=classes, count=40), out)
+    write_run_page(small_run(classes=classes, count=40), out)
     tree = parse(out)
     assert "Confusion matrix" not in {each.get("aria-label") for each in tree.iter()}
     pairs = table_rows(tree, "The pairs that were confused most often")[1:]
@@ -210,7 +212,7 @@ def test_a_thousand_classes_are_listed_not_drawn(small_run, tmp_path):
 
 def test_a_run_without_an_epoch_and_one_that_guesses(small_run, tmp_path):
     out = tmp_path / "report.html"
-    write_report(small_run(history=[], result=None, why_guessing="It never steps."), out)
+    write_run_page(small_run(history=[], result=None, why_guessing="It never steps."), out)
     text = text_of(parse(out))
     assert "No epoch was completed." in text
     assert "unfinished, 2 of 5 epochs done" in text
@@ -223,7 +225,7 @@ def test_a_run_that_is_always_right(small_run, tmp_path):
     """No errors: no pairs, no worst images, and one chosen image."""
     run = small_run(classes=("only",))
     out = tmp_path / "report.html"
-    write_report(run, out)
+    write_run_page(run, out)
     text = text_of(parse(out))
     assert "No test image was taken for another class." in text
     assert "No test image is classified wrongly." in text
@@ -235,7 +237,7 @@ def test_damaged_files_are_left_out_and_counted(small_run, tmp_path):
     """The numbers of the images that follow a damaged one are those of the images that were tested."""
     run = small_run(damaged=(0, 7))
     out = tmp_path / "report.html"
-    evaluation = write_report(run, out)
+    evaluation = write_run_page(run, out)
     assert len(evaluation.labels) == 10
     tree = parse(out)
     assert "2 damaged files were left out." in text_of(tree)
@@ -255,8 +257,8 @@ def test_of_ten_crops_the_central_one_is_shown(small_run, tmp_path):
     out, plain = tmp_path / "report.html", tmp_path / "plain.html"
     image = tmp_path / "a.png"
     Image.fromarray(small_run().open_test_part().images[3].transpose(1, 2, 0)).save(image)
-    write_report(small_run(crops=True), out, images=[image])
-    write_report(small_run(), plain, images=[image])
+    write_run_page(small_run(crops=True), out, PageOptions(images=[image]))
+    write_run_page(small_run(), plain, PageOptions(images=[image]))
     strips, expected = (
         [
             each.get("src")
@@ -273,7 +275,7 @@ def test_of_ten_crops_the_central_one_is_shown(small_run, tmp_path):
 
 def test_a_run_without_test_images_is_tested_on_the_validation_images(small_run, tmp_path):
     out = tmp_path / "report.html"
-    write_report(small_run(tested_part="validation", expected="about 98 %"), out)
+    write_run_page(small_run(tested_part="validation", expected="about 98 %"), out)
     text = text_of(parse(out))
     assert "test image" not in text.lower()
     assert "validation accuracy" in text
@@ -285,12 +287,12 @@ def test_named_images_are_shown_instead(small_run, tmp_path):
     for path, colour in zip(paths, ("red", "blue"), strict=True):
         Image.new("RGB", (16, 16), colour).save(path)
     out = tmp_path / "report.html"
-    write_report(small_run(), out, images=paths)
+    write_run_page(small_run(), out, PageOptions(images=paths))
     tree = parse(out)
     strips = [each for each in tree.iter(f"{HTML}div") if each.get("class") == "strip"]
     assert [text_of(strip) for strip in strips[:2]] == ["a.png", "b.png"]
     with pytest.raises(DataError, match=r"gone\.png"):
-        write_report(small_run(), out, images=[tmp_path / "gone.png"])
+        write_run_page(small_run(), out, PageOptions(images=[tmp_path / "gone.png"]))
 
 
 def test_numbers_that_are_not_finite_are_refused(small_run, tmp_path):
@@ -298,18 +300,22 @@ def test_numbers_that_are_not_finite_are_refused(small_run, tmp_path):
     with pytest.raises(
         RunError, match="the last checkpoint of '/runs/small' gives numbers that are not finite"
     ):
-        write_report(small_run(bias=np.nan), out)
+        write_run_page(small_run(bias=np.nan), out)
     assert not out.exists()
 
 
 def test_a_batch_that_does_not_fit_is_not_timed(small_run, tmp_path):
     out = tmp_path / "report.html"
-    write_report(small_run(batch_size=10**7), out)
+    write_run_page(small_run(batch_size=10**7), out)
     tree = parse(out)
     assert "Not measured: a training step of tiny" in text_of(tree)
     assert table_rows(tree, "The layers of the network")[0] == [
-        "layer", "kind", "output shape", "parameters", "products"
-    ]  # fmt: skip
+        "layer",
+        "kind",
+        "output shape",
+        "parameters",
+        "products",
+    ]
 
 
 def test_settings_are_flattened():
@@ -320,16 +326,21 @@ def test_settings_are_flattened():
         "none": [],
     }
     assert dict(flattened(values)) == {
-        "a.b": "1", "a.c": "none", "a.d": "true", "steps.1.name": "x", "steps.2.name": "y", "list": "[1, 2]",
+        "a.b": "1",
+        "a.c": "none",
+        "a.d": "true",
+        "steps.1.name": "x",
+        "steps.2.name": "y",
+        "list": "[1, 2]",
         "none": "[]",
-    }  # fmt: skip
+    }
 
 
 def test_a_page_that_is_too_large_is_refused(monkeypatch, small_run, tmp_path):
     monkeypatch.setattr(page, "_MAX_BYTES", 10_000)
     out = tmp_path / "report.html"
     with pytest.raises(RunError, match="MiB"):
-        write_report(small_run(), out)
+        write_run_page(small_run(), out)
     assert not out.exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.benchmarking.contestants import Contestant
+from minialex.benchmarking.contestant import Contestant
 from minialex.benchmarking.onnx_graph import onnx_model
 from minialex.benchmarking.tasks import Task
 

@@ -1,7 +1,7 @@
 """The conformance cases inside the onnx wheel, run through MiniAlex.
 
 Two kinds: the node cases, which ONNX generates for each operator, and models that PyTorch exported with
-the results it computed itself. Every case that has an operator of a CNN is either run or stands in
+the results it computed itself. Every case that has an operator of a CNN is either run or listed in
 `NOT_MAPPED` with the reason.
 """
 
@@ -19,7 +19,7 @@ from minialex.nn import Parameter
 
 onnx = pytest.importorskip("onnx", reason="the conformance cases are inside the onnx wheel")
 
-from onnx.backend.test import loader  # noqa: E402 - only where there is an onnx
+from onnx.backend.test import loader  # noqa: E402 - only where onnx is installed
 
 # The operators whose cases are wanted.
 WANTED = {
@@ -119,10 +119,8 @@ def _batch_normalization(
     """ONNX calls 1 - momentum its momentum, and keeps the biased variance."""
     assert is_test  # of old versions, whose training cases are not in the wheel
     moved_mean, moved_var = mean.copy(), var.copy()
-    y = F.batch_norm(
-        ma.Tensor(x), moved_mean, moved_var, ma.Tensor(scale), ma.Tensor(bias),
-        training=bool(training_mode), momentum=1 - momentum, eps=epsilon,
-    )  # fmt: skip
+    given = (ma.Tensor(x), moved_mean, moved_var, ma.Tensor(scale), ma.Tensor(bias))
+    y = F.batch_norm(*given, training=bool(training_mode), momentum=1 - momentum, eps=epsilon)
     if not training_mode:
         return (y,)
     count = x.size // x.shape[1]
@@ -135,7 +133,7 @@ def _dropout(x, ratio=0.5, training_mode=False, *, seed=None):
 
 
 def _gemm(a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0, broadcast=1):
-    """Alpha * a @ b + beta * c; `linear` has no factors and takes b transposed."""
+    """alpha * a @ b + beta * c; `linear` has no factors and takes b transposed."""
     assert broadcast  # of old versions
     a = ma.Tensor(a).T if transA else ma.Tensor(a)
     weight = ma.Tensor(b) if transB else ma.Tensor(b).T
@@ -159,7 +157,7 @@ def _cross_entropy(scores, labels, weight=None, *, reduction=b"mean", ignore_ind
 
 
 def _momentum(rate, count, *tensors, alpha, beta, mode, norm_coefficient):
-    """X, G, V of each parameter in turn; beta, a factor of the gradient, counts after update 0 alone."""
+    """X, G, V of each parameter in turn; beta, a factor of the gradient, counts only after update 0."""
     assert count == 0
     parameters, gradients, velocities = _columns(tensors, 3)
     optimizer = optim.SGD(parameters, float(rate), alpha, norm_coefficient, nesterov=mode == b"nesterov")
@@ -217,7 +215,7 @@ OPERATORS = {
 }
 
 # Results beyond the first that MiniAlex keeps to itself: the winners' places and the mask.
-FIRST_RESULT_ALONE = {"MaxPool", "Dropout"}
+ONLY_FIRST_RESULT = {"MaxPool", "Dropout"}
 
 # Cases that are not run, by the reason.
 NOT_MAPPED = {
@@ -273,7 +271,7 @@ NOT_MAPPED = {
         test_gemm_default_matrix_bias
         pytorch-operator/test_operator_addmm
     """,
-    "matmul takes matrices alone": """
+    "matmul takes only matrices": """
         test_matmul_1d_1d
         test_matmul_1d_3d
         test_matmul_3d
@@ -290,8 +288,8 @@ NOT_MAPPED = {
     "there is no Adagrad": "test_adagrad test_adagrad_multiple",
 }
 
-# Results agree to some units of float32 rounding, relative to the largest: 16 units. ONNX itself asks for
-# 1e-3 an element alone, which lets a formula wrong by a thousandth pass.
+# Results agree to some units of float32 rounding, relative to the largest: 16 units. ONNX itself asks only
+# for 1e-3 of each element, which lets a formula wrong by a thousandth pass.
 TOLERANCE = 16 * float(np.finfo(np.float32).eps)
 # The expected numbers of this case are written with four digits.
 FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
@@ -299,7 +297,7 @@ FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
 
 def _node_cases():
     with warnings.catch_warnings():
-        # Generating the cases of other operators overflows, divides by 0 and so on, as they mean to.
+        # Generating the cases of other operators overflows, divides by 0 and so on, on purpose.
         warnings.simplefilter("ignore", RuntimeWarning)
         generated = loader.load_node_model_tests()
     for case in generated:
@@ -354,7 +352,7 @@ def test_every_case_is_run_or_explained():
 def test_case(name):
     model, inputs, expected = CASES[name]
     names = [value.name for value in model.graph.output]
-    if model.graph.node[-1].op_type in FIRST_RESULT_ALONE:
+    if model.graph.node[-1].op_type in ONLY_FIRST_RESULT:
         names, expected = names[:1], expected[:1]
     results = run_model(model, inputs)
     for output, array in zip(names, expected, strict=True):

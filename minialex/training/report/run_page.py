@@ -17,11 +17,14 @@ from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_text
 from minialex.kernels.runtime.threads import num_threads
 from minialex.models import Network, summarise
+from minialex.plots import DARK, LIGHT, svg
+from minialex.training.assembly import optimizer_arrays
 from minialex.training.diagnosis import is_guessing
 from minialex.training.evaluation import Evaluation, evaluate, predict_probabilities
+from minialex.training.learning_curves import RunCurves, figure_of_run
 from minialex.training.memory_budget import require_memory
 from minialex.training.pictures import evaluated_numbers, first_filters
-from minialex.training.report import curves, mistakes, tiles
+from minialex.training.report import mistakes, tiles
 from minialex.training.report.feature_maps import LayerMaps, layer_maps
 from minialex.training.report.layer_times import LayerTimes, time_layers
 from minialex.training.report.page import render
@@ -37,7 +40,7 @@ _TOP_5_CLASSES = 20
 _SHOWN_CLASSES = 3
 _SHOWN_CHANNELS = 8
 _FILTER_COLUMNS = 16
-# How broad a dense layer's features are drawn, and one of them at most, in pixels.
+# How wide a dense layer's features are drawn, and one of them at most, in pixels.
 _FEATURES_WIDTH, _FEATURE_WIDTH = 640, 24
 # Of the ten crops, in the order of `TenCrop`, the one at the centre.
 _CENTRAL_CROP = 4
@@ -54,14 +57,32 @@ class _ChosenImage:
     guesses: list[tuple[str, float]]
 
 
-def write_report(
+@dataclass(frozen=True)
+class PageOptions:
+    """What to show on the page of a run, and where to compute it.
+
+    Attributes
+    ----------
+    images : sequence of Path
+        PNG or JPEG files whose way through the layers is shown; one image of the test part that the network
+        gets right and the worst one it gets wrong, if none is named.
+    checkpoint : {"best", "last"}
+    data_dir : str, optional
+        Where the data set's files are now, if they have moved.
+    device : str, optional
+        Where to compute, if not where the run did.
+    """
+
+    images: Sequence[Path] = ()
+    checkpoint: str = "last"
+    data_dir: str | None = None
+    device: str | None = None
+
+
+def write_run_page(
     run: RecordedRun,
     out: Path,
-    *,
-    images: Sequence[Path] = (),
-    checkpoint: str = "last",
-    data_dir: str | None = None,
-    device: str | None = None,
+    options: PageOptions = PageOptions(),  # noqa: B008 - it is frozen
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Test a run's network again, time its layers, and write the page; return what the test gave.
@@ -71,14 +92,7 @@ def write_report(
     run : RecordedRun
     out : Path
         The HTML file to write, atomically.
-    images : sequence of Path
-        PNG or JPEG files whose way through the layers is shown; one image of the test part that the network
-        gets right and the worst one it gets wrong, if none is named.
-    checkpoint : {"best", "last"}
-    data_dir : str, optional
-        Where the data set's files are now, if they have moved.
-    device : str, optional
-        Where to compute, if not where the run did.
+    options : PageOptions
     say : callable
         Is told what is going on.
 
@@ -88,32 +102,30 @@ def write_report(
         If the run, its checkpoint, its data or an image are missing or damaged, or the network computes
         numbers that are not finite.
     """
-    device, _ = choose_device(device or run.device)
-    network = run.folder.load_network(checkpoint).to(device)
-    named = [(path, read_image(path, "L" if network.input_shape[0] == 1 else "RGB")) for path in images]
-    dataset = run.open_test_part(data_dir)
+    device, _ = choose_device(options.device or run.device)
+    network = run.folder.load_network(options.checkpoint).to(device)
+    mode = "L" if network.input_shape[0] == 1 else "RGB"
+    named = [(path.name, read_image(path, mode), None) for path in options.images]
+    dataset = run.open_test_part(options.data_dir)
     say(f"testing on {len(dataset):,} images")
     with np.errstate(all="ignore"):  # an overflow shows in the result, and is refused there
         evaluation = evaluate(network, run.loader(dataset), device)
     if not math.isfinite(evaluation.loss) or not np.isfinite(evaluation.probabilities).all():
         raise RunError(
-            f"the {checkpoint} checkpoint of {str(run.path)!r} gives numbers that are not finite; take the "
-            "other one with --checkpoint, or train again with a lower learning rate"
+            f"the {options.checkpoint} checkpoint of {str(run.path)!r} gives numbers that are not finite; "
+            "take the other one with --checkpoint, or train again with a lower learning rate"
         )
     # A loader may have left out damaged files; from here on an image's number is that of the evaluation.
     numbers = evaluated_numbers(dataset, len(evaluation.labels))
     tested = dataset if len(numbers) == len(dataset) else dataset.subset(numbers)
-    if named:
-        shown = [(path.name, image, None) for path, image in named]
-    else:
-        shown = [
-            (f"{run.tested_part.capitalize()} image {number:,}", *tested[number])
-            for number in mistakes.example_images(evaluation)
-        ]
+    shown = named or [
+        (f"{run.tested_part.capitalize()} image {number:,}", *tested[number])
+        for number in mistakes.example_images(evaluation)
+    ]
     chosen = [_choose(run, network, device, *each) for each in shown]
     x = _one_crop(np.concatenate([each.x for each in chosen]))
     say("timing the layers")
-    times, no_times = _times(run, checkpoint, tested, device)
+    times, no_times = _times(run, options.checkpoint, tested, device)
     confusion = evaluation.confusion()
     page = render(
         "report.html",
@@ -121,7 +133,7 @@ def write_report(
         made=datetime.now(),
         run=run,
         name=run.path.resolve().name,
-        checkpoint=checkpoint,
+        checkpoint=options.checkpoint,
         damaged=len(dataset) - len(tested),
         classes=run.classes,
         evaluation=evaluation,
@@ -190,14 +202,15 @@ def _times(
         return None, "Times of single layers are measured on the processor only."
     # Another one, since the one that is evaluated is frozen.
     network = run.folder.load_network(checkpoint).unfreeze().to(device)
+    batch = run.recipe.training.batch_size
     try:
-        require_memory(network, run.batch_size, device, run.optimizer_arrays)
+        require_memory(network, batch, device, optimizer_arrays(run.recipe.optimizer))
     except MiniAlexError as error:
         return None, f"Not measured: {error}."
     x, labels = next(iter(run.loader(dataset)))
     x = _one_crop(x)
-    # As many images as the run takes a step, some of them twice if the test part has not so many.
-    order = np.arange(run.batch_size) % len(x)
+    # As many images as the run takes a step, some of them twice if the test part has fewer.
+    order = np.arange(batch) % len(x)
     return time_layers(network, x[order], labels[order], device), None
 
 
@@ -205,12 +218,12 @@ def _curve_pictures(run: RecordedRun) -> list[dict]:
     """The learning curves, each for light and for dark pages."""
     if not run.history:
         return []
-    drawn = curves.RunCurves(run.path.name, run.history, run.part)
+    drawn = RunCurves(run.path.name, run.history, run.part)
     pictures = []
     for metric in ("accuracy", "loss"):
         light, dark = (
-            tiles.as_uri(curves.image_of(curves.figure_of_run(drawn, metric, theme), "svg"), "image/svg+xml")
-            for theme in (curves.LIGHT, curves.DARK)
+            tiles.as_uri(svg(figure_of_run(drawn, metric, theme=theme)), "image/svg+xml")
+            for theme in (LIGHT, DARK)
         )
         pictures.append({"metric": metric, "light": light, "dark": dark})
     return pictures

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from minialex import nn
-from minialex.benchmarking.contestants import Absent, Contestant
+from minialex.benchmarking.contestant import Absent, Contestant
 from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 from minialex.models import Network
@@ -20,7 +20,7 @@ from minialex.models import Network
 class _TorchContestant(Contestant):
     def __init__(self, task: Task, threads: int, *, channels_last: bool = False, compiled: bool = False):
         torch.set_num_threads(threads)
-        # float32 is float32: cuDNN would take TF32 else, and its first algorithm instead of its fastest.
+        # float32 is float32: cuDNN would otherwise take TF32, and its first algorithm instead of its fastest.
         torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = False, True
         network = torch_network(task.network()).train(task.training).to(task.device)
         self.images = torch.from_numpy(task.images()).to(task.device)
@@ -38,21 +38,19 @@ class TorchTraining(_TorchContestant):
         super().__init__(task, threads, **mode)
         self.labels = torch.from_numpy(task.labels()).to(task.device)
         self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True,
-        )  # fmt: skip
+            self.network.parameters(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
+        )
 
     def results(self) -> list[np.ndarray]:
-        layers = [layer for layer in self.network if isinstance(layer, torch.nn.Dropout)]
-        kept = [layer.p for layer in layers]
-        for layer in layers:
-            layer.p = 0.0
+        dropouts = [layer for layer in self.network if isinstance(layer, torch.nn.Dropout)]
+        for layer in dropouts:
+            layer.eval()
         loss = F.cross_entropy(self.compiled(self.images), self.labels)
         loss.backward()
         gradients = [parameter.grad.contiguous().cpu().numpy() for parameter in self.network.parameters()]
         self.optimizer.zero_grad()
-        for layer, p in zip(layers, kept, strict=True):
-            layer.p = p
+        for layer in dropouts:
+            layer.train()
         return [loss.detach().cpu().numpy(), *gradients]
 
     def run(self) -> None:
@@ -90,13 +88,13 @@ def torch_network(network: Network) -> torch.nn.Sequential:
     Absent
         If PyTorch has no such layer.
     """
-    peer = torch.nn.Sequential(*(part for layer in placed_layers(network) for part in _torch_layers(layer)))
-    theirs = [*peer.parameters(), *(b for b in peer.buffers() if b.is_floating_point())]
+    built = torch.nn.Sequential(*(part for layer in placed_layers(network) for part in _torch_layers(layer)))
+    theirs = [*built.parameters(), *(b for b in built.buffers() if b.is_floating_point())]
     ours = [*(parameter.numpy() for parameter in network.parameters()), *network.buffers()]
     with torch.no_grad():
         for tensor, values in zip(theirs, ours, strict=True):
             tensor.copy_(torch.from_numpy(values))
-    return peer.to(theirs[0].dtype if network[0].weight.dtype == np.float32 else torch.float64)
+    return built.to(theirs[0].dtype if network[0].weight.dtype == np.float32 else torch.float64)
 
 
 def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
@@ -105,13 +103,9 @@ def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
         case nn.Conv2d():
             window = window_of(placed)
             before, padding = _padding(window.padding, 0.0)
-            return [
-                *before,
-                torch.nn.Conv2d(
-                    layer.in_channels, layer.out_channels, window.kernel_size, window.stride, padding,
-                    window.dilation, layer.groups, layer.bias is not None,
-                ),
-            ]  # fmt: skip
+            channels, rest = (layer.in_channels, layer.out_channels), (layer.groups, layer.bias is not None)
+            sizes = (window.kernel_size, window.stride, padding, window.dilation)
+            return [*before, torch.nn.Conv2d(*channels, *sizes, *rest)]
         case nn.Linear():
             return [torch.nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)]
         case nn.MaxPool2d(ceil_mode=False):
@@ -139,7 +133,7 @@ def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
 
 
 def _padding(padding, value: float) -> tuple[list[torch.nn.Module], tuple[int, int]]:
-    """What a layer pads by itself; where the sides differ, which PyTorch's do not, a layer before it."""
+    """What a layer pads by itself; where the sides differ, which PyTorch cannot do, a layer before it."""
     (top, bottom), (left, right) = padding
     if top == bottom and left == right:
         return [], (top, left)

@@ -1,27 +1,17 @@
-"""The peers compute the same networks: built from our layers, with our weights."""
+"""The baselines compute the same networks: built from our layers, with our weights."""
 
 import numpy as np
 import pytest
 
 from minialex import nn
 from minialex.benchmarking.agreement import error_of_all
-from minialex.benchmarking.contestants import Absent
+from minialex.benchmarking.baselines import Baselines
+from minialex.benchmarking.contestant import Absent
 from minialex.benchmarking.ours import loss_and_gradients, make, truth
 from minialex.benchmarking.step_runs import run_steps
 from minialex.benchmarking.tasks import Task
-from minialex.models import Architecture, Network
-from minialex.models.architecture import (
-    CLASSES,
-    avg_pool,
-    batch_norm,
-    conv,
-    dense,
-    dropout,
-    flatten,
-    lrn,
-    max_pool,
-    relu,
-)  # fmt: skip
+from minialex.benchmarking.timing import Turns
+from minialex.models import Architecture, Network, architecture
 from minialex.tensor import Tensor
 
 SMALL = Architecture(
@@ -32,15 +22,24 @@ SMALL = Architecture(
     # Unequal padding at a stride, of negative numbers too; groups; both pools; LRN with alpha as the
     # paper's and as Caffe's.
     layers=(
-        conv(8, 5, stride=4, padding="same"), max_pool(3, 2, padding="same"), lrn(alpha=0.5),
-        conv(6, 3, padding=1, groups=2, bias=False), batch_norm(eps=1e-3), relu(),
-        lrn(alpha=0.5, alpha_mode="mean", k=1.0), avg_pool(2, 1),
-        flatten(), dense(7), relu(), dropout(), dense(CLASSES),
+        architecture.conv(8, 5, stride=4, padding="same"),
+        architecture.max_pool(3, 2, padding="same"),
+        architecture.lrn(alpha=0.5),
+        architecture.conv(6, 3, padding=1, groups=2, bias=False),
+        architecture.batch_norm(eps=1e-3),
+        architecture.relu(),
+        architecture.lrn(alpha=0.5, alpha_mode="mean", k=1.0),
+        architecture.avg_pool(2, 1),
+        architecture.flatten(),
+        architecture.dense(7),
+        architecture.relu(),
+        architecture.dropout(),
+        architecture.dense(architecture.CLASSES),
     ),
     initialiser="default",
     trainable_parameters=0,
     differs="",
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -60,15 +59,15 @@ LABELS = np.array([0, 3, 1, 4])
 
 
 def test_torch_has_the_same_gradients(network):
-    torch = pytest.importorskip("torch", reason="the peer is not installed")
-    from minialex.benchmarking.torch_peer import torch_network
+    torch = pytest.importorskip("torch", reason="the baseline is not installed")
+    from minialex.benchmarking.torch_baseline import torch_network
 
-    peer = torch_network(network).double()
+    built = torch_network(network).double()
     network.astype(np.float64)
-    peer[-2].p = 0.0
-    loss = torch.nn.functional.cross_entropy(peer(torch.from_numpy(IMAGES)), torch.from_numpy(LABELS))
+    built[-2].p = 0.0
+    loss = torch.nn.functional.cross_entropy(built(torch.from_numpy(IMAGES)), torch.from_numpy(LABELS))
     loss.backward()
-    theirs = [loss.detach().numpy(), *(p.grad.numpy() for p in peer.parameters())]
+    theirs = [loss.detach().numpy(), *(p.grad.numpy() for p in built.parameters())]
     ours = loss_and_gradients(network, Tensor(IMAGES), LABELS)
     assert len(ours) == 1 + 9
     assert error_of_all(ours, theirs).norm < 1e-12
@@ -78,19 +77,19 @@ def test_torch_has_the_same_gradients(network):
 
 
 def test_torch_has_the_same_logits(network):
-    torch = pytest.importorskip("torch", reason="the peer is not installed")
-    from minialex.benchmarking.torch_peer import torch_network
+    torch = pytest.importorskip("torch", reason="the baseline is not installed")
+    from minialex.benchmarking.torch_baseline import torch_network
 
-    peer = torch_network(network).double().eval()
+    built = torch_network(network).double().eval()
     ours = network.astype(np.float64).eval()(Tensor(IMAGES)).numpy()
     with torch.no_grad():
-        assert error_of_all([peer(torch.from_numpy(IMAGES)).numpy()], [ours]).norm < 1e-12
+        assert error_of_all([built(torch.from_numpy(IMAGES)).numpy()], [ours]).norm < 1e-12
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_onnx_graph_gives_the_same_logits(network, runtime):
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
-    library = pytest.importorskip(runtime, reason="the peer is not installed")
+    library = pytest.importorskip(runtime, reason="the baseline is not installed")
     from minialex.benchmarking.onnx_graph import onnx_model
 
     model = onnx_model(network, len(IMAGES))
@@ -109,29 +108,32 @@ def test_the_onnx_graph_gives_the_same_logits(network, runtime):
     assert error_of_all([logits], [expected]).norm < 1e-5
 
 
-def test_what_a_peer_lacks_is_said():
+def test_what_a_baseline_lacks_is_said():
     task = Task("alexnet_mnist28_bn_rows", 1)
-    for module, function, arguments in (
-        ("torch_peer", "torch_network", ()), ("onnx_graph", "onnx_model", (1,)),
-    ):  # fmt: skip
-        pytest.importorskip(module.split("_")[0], reason="the peer is not installed")
-        build = getattr(__import__(f"minialex.benchmarking.{module}", fromlist=[function]), function)
-        with pytest.raises(Absent, match="bn1"):
-            build(task.network(), *arguments)
+    pytest.importorskip("torch", reason="the baseline is not installed")
+    pytest.importorskip("onnx", reason="ONNX is not installed")
+    from minialex.benchmarking.onnx_graph import onnx_model
+    from minialex.benchmarking.torch_baseline import torch_network
+
+    with pytest.raises(Absent, match="bn1"):
+        torch_network(task.network())
+    with pytest.raises(Absent, match="bn1"):
+        onnx_model(task.network(), 1)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_ours_beside_the_peers(training):
+def test_ours_beside_the_baselines(training):
     """The contestants as the command makes them, on a small network that is real."""
-    pytest.importorskip("torch", reason="the peer is not installed")
-    peers = ["torch", "torch_channels_last"]
+    pytest.importorskip("torch", reason="the baseline is not installed")
+    names = ["torch", "torch_channels_last"]
     if not training:
         for name in ("onnxruntime", "openvino"):
-            pytest.importorskip(name, reason="the peer is not installed")
-            peers.append(name)
-    found = run_steps(Task("alexnet_cifar_thinner4", 2, training), peers, 1, 1, warmup=1, shortest=0.0)
+            pytest.importorskip(name, reason="the baseline is not installed")
+            names.append(name)
+    turns = Turns(1, warmup=1, shortest=0.0)
+    found = run_steps(Task("alexnet_cifar_thinner4", 2, training), Baselines(names), 1, turns)
     assert [(each.contestant, each.status, each.reason) for each in found] == [
-        (name, "timed", "") for name in ("minialex", *peers)
+        (name, "timed", "") for name in ("minialex", *names)
     ]
     assert all(each.timing.median > 0 for each in found)
 

@@ -1,0 +1,172 @@
+"""The one style of plots: colours, fonts, where labels go, and how a figure becomes a file.
+
+Figures are made with `matplotlib.figure.Figure` inside ``with style():``, without pyplot: no window system is
+touched, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
+
+from minialex.files import write_atomically
+from minialex.text import escaped, printable
+
+# Okabe and Ito 2008, which people of every kind of colour vision tell apart, with violet in place of its
+# yellow, which is hardly seen on white. Each has a marker of its own as well.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a10d8")
+MARKERS = "osD^vP*X"
+# What stands beside the thing that is shown.
+GREY = "#b8b8b8"
+# The sizes of text, in points.
+TEXT_POINTS, LABEL_POINTS = 10, 9
+
+_DPI = 120
+# Matplotlib's own font has no Chinese, Japanese or Korean; these are what systems bring for them.
+_FURTHER_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+)
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of text and axes, of the grid, and of the line of a figure that has only one."""
+
+    ink: str
+    grid: str
+    line: str
+
+
+LIGHT = Theme(ink="#1d2329", grid="#b6bdc5", line="#0060a8")
+DARK = Theme(ink="#e3e7eb", grid="#59626c", line="#6db6f2")
+
+
+def style(theme: Theme = LIGHT, grid: bool = True) -> AbstractContextManager:
+    """Matplotlib's settings for the figures that are made in a ``with`` block."""
+    settings = {
+        "font.family": fonts(),
+        "font.size": TEXT_POINTS,
+        # Users name their classes and runs: a $ in a name begins no formula.
+        "text.parse_math": False,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.ink,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": grid,
+        "axes.axisbelow": True,
+        "grid.color": theme.grid,
+        "grid.alpha": 0.5,
+    }
+    return matplotlib.rc_context(settings)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure to a PNG file, atomically."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DPI))
+
+
+def svg(figure: Figure) -> bytes:
+    """A figure as the bytes of a transparent SVG file, which depend on the figure only."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "minialex"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue()
+
+
+# Text
+
+
+@cache
+def fonts() -> list[str]:
+    """Matplotlib's font, and those of the others that are installed."""
+    return ["DejaVu Sans", *sorted(set(_FURTHER_FONTS) & set(get_font_names()))]
+
+
+def drawable(text: str) -> str:
+    """Escape what is not printable, or would be drawn as an empty box, with a warning."""
+    return "".join(each if ord(each) in _characters() else escaped(each) for each in printable(text))
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """What the fonts can draw."""
+    return frozenset().union(
+        *(get_font(findfont(FontProperties(family=name))).get_charmap() for name in fonts())
+    )
+
+
+def shortened(text: str, length: int) -> str:
+    """The text on one line, as the fonts can draw it, cut to `length` characters."""
+    text = drawable(" ".join(text.split()))
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def without_middle(text: str, length: int) -> str:
+    """At most `length` characters, with the middle left out where there are more."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+# Labels
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move positions until neighbours are at least `gap` apart and all between `low` and `high`.
+
+    Of all ways to do it without changing their order this one has the smallest sum of squared moves:
+    with the k-th smallest position lowered by k * gap, "at least `gap` apart" becomes "not falling", and
+    the nearest sequence that does not fall is found by pooling adjacent violators (Ayer et al. 1955), then
+    cut off at the bounds.
+
+    Parameters
+    ----------
+    positions : sequence of float
+        In any order; equal ones keep the order they have here.
+    gap : float
+        At least 0.
+    low, high : float
+        Where there is too little room between them, the positions start at `low` and go beyond `high`.
+
+    Returns
+    -------
+    list of float
+        In the order of `positions`.
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    pools: list[tuple[float, int]] = []  # mean, members
+    for rank, i in enumerate(order):
+        mean, members = positions[i] - rank * gap, 1
+        while pools and pools[-1][0] >= mean:
+            before, others = pools.pop()
+            mean = (before * others + mean * members) / (others + members)
+            members += others
+        pools.append((mean, members))
+    levels = [mean for mean, members in pools for _ in range(members)]
+    highest = high - (len(positions) - 1) * gap
+    moved = [0.0] * len(positions)
+    for rank, (i, level) in enumerate(zip(order, levels, strict=True)):
+        moved[i] = max(low, min(level, highest)) + rank * gap
+    return moved
