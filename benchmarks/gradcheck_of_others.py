@@ -82,7 +82,7 @@ def report(chosen: list[Case], verdicts: dict[str, list[str]]) -> list[str]:
         "passes a wrong one; at the others its verdict is true.",
         "",
         *table(("function", "library", "gradient", "at", *verdicts), rows(chosen, verdicts)),
-    ]  # fmt: skip
+    ]
 
 
 def rows(chosen: list[Case], verdicts: dict[str, list[str]]) -> list[tuple]:
@@ -96,11 +96,12 @@ def rows(chosen: list[Case], verdicts: dict[str, list[str]]) -> list[tuple]:
         what = "refused" if chosen[where[0]].right else "**passed**"
         return f"{what} at {', '.join(missed)}" if missed else ""
 
-    return [
-        (*(text.replace("|", "\\|") for text in key), ", ".join(chosen[i].where for i in where),
-         *(cell(found, where) for found in verdicts.values()))
-        for key, where in points.items()
-    ]  # fmt: skip
+    lines = []
+    for key, where in points.items():
+        names = [text.replace("|", "\\|") for text in key]
+        at = ", ".join(chosen[i].where for i in where)
+        lines.append((*names, at, *(cell(found, where) for found in verdicts.values())))
+    return lines
 
 
 def erred(case: Case, verdict: str) -> bool:

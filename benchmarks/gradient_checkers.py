@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,18 @@ sys.path.insert(0, str(_TESTS))
 from gradients_of_others import Case  # noqa: E402
 
 
+class Gradient(NamedTuple):
+    """A function and its gradient, where there is no `Case` of them."""
+
+    forward: Callable
+    vjp: Callable
+    inputs: Sequence[np.ndarray]
+
+    def differentiated(self) -> tuple[int, ...]:
+        """The positions of the inputs that are differentiated."""
+        return tuple(i for i, a in enumerate(self.inputs) if a.dtype.kind == "f")
+
+
 def ours(case: Case) -> str:
     """`minialex.check_vjp`."""
     try:
@@ -38,7 +51,7 @@ def ours(case: Case) -> str:
     return ""
 
 
-def pytorch(case: Case) -> str:
+def pytorch(case: Case | Gradient) -> str:
     """`torch.autograd.gradcheck`: every derivative, at a step of 1e-6, to 1e-5 + 1e-3 of it."""
     import torch
 

@@ -16,7 +16,7 @@ from minialex.tensor import Tensor
 
 Arrays = Sequence[np.ndarray]
 
-# NumPy's flat iterators take no more.
+# More than this NumPy's flat iterators do not take.
 _MOST_AXES = 32
 
 
@@ -30,7 +30,7 @@ def require_callables(optional: bool = False, **functions) -> None:
 
 
 def require_choice(name: str, given, *choices: str) -> None:
-    """Refuse what is not one of the words that an argument may be."""
+    """Refuse what is none of the words allowed for an argument."""
     if not (isinstance(given, str) and given in choices):
         *others, last = (f'"{choice}"' for choice in choices)
         raise MiniAlexError(f"{name}={in_words(given)} should be {', '.join(others)} or {last}")
@@ -49,17 +49,17 @@ def require_dtype(dtype) -> np.dtype:
 
 
 def require_texts(**texts) -> None:
-    """Refuse what is neither a str nor left out, by the name of its argument."""
+    """Refuse what is given and not a str, by the name of its argument."""
     for name, text in texts.items():
         if not isinstance(text, str | Reproduction | Deferred | None):
             raise MiniAlexError(f"{name}={in_words(text)} should be a str")
 
 
 def refuse_options(check: str, options: dict, **reasons: str) -> None:
-    """Refuse options of `check_vjp` that another check chooses itself, saying why; None is nothing chosen."""
+    """Refuse options of `check_vjp` that another check chooses itself, saying why; None chooses nothing."""
     for name, reason in reasons.items():
         if options.pop(name, None) is not None:
-            raise MiniAlexError(f"{name} is no option of {check}: {reason}")
+            raise MiniAlexError(f"{name} is not an option of {check}: {reason}")
 
 
 def require_seed(seed) -> None:
@@ -123,7 +123,7 @@ def choose_inputs(wrt, arrays: Arrays) -> tuple[int, ...]:
 
 
 def constrain_inputs(given, arrays: Arrays, chosen: Sequence[int]) -> list[Constraint]:
-    """One constraint an input, which fits it."""
+    """One constraint for each input, which fits it."""
     if isinstance(given, Constraint):
         given = [given]
     if given is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,35 +47,39 @@ class Jacobian:
 
     Attributes
     ----------
-    input : int
-        The position of the input.
+    compared : Comparison
+        Both sides of each, what the numeric ones may be off by, and the steps with which they were found.
     shape : tuple of int
-        Its shape.
-    analytic, numeric : float64 (M, size)
-        What backward computes, row by row, and what the differences give, column by column.
-    error, rounding, jump, step, tolerance : float64 (M, size)
-        What the numeric ones may be off by; the shares of rounding and of the jump of the slope in it; the
-        step with which each was found; and how far apart the two may be.
-    kinds : int (M, size)
-        What became of each: a `minialex.checking.gradients.comparison.Kind`.
+        The input's shape.
     """
 
-    input: int
+    compared: Comparison
     shape: tuple[int, ...]
-    analytic: np.ndarray
-    numeric: np.ndarray
-    error: np.ndarray
-    rounding: np.ndarray
-    jump: np.ndarray
-    step: np.ndarray
-    tolerance: np.ndarray
-    kinds: np.ndarray
 
-    @classmethod
-    def of(cls, compared: Comparison, shape: tuple[int, ...]) -> Jacobian:
-        found = compared.found
-        numeric = found.value, found.error, found.rounding, found.jump, found.step
-        return cls(compared.input, shape, compared.analytic, *numeric, compared.tolerance, compared.kinds())
+    @property
+    def input(self) -> int:
+        """The position of the input."""
+        return self.compared.input
+
+    @property
+    def analytic(self) -> np.ndarray:
+        """What backward computes, row by row: float64 (M, size)."""
+        return self.compared.analytic
+
+    @property
+    def numeric(self) -> np.ndarray:
+        """What the differences give, column by column: float64 (M, size)."""
+        return self.compared.found.value
+
+    @cached_property
+    def tolerance(self) -> np.ndarray:
+        """How far apart the two may be."""
+        return self.compared.tolerance
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """What became of each: a `minialex.checking.gradients.comparison.Kind`."""
+        return self.compared.kinds()
 
     @property
     def kinked(self) -> np.ndarray:
@@ -315,7 +320,7 @@ class Explanation:
                 f"{difference:.1e} absolute, at values up to {np.abs(expected).max(initial=0):.3g}"
             )
         return lines + [
-            "An upstream gradient of ones, as .sum() sends, would give the sums of the columns alone: a",
+            "An upstream gradient of ones, as .sum() sends, would give only the sums of the columns: a",
             "backward that mixes up the rows would pass.",
         ]
 
@@ -373,7 +378,7 @@ def explain_case(operation: str, case: Case, seed: int = 0) -> Explanation:
         error = caught
 
     upstream = check.upstream()
-    jacobians = [Jacobian.of(each, arrays[each.input].shape) for each in compare_jacobians(check)]
+    jacobians = [Jacobian(each, arrays[each.input].shape) for each in compare_jacobians(check)]
     walks = tuple(_walk(check, jacobians[i], row, element) for i, row, element in _chosen(jacobians))
     return Explanation(
         operation,
@@ -419,9 +424,9 @@ def _chosen(jacobians: list[Jacobian]) -> list[tuple[int, int, int]]:
 
 
 def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
-    i = jacobian.input
+    i, found = jacobian.input, jacobian.compared.found
     along = MovedInputs.along(check, i, element)
-    step = float(jacobian.step[row, element])
+    step = float(found.step[row, element])
     t = step / along.unit
 
     def f(t: float) -> float:
@@ -447,8 +452,8 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
         numeric=numeric,
         finer=finer,
         truncation=abs(numeric - (fine if finer is None else (4 * finer - fine) / 3)),
-        rounding=float(jacobian.rounding[row, element]),
-        jump=float(jacobian.jump[row, element]),
+        rounding=float(found.rounding[row, element]),
+        jump=float(found.jump[row, element]),
         analytic=float(jacobian.analytic[row, element]),
         tolerance=float(jacobian.tolerance[row, element]),
         kinked=bool(jacobian.kinked[row, element]),
@@ -473,7 +478,7 @@ def draw_explanation(path: Path, explanation: Explanation) -> None:
         for each, row in zip(jacobians, grid, strict=True):
             smooth = np.where(each.kinked, 0, each.numeric)
             limit = max(np.abs(smooth).max(initial=0), np.abs(each.analytic).max(initial=0)) or 1.0
-            # Colours by the square root: small derivatives are to be seen beside large ones.
+            # Colours by the square root: small derivatives should be seen beside large ones.
             root = FuncNorm(
                 (lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)), vmin=-limit, vmax=limit
             )

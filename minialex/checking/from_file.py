@@ -1,4 +1,4 @@
-"""Gradient checks that stand in somebody's Python file: ``minialex gradcheck FILE.py::NAME``.
+"""Gradient checks in a user's Python file: ``minialex gradcheck FILE.py::NAME``.
 
 NAME is a function that checks and returns the report (or several); or what is to be checked, with its inputs
 beside it under the name NAME_inputs, an array, a sequence of arguments, or a function that gives one:
@@ -38,7 +38,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minialex.checking.kernels.suite import parameters_replaced
+from minialex.checking.kernels.thin_models import parameters_replaced
 from minialex.checking.report import GradcheckError, worst_of
 from minialex.checking.results import ERROR, UNCHECKED, WRONG, Result
 from minialex.errors import MiniAlexError
@@ -54,7 +54,7 @@ class NoSuchCheckError(MiniAlexError):
 
 
 class _NoReportError(Exception):
-    """A check ran, and does not tell that it compared anything."""
+    """A check ran, and there is no telling that it compared anything."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def run_check(check: UserCheck) -> tuple[Result, list]:
         failure = {"verdict": UNCHECKED, "message": str(error), "text": str(error)}
     except AssertionError as error:
         failure = {"verdict": WRONG, "message": str(error) or "an assertion failed", "text": _where(error)}
-    # Also of SystemExit: a file must not end the command as if all were well.
+    # SystemExit, too: a file must not end the command as if all were well.
     except (Exception, SystemExit) as error:
         failure = {
             "verdict": ERROR,
@@ -159,7 +159,7 @@ def _load(path: Path) -> ModuleType:
 
 
 def _checkable(module: ModuleType) -> list[str]:
-    """The names of a file that can be given, in their order there."""
+    """The names in a file that can be checked, in their order."""
     return [
         name
         for name, value in vars(module).items()
@@ -247,7 +247,7 @@ def _with_parameters(module, inputs, seed: int) -> tuple[Callable, list]:
 def _kind(value, inputs) -> str:
     """Whose gradient it is, by the object and by what it is called with."""
     objects = [value, *_leaves(inputs)]
-    # Whoever has an object of a library has imported it.
+    # To have an object of a library one must have imported it.
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch is not None:
         kinds = (torch.Tensor, torch.nn.Module)
@@ -301,7 +301,7 @@ def _figures(reports: list) -> dict:
 
 
 def _where(error: BaseException) -> str:
-    """The error with the lines of the user's file that lead to it, and none of those that called the file."""
+    """The error with the lines of the user's file that led to it, without those that called the file."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__]
     lines = [

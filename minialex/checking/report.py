@@ -9,7 +9,7 @@ from minialex.errors import MiniAlexError
 
 
 def worst_of(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Of several errors, each with its tolerance, the pair whose error takes the largest share of it.
+    """Of several errors with their tolerances, the pair whose error takes the largest share of its tolerance.
 
     Each derivative has a tolerance of its own: the largest error of all need not be the one to worry about.
     """
@@ -69,6 +69,11 @@ class InputReport:
         self.worst_error, self.tolerance = worst_of(pairs)
 
 
+def _total(figure: str) -> property:
+    """What a report counts of all inputs together."""
+    return property(lambda report: sum(getattr(each, figure) for each in report.inputs))
+
+
 @dataclass
 class Report:
     """What was checked.
@@ -114,31 +119,17 @@ class Report:
     def weak(self) -> bool:
         return self.dtype != "float64"
 
-    @property
-    def compared(self) -> int:
-        return sum(each.compared for each in self.inputs)
-
-    @property
-    def zeros(self) -> int:
-        return sum(each.zeros for each in self.inputs)
-
-    @property
-    def small(self) -> int:
-        return sum(each.small for each in self.inputs)
-
-    @property
-    def skipped(self) -> int:
-        return sum(each.skipped for each in self.inputs)
-
-    @property
-    def uncertain(self) -> int:
-        return sum(each.uncertain for each in self.inputs)
+    compared = _total("compared")
+    zeros = _total("zeros")
+    small = _total("small")
+    skipped = _total("skipped")
+    uncertain = _total("uncertain")
 
     @property
     def power(self) -> float:
         """The relative error in one of all elements that would have been found in nine cases of ten.
 
-        In the others the derivative is too small beside the rest. 0 if every derivative was compared.
+        In the other cases the derivative is too small beside the rest. 0 if every derivative was compared.
         """
         return max((each.power for each in self.inputs), default=0.0)
 

@@ -32,7 +32,7 @@ _PRINTED = 200
 # Up to this many bytes, for all arrays of a check, the others are written as compressed text.
 _PACKED = 256 * 1024
 _WIDTH = 100
-# Those that are written even where they have their default: what a reader asks first about a check.
+# Written even where they have their default: what a reader asks first about a check.
 _ALWAYS = ("dtype", "mode", "seed")
 _WRITTEN_AS_THEY_ARE = (bool, int, float, complex, str, bytes, slice, range, type(None), type(...))
 
@@ -104,9 +104,9 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class Deferred:
-    """Lines to reproduce a check that are written by a function, when the check has failed.
+    """Lines to reproduce a check that a function writes once the check has failed.
 
-    Writing the inputs of each check that passes would take long, and might save files of them.
+    To write down the inputs of each check that passes would take long, and might save files of them.
     """
 
     write: Callable[[], str]
@@ -136,7 +136,7 @@ class _Arrays:
     def __init__(self):
         self.named: list[tuple[str, np.ndarray]] = []
         self.imports: list[str] = []
-        # What has no expression, which the reader defines as the functions.
+        # What has no expression: the reader defines it, as the functions.
         self.others: list[str] = []
 
     def lines(self) -> list[str]:
@@ -216,7 +216,7 @@ def unpacked(dtype: str, shape: tuple[int, ...], text: str) -> np.ndarray:
     """
     expected = np.dtype(dtype).itemsize * math.prod(shape)
     try:
-        # No more than was packed, whatever the text holds.
+        # Never more than was packed, whatever the text holds.
         unpacking = zlib.decompressobj()
         data = unpacking.decompress(base64.b64decode(text, validate=True), expected + 1)
     except (ValueError, zlib.error) as error:
@@ -250,7 +250,7 @@ def _written(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[str]:
         if array.size <= _PRINTED and array.dtype.kind in "fiub" and np.isfinite(array).all():
             lines += _as_numbers(name, array)
             continue
-        # Of many bytes it need not be tried: numbers shrink a little, and constants are few.
+        # With many bytes it is not worth trying: numbers shrink little, and few arrays are constant.
         packed = zlib.compress(array.tobytes(), 9) if array.nbytes <= 16 * _PACKED else None
         if packed is not None and len(packed) <= room:
             if room == _PACKED:

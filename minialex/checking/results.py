@@ -1,4 +1,4 @@
-"""What became of each check, and the file of results that servers for continuous integration read.
+"""What became of each check, and the file of results that continuous integration reads.
 
 The elements of that file are those of Jenkins' schema (junit-10.xsd of its xUnit plug-in), which pytest
 writes, too.
@@ -34,7 +34,7 @@ class Result:
         ``"passed"``; ``"wrong"``: a check failed; ``"unchecked"``: nothing was compared; ``"error"``: what
         checks could not be run.
     message, text : str
-        Why it did not pass, in one line and in full.
+        Why it failed, in one line and in full.
     seconds : float
     figures : dict
         What was compared, by name: ``compared``, ``zeros``, ``skipped``, ``worst error``, ``tolerance``, ...

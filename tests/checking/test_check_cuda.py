@@ -267,9 +267,12 @@ def test_a_sum_over_threads_in_shared_memory_or_by_atomic_functions():
 
 
 MAXIMA = {
-    "inputs": {"x": RANDOM.permutation(70).reshape(7, 10) * 0.25}, "outputs": {"y": 7},
-    "saved": {"argmax": 7}, "parameters": {"rows": 7, "columns": 10}, "real": "T",
-}  # fmt: skip
+    "inputs": {"x": RANDOM.permutation(70).reshape(7, 10) * 0.25},
+    "outputs": {"y": 7},
+    "saved": {"argmax": 7},
+    "parameters": {"rows": 7, "columns": 10},
+    "real": "T",
+}
 MAXIMUM_GRAD = CudaKernel("row_max_grad", threads=70)
 
 
@@ -281,9 +284,11 @@ def test_what_forward_saves_is_given_to_backward():
 
 LOOKUP = {
     "inputs": {"table": RANDOM.standard_normal((4, 3)), "rows": np.array([2, 0, 2, 3, 2], np.int32)},
-    "outputs": {"y": (5, 3), "squares": (5, 3)}, "parameters": {"n": 5, "columns": 3},
-    "threads": 15, "real": "T",
-}  # fmt: skip
+    "outputs": {"y": (5, 3), "squares": (5, 3)},
+    "parameters": {"n": 5, "columns": 3},
+    "threads": 15,
+    "real": "T",
+}
 
 
 def test_integers_and_several_outputs():
@@ -301,9 +306,12 @@ def test_integers_and_several_outputs():
 @pytest.mark.parametrize(
     ("backward", "which"),
     [
-        ("factor", 1), ("small_factor", 0), ("wrong_index", 0), ("wrong_sign", 0),
+        ("factor", 1),
+        ("small_factor", 0),
+        ("wrong_index", 0),
+        ("wrong_sign", 0),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_gradient_is_caught(backward, which):
     error = failure(check, backward)
     assert (error.check, error.input) == ("values", which)
@@ -432,7 +440,7 @@ def test_a_result_that_depends_on_the_size_of_the_blocks_is_found():
         (lambda: ma.check_cuda("absent.cu", "f", "g", [X], [N], threads=1), r"absent\.cu.* cannot be read"),
         (lambda: ma.check_cuda(3, "f", "g", [X], [N], threads=1), r"source=3 should be the path of a \.cu"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(call, says):
     with pytest.raises(MiniAlexError, match=says) as caught:
         call()
@@ -472,25 +480,34 @@ WINDOW = {"size": 90, "channels": 5, "pixels": 9, "half": 2, "alpha": 0.7, "beta
     ("source", "forward", "backward", "x", "options"),
     [
         (
-            "relu", "relu_forward", "relu_backward", IMAGES,
+            "relu",
+            "relu_forward",
+            "relu_backward",
+            IMAGES,
             {"parameters": {"n": 90}, "threads": 90, "gradients": {"g": "y"}},
         ),
         (
-            "softmax", CudaKernel("softmax_forward_rows", grid=2, block=256),
-            CudaKernel("softmax_backward_rows", grid=(2,), block=(256,)), IMAGES.ravel()[:80].reshape(2, 40),
+            "softmax",
+            CudaKernel("softmax_forward_rows", grid=2, block=256),
+            CudaKernel("softmax_backward_rows", grid=(2,), block=(256,)),
+            IMAGES.ravel()[:80].reshape(2, 40),
             {"parameters": LINES, "gradients": {"g": "y"}},
         ),
         (
-            "local_response_norm", "local_response_norm_forward",
-            ["local_response_norm_factors", "local_response_norm_backward"], IMAGES,
+            "local_response_norm",
+            "local_response_norm_forward",
+            ["local_response_norm_factors", "local_response_norm_backward"],
+            IMAGES,
             {
-                "parameters": WINDOW, "threads": 90, "scratch": {"cross": IMAGES.shape},
+                "parameters": WINDOW,
+                "threads": 90,
+                "scratch": {"cross": IMAGES.shape},
                 "gradients": {"g": "y", "direct": "x"},
             },
         ),
     ],
     ids=["relu", "softmax", "local_response_norm"],
-)  # fmt: skip
+)
 def test_kernels_of_the_project_pass(source, forward, backward, x, options):
     flags = [f"-I{KERNELS / 'cuda' / 'include'}"]
     file = KERNELS / source / f"{source}.cu"

@@ -97,7 +97,7 @@ def test_pytrees_are_differentiated_and_named():
     error = failure(wrong, [params, batch])
     assert "the gradient of inputs[0]['layers'][1]['b'] is wrong" in str(error)
     assert error.pattern == "all zero"
-    # A dict alone is one argument.
+    # A dict is one argument.
     assert (
         derivatives(ma.check_jax(lambda p: p["a"] * p["b"], {"a": normal(3), "b": normal(3, seed=1)})) == 18
     )
@@ -283,7 +283,7 @@ def test_a_fwd_that_gives_another_result():
     other = custom(lambda x: x**2, lambda x: (x**2 + 1e-3, x), lambda x, u: (2 * u * x,))
     error = failure(other, normal(3))
     assert error.check == "values"
-    assert "the result is another one where it is differentiated (its fwd)" in str(error)
+    assert "the result is different where it is differentiated (its fwd)" in str(error)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -312,9 +312,9 @@ def test_each_result_and_each_input_alone(wrong):
         assert derivatives(ma.check_jax(make(), inputs)) == 6 * 6
         return
     wrong = "results"
-    assert "where result[1] alone is used" in str(failure(make(), inputs))
+    assert "where only result[1] is used" in str(failure(make(), inputs))
     wrong = "inputs"
-    assert "where inputs[0] alone is differentiated" in str(failure(make(), inputs))
+    assert "where only inputs[0] is differentiated" in str(failure(make(), inputs))
 
 
 # The second order
@@ -404,9 +404,9 @@ def test_results_that_cannot_be_checked(function, check, says):
         ([normal(3)], {"argnums": []}, r"argnums=\[\] should be the position"),
         ([normal(3)], {"argnums": "x"}, "argnums='x' should be the position"),
         ([normal(3)], {"order": 0}, "order=0 should be 1"),
-        ([normal(3)], {"wrt": [0]}, "wrt is no option of check_jax: argnums says"),
-        ([normal(3)], {"branches": len}, "branches is no option of check_jax"),
-        ([normal(3)], {"method": "complex"}, 'method="complex" is none of check_jax'),
+        ([normal(3)], {"wrt": [0]}, "wrt is not an option of check_jax: argnums says"),
+        ([normal(3)], {"branches": len}, "branches is not an option of check_jax"),
+        ([normal(3)], {"method": "complex"}, 'method="complex" is not for check_jax'),
         ([normal(3)], {"dtype": jnp.bfloat16}, "cannot be checked"),
         ([normal(3)], {"mode": "full"}, "mode='full'"),
     ],
@@ -453,7 +453,7 @@ def test_constraints_are_given_for_each_argument():
 
 
 def test_each_point_has_its_own_gradient():
-    # What was traced at one point is kept for the other upstream gradients of that point alone.
+    # What was traced at one point is kept for the other upstream gradients of that point only.
     traced = Traced(lambda x: x**2, [normal(3)], {}, None, np.dtype(np.float64))
     traced.paths, traced.kept = ["result"], [0]
     u = normal(3, seed=1)

@@ -436,7 +436,7 @@ def test_what_is_not_known_well_compares_nothing():
 
 
 def agreement(forward, jvp, vjp, x, seed=0):
-    """Of the dot products alone."""
+    """Of the dot products only."""
     product = Product(jvp, (0,), np.dtype(float), "f", "", [forward(x)], True)
     return compare_modes(product, vjp, [x], [constraints.free], None, seed)
 

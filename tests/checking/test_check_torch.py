@@ -270,12 +270,12 @@ def test_each_result_alone():
     error = failure(Raises, inputs)
     assert error.check == "raises"
     assert (
-        "where result[0] alone is used, so that others have no upstream gradient backward raises TypeError"
+        "where only result[0] is used, so that others have no upstream gradient backward raises TypeError"
         in str(error)
     )
     error = failure(Ignores, inputs)
     assert error.check == "values"
-    assert "the gradient of inputs[0] is another one where result[1] alone is used" in str(error)
+    assert "the gradient of inputs[0] is different where only result[1] is used" in str(error)
 
 
 def test_each_input_alone():
@@ -288,7 +288,7 @@ def test_each_input_alone():
 
     error = failure(Swapped, [normal(3), normal(3, seed=1)])
     assert error.check == "values"
-    assert "another one where inputs[0] alone requires a gradient (ctx.needs_input_grad)" in str(error)
+    assert "different where only inputs[0] requires a gradient (ctx.needs_input_grad)" in str(error)
 
 
 def test_each_parameter_alone():
@@ -316,14 +316,14 @@ def test_each_parameter_alone():
 
     error = failure(Layer(), normal(3))
     assert error.check == "values"
-    assert "another one where parameter 'weight' alone requires a gradient" in str(error)
+    assert "different where only parameter 'weight' requires a gradient" in str(error)
 
 
 # Modules
 
 
 def test_parameters_are_differentiated_and_named():
-    # [5351] gradcheck(nn.Linear(2, 1), x) looks at x alone, and in float32.
+    # [5351] gradcheck(nn.Linear(2, 1), x) looks only at x, and in float32.
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 2))
     report = ma.check_torch(module, normal(2, 3))
     assert report.name == "Sequential"
@@ -398,7 +398,7 @@ def test_batch_norm_does_not_drift():
 
 def test_what_a_module_keeps_of_a_call():
     class Caches(torch.nn.Linear):
-        """Computes something from its weight, or from its input, in the first call alone."""
+        """Computes something from its weight, or from its input, in the first call only."""
 
         kept = None
 
@@ -415,7 +415,7 @@ def test_what_a_module_keeps_of_a_call():
     for source in ("weight", "input"):
         error = failure(Caches(source), normal(3, 2))
         assert error.check == "not deterministic"
-        assert "another one for a module that was called before" in str(error)
+        assert "different for a module that was called before" in str(error)
     assert ma.check_torch(Caches("shape"), normal(3, 2)).compared > 0
 
 
@@ -612,7 +612,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inputs_keep_their_strides(layout):
-    # [38586] elements that share memory cannot be moved alone: gradcheck fails on a right gradient.
+    # [38586] elements that share memory cannot be moved by themselves: gradcheck fails on a right gradient.
     x = LAYOUTS[layout]()
 
     class Square(SeesStrides):
@@ -647,7 +647,7 @@ def test_a_forward_that_is_wrong_for_these_strides_alone():
     x = LAYOUTS["channels_last"]()
     error = failure(function, x)
     assert error.check == "layout"
-    assert "another one for contiguous inputs than for inputs[0] as it came" in str(error)
+    assert "different for contiguous inputs than for inputs[0] as it came" in str(error)
 
 
 def test_a_function_may_refuse_a_layout():
@@ -996,9 +996,9 @@ def test_a_number_of_results_that_changes():
         ([normal(3)], {"kwargs": [1]}, r"kwargs=\[1\] should be a dict"),
         ([normal(3)], {"order": 3}, "order=3 should be 1"),
         ([normal(3)], {"order": True}, "order=True should be 1"),
-        ([normal(3)], {"wrt": [0]}, "wrt is no option of check_torch: requires_grad says"),
-        ([normal(3)], {"branches": len}, "branches is no option of check_torch"),
-        ([normal(3)], {"method": "complex"}, 'method="complex" is none of check_torch'),
+        ([normal(3)], {"wrt": [0]}, "wrt is not an option of check_torch: requires_grad says"),
+        ([normal(3)], {"branches": len}, "branches is not an option of check_torch"),
+        ([normal(3)], {"method": "complex"}, 'method="complex" is not for check_torch'),
         ([normal(3)], {"dtype": torch.float16}, "dtype=float16 cannot be checked"),
         ([normal(3)], {"seed": -1}, "seed=-1 should be an int"),
         ([normal(3)], {"mode": "full"}, "mode='full'"),

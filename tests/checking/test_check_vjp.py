@@ -10,7 +10,7 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex.checking import GradcheckError, check_vjp, gradcheck, gradgradcheck
-from minialex.checking.kernels.suite import Row
+from minialex.checking.kernels.rows import Row
 from minialex.checking.report import InputReport, Report
 from minialex.errors import MiniAlexError
 
@@ -290,7 +290,7 @@ def test_a_number_is_the_gradient_of_a_number():
             "vjp gives None for 1 input; it should return a tuple",
         ),
         (lambda x: 2 * x, lambda u, x: (u, u), "result", "vjp gives 2 gradients for 1 input; it should"),
-        (lambda x: 2 * x, lambda u, x: (None,), "values", "vjp gives None for input 0, which is to be"),
+        (lambda x: 2 * x, lambda u, x: (None,), "values", "vjp gives None for input 0, which should be"),
         (lambda x: 2 * x, lambda u, x: ("2",), "result", "vjp gives an array of <U1 for input 0; it should"),
         (lambda x: 2 * x, lambda u, x: (2.0,), "shape", r"input 0 has shape \(\), not \(3, 4\)"),
         (lambda x: 2 * x, lambda u, x: (2 * u.T,), "shape", r"input 0 has shape \(4, 3\), not \(3, 4\)"),

@@ -24,7 +24,7 @@ RIGHT = {
 }
 
 UNWRITTEN = ("not deterministic", "finite", "values", "zero upstream", "not linear", "layout")
-"""What freed memory holds is not up to the checker alone."""
+"""What freed memory holds is not up to the checker only."""
 
 CHECKS = {
     "conv2d: bias' gradient over the wrong axes": "shape",
@@ -39,7 +39,7 @@ CHECKS = {
     "linear, square: bias' gradient aliases the weight's": "aliasing",
     "linear: bias' gradient not summed": "shape",
     "linear: bias' gradient written over the bias": "changed input",
-    "matmul: contiguous inputs alone": "layout",
+    "matmul: contiguous inputs only": "layout",
     "matmul: memory order for logical order": "layout",
     "matmul: a little noise": "not deterministic",
     "matmul: in the dtype of a faster machine": "dtype",
@@ -65,12 +65,12 @@ PATTERNS = {
     "conv2d: kernel flipped in the weight's gradient": "flipped along axes 2, 3",
     "conv2d: padding on the left taken for the right one's": "shifted by +1 along axis 3",
     "conv2d: padding at the top ignored": "shifted by +1 along axis 2",
-    "conv2d: last row of the window left out": "wrong at indices 1, 3 of axis 2 alone",
+    "conv2d: last row of the window left out": "wrong at indices 1, 3 of axis 2 only",
     "conv2d: bias' gradient averaged": "1 over the length of axes 1, 3 of the result: a division too many?",
     "conv2d: input's gradient wrong by 0.05 %": "a constant factor of 1.0005",
     "conv2d: weight's gradient from float32 images": "computed in float32 on the way?",
     "conv2d, plain: kernel not flipped": IN_PLACES,
-    "conv2d, plain: kernel flipped along one axis alone": IN_PLACES,
+    "conv2d, plain: kernel flipped along one axis only": IN_PLACES,
     "conv2d, plain: padded on one side": "shifted by +1 along axis 2",
     "conv2d, plain: kernel transposed": "transposed: axes in the order (0, 1, 3, 2)",
     "max_pool2d: padding on one side ignored": "shifted by +1 along axis 3",
@@ -82,7 +82,7 @@ PATTERNS = {
     "avg_pool2d, of the whole image: divided by the wrong axis": "a constant factor of 1.6666",
     "batch_norm: mean term missing": "off by the same amount all along axes 0, 2, 3: a missing mean",
     "batch_norm: weight forgotten": "a factor that depends on axis 1",
-    "batch_norm: statistics of the batch alone": "off by the same amount all along axis 0",
+    "batch_norm: statistics of the batch only": "off by the same amount all along axis 0",
     "linear, square: weight's gradient transposed": "transposed: axes in the order (1, 0)",
     "linear: averaged over the batch": "1 over the length of axis 0 of the result: a division too many?",
     "linear: weight's gradient wrong by 0.05 %": "a constant factor of 1.0005",
@@ -106,7 +106,7 @@ PATTERNS = {
     "mean: missing 1/N": "of 4, the length of axis 1: a missing division?",
     "mean, removed: the mean taken for a constant": "off by the same amount all along axis 1: a missing mean",
     "amax: all elements get the gradient": "not zero in 9 places",
-    "indexing, repeated rows: repeated indices overwrite": "wrong at index 0 of axis 0 alone",
+    "indexing, repeated rows: repeated indices overwrite": "wrong at index 0 of axis 0 only",
     "indexing, slice: one row too early": "shifted by -1 along axis 0",
     "indexing, slice: written backwards": "flipped along axis 1",
     "transpose: the same order instead of its inverse": "transposed: axes in the order (1, 2, 0)",
@@ -131,9 +131,24 @@ def test_there_are_enough_mistakes_of_every_kind_in_every_operation():
     assert len({m.name for m in gallery}) == len(gallery) >= 100
     assert {m.kind for m in gallery} == set(KINDS)
     assert {m.operation for m in gallery} >= {
-        "conv2d", "max_pool2d", "avg_pool2d", "local_response_norm", "batch_norm", "linear", "matmul", "relu",
-        "dropout", "softmax", "log_softmax", "cross_entropy", "multiply", "add", "sum", "amax", "indexing",
-    }  # fmt: skip
+        "conv2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "local_response_norm",
+        "batch_norm",
+        "linear",
+        "matmul",
+        "relu",
+        "dropout",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "multiply",
+        "add",
+        "sum",
+        "amax",
+        "indexing",
+    }
     assert set(CHECKS) | set(PATTERNS) <= set(NAMES)
 
 

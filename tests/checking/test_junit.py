@@ -32,9 +32,14 @@ def test_the_counts_are_those_of_the_cases(root):
     assert root.tag == "testsuites"
     assert suite.tag == "testsuite"
     assert suite.attrib == {
-        "name": "minialex gradcheck", "tests": "4", "failures": "2", "errors": "1", "skipped": "0",
-        "time": "12.346", "timestamp": "2026-11-29T01:02:03+00:00",
-    }  # fmt: skip
+        "name": "minialex gradcheck",
+        "tests": "4",
+        "failures": "2",
+        "errors": "1",
+        "skipped": "0",
+        "time": "12.346",
+        "timestamp": "2026-11-29T01:02:03+00:00",
+    }
     assert len(suite.findall("testcase")) == 4
     assert len(suite.findall("testcase/failure")) == 2
     assert len(suite.findall("testcase/error")) == 1

@@ -43,7 +43,7 @@ def shifted(array):
         (np.roll(RIGHT, -1, 2), "shifted by -1 along axis 2"),
         (shifted(RIGHT), "shifted by +1 along axis 3"),
         (RIGHT * np.array([1, 1, 2]).reshape(3, 1, 1, 1), "a factor that depends on axis 0: 2 at 2"),
-        (one(RIGHT, (slice(None), 3), 7.0), "wrong at index 3 of axis 1 alone"),
+        (one(RIGHT, (slice(None), 3), 7.0), "wrong at index 3 of axis 1 only"),
         (border_lost(RIGHT), "wrong along the border of the last two axes"),
         (RIGHT + 0.25, "off by the same 0.25 everywhere"),
         (
@@ -74,7 +74,7 @@ def test_a_lost_contribution():
     [
         (RIGHT * 1.0005, "a constant factor of 1.0005"),
         (RIGHT.swapaxes(2, 3), "transposed: axes in the order (0, 1, 3, 2)"),
-        (one(RIGHT, (slice(None), 3), 7.0), "wrong at index 3 of axis 1 alone"),
+        (one(RIGHT, (slice(None), 3), 7.0), "wrong at index 3 of axis 1 only"),
         (np.random.default_rng(1).standard_normal(RIGHT.shape), ""),
     ],
 )

@@ -50,11 +50,25 @@ def run_as_tests(code: str, folder: Path) -> None:
     )
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:minialex",
-            "-p", "minialex.checking.testing.pytest_plugin", "-W", "error", "test_page.py",
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:minialex",
+            "-p",
+            "minialex.checking.testing.pytest_plugin",
+            "-W",
+            "error",
+            "test_page.py",
         ],
-        cwd=folder, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout
     assert re.search(r"^gradcheck: \d+ checks, ", done.stdout, re.MULTILINE)
 

@@ -9,9 +9,22 @@ from minialex.checking.reproduction import Reproduction, array_lines, unpacked
 from minialex.errors import MiniAlexError
 
 COMPARED = (
-    "check", "summary", "input", "index", "output_index", "analytic", "numeric", "absolute_error",
-    "tolerance", "step", "seed", "wrong", "compared", "pattern", "reproduce",
-)  # fmt: skip
+    "check",
+    "summary",
+    "input",
+    "index",
+    "output_index",
+    "analytic",
+    "numeric",
+    "absolute_error",
+    "tolerance",
+    "step",
+    "seed",
+    "wrong",
+    "compared",
+    "pattern",
+    "reproduce",
+)
 
 
 def failure(check, *arguments, **options) -> ma.GradcheckError:

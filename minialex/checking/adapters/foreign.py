@@ -1,7 +1,7 @@
-"""What the checks of other libraries' functions share: `check_torch` and `check_jax`.
+"""What `check_torch` and `check_jax`, the checks of other libraries' functions, share.
 
-Both write a function as a forward and a vjp of arrays, for `check_vjp`. Here are the names by which messages
-call the arguments, notes in the report, and the options that are not passed on.
+Both write a function as a forward and a vjp of arrays, for `check_vjp`. Here are the names that messages give
+the arguments, the notes in the report, and the options that are not passed on.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from minialex.errors import MiniAlexError
 _STREAM = 3
 # Which check is that of a library, by the package that its classes and functions are in.
 _CHECKS = {"torch": "check_torch", "jax": "check_jax", "jaxlib": "check_jax"}
-# Rounding is looked for at so many points, so many last bits away at most, and may be so many times what they
-# show.
+# At how many points rounding is looked for, how many last bits away at most, and how many times what they
+# show it may be.
 _POINTS = 6
 _BITS = 4
 _SCATTER = 32
@@ -52,7 +52,7 @@ class ForeignReport(Report):
     Attributes
     ----------
     notes : tuple of str
-        What else there is to know: results that have no gradient, buffers that the function changes.
+        Also worth knowing: results that have no gradient, buffers that the function changes.
     """
 
     notes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Differentiable(Protocol):
     names : list of str
         What messages call each of them.
     positions : list of int or None
-        Of which of the `count` arguments each is a part; None for what is no argument, as a parameter.
+        Which of the `count` arguments each is part of; None for what is no argument, such as a parameter.
     """
 
     arrays: list[np.ndarray]
@@ -109,7 +109,7 @@ class Differentiable(Protocol):
     dtype: np.dtype
 
     def environment(self) -> AbstractContextManager:
-        """In which the function is called."""
+        """The context in which the function is called."""
 
     def forward(self, *arrays: np.ndarray): ...
 
@@ -217,13 +217,13 @@ class ForeignCheck:
             limit = ROUNDING * float(np.finfo(a.dtype).eps) * (largest(a) + largest(b))
             if _agree(a, b, limit):
                 continue
-            # Only then is it worth asking what the last bits of larger numbers do to it.
+            # Only now is it worth asking what the last bits of larger numbers do to it.
             if scattered is None:
                 arrays = self.function.arrays if origin.arrays is None else origin.arrays
                 scattered = self._scattered(origin.upstreams, arrays)
             if not _agree(a, b, limit + _SCATTER * scattered[at]):
                 check, where = failure
-                self.fail(check, f"{name} is another one {where}")
+                self.fail(check, f"{name} is different {where}")
 
     def _scattered(self, upstreams, arrays) -> list[float]:
         """By how much each result, or each gradient, differs where inputs differ by their last bits."""
@@ -278,7 +278,7 @@ def prepare_options(check: str, function: Callable, order: int, options: dict, c
     require_choice("method", options.get("method", "central"), "central", "complex")
     if options.get("method") == "complex":
         raise MiniAlexError(
-            f'method="complex" is none of {check}: gradients of other libraries do not take complex numbers '
+            f'method="complex" is not for {check}: gradients of other libraries do not take complex numbers '
             'for real ones; leave it out, or pass "central"'
         )
     if not is_int(order, 1, 2):
@@ -303,7 +303,7 @@ def run_orders(
 
 
 def _constraints_for(constraints, function: Differentiable) -> list:
-    """The constraint of each array, from those of the arguments: it holds for all arrays of one."""
+    """The constraint of each array, from those of the arguments: an argument's holds for all its arrays."""
     if not isinstance(constraints, list | tuple) or len(constraints) != function.count:
         raise MiniAlexError(
             f"constraints={in_words(constraints)} should be a list with one for each of the {function.count} "
@@ -317,13 +317,13 @@ def _agree(a: np.ndarray, b: np.ndarray, limit: float) -> bool:
 
 
 def in_one_line(error: Exception) -> str:
-    """An exception with its message, which libraries write over many lines."""
+    """An exception with its message, which libraries spread over many lines."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) <= _LONG else text[: _LONG - 3] + '...'}"
 
 
 def check_for(value: object) -> str | None:
-    """Which of the checks is that of the library an object comes from; None if it comes from none of them.
+    """The check for the library that an object comes from; None if it comes from none of them.
 
     Nothing is imported to tell: a class, or a function, names its module.
     """
@@ -337,7 +337,7 @@ def check_for(value: object) -> str | None:
 
 
 def described_as(value: object) -> str:
-    """What an object of another library is, for a message: its own name, or its type's."""
+    """What an object of another library is, for a message: its own name, or that of its type."""
     named = getattr(value, "__name__", None)
     library = {"check_torch": "PyTorch", "check_jax": "JAX"}[check_for(value)]
     return f"{named} of {library}" if isinstance(named, str) else f"a {type(value).__name__} of {library}"
@@ -348,9 +348,9 @@ def _kinds(value: object) -> tuple[type, ...]:
 
 
 def function_name(function: Callable) -> str:
-    """What to call a function in messages: its own name, of a partial that of the function in it."""
+    """What to call a function in messages: its name; of a partial, that of the function in it."""
     while isinstance(function, functools.partial):
         function = function.func
-    # That of compiled functions names a class of the library's insides.
+    # A compiled function's qualified name is that of a class inside the library.
     name = "__name__" if isinstance(function, types.BuiltinFunctionType) else "__qualname__"
     return getattr(function, name, None) or type(function).__name__

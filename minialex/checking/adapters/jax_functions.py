@@ -1,4 +1,4 @@
-"""Checking JAX's gradients: of plain functions, `jax.jit`, `jax.custom_vjp` and what else `jax.vjp` takes."""
+"""Checking JAX's gradients: of plain functions, `jax.jit`, `jax.custom_vjp`, whatever `jax.vjp` takes."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def check_jax(
     ------
     GradcheckError
         If the gradient is wrong, or something about how it is computed. To the checks of `check_vjp` come: a
-        ``fwd`` that gives another result than the function, another gradient where one input alone is
-        differentiated or one result alone is used (``"values"``); a function, or its backward, that raises
+        ``fwd`` that gives another result than the function, another gradient where only one input is
+        differentiated or only one result is used (``"values"``); a function, or its backward, that raises
         (``"raises"``); nothing that can be differentiated (``"result"``).
     MiniAlexError
         If an argument is not as described.
@@ -140,17 +140,17 @@ class _Check(ForeignCheck):
         return list(map(np.array, results)), list(map(np.array, gradients))
 
     def check_parts(self) -> None:
-        """Ask for the gradient of one input alone, and for that of one result alone."""
+        """Ask for the gradient of one input by itself, and for that of one result by itself."""
         traced, names = self.function, self.gradient_names()
         values, _ = self._part("", drawn := self.drawn(self._shapes()))
         _, whole = self._part("", drawn)
         for i, name in enumerate(traced.names if len(names) > 1 else []):
-            where = f"where {name} alone is differentiated"
+            where = f"where only {name} is differentiated"
             _, found = self._part(f"{where} ", drawn, asked=[i])
             one = slice(i, i + 1)
             self.require_same(whole[one], found, names[one], ("values", where), Origin(drawn, first=i))
         for k in range(len(values)) if len(values) > 1 else []:
-            where = f"where {traced.paths[traced.kept[k]]} alone is used"
+            where = f"where only {traced.paths[traced.kept[k]]} is used"
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
             _, expected = self._part("", others)
             _, found = self._part(f"{where} ", drawn, only=k)

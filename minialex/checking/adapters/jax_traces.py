@@ -21,9 +21,9 @@ class Traced:
     names, arrays, positions, count
         As `Differentiable` has them.
     paths : list of str
-        Where the function returns what: ``result['loss']``. Set by whoever calls it first, as is
+        Where the function returns what: ``result['loss']``. Set, as is `kept`, at the first call.
     kept : list of int
-        which of these are differentiated.
+        Which of these are differentiated.
     """
 
     def __init__(self, function, inputs, kwargs, argnums, dtype: np.dtype):
@@ -48,7 +48,7 @@ class Traced:
             raise MiniAlexError(f"kwargs={in_words(self.kwargs)} should be a dict of the arguments by name")
         self.inputs, self.count = tuple(inputs), len(inputs)
         asked = self._asked()
-        # Of a custom_vjp, arguments in these places may be anything, but nothing that JAX traces.
+        # In these places a custom_vjp takes any argument but one that JAX traces.
         static = getattr(self.call, "nondiff_argnums", ())
         self.static = {i % self.count for i in static if -self.count <= i < self.count}
         traced = tuple(None if i in self.static else each for i, each in enumerate(self.inputs))
@@ -68,7 +68,7 @@ class Traced:
                     f"{name} is {leaf.dtype}: complex inputs cannot be checked; pass the real and the "
                     "imaginary part, and join them in the function, or leave it out of argnums"
                 )
-            # A function of float64 may not take float32 beside it.
+            # A function of float64 need not take float32 beside it.
             self.leaves.append(np.array(np.asarray(leaf), self.dtype, order="C") if real else leaf)
             if real and isinstance(leaf, self.jax.Array):
                 self.converted.append(k)
@@ -103,7 +103,7 @@ class Traced:
         return isinstance(value, np.ndarray | np.generic | self.jax.Array)
 
     def environment(self):
-        """In which the function is called: 64-bit numbers are enabled where they are asked for."""
+        """The context in which the function is called: with 64-bit numbers, where they are asked for."""
         return self.enable_float64() if self.dtype == np.float64 else contextlib.nullcontext()
 
     def own(self, array: np.ndarray):
@@ -143,7 +143,7 @@ class Traced:
         """The gradients of all arrays."""
         parts = upstream if isinstance(upstream, tuple) else (upstream,)
         with self.environment():
-            # To trace the function takes longer than to call what was traced, as for each row of a Jacobian.
+            # Tracing takes longer than calling what was traced, which each row of a Jacobian does.
             key = tuple(array.tobytes() for array in arrays)
             if self.last[0] != key:
                 self.last = key, self.jax.vjp(self.results, *map(self.own, arrays))[1]

@@ -159,50 +159,35 @@ def outputs_of(fn: Callable, arguments: Sequence) -> tuple[Tensor, ...]:
         If that is no Tensor and no tuple or list of tensors, if one has another dtype or device than the
         arguments that are differentiated, or if none is part of the graph.
     """
+
+    def fail(check: str, summary: str):
+        raise GradcheckError(check, summary, operation=getattr(fn, "__qualname__", type(fn).__name__))
+
     results = fn(*arguments)
-    name = getattr(fn, "__qualname__", type(fn).__name__)
     several = isinstance(results, tuple | list)
     outputs = tuple(results) if several else (results,)
     asked = next(t for t in arguments if isinstance(t, Tensor) and t.requires_grad)
     if not outputs:
-        raise GradcheckError(
-            "result", f"it returns an empty {type(results).__name__}, no Tensor", operation=name
-        )
+        fail("result", f"it returns an empty {type(results).__name__}, no Tensor")
     for i, each in enumerate(outputs):
         what = f"result {i}" if several else "the result"
         if not isinstance(each, Tensor):
             if (check := check_for(each)) is not None:
-                raise GradcheckError(
-                    "result",
-                    f"{what} is {described_as(each)}, and its own gradient would not be checked; call "
-                    f"ma.{check}",
-                    operation=name,
-                )
+                own = "and its own gradient would not be checked"
+                fail("result", f"{what} is {described_as(each)}, {own}; call ma.{check}")
             given = "None" if each is None else f"of type {type(each).__name__}"
-            raise GradcheckError(
-                "result",
-                f"{what} is {given}; it should return a Tensor, or a tuple of them, computed from its inputs",
-                operation=name,
-            )
+            should = "it should return a Tensor, or a tuple of them, computed from its inputs"
+            fail("result", f"{what} is {given}; {should}")
         if each.dtype != asked.dtype:
-            raise GradcheckError(
-                "dtype",
-                f"{what} is {each.dtype} for inputs of {asked.dtype}; it should keep the dtype",
-                operation=name,
-            )
+            fail("dtype", f"{what} is {each.dtype} for inputs of {asked.dtype}; it should keep the dtype")
         if each.device != asked.device:
-            raise GradcheckError(
-                "result",
-                f"{what} is on {each.device} for inputs on {asked.device}; leave out .to(), which is not "
-                "differentiated",
-                operation=name,
-            )
+            places = f"on {each.device} for inputs on {asked.device}"
+            fail("result", f"{what} is {places}; leave out .to(), which is not differentiated")
     if not any(each.requires_grad for each in outputs):
-        raise GradcheckError(
+        fail(
             "result",
             "nothing that it returns is part of the graph: return what operations on its inputs give, not "
             "what was made from .data, .numpy() or .detach(), or by grad without create_graph=True",
-            operation=name,
         )
     return outputs
 

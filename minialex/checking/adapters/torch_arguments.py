@@ -34,13 +34,13 @@ class Argument(Expression):
     name : str
         ``inputs[1]``.
     position : int or None
-        Of which of the inputs it is a part; None for arguments by name.
+        Which of the inputs it is part of; None for arguments by name.
     tensor : torch.Tensor
         Its values in the dtype of the check, in memory of its own, with its strides.
     wanted : bool
         Whether it is differentiated.
     values : torch.Tensor
-        The same, where no function reaches them.
+        The same numbers, out of reach of any function.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Argument(Expression):
         if tensor.is_contiguous():
             code = f"torch.tensor({text_of(self.array)})"
         else:
-            # Elements that share memory have one place in it.
+            # Elements that share memory have one place there.
             memory = np.zeros(span(tensor.shape, tensor.stride()), self.array.dtype)
             itemsize = memory.itemsize
             strides = [itemsize * stride for stride in tensor.stride()]
@@ -150,7 +150,7 @@ class Arguments:
         arrays : sequence of array
             One for each that is wanted.
         strides : sequence of tuple or None
-            Those that each shall have; None for a contiguous one.
+            Those that each should have; None for a contiguous one.
         asked : sequence of int
             Which of them require a gradient.
         """
@@ -158,7 +158,7 @@ class Arguments:
         for i, (array, each) in enumerate(zip(arrays, self.wanted, strict=True)):
             tensor = own_array(array).to(each.tensor.device)
             if strides[i] is not None and strides[i] != tensor.stride():
-                # One of several elements that share memory cannot be moved alone: then each gets its own.
+                # One of several elements that share memory cannot be moved by itself: then each gets its own.
                 shared = laid_out(tensor, strides[i])
                 tensor = tensor if shared is None else shared
             found.append(tensor.detach().requires_grad_(i in asked))

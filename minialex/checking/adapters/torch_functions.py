@@ -67,8 +67,8 @@ def check_torch(
     GradcheckError
         If the gradient is wrong, or something about how it is computed. To the checks of `check_vjp` come:
         inputs, parameters or upstream gradients changed in place (``"changed input"``); other results or
-        gradients for contiguous inputs than for these strides (``"layout"``); another gradient where one
-        input alone requires one, or one result alone is used (``"values"``); a module that keeps in an
+        gradients for contiguous inputs than for these strides (``"layout"``); another gradient where only
+        one input requires one, or only one result is used (``"values"``); a module that keeps in an
         attribute what it computed in an earlier call (``"not deterministic"``); a function, or its backward,
         that raises (``"raises"``); nothing that can be differentiated (``"result"``).
     MiniAlexError
@@ -218,7 +218,7 @@ class _Check(ForeignCheck):
         try:
             _, others = recorded.results(recorded.arrays, contiguous=True)
         except Exception:
-            return  # It takes this layout alone.
+            return  # It takes no other layout.
         failure = "layout", f"for contiguous inputs than for {', '.join(strided)} as it came"
         others = list(map(as_numpy, others))
         self.require_same(values, others, ["the result"] * len(values), failure, Origin())
@@ -242,14 +242,14 @@ class _Check(ForeignCheck):
             self.require_same(expected, found, names, failure, Origin(arrays=moved))
 
     def check_parts(self) -> None:
-        """Ask for the gradient of one input alone, and for that of one result alone."""
+        """Ask for the gradient of one input by itself, and for that of one result by itself."""
         recorded, names = self.function, self.gradient_names()
         _, results = recorded.results(recorded.arrays)
         drawn = self.drawn(tuple(y.shape) for y in results)
         inside = [k for k, y in enumerate(results) if y.requires_grad]
         whole = self._part("once more", drawn)
         for i, name in enumerate(recorded.names if len(names) > 1 else []):
-            where = f"where {name} alone requires a gradient (ctx.needs_input_grad)"
+            where = f"where only {name} requires a gradient (ctx.needs_input_grad)"
             found = self._part(where, drawn, asked=[i])
             one = slice(i, i + 1)
             origin = Origin(drawn, first=i)
@@ -258,7 +258,7 @@ class _Check(ForeignCheck):
             others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
             expected = self._part("for zeros", others)
             path = recorded.paths[recorded.kept[k]]
-            where = f"where {path} alone is used, so that others have no upstream gradient"
+            where = f"where only {path} is used, so that others have no upstream gradient"
             found = self._part(where, drawn, only=k)
             self.require_same(expected, found, names, ("values", where), Origin(drawn))
 
@@ -305,7 +305,7 @@ class _SecondCheck(_Check):
         """The first order has seen to it."""
 
     def check_parts(self) -> None:
-        """Ask for the gradients of the inputs alone: of a gradient penalty no upstream gradient needs one."""
+        """Ask for the gradients of the inputs only: in a gradient penalty no upstream gradient needs one."""
         recorded, count = self.function, len(self.first.function.arrays)
         _, results = recorded.results(recorded.arrays)
         drawn = self.drawn(tuple(y.shape) for y in results)

@@ -38,12 +38,12 @@ class Recorded:
     arrays : list of array
         Those by which it is differentiated, in the dtype of the check.
     paths : list of str
-        Where the function returns what: ``result[1]``. Set by whoever looks at what it returns first, as is
+        Where the function returns what: ``result[1]``. Set, as is `kept`, when the results are first seen.
     kept : list of int
-        which of these are differentiated.
+        Which of these are differentiated.
     random : bool
-        Whether it draws random numbers. They are drawn in the order of memory: it is another function for
-        inputs of another layout, which is then not tried.
+        Whether it draws random numbers. They are drawn in the order of memory: for inputs in another layout
+        it is another function, so that no other layout is tried.
     """
 
     def __init__(self, function, inputs, kwargs, dtype: np.dtype, seed: int):
@@ -76,18 +76,18 @@ class Recorded:
             hint = "; pass tensors instead of arrays" if arguments.arrays_passed_on else ""
             raise MiniAlexError(
                 "there is nothing to differentiate: no floating-point tensor of inputs requires a gradient, "
-                f"and no parameter of a module; call requires_grad_() on what is to be checked{hint}"
+                f"and no parameter of a module; call requires_grad_() on what should be checked{hint}"
             )
 
     def afresh(self) -> Recorded:
-        """The same with a new copy of its module, which has not been called yet."""
+        """The same, with a new copy of its module that was never called."""
         arguments = self.arguments
         new = Recorded(self.given_function, arguments.inputs, arguments.kwargs, self.dtype, self.seed)
         new.paths, new.kept = self.paths, self.kept
         return new
 
     def environment(self):
-        """In which the function is called and differentiated."""
+        """The context in which the function is called and differentiated."""
         return undisturbed(self.devices, self.real if self.converted else None)
 
     def record(self, arrays, asked: Sequence[int] | None = None, contiguous: bool = False):
@@ -104,7 +104,7 @@ class Recorded:
         asked = range(len(arrays)) if asked is None else asked
         own = [None if contiguous else each.tensor.stride() for each in self.arguments.wanted]
         if not self.random and not all(array.flags.c_contiguous for array in arrays):
-            # The check asks for another layout. A function may refuse one, as view() does by raising; it may
+            # The check asks for another layout. A function may refuse it, as view() does by raising; it may
             # not compute something else with it.
             other = [strides_of(array) or own for array, own in zip(arrays, own, strict=False)]
             try:
@@ -234,7 +234,7 @@ def _as_arrays(gradients) -> tuple[np.ndarray, ...]:
     """Gradients as arrays that share no memory with each other.
 
     Those of a sum are one tensor in PyTorch, which never adds to a gradient that others hold. Memory that a
-    later call would overwrite remains what it is, for the check to see.
+    later call would overwrite stays as it is, for the check to see.
     """
     seen, arrays = set(), []
     for gradient in gradients:

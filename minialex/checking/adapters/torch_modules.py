@@ -1,4 +1,4 @@
-"""A module under check: a copy, whose parameters are inputs and whose buffers are given back their values."""
+"""A module under check: a copy whose parameters are inputs and whose buffers get their values back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Buffer:
 
 
 class ModuleUnderCheck(Expression):
-    """A copy of a module in the dtype of the check, so that the module itself stays as it is.
+    """A copy of a module in the dtype of the check: the module itself stays as it is.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class ModuleUnderCheck(Expression):
         return list(self.parameters.values())
 
     def changed_constants(self) -> list[str]:
-        """The parameters that require no gradient and have changed nevertheless."""
+        """The parameters that require no gradient and have changed all the same."""
         return [name for name, (p, values) in self.frozen.items() if not same_values(p, values)]
 
     def changed_buffers(self) -> list[str]:
@@ -115,7 +115,7 @@ def _require_checkable(module) -> None:
 
 def _copied(module):
     torch = import_torch()
-    # Weights that are computed from others, as weight_norm's, are no leaves, which deepcopy refuses.
+    # Weights that are computed from others, as weight_norm's, are not leaves: deepcopy refuses them.
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()

@@ -1,4 +1,4 @@
-"""PyTorch tensors from NumPy arrays, with the strides that they are asked to have."""
+"""PyTorch tensors from NumPy arrays, with the strides that are asked for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def own_array(array: np.ndarray):
 def laid_out(values, strides: Sequence[int]):
     """The values of a tensor in new memory, with other strides.
 
-    What lies between the elements is the largest number there is: whoever reads it is found out.
+    Between the elements lies the largest number there is: a function that reads it is found out.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def as_numpy(tensor) -> np.ndarray:
 
 
 def is_dense(tensor) -> bool:
-    """Whether its numbers lie in memory one by one: no sparse, nested, quantised or empty (meta) tensor."""
+    """Whether its numbers lie in memory one by one: not sparse, nested, quantised or on the device meta."""
     strided = tensor.layout == import_torch().strided
     return strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
 
@@ -117,7 +117,7 @@ def leaves_of(structure: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def replaced(structure: Any, value: Callable[[Any], Any]) -> Any:
-    """The same nest with other contents; what holds no tensor is passed on as the object that it is."""
+    """The same nest with other contents; what holds no tensor is passed on unchanged."""
     is_tensor = import_torch().is_tensor
     if is_tensor(structure):
         return value(structure)
@@ -137,7 +137,7 @@ def replaced(structure: Any, value: Callable[[Any], Any]) -> Any:
 
 @contextlib.contextmanager
 def undisturbed(devices: Sequence, default_dtype=None):
-    """Record gradients, whatever the caller's mode; and give random numbers and dtype back as they were.
+    """Record gradients, whatever the caller's mode; leave random states and the default dtype as they were.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ WRITTEN = (
 
 @dataclass(frozen=True)
 class Role:
-    """A part, and whose: the upstream gradient of output ``"y"``, the gradient of input ``"x"``."""
+    """A part, and whose it is: the upstream gradient of output ``"y"``, the gradient of input ``"x"``."""
 
     part: Part
     of: str
@@ -63,7 +63,7 @@ class Role:
 
 @dataclass(frozen=True)
 class CudaKernel:
-    """A kernel of a pair, and how it is launched where that is not how the others are.
+    """A kernel of a pair, and how it is launched where that differs from the others.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Names:
     by_name : bool
         Whether they were given with names, by which they are matched.
     gradients : mapping of str to str
-        What a parameter is called that is a gradient, to the input or output that it belongs to.
+        The parameters that are gradients, each with the input or output that it belongs to.
     """
 
     inputs: tuple[str, ...]
@@ -150,7 +150,7 @@ class Names:
             groups = [inputs, outputs, saved, (Part.SCRATCH, self.scratch), parameters]
             known = {name: Role(part, name) for part, names in groups for name in names}
             return [self._named(kernel, name, known, True) for name in self._all_named(launch, kernel)]
-        # Kernels have their parameters whatever is compared: one for each gradient, or for those alone.
+        # Kernels have their parameters whatever is compared: one for each gradient, or only for those.
         orders = []
         for written in dict.fromkeys((self.floating, self.differentiated)):
             rest = [saved, (Part.GRADIENT, written), parameters]
@@ -220,7 +220,7 @@ def _counted(groups: Sequence[tuple[Part, Sequence[str]]]) -> str:
 
 
 def require_alike(forward: Sequence[tuple[str | None, Role]], kernel: Kernel, roles: Sequence[Role]) -> None:
-    """Refuse an assignment by position that the names contradict.
+    """Refuse an order of the parameters that their names contradict.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def require_alike(forward: Sequence[tuple[str | None, Role]], kernel: Kernel, ro
 def require_fitting(
     kernel: Kernel, roles: Sequence[Role], dtypes: Mapping[Role, np.dtype | None], unwritten: Collection[Role]
 ) -> None:
-    """Refuse what a parameter cannot take: an array for a number, another dtype, a const that is written.
+    """Refuse what a parameter cannot take: an array for a number, another dtype, results for a const pointer.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def require_fitting(
     dtypes : mapping of Role to dtype
         Of the arrays; None for one that takes the dtype that is declared.
     unwritten : collection of Role
-        What is to be written, and what no other kernel of its direction can write.
+        What has to be written, and what no other kernel of its direction can write.
     """
     for parameter, role in zip(kernel.signature, roles, strict=True):
         if role.part is Part.PARAMETER:
@@ -261,11 +261,11 @@ def require_fitting(
         problem = None
         dtype = dtypes.get(role)
         if not parameter.pointer:
-            problem = "and an array is to be passed there"
+            problem = "and an array has to be passed there"
         elif dtype is not None and parameter.dtype is not None and parameter.dtype != dtype:
             problem = f"and the array is {dtype}: give it as {parameter.dtype}"
         elif parameter.constant and role in unwritten:
-            problem = "a pointer to const, and the kernel is to write there"
+            problem = "a pointer to const, and the kernel has to write there"
         if problem:
             raise MiniAlexError(
                 f"{signature(kernel)}: {parameter} is {role}, {problem}; if it is something else, give "

@@ -1,6 +1,6 @@
 """Launching a pair of CUDA kernels, and looking at the launches themselves.
 
-Arrays that a launch is to fill hold a pattern of bits that no kernel computes: an element that still has it
+Arrays that a launch should fill hold a pattern of bits that no kernel computes: an element that still has it
 afterwards was never written.
 """
 
@@ -32,7 +32,7 @@ from minialex.checks import in_words
 from minialex.errors import MiniAlexError
 
 _SHOWN = 5
-# All bits set is a NaN that no instruction makes; the integer is no index.
+# With all bits set it is a NaN that no instruction makes; the integer is no index.
 _POISON = {"f": 0xFF, "i": 0xA5, "u": 0xA5, "b": 0x01}
 
 
@@ -114,7 +114,7 @@ class Pair:
         self.dtypes = {
             Role(part, each): dtype for part in (Part.UPSTREAM, Part.OUTPUT) for each in names.outputs
         }
-        # All that are written, whether they are compared or not.
+        # All that are written, compared or not.
         self.gradients = [
             Role(Part.GRADIENT, each)
             for each in names.floating
@@ -131,7 +131,7 @@ class Pair:
                     scalar(step.kernel, parameter, self.parameters[role.of])
 
     def _require_all(self) -> None:
-        """Refuse a pair that leaves something without a kernel that reads or writes it."""
+        """Refuse a pair that leaves something unread or unwritten."""
         there = [{role for step in steps for role in step.roles} for steps in self.steps]
         for part, whose, among, does in (
             (Part.OUTPUT, self.names.outputs, 0, "forward writes"),
@@ -214,13 +214,13 @@ class Pair:
         return {Role(Part.INPUT, each): np.array(array, order="C") for each, array in inputs.items()}
 
     def _fresh(self, role: Role, shape: tuple[int, ...]) -> np.ndarray:
-        """An array that nothing has written: all zeros if its caller fills it so, else the pattern."""
+        """An array that nothing has written: zeros if the caller fills it with them, else the pattern."""
         dtype = self.dtypes[role]
         if role in self.roles_zeroed:
             return np.zeros(shape, dtype)
         pattern = _poison(dtype)
         if role.part is Part.SCRATCH and dtype.kind == "f":
-            # NaN passes its bits on: what is computed from it should not look as if it were unwritten.
+            # NaN passes its bits on: what is computed from it should not look unwritten.
             pattern = np.copysign(pattern, dtype.type(1))
         return np.full(shape, pattern, dtype)
 

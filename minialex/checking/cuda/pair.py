@@ -27,9 +27,9 @@ from minialex.checking.reproduction import Deferred, array_lines
 from minialex.checks import in_words, is_int
 from minialex.errors import MiniAlexError
 
-# Sizes that reach beyond the end of most arrays, in different ways; not all of them are powers of two.
+# Sizes that reach beyond the end of most arrays, each differently; not all of them are powers of two.
 BLOCKS = (256, 96, 32)
-# Up to so many characters a source is written into the lines that reproduce a check.
+# Up to this many characters, a source is written into the lines that reproduce a check.
 _PRINTED = 4000
 _STREAM = 5
 _ATOMICS = "it has atomic functions, whose sums have no fixed order; allow for that with nondeterminism="
@@ -212,7 +212,7 @@ def _named(inputs, outputs, saved, scratch, parameters, gradients) -> tuple[Name
     for what, group in groups.items():
         if not isinstance(group, Mapping | Sequence) or isinstance(group, str):
             raise MiniAlexError(f"{what}={in_words(group)} should be a dictionary or a sequence")
-    # What is empty is of neither kind.
+    # An empty one is of neither kind.
     by_name = {what: isinstance(group, Mapping) for what, group in groups.items() if len(group)}
     if len(set(by_name.values())) > 1:
         kinds = ", ".join(f"{what} is a {'dictionary' if d else 'sequence'}" for what, d in by_name.items())
@@ -276,12 +276,12 @@ def _launches(what: str, given: Kernels, threads: int | None) -> tuple[CudaKerne
 def _block_sizes(given, launches: Sequence[CudaKernel]) -> tuple[int, ...]:
     if not isinstance(given, Sequence) or not given or not all(is_int(size, 1, 1024) for size in given):
         raise MiniAlexError(f"blocks={in_words(given)} should be a sequence of ints, from 1 to 1024")
-    # Where each launch says all of it, there is one way to launch them.
+    # Where each launch states its grid and block, there is only one way to launch.
     return tuple(given) if any(each.threads is not None for each in launches) else (given[0],)
 
 
 def _positions(wrt, names: Sequence[str]):
-    """What to differentiate by position; names that there are not stay, to be refused with the rest."""
+    """What to differentiate, by position; unknown names stay, to be refused with the rest."""
     if wrt is None:
         return None
     return [names.index(each) if each in names else each for each in ([wrt] if isinstance(wrt, str) else wrt)]

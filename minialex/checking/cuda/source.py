@@ -47,7 +47,7 @@ class Source:
         self.instances = tuple(name for name in kernels if "<" in name)
 
     def text(self, dtype: np.dtype | None) -> str:
-        """The source for a type. The macro is defined there: as a flag it would hold for all headers, too."""
+        """The source for a type. It defines the macro: as a flag it would hold for all headers, too."""
         if self.path is None:
             text = str(self.given)
         else:

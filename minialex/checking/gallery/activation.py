@@ -19,8 +19,7 @@ def relu_vjp(g, x):
 
 RELU = Subject("relu", relu, relu_vjp, lambda random: [distinct_values(random, (4, 5))])
 
-RELU.wrong(
-    """
+RELU.wrong("""
     constant: leaks on the negative side
     - gx = np.where(x > 0, g, 0)
     + gx = np.where(x > 0, g, 0.01 * g)
@@ -39,7 +38,7 @@ RELU.wrong(
     constant: threshold at 1
     - gx = np.where(x > 0, g, 0)
     + gx = np.where(x > 1, g, 0)
-    Wrong for values between 0 and 1 alone.
+    Wrong only for values between 0 and 1.
 
     upstream: negative gradients stopped
     - gx = np.where(x > 0, g, 0)
@@ -65,8 +64,7 @@ RELU.wrong(
     - gx = np.where(x > 0, g, 0)
     + gx = np.where(x > 0, g + 1e-8, 0)
     A small number against a division by zero, where nothing is divided.
-    """
-)
+""")
 
 # Dropout with a given mask. x and mask (4, 5)
 P = 0.4
@@ -88,12 +86,11 @@ def _x_and_mask(random):
 
 DROPOUT = Subject("dropout", dropout, dropout_vjp, _x_and_mask)
 
-DROPOUT.wrong(
-    """
+DROPOUT.wrong("""
     factor: not scaled
     - scale = 1 / (1 - P)
     + scale = 1
-    Scaled in the forward pass alone.
+    Scaled in the forward pass only.
 
     constant: scaled by 1 / p
     - scale = 1 / (1 - P)
@@ -114,7 +111,6 @@ DROPOUT.wrong(
     - gx = g * mask * scale
     + gx = g * (np.random.default_rng().random(mask.shape) >= P) * scale
     The right distribution, but another mask than in the forward pass.
-    """
-)
+""")
 
 SUBJECTS = (RELU, DROPOUT)

@@ -24,8 +24,7 @@ def _broadcast(random):
 
 MULTIPLY = Subject("multiply", multiply, multiply_vjp, _broadcast)
 
-MULTIPLY.wrong(
-    """
+MULTIPLY.wrong("""
     form: broadcast gradient not summed
     - ga = (g * b).sum(axis=1, keepdims=True)
     + ga = g * b
@@ -45,8 +44,7 @@ MULTIPLY.wrong(
     - ga = (g * b).sum(axis=1, keepdims=True)
     + ga = (g * a).sum(axis=1, keepdims=True)
     The derivative of a square, but for its 2.
-    """
-)
+""")
 
 
 def add(a, b):
@@ -63,14 +61,12 @@ ADD = Subject(
     "add", add, add_vjp, lambda random: [random.standard_normal(shape) for shape in ((3, 4), (3, 4))]
 )
 
-ADD.wrong(
-    """
+ADD.wrong("""
     memory: one gradient for both inputs
     - gb = g.copy()
     + gb = ga
     Whoever scales one of them in place scales both.
-    """
-)
+""")
 
 
 def subtract(a, b):
@@ -85,14 +81,12 @@ def subtract_vjp(g, a, b):
 
 SUBTRACT = Subject("subtract", subtract, subtract_vjp, _broadcast)
 
-SUBTRACT.wrong(
-    """
+SUBTRACT.wrong("""
     factor: sign
     - gb = -g.sum(axis=(0, 2))[:, None]
     + gb = g.sum(axis=(0, 2))[:, None]
     Copied from the addition.
-    """
-)
+""")
 
 
 def divide(a, b):
@@ -112,14 +106,12 @@ DIVIDE = Subject(
     lambda random: [random.standard_normal((3, 4)), random.uniform(0.5, 2, (3, 4))],
 )
 
-DIVIDE.wrong(
-    """
+DIVIDE.wrong("""
     term: divisor not squared
     - gb = -g * a / b**2
     + gb = -g * a / b
     Right for divisors of 1.
-    """
-)
+""")
 
 
 def maximum(a, b):
@@ -136,14 +128,12 @@ MAXIMUM = Subject(
     "maximum", maximum, maximum_vjp, lambda random: np.split(distinct_values(random, (6, 4)), 2)
 )
 
-MAXIMUM.wrong(
-    """
+MAXIMUM.wrong("""
     term: both get the gradient
     - gb = np.where(a > b, 0, g)
     + gb = g.copy()
     The loser has no influence on the result.
-    """
-)
+""")
 
 
 def tanh(x):
@@ -161,8 +151,7 @@ TANH = Subject(
     "tanh", tanh, tanh_vjp, lambda random: [np.append(random.standard_normal(11), 0.0).reshape(3, 4)]
 )
 
-TANH.wrong(
-    """
+TANH.wrong("""
     term: of the input instead of the result
     - gx = g * (1 - y**2)
     + gx = g * (1 - x**2)
@@ -172,8 +161,7 @@ TANH.wrong(
     - gx = g * (1 - y**2)
     + gx = g * (y - y**3) / y
     At one element, x = 0. A comparison `abs(a - b) > tolerance` is false for NaN, and passes.
-    """
-)
+""")
 
 
 def sqrt(x):
@@ -187,14 +175,12 @@ def sqrt_vjp(g, x):
 
 SQRT = Subject("sqrt", sqrt, sqrt_vjp, lambda random: [random.uniform(0.5, 2, (3, 4))])
 
-SQRT.wrong(
-    """
+SQRT.wrong("""
     factor: factor of 1/2 missing
     - gx = g * 0.5 / np.sqrt(x)
     + gx = g / np.sqrt(x)
     The derivative of a power has the exponent as a factor.
-    """
-)
+""")
 
 
 # Memory for the mistake of keeping a result in it.
@@ -212,8 +198,7 @@ def power_vjp(g, x):
 
 POWER = Subject("power", power, power_vjp, lambda random: [random.standard_normal((3, 4))])
 
-POWER.wrong(
-    """
+POWER.wrong("""
     constant: exponent not decreased
     - gx = g * 3 * x**2
     + gx = g * 3 * x**3
@@ -223,8 +208,7 @@ POWER.wrong(
     - gx = g * 3 * x**2
     + gx = np.multiply(g, 3 * x**2, out=KEPT)
     Saves an array; the gradient of the call before is overwritten.
-    """
-)
+""")
 
 
 def absolute(x):
@@ -238,14 +222,12 @@ def absolute_vjp(g, x):
 
 ABSOLUTE = Subject("absolute", absolute, absolute_vjp, lambda random: [distinct_values(random, (3, 4))])
 
-ABSOLUTE.wrong(
-    """
+ABSOLUTE.wrong("""
     factor: always 1
     - gx = g * np.sign(x)
     + gx = g * np.abs(np.sign(x))
     Right for positive inputs.
-    """
-)
+""")
 
 # A function that is constant almost everywhere: its gradient is 0. x (3, 4)
 
@@ -261,13 +243,11 @@ def sign_vjp(g, x):
 
 SIGN = Subject("sign", sign, sign_vjp, lambda random: [distinct_values(random, (3, 4))])
 
-SIGN.wrong(
-    """
+SIGN.wrong("""
     term: passed straight through
     - gx = np.zeros_like(x)
     + gx = g.copy()
     Useful for training binary networks, but no derivative.
-    """
-)
+""")
 
 SUBJECTS = (MULTIPLY, ADD, SUBTRACT, DIVIDE, MAXIMUM, TANH, SQRT, POWER, ABSOLUTE, SIGN)

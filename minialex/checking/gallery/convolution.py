@@ -47,8 +47,7 @@ FULL = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((2, 4, 4, 3), (6, 2, 3, 2), (6,))],
 )
 
-FULL.wrong(
-    """
+FULL.wrong("""
     index: groups swapped
     - own = slice(2 * group, 2 * group + 2)
     + own = slice(2 - 2 * group, 4 - 2 * group)
@@ -94,7 +93,7 @@ FULL.wrong(
     + gpadded[:, own, rows, columns] = np.einsum("nopq,oc->ncpq", g[:, ours], weight[ours, :, i, j])
     Right where windows do not overlap.
 
-    accumulation: weight's gradient of the first image alone
+    accumulation: weight's gradient of the first image only
     - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
     + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:1, ours], padded[:1, own, rows, columns])
     Right for a batch of 1.
@@ -122,19 +121,18 @@ FULL.wrong(
     precision: weight's gradient from float32 images
     - gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns])
     + gw[ours, :, i, j] += np.einsum("nopq,ncpq->oc", g[:, ours], padded[:, own, rows, columns].astype(np.float32))
-    Off by 1e-8 alone, and float64 again in the end.
+    Off by only 1e-8, and float64 again in the end.
 
     precision: bias' gradient added up in float32
     - gb = g.sum(axis=(0, 2, 3))
     + gb = g.sum(axis=(0, 2, 3), dtype=np.float32).astype(g.dtype)
-    Off by 1e-8 alone, and float64 again in the end.
+    Off by only 1e-8, and float64 again in the end.
 
     memory: accumulates into memory that nothing has written
     - gw = np.zeros_like(weight)
     + gw = np.empty_like(weight)
     Freshly mapped memory is zero: right, until memory is used again.
-    """  # noqa: E501
-)
+""")  # noqa: E501
 
 
 # Plain. x (2, 3, 5, 5), weight (3, 3, 2, 2), y (2, 3, 4, 4). The input's gradient is written as the
@@ -161,14 +159,13 @@ PLAIN = Subject(
     name="plain",
 )
 
-PLAIN.wrong(
-    """
+PLAIN.wrong("""
     index: kernel not flipped
     - flipped = weight[:, :, ::-1, ::-1]
     + flipped = weight
     As a convolution of g, the input's gradient needs the flipped kernel.
 
-    index: kernel flipped along one axis alone
+    index: kernel flipped along one axis only
     - flipped = weight[:, :, ::-1, ::-1]
     + flipped = weight[:, :, ::-1]
     Right for kernels of one column, and for symmetric ones.
@@ -197,7 +194,6 @@ PLAIN.wrong(
     - gw = np.einsum("nopq,ncpqij->ocij", g, _windows(x))
     + gw = np.einsum("nopq,nopq,ncpqij->ocij", g, g, _windows(x))
     Squared; right for an upstream gradient of ones.
-    """
-)
+""")
 
 SUBJECTS = (FULL, PLAIN)

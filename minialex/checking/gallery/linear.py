@@ -25,8 +25,7 @@ SQUARE = Subject(
     name="square",
 )
 
-SQUARE.wrong(
-    """
+SQUARE.wrong("""
     index: weight not transposed back
     - gx = g @ weight
     + gx = g @ weight.T
@@ -56,8 +55,7 @@ SQUARE.wrong(
     - gb = g.sum(axis=0)
     + gb = np.matmul(np.ones(len(g)), g, out=gw[0])
     A workspace is used twice.
-    """
-)
+""")
 
 # Three images, five inputs, two outputs.
 LINEAR = Subject(
@@ -67,8 +65,7 @@ LINEAR = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((3, 5), (2, 5), (2,))],
 )
 
-LINEAR.wrong(
-    """
+LINEAR.wrong("""
     factor: averaged over the batch
     - gw = g.T @ x
     + gw = g.T @ x / len(x)
@@ -82,7 +79,7 @@ LINEAR.wrong(
     precision: product in float32
     - gx = g @ weight
     + gx = g @ weight.astype(np.float32)
-    Float64 again in the end, and off by 1e-8 alone.
+    Float64 again in the end, and off by only 1e-8.
 
     form: bias' gradient not summed
     - gb = g.sum(axis=0)
@@ -103,8 +100,7 @@ LINEAR.wrong(
     - gx = g @ weight
     + gx = -g @ weight
     Gradient descent becomes ascent.
-    """
-)
+""")
 
 # The matrix product. a (3, 4), b (4, 2)
 
@@ -126,9 +122,8 @@ MATMUL = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((3, 4), (4, 2))],
 )
 
-MATMUL.wrong(
-    """
-    layout: contiguous inputs alone
+MATMUL.wrong("""
+    layout: contiguous inputs only
     - gb = a.T @ g
     + gb = np.ndarray(a.shape, a.dtype, buffer=a).T @ g
     The buffer of a is read from its start, one element after the other.
@@ -152,7 +147,6 @@ MATMUL.wrong(
     - gb = a.T @ g
     + gb = g.T @ a
     Seen at once, for its shape, unless the matrices are square.
-    """
-)
+""")
 
 SUBJECTS = (SQUARE, LINEAR, MATMUL)

@@ -25,14 +25,13 @@ def _scores(random):
 
 SOFTMAX = Subject("softmax", softmax, softmax_vjp, _scores)
 
-SOFTMAX.wrong(
-    """
+SOFTMAX.wrong("""
     term: the sum missing
     - gx = y * (g - total)
     + gx = y * g
     The denominator is taken for a constant.
 
-    term: the diagonal alone
+    term: the diagonal only
     - gx = y * (g - total)
     + gx = y * (1 - y) * g
     The derivative of the logistic function, taken for that of softmax.
@@ -46,8 +45,7 @@ SOFTMAX.wrong(
     - total = (g * y).sum(axis=1, keepdims=True)
     + total = g.mean(axis=1, keepdims=True)
     Right for equal probabilities, which untrained networks give.
-    """
-)
+""")
 
 
 def log_softmax(x):
@@ -63,8 +61,7 @@ def log_softmax_vjp(g, x):
 
 LOG_SOFTMAX = Subject("log_softmax", log_softmax, log_softmax_vjp, _scores)
 
-LOG_SOFTMAX.wrong(
-    """
+LOG_SOFTMAX.wrong("""
     term: not exponentiated
     - y = np.exp(log_softmax(x))
     + y = log_softmax(x)
@@ -84,8 +81,7 @@ LOG_SOFTMAX.wrong(
     - gx = g - y * g.sum(axis=1, keepdims=True)
     + gx = g - g.mean(axis=1, keepdims=True)
     Nearly right for untrained networks.
-    """
-)
+""")
 
 # Cross-entropy of labels, averaged over the batch, with label smoothing. x (4, 5), labels (4,)
 SMOOTHING = 0.1
@@ -110,8 +106,7 @@ LABELS = Subject(
     lambda random: [random.standard_normal((4, 5)), random.permutation(5)[:4]],
 )
 
-LABELS.wrong(
-    """
+LABELS.wrong("""
     factor: missing 1/N
     - gx = g * (softmax(x) - target) / len(x)
     + gx = g * (softmax(x) - target)
@@ -141,8 +136,7 @@ LABELS.wrong(
     - gx = g * (softmax(x) - target) / len(x)
     + gx = (softmax(x) - target) / len(x)
     Right for `loss.backward()`, wrong for `(2 * loss).backward()`.
-    """
-)
+""")
 
 # Cross-entropy of a distribution, whose totals need not be 1, row by row. x and target (3, 4)
 
@@ -166,8 +160,7 @@ TARGETS = Subject(
     name="of a distribution",
 )
 
-TARGETS.wrong(
-    """
+TARGETS.wrong("""
     term: totals of the targets missing
     - total = target.sum(axis=1, keepdims=True)
     + total = 1
@@ -182,7 +175,6 @@ TARGETS.wrong(
     - gx = g[:, None] * (softmax(x) * total - target)
     + gx = np.roll(g, 1)[:, None] * (softmax(x) * total - target)
     Right for an upstream gradient of ones, which `.sum()` gives.
-    """
-)
+""")
 
 SUBJECTS = (SOFTMAX, LOG_SOFTMAX, LABELS, TARGETS)

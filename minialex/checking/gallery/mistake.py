@@ -62,7 +62,7 @@ KINDS = {
     "precision": "computed in float32 on the way",
     "memory": "memory is read before it is written, changed, or shared",
     "random": "another result at every call",
-    "layout": "right for contiguous inputs alone",
+    "layout": "right for contiguous inputs only",
     "form": "the wrong shape or dtype, no gradient, or not a number",
 }
 

@@ -44,8 +44,7 @@ PAPER = Subject(
 )
 
 for subject in (NORM, PAPER):
-    subject.wrong(
-        """
+    subject.wrong("""
         term: no cross-channel term
         - gx = own - 2 * alpha * BETA * x * cross
         + gx = own
@@ -54,16 +53,14 @@ for subject in (NORM, PAPER):
         accumulation: the window's sum missing
         - cross = window_sum(g * x * d ** (-BETA - 1))
         + cross = g * x * d ** (-BETA - 1)
-        The derivative by the own channel alone.
+        The derivative with respect to the own channel only.
 
         index: window smaller by one on each side
         - cross = window_sum(g * x * d ** (-BETA - 1))
         + cross = window_sum(g * x * d ** (-BETA - 1), SIZE - 2)
         An off-by-one in the half width.
-        """
-    )
-NORM.wrong(
-    """
+    """)
+NORM.wrong("""
     constant: alpha divided by the size
     - d = K + alpha * window_sum(x * x)
     + d = K + alpha / SIZE * window_sum(x * x)
@@ -98,8 +95,7 @@ NORM.wrong(
     - gx = own - 2 * alpha * BETA * x * cross
     + gx = own - 2 * alpha * BETA * g * cross
     A slip of the pen; quadratic in the upstream gradient.
-    """
-)
+""")
 
 
 # Batch normalisation of channels. x (3, 2, 2, 4), weight and bias (2,)
@@ -131,8 +127,7 @@ BATCH = Subject(
     lambda random: [random.standard_normal(shape) for shape in ((3, 2, 2, 4), (2,), (2,))],
 )
 
-BATCH.wrong(
-    """
+BATCH.wrong("""
     term: mean term missing
     - gx = (gh - mean_term - variance_term) / deviation
     + gx = (gh - variance_term) / deviation
@@ -183,7 +178,7 @@ BATCH.wrong(
     + return gx, gb, gw
     They have the same shape.
 
-    accumulation: statistics of the batch alone
+    accumulation: statistics of the batch only
     - mean_term = gh.mean(axis=AXES, keepdims=True)
     + mean_term = gh.mean(axis=0, keepdims=True)
     Right for vectors; images have pixels, too.
@@ -192,7 +187,6 @@ BATCH.wrong(
     - centred = x - x.mean(axis=AXES, keepdims=True)
     + centred = np.subtract(x, x.mean(axis=AXES, keepdims=True), out=x)
     Saves an array, and changes what the next layer's gradient needs.
-    """
-)
+""")
 
 SUBJECTS = (NORM, PAPER, BATCH)

@@ -31,8 +31,7 @@ MAX = Subject(
     "max_pool2d", max_pool2d, max_pool2d_vjp, lambda random: [distinct_values(random, (2, 3, 4, 6)) - 20]
 )
 
-MAX.wrong(
-    """
+MAX.wrong("""
     accumulation: scatter overwrites
     - gpadded[n, c, 2 * p + row, 2 * q + column] += g[n, c, p, q]
     + gpadded[n, c, 2 * p + row, 2 * q + column] = g[n, c, p, q]
@@ -72,8 +71,7 @@ MAX.wrong(
     - gpadded = np.zeros_like(padded)
     + gpadded = np.empty_like(padded)
     Freshly mapped memory is zero: right, until memory is used again.
-    """
-)
+""")
 
 
 # Gathering the winners: values[winner of each pair of scores]. It is the second derivative of max-pooling,
@@ -101,8 +99,7 @@ WINNERS = Subject(
     name="winners",
 )
 
-WINNERS.wrong(
-    """
+WINNERS.wrong("""
     constant: the last maximum instead of the first
     - wins = pairs[..., 0] >= pairs[..., 1]
     + wins = pairs[..., 0] > pairs[..., 1]
@@ -112,8 +109,7 @@ WINNERS.wrong(
     - gv = np.stack([g * wins, g * ~wins], axis=2).reshape(3, 8)
     + gv = np.stack([g * wins, g * (pairs[..., 1] >= pairs[..., 0])], axis=2).reshape(3, 8)
     Written as a comparison with the maximum: at ties the gradient doubles.
-    """
-)
+""")
 
 
 # Average pooling: windows of 3 at stride 2, padding 1 that is not counted. x (2, 2, 4, 6), y (2, 2, 2, 3)
@@ -138,12 +134,11 @@ AVERAGE = Subject(
     "avg_pool2d", avg_pool2d, avg_pool2d_vjp, lambda random: [random.standard_normal((2, 2, 4, 6))]
 )
 
-AVERAGE.wrong(
-    """
+AVERAGE.wrong("""
     constant: padding counted
     - count = gx[0, 0, rows, columns].size
     + count = 9
-    Wrong at the border alone.
+    Wrong at the border only.
 
     factor: not divided
     - gx[:, :, rows, columns] += g[:, :, p, q, None, None] / count
@@ -169,8 +164,7 @@ AVERAGE.wrong(
     - gx = np.zeros_like(x)
     + gx = np.empty_like(x)
     Freshly mapped memory is zero: right, until memory is used again.
-    """
-)
+""")
 
 
 # Global average pooling: the window is the image. x (2, 3, 4, 5), y (2, 3)
@@ -194,8 +188,7 @@ GLOBAL = Subject(
     name="of the whole image",
 )
 
-GLOBAL.wrong(
-    """
+GLOBAL.wrong("""
     factor: missing 1/N
     - gx = np.ones_like(x) * g[:, :, None, None] / pixels
     + gx = np.ones_like(x) * g[:, :, None, None]
@@ -205,7 +198,6 @@ GLOBAL.wrong(
     - pixels = x.shape[2] * x.shape[3]
     + pixels = x.shape[1] * x.shape[2]
     Right where there are as many channels as columns.
-    """
-)
+""")
 
 SUBJECTS = (MAX, WINNERS, AVERAGE, GLOBAL)

@@ -19,14 +19,12 @@ def total_vjp(g, x):
 
 SUM = Subject("sum", total, total_vjp, lambda random: [random.standard_normal((4, 4))])
 
-SUM.wrong(
-    """
+SUM.wrong("""
     index: spread along the wrong axis
     - gx = np.zeros_like(x) + g[:, None]
     + gx = np.zeros_like(x) + g
     Broadcasting puts a missing axis first; right for an upstream gradient of ones.
-    """
-)
+""")
 
 
 def mean(x):
@@ -40,14 +38,12 @@ def mean_vjp(g, x):
 
 MEAN = Subject("mean", mean, mean_vjp, lambda random: [random.standard_normal((3, 4))])
 
-MEAN.wrong(
-    """
+MEAN.wrong("""
     factor: missing 1/N
     - gx = np.ones_like(x) * g[:, None] / x.shape[1]
     + gx = np.ones_like(x) * g[:, None]
     The gradient of the sum.
-    """
-)
+""")
 
 
 def centre(x):
@@ -61,14 +57,12 @@ def centre_vjp(g, x):
 
 CENTRE = Subject("mean", centre, centre_vjp, lambda random: [random.standard_normal((3, 4))], name="removed")
 
-CENTRE.wrong(
-    """
+CENTRE.wrong("""
     term: the mean taken for a constant
     - gx = g - g.mean(axis=1, keepdims=True)
     + gx = g.copy()
     Every element moves the mean a little.
-    """
-)
+""")
 
 
 def amax(x):
@@ -83,8 +77,7 @@ def amax_vjp(g, x):
 
 AMAX = Subject("amax", amax, amax_vjp, lambda random: [distinct_values(random, (3, 4))])
 
-AMAX.wrong(
-    """
+AMAX.wrong("""
     term: all elements get the gradient
     - gx = wins * g[:, None]
     + gx = np.ones_like(x) * g[:, None]
@@ -94,8 +87,7 @@ AMAX.wrong(
     - wins = x == x.max(axis=1, keepdims=True)
     + wins = x == x.max(keepdims=True)
     All rows but one get nothing.
-    """
-)
+""")
 
 # Indexing. x (4, 5): rows 0, 2, 0, 3 in this order; and a slice
 ROWS = np.array([0, 2, 0, 3])
@@ -117,8 +109,7 @@ def _table(random):
 
 TAKE = Subject("indexing", take, take_vjp, _table, name="repeated rows")
 
-TAKE.wrong(
-    """
+TAKE.wrong("""
     accumulation: repeated indices overwrite
     - np.add.at(gx, ROWS, g)
     + gx[ROWS] += g
@@ -128,8 +119,7 @@ TAKE.wrong(
     - gx = np.zeros_like(x)
     + gx = np.empty_like(x)
     Rows that are not named should have a gradient of 0.
-    """
-)
+""")
 
 
 def cut(x):
@@ -144,8 +134,7 @@ def cut_vjp(g, x):
 
 SLICE = Subject("indexing", cut, cut_vjp, _table, name="slice")
 
-SLICE.wrong(
-    """
+SLICE.wrong("""
     index: one row too early
     - gx[1:, ::2] = g
     + gx[:-1, ::2] = g
@@ -155,8 +144,7 @@ SLICE.wrong(
     - gx[1:, ::2] = g
     + gx[1:, ::-2] = g
     A negative step; right for symmetric gradients.
-    """
-)
+""")
 
 
 def pick(x):
@@ -171,14 +159,12 @@ def pick_vjp(g, x):
 
 PICK = Subject("indexing", pick, pick_vjp, _table, name="flat")
 
-PICK.wrong(
-    """
+PICK.wrong("""
     layout: a copy is written to
     - gx = np.zeros(x.shape)
     + gx = np.zeros_like(x)
     zeros_like keeps the order of a transposed x; reshape then copies, and the gradient stays 0.
-    """
-)
+""")
 
 # Another order of the axes. x (3, 3, 3)
 
@@ -194,13 +180,11 @@ def transpose_vjp(g, x):
 
 TRANSPOSE = Subject("transpose", transpose, transpose_vjp, lambda random: [random.standard_normal((3, 3, 3))])
 
-TRANSPOSE.wrong(
-    """
+TRANSPOSE.wrong("""
     index: the same order instead of its inverse
     - gx = g.transpose(1, 2, 0)
     + gx = g.transpose(2, 0, 1)
     Right for exchanges of two axes, which are their own inverse.
-    """
-)
+""")
 
 SUBJECTS = (SUM, MEAN, CENTRE, AMAX, TAKE, SLICE, PICK, TRANSPOSE)

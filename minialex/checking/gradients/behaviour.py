@@ -26,7 +26,7 @@ _SIZES = {np.dtype(np.float64): (2.0**40, 2.0**-40), np.dtype(np.float32): (2.0*
 
 
 def check_forward(check: Check) -> np.ndarray:
-    """The result, which has to be finite, of the dtype asked for, and the same twice."""
+    """The result, which must be finite, of the dtype asked for, and the same twice."""
     before = [a.copy() for a in check.inputs]
     with check.told("forward"):
         y = check.evaluate(check.inputs)
@@ -44,7 +44,7 @@ def check_forward(check: Check) -> np.ndarray:
             f"{at}: {y[at]}",
         )
     y = y.copy()
-    # A number: a gradient that reads freed memory is told apart from one that is not finite.
+    # A number: so a gradient that reads freed memory is told apart from one that is not finite.
     _fill_freed_memory([y, *check.inputs], 1e30)
     for _ in range(_MORE_REPEATS):
         with check.told("forward, called again,"):
@@ -54,7 +54,7 @@ def check_forward(check: Check) -> np.ndarray:
 
 
 def check_gradients(check: Check) -> None:
-    """One gradient an input, of its shape and dtype, finite, in memory of its own."""
+    """One gradient for each input, of its shape and dtype, finite, in memory of its own."""
     upstream = check.upstream()
     before = [a.copy() for a in (upstream, *check.inputs)]
     gradients = check.gradients(upstream)
@@ -104,7 +104,7 @@ def check_repeatable(check: Check) -> None:
         _fill_freed_memory([check.y, *kept], np.nan)
         for i, a, b in zip(check.wrt, first, check.gradients(upstream), strict=True):
             require_repeated(check, b, a, f"the gradient of input {i} differs", input=i)
-    # What goes wrong once in a few calls, or in the very first one.
+    # What goes wrong once in a few calls, or only in the very first one.
     upstream, first = check.first
     for _ in range(_MORE_REPEATS):
         for i, a, b in zip(check.wrt, first, check.gradients(upstream), strict=True):
@@ -292,7 +292,7 @@ def _check_layout(check: Check, upstream, inputs, expected, what: str) -> None:
 
 
 def _refuses_strides(error: BaseException) -> bool:
-    """Whether a library says that it cannot have such strides, as PyTorch does of negative ones."""
+    """Whether a library says that it cannot take these strides, as PyTorch does of negative ones."""
     return isinstance(error, ValueError | TypeError | NotImplementedError) and "stride" in str(error).lower()
 
 
@@ -396,7 +396,7 @@ def _transposed(array: np.ndarray) -> np.ndarray:
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
-    """The same with axis 1 as the one whose elements lie side by side."""
+    """The same values, with the elements of axis 1 side by side in memory."""
     return np.moveaxis(np.moveaxis(array, 1, -1).copy(), -1, 1) if array.ndim > 2 else array.copy()
 
 

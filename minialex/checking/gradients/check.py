@@ -1,4 +1,4 @@
-"""The state of a gradient check: the functions, their inputs, how these move, and how much noise there is."""
+"""The state of a gradient check: the functions, their inputs, how these move, and the noise in results."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _STREAM = 1
 # Random moves are multiples of a 64th of their unit: with steps that are powers of two they are exact.
 _GRAIN = 64
 # Points at which noise is measured, some last bits apart, or further: results that were made of larger
-# numbers do not move with these.
-# The inputs themselves are not among them: what only there differs is no noise.
+# numbers do not move with those. The inputs themselves are not among them: a difference only there is no
+# noise.
 _NOISE_POINTS = (-9, -7, -5, -3, -1, 1, 3, 5, 7, 9)
 _NOISE_BITS = (2, 4, 6, 8)
 # Steps, in units of the inputs, at which a gradient is said to stand still.
 _STILL = (2.0**-13, 2.0**-10)
 # And at which it is said to move: the terms that absorbed it are of the size of the inputs, or of one.
 FAR = (0.25, 1.0, 4.0)
-# How much more than what it scatters by over those points a gradient may be off by.
+# How many times what it scatters by over those points a gradient may be off by.
 _GRADIENT_NOISE = 32
 
 
@@ -88,7 +88,7 @@ class Check:
     def try_to_evaluate(self, inputs: Arrays) -> np.ndarray:
         """The result near the inputs, all NaN where forward raises: it may not be defined there."""
         try:
-            # What lies beyond the domain, or overflows, is told by the values.
+            # The values tell what lies beyond the domain, or overflows.
             with np.errstate(all="ignore"):
                 y = self.forward(*inputs)
         except MiniAlexError:
@@ -144,7 +144,7 @@ class Check:
 
     def _gradient(self, i: int, result) -> np.ndarray:
         if result is None:
-            self.fail("values", f"vjp gives None for input {i}, which is to be differentiated", input=i)
+            self.fail("values", f"vjp gives None for input {i}, which should be differentiated", input=i)
         gradient = as_array(result, self.dtype)
         if gradient is None or gradient.dtype.kind not in "fciub":
             self.fail(
@@ -224,7 +224,7 @@ class Check:
     # The noise in results and gradients
 
     def result_noise(self, distance: Distance) -> np.ndarray:
-        """The noise of each output; far away also of those that near the inputs do not scatter."""
+        """The noise of each output; far away also of those that do not scatter near the inputs."""
         values = [
             np.array([self.try_to_evaluate(inputs).ravel() for inputs in self.nearby(scale)], np.float64)
             for scale in noise_scales(self.dtype, distance)
@@ -234,7 +234,7 @@ class Check:
     def gradient_noise(self, upstream: np.ndarray, distance: Distance = Distance.BESIDE) -> list[np.ndarray]:
         """What each gradient may be off by through rounding: the noise of what vjp gives near the inputs.
 
-        Far away also of gradients that near the inputs do not scatter.
+        Far away also of gradients that do not scatter near the inputs.
         """
         eps = float(np.finfo(self.dtype).eps)
         noise: list[list[np.ndarray]] = [[] for _ in self.wrt]
@@ -252,7 +252,7 @@ class Check:
     def absorbed_in_gradient(self, upstream: np.ndarray) -> list[np.ndarray]:
         """The size of the terms of each gradient that have absorbed it, as in sigmoid(40) - 1; 0 if none did.
 
-        It stands still then while the inputs move by a thousandth of their unit; what it moves by within some
+        Then it stands still while the inputs move by a thousandth of their unit. What it moves by within some
         units is what it was made of, and that was rounded.
         """
         here = self.gradients(upstream)

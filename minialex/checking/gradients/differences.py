@@ -46,23 +46,22 @@ ACCURACY = {np.dtype(np.float64): 8e-6, np.dtype(np.float32): 4e-3}
 
 COMPLEX_STEP = 1e-30
 
-# The smallest step is at least so many times the distance between neighbouring numbers.
+# The smallest step is at least this many times the distance between neighbouring numbers.
 _NEIGHBOURS = 32
 # A step beyond the unit of x is for functions that are nearly linear in it: this is the largest.
 _LARGEST_STEP = 2.0**30
-# What is so much smaller than the largest derivative of its output, and by its element, need not be known as
-# well.
+# A derivative below this share of the largest of its output, and by its element, need not be known as well.
 _NEGLIGIBLE = 1e-3
 # How well the difference across x repeats itself where it is a jump.
 _SAME_JUMP = 0.05
 # What steps are multiples of, in last bits of the unit of x.
 _GRID = {np.dtype(np.float64): 2**9, np.dtype(np.float32): 2**3}
-# Shares of a smaller unit would be subnormal.
+# Fractions of a smaller unit would be subnormal.
 _LEAST_UNIT = 2.0**-960
 # Ascending steps, as powers of two, relative to the unit of x. With the first rounding, eps / h, is 2e-7 of a
 # derivative of 1.
 _ASCENDING = {np.dtype(np.float64): range(-29, 3, 2), np.dtype(np.float32): range(-14, 3, 2)}
-# How many larger steps in a row may make nothing more certain.
+# How many larger steps in a row may fail to make anything more certain.
 _VAIN_STEPS = 1
 
 
@@ -243,14 +242,14 @@ def refined(
     torn = np.full(first.value.shape, False)
     for step in (s for s in steps if s < usual):
         asked = goal.missed(best)
-        # Where rounding is already more than half of the error, a smaller step has more of it.
+        # Where rounding is more than half of the error already, a smaller step has more of it.
         asked &= ~(2 * before.rounding > before.error)
         if not asked.any():
             break
         now = at(step)
         # A step longer than a period finds a slope that is too small, and believes it with an error as small.
         better = (now.error < best.error) | ~_agree(now, best)
-        # What stands still now may be constant here, beside a kink, or only coarse in its values.
+        # What stands still now may be constant here, beside a kink, or merely coarse in its values.
         still = ~np.asarray(goal.expected) & (np.abs(best.value) <= 4 * best.error)
         better &= now.moves | still | ~np.isfinite(best.error)
         best = best.replaced(asked & better & np.isfinite(now.error), now)

@@ -3,7 +3,7 @@
 Both sides are exact but for rounding: the comparison sees errors that numerical derivatives do not resolve.
 What rounding may be is measured, as the terms of a product may be much larger than the product itself (in
 the gradient of a confident prediction they cancel). J (a v) / a is J v but for rounding, for any number a;
-where the inputs move by their last bits, so does J v. With δ such a difference, for each element of J v and
+where the inputs move by their last bits, so does J v. With δ that difference, for each element of J v and
 of Jᵀ u,
 
     size      = max(|J v|, δ / 16 eps)
@@ -32,12 +32,12 @@ from minialex.checking.gradients.tangents import Product
 from minialex.checking.report import worst_of
 from minialex.errors import MiniAlexError
 
-# Pairs u, v for all inputs at once, and for each alone.
+# Pairs u, v for all inputs at once, and for each by itself.
 PAIRS, PAIRS_OF_EACH = 3, 2
 # How often rounding is measured, and of how many differences it is taken to be.
 _SAMPLES = 4
 _ROUNDED = 32
-# To which share of its terms a product is to be known, for a comparison to mean anything.
+# To which share of its terms a product must be known for a comparison to mean anything.
 KNOWN = {np.dtype(np.float64): 1e-7, np.dtype(np.float32): 1e-3}
 _STREAM = 3
 

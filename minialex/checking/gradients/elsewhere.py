@@ -25,13 +25,14 @@ from minialex.checking.gradients.random_directions import Drawn, check_direction
 from minialex.checking.report import GradcheckError
 
 _DIRECTIONS = 2
-# After directions whose own step is small, and elsewhere, one is enough: what was kept is wrong along any.
+# One is enough after directions whose own step is small, and at other inputs: what was kept is wrong along
+# any.
 _MORE_DIRECTIONS = 1
 # A stream of random numbers of their own.
 _STREAM = 2
 # Other steps at which a slope has to be the same.
 _SHARES = (3 / 7, 1 / 3)
-# So far the inputs are moved, in their units: a gradient that stays behind is off by about this share.
+# How far the inputs are moved, in their units: a gradient that stays behind is off by about this share.
 _MOVED = {np.dtype(np.float64): 2.0**-6, np.dtype(np.float32): 2.0**-3}
 
 
@@ -40,7 +41,7 @@ _left_out: ContextVar[bool] = ContextVar("_left_out", default=False)
 
 @contextmanager
 def left_out() -> Iterator[None]:
-    """Within this block only the inputs that are given are looked at: others may mean something else."""
+    """Within this block only the given inputs are looked at: others may mean something else."""
     token = _left_out.set(True)
     try:
         yield
@@ -62,7 +63,7 @@ def check_analytic(check: Check) -> None:
         _compare(
             _derived(check, check.inputs, _DIRECTIONS, method="central"),
             "by central differences, though not by the complex step: forward is not analytic, or its complex "
-            'arithmetic is another one; take method="central"',
+            'arithmetic is different; take method="central"',
         )
 
 
@@ -72,7 +73,7 @@ def check_small_steps(check: Check) -> None:
     Raises
     ------
     GradcheckError
-        Of the check "values", if it is another one.
+        Of the check "values", if it is different.
     """
     if check.method == "complex":
         return
@@ -85,7 +86,7 @@ def check_small_steps(check: Check) -> None:
 
 
 def _compare_slope(path: Path, drawn: Drawn, slopes: np.ndarray) -> None:
-    """Fail if the slope is another one at the best of small steps, and the same at others beside it."""
+    """Fail if the slope is different at the best of small steps, and stays so at others beside it."""
     check, move, u = path.check, path.move, drawn.upstream
     steps = ascending_steps(check.dtype, path.reach)
     weights = u.ravel().astype(np.float64)
@@ -95,7 +96,7 @@ def _compare_slope(path: Path, drawn: Drawn, slopes: np.ndarray) -> None:
     with np.errstate(all="ignore"):
         noise = eps * float(np.linalg.norm(weights * check.y.ravel())) + float(np.abs(weights) @ check.noise)
         at = path.derivative(noise, weights)
-        # Derivatives that are not compared one by one need not be known any better.
+        # Derivatives that are not compared one by one need be known no better.
         goal = check.max_tolerance / 8 * size if check.report.mode == "directions" else 0.0
         found = first_certain(at, steps, goal=goal)
         if found is None:
@@ -128,7 +129,7 @@ def check_other_inputs(check: Check) -> None:
     ------
     GradcheckError
         Of the check "values" if the gradient is wrong there, and "not deterministic" if the result at the
-        inputs is another one than before.
+        inputs is not what it was before.
     """
     if _left_out.get():
         return

@@ -40,7 +40,7 @@ from minialex.checking.reproduction import Reproduction
 from minialex.checks import in_words, is_int
 from minialex.errors import MiniAlexError
 
-# Up to so many unit tangents jvp is called with each of them.
+# Up to this many unit tangents jvp is called with each of them.
 COLUMN_LIMIT = 10_000
 # The directions of a quick check come from a stream of their own, as the upstream gradients do.
 _STREAM = 2
@@ -183,10 +183,10 @@ def _results(forward: Callable, arrays: Arrays, product: Product) -> tuple[list[
 
 
 def _check_behaviour(columns: Columns, arrays: Arrays, **options) -> None:
-    """Check the jvp as what it is to the transposed map: its vjp.
+    """Check the jvp as the vjp of the transposed map, which it is.
 
     The map p -> Jᵀ p has one input p for each result of forward, and one result for each tangent: for each of
-    the moves where these are no elements.
+    the moves where these are not single elements.
     """
     product = columns.product
     count = len(product.results)

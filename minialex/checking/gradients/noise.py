@@ -1,4 +1,4 @@
-"""Measuring the rounding in values of a smooth function: what they scatter by at points that lie close."""
+"""Measuring the rounding in values of a smooth function: how they scatter at points that lie close."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FAR_SCALES = {
 }
 
 
-# Rounding of what is made of numbers of the size of 1, or of the largest, is so many last bits of these.
+# Rounding of what is made of numbers of the size of 1, or of the largest, is this many last bits of these.
 _BITS = 16
 
 
@@ -55,9 +55,9 @@ def scatter(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     float64 (M,)
         The smallest of the estimates of the orders 3, 4 and 5; 0 where a value is not finite.
     bool (M,)
-        Whether it is in most differences. A jump stands in three of those of the third order, at most.
+        Whether it is in most differences. A jump is in at most three of those of the third order.
     bool (M,)
-        Whether they are of rounding for certain: the estimates agree, too, where those of the function itself
+        Whether it is certainly rounding: then the estimates also agree, where those of the function itself
         fall with the order.
     """
     estimates = []

@@ -60,5 +60,5 @@ def _require_compared(check: Check) -> None:
         "nothing compared",
         f"{found} derivatives that are not 0 could be compared, of {check.min_compared:,} asked for"
         f"{': ' if why else ''}{', '.join(why)}. Take inputs on which the result depends; or "
-        "min_compared=0, if nothing is to be compared",
+        "min_compared=0, if nothing need be compared",
     )

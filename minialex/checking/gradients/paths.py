@@ -16,8 +16,8 @@ from minialex.checking.gradients.noise import residue
 
 # How many points noise within a step is measured at.
 _FITTED = 24
-# It is looked for within wider steps, too: this much wider; and up to such a step, if it is no more than some
-# last bits of what an output is some units away.
+# It is looked for within wider steps, too: this many times wider; and up to this step, if it is no more than
+# some last bits of what an output is some units away.
 _CLOSER = 2.0**-8
 _WIDER = (1, 2**4, 2**6, 2**8, 2**10, 2**12, 2**14)
 _WIDE = {np.dtype(np.float64): 2.0**-5, np.dtype(np.float32): 2.0**-2}

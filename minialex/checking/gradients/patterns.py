@@ -154,13 +154,13 @@ def _place(wrong, right) -> str:
         filled = count > 0.9 * len(slices) * right.size / right.shape[axis]
         if filled and right.shape[axis] > 2 and len(slices) <= right.shape[axis] // 2:
             where = f"index {slices[0]}" if len(slices) == 1 else f"indices {', '.join(map(str, slices[:4]))}"
-            return f"wrong at {where} of axis {axis} alone: a missing term there?"
+            return f"wrong at {where} of axis {axis} only: a missing term there?"
     if not np.any(wrong[off]):
         return f"zero in {count} places: contributions overwritten or lost?"
     if not np.any(right[off]):
         return f"not zero in {count} places where it should be: a mask or a comparison?"
     if right.ndim >= 2 and min(right.shape[-2:]) > 2 and not off[..., 1:-1, 1:-1].any():
-        return "wrong along the border of the last two axes alone: a missing term there?"
+        return "wrong along the border of the last two axes only: a missing term there?"
     return ""
 
 

@@ -90,7 +90,7 @@ def _along_direction(check: Check, i: int, gradient: np.ndarray, drawn: Drawn, s
     """Compare the slope of input i along a random direction: its kind, and what made it uncertain.
 
     Any dense direction crosses the kink of an element that lies on it. Where one meets a kink, directions
-    that leave a random half of the elements alone are tried.
+    that leave a random half of the elements where it is are tried.
     """
     weights = drawn.upstream.ravel().astype(np.float64)
     terms = weights * check.y.ravel()

@@ -1,7 +1,7 @@
-"""Saying an engine's finding in the words of what was asked for.
+"""Saying what the engine found in the words of what was asked for.
 
-One engine compares all derivatives. It speaks of forward, vjp and gradients, which to the caller of
-`check_jvp` or `check_second_vjp` are other things.
+One engine compares all derivatives. It speaks of forward, vjp and gradients, which are other things to the
+caller of `check_jvp` or `check_second_vjp`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from minialex.checking.report import GradcheckError
 def reworded(
     words: Mapping[str, str | Callable], checks: Mapping[str, str] | None = None, **changed
 ) -> Iterator[None]:
-    """Raise the `GradcheckError` of the block with another summary.
+    """Raise the block's `GradcheckError` with another summary.
 
     Parameters
     ----------
     words : mapping of str
-        Regular expressions, and what to put in the place of what they match, as of `re.sub`. Each part of the
-        summary is replaced once, by the first that matches there.
+        Regular expressions, and what replaces what they match, as in `re.sub`. Each part of the summary is
+        replaced once, by the first that matches there.
     checks : mapping of str, optional
         Other names for the checks that failed.
     **changed
@@ -42,7 +42,7 @@ def reworded(
             return match[0]
 
         if words:
-            # Groups count within each expression alone.
+            # Groups are numbered within each expression.
             either = "|".join(re.sub(r"\((?!\?)", "(?:", each) for each in words)
             summary = re.sub(either, replaced, summary)
         raise GradcheckError(

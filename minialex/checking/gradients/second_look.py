@@ -32,19 +32,19 @@ from minialex.checking.gradients.paths import Path
 # bits, so that x + h is exact, and not all powers of two, as a function may repeat itself with those.
 _OTHER_STEPS = (5 / 16, *(1 / 16,) * 11)
 _LARGER = 13.37
-# An output that moves by no more than so many last bits of what it was made of may stand on a stair of them,
-# with all small steps.
+# An output that moves by no more than this many last bits of what it was made of may stand on a stair of
+# them, with all small steps.
 _STAIRS = 64
-# From this share of a derivative on a distance is plain, and no matter of rounding alone.
+# From this share of a derivative on, a distance is plain: more than a matter of rounding.
 _PLAINLY = 1e-4
 # How far x is moved, in its units, to see what a result is made of that stands still at x.
 _FAR = tuple(4.0**n for n in range(-1, 6))
-# How many times less than an error noise may be, and still explain it.
+# How many times smaller than an error noise may be, and still explain it.
 _EXPLAINS = 8
 
 
 def look_again(check: Check, each: Comparison) -> None:
-    """Clear what only seemed wrong: up to one output and one move at a time, the worst first."""
+    """Clear what only seemed wrong, one output and one move at a time, the worst first."""
     _allow_for_absorbed(check, each)
     at, measured = check.wrt.index(each.input), set()
     for _ in range(8 * sum(each.analytic.shape)):

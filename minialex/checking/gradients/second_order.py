@@ -32,6 +32,11 @@ from minialex.checking.reproduction import Reproduction
 _STREAM = 4
 
 
+def _of_both(figure: str) -> property:
+    """What both orders count together."""
+    return property(lambda report: getattr(report.first, figure) + getattr(report.second, figure))
+
+
 @dataclass
 class SecondOrderReport:
     """What was compared of both orders.
@@ -59,21 +64,10 @@ class SecondOrderReport:
     def dtype(self) -> str:
         return self.first.dtype
 
-    @property
-    def compared(self) -> int:
-        return self.first.compared + self.second.compared
-
-    @property
-    def zeros(self) -> int:
-        return self.first.zeros + self.second.zeros
-
-    @property
-    def skipped(self) -> int:
-        return self.first.skipped + self.second.skipped
-
-    @property
-    def uncertain(self) -> int:
-        return self.first.uncertain + self.second.uncertain
+    compared = _of_both("compared")
+    zeros = _of_both("zeros")
+    skipped = _of_both("skipped")
+    uncertain = _of_both("uncertain")
 
     @property
     def worst_error(self) -> float:
@@ -169,17 +163,17 @@ def check_second_vjp(
 
     # Which gradients there are, and whether vjp gives them as a tuple.
     example = vjp(whole(drawn(random)), *arrays)
-    alone = not isinstance(example, tuple | list)
-    there = [i for i, g in enumerate((example,) if alone else example) if i in chosen and g is not None]
+    bare = not isinstance(example, tuple | list)
+    there = [i for i, g in enumerate((example,) if bare else example) if i in chosen and g is not None]
 
     def gradients(*upstreams_and_inputs):
         upstreams, rest = upstreams_and_inputs[:count], upstreams_and_inputs[count:]
         found = vjp(whole(upstreams), *rest)
-        return as_array(found, dtype) if alone else tuple(as_array(found[i], dtype) for i in there)
+        return as_array(found, dtype) if bare else tuple(as_array(found[i], dtype) for i in there)
 
     def second_vjp(cotangents, *upstreams_and_inputs):
         upstreams, rest = upstreams_and_inputs[:count], upstreams_and_inputs[count:]
-        if not alone:
+        if not bare:
             parts = dict(zip(there, cotangents, strict=True))
             cotangents = tuple(parts.get(i) for i in range(len(arrays)))
         found = second(cotangents, whole(upstreams), *rest)
@@ -225,5 +219,5 @@ def _shapes(results) -> tuple[list[tuple[int, ...]], bool]:
 
 
 def _listed(given) -> list:
-    """One an input, where that of a single input may stand alone."""
+    """One for each input; that of a single input need not be in a list."""
     return list(given) if isinstance(given, list | tuple) else [given]

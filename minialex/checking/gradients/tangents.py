@@ -92,7 +92,7 @@ class Product:
 class Columns:
     """The Jacobian along the moves of each input, column by column, and the vjp that it makes.
 
-    Along moves d₁, d₂, ... of an input, which need not be its elements, a jvp gives J dₖ alone. A gradient g
+    Along moves d₁, d₂, ... of an input, which need not be its elements, a jvp gives only J dₖ. A gradient g
     of the input that has the products <g, dₖ> = <u, J dₖ> is all that a comparison along them needs: the
     smallest.
     """
@@ -163,19 +163,11 @@ class Columns:
         return self._inverses[i] @ slopes
 
 
-@dataclass(frozen=True, repr=False, eq=False)
 class FewDirections(Constraint):
-    """A few moves in the place of all: each joins a random share of them, and no two the same.
-
-    So that every element moves along one of them.
-    """
-
-    base: Constraint
-    moves: list[Move] = field(default_factory=list)
+    """A few moves in place of all: each joins a random share of them, and every element moves along one."""
 
     def __init__(self, base: Constraint, x: np.ndarray, count: int, random: np.random.Generator):
-        object.__setattr__(self, "base", base)
-        object.__setattr__(self, "moves", list(_joined_moves(base, x, count, random)))
+        self.base, self.moves = base, list(_joined_moves(base, x, count, random))
 
     @property
     def name(self) -> str:

@@ -25,9 +25,9 @@ from minialex.checking.gradients.kinks import check_kinks
 from minialex.checking.gradients.patterns import recognise
 from minialex.checking.gradients.second_look import know_as_little, look_again, worst
 
-# Random upstream gradients whose products are compared beside the Jacobian.
+# How many random upstream gradients are compared besides the Jacobian.
 UPSTREAMS = 3
-# And those whose gradients a pattern is looked for in.
+# And in the gradients of how many a pattern is looked for.
 _DRAWS = 3
 
 

@@ -30,10 +30,10 @@ from minialex.errors import MiniAlexError
 # Up to this many derivatives the whole Jacobian is compared.
 JACOBIAN_LIMIT = 250_000
 DIRECTIONS = 8
-# A derivative that is known worse than to this share of it compares nothing.
+# A derivative that is not known to this share of itself is not compared.
 MAX_TOLERANCE = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 0.1}
 _REDRAWS = 5
-# What other inputs may mend.
+# What other inputs may cure.
 _OF_THE_INPUTS = ("kinks", "uncertain", "nothing compared")
 
 
@@ -69,11 +69,11 @@ def check_vjp(
         number, a list.)
     vjp : callable
         ``vjp(upstream, *arrays)`` gives a tuple with the gradient of each input; None for those
-        that are not differentiated. An array alone is that of a single input. `upstream` has the shape of
+        that are not differentiated. An array is that of a single input. `upstream` has the shape of
         forward's result: for a tuple it is a tuple.
     inputs : array, or sequence of array
         Arrays of float32 and float64 are converted to `dtype`; integers and booleans are passed on as
-        constants. An array alone is a single input.
+        constants. An array is a single input.
     wrt : sequence of int, optional
         The inputs to differentiate; all floating-point ones if not given.
     dtype : float64 or float32
@@ -146,8 +146,7 @@ def check_vjp(
     if max_tolerance is not None and not (is_number(max_tolerance) and 0 < max_tolerance < 1):
         raise MiniAlexError(
             f"max_tolerance={in_words(max_tolerance)} should be a share, a number between 0 and 1, or None "
-            f"for the "
-            "usual one"
+            "for the usual one"
         )
     if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
         raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
@@ -163,37 +162,14 @@ def check_vjp(
         forward, vjp, outputs = _of_one_result(name, *given, [a.copy() for a in arrays], dtype)
         how = mode if mode != "auto" else _choose_mode(outputs, arrays, chosen)
         default = STEPS[dtype] if how == "jacobian" else DIRECTION_STEPS[dtype]
-        report = Report(
-            name,
-            kernel,
-            how,
-            dtype.name,
-            float(step or default),
-            seed,
-            directions if how == "directions" else 0,
-            attempt,
-            elements=sum(arrays[i].size for i in chosen),
-            moves=_moves(constrained, arrays),
-        )
-        text = reproduce or _reproduction(
-            name,
-            arrays,
-            {
-                "wrt": None if wrt is None else chosen,
-                "dtype": dtype,
-                "mode": how,
-                "directions": directions,
-                "method": method,
-                "step": step,
-                "max_skipped": max_skipped,
-                "branches": branches,
-                "constraints": constraints,
-                "min_compared": min_compared,
-                "max_tolerance": max_tolerance,
-                "nondeterminism": nondeterminism,
-                "seed": seed,
-            },
-        )
+        report = Report(name, kernel, how, dtype.name, float(step or default), seed)
+        report.directions, report.redrawn = directions if how == "directions" else 0, attempt
+        report.elements, report.moves = sum(arrays[i].size for i in chosen), _moves(constrained, arrays)
+        options = {"wrt": None if wrt is None else chosen, "dtype": dtype, "mode": how}
+        options |= {"directions": directions, "method": method, "step": step, "max_skipped": max_skipped}
+        options |= {"branches": branches, "constraints": constraints, "min_compared": min_compared}
+        options |= {"max_tolerance": max_tolerance, "nondeterminism": nondeterminism, "seed": seed}
+        functions, note = ("forward", "vjp"), f"forward: {name}"
         check = Check(
             forward,
             vjp,
@@ -201,14 +177,14 @@ def check_vjp(
             chosen,
             dtype,
             report,
-            method,
-            max_skipped,
-            branches,
-            text,
-            max_tolerance or MAX_TOLERANCE[dtype],
-            min_compared,
-            nondeterminism,
-            constrained,
+            method=method,
+            max_skipped=max_skipped,
+            branches=branches,
+            reproduce=reproduce or Reproduction(check_vjp, functions, arrays, options, note),
+            max_tolerance=max_tolerance or MAX_TOLERANCE[dtype],
+            min_compared=min_compared,
+            nondeterminism=nondeterminism,
+            constraints=constrained,
         )
         try:
             run_checks(check)
@@ -283,7 +259,7 @@ def split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndar
 
 
 def _moves(constrained: Sequence[Constraint], arrays: Arrays) -> int | None:
-    """Along how many directions inputs move that cannot move in every direction; None if there are none."""
+    """Along how many directions those inputs move that constraints hold; None if there are none."""
     counts = [(each.count(array), array.size) for each, array in zip(constrained, arrays, strict=True)]
     moves = [count for count, size in counts if count < size]
     return sum(moves) if moves else None
@@ -291,7 +267,3 @@ def _moves(constrained: Sequence[Constraint], arrays: Arrays) -> int | None:
 
 def _choose_mode(outputs: int, arrays, wrt) -> str:
     return "jacobian" if outputs * sum(arrays[i].size for i in wrt) <= JACOBIAN_LIMIT else "directions"
-
-
-def _reproduction(name: str, arrays: Arrays, options: dict) -> Reproduction:
-    return Reproduction(check_vjp, ("forward", "vjp"), arrays, options, f"forward: {name}")

@@ -1,7 +1,7 @@
 """A kernel's results and derivatives beside those of its operation's definition.
 
-A gradient may be right for what a kernel computes, and that not be the operation: all products times 1.01, in
-forward and backward alike. And a kernel for float32 only has numerical derivatives that say little. So what
+A gradient may be right for what a kernel computes, though that is not the operation: all products times 1.01,
+in forward and backward alike. And the numerical derivatives of a float32-only kernel say little. So what
 kernels give is compared with what the `reference` kernels give in float64, whose derivatives the numerical
 ones confirm.
 """
@@ -127,7 +127,7 @@ def tolerance_of(error: float, order: int) -> float:
 
 
 def differentiate(case: Case, setting: Setting) -> None:
-    """Compute the derivatives of a case once, and let them be.
+    """Compute the derivatives of a case once, without looking at them.
 
     Raises
     ------

@@ -27,10 +27,10 @@ from minialex.tensor import Tensor
 if TYPE_CHECKING:
     from minialex.checking.testing.strategies import Call
 
-# A kernel that states no domain may support one call in a hundred.
+# A kernel that states no domain may support only one call in a hundred.
 _ROUNDS, _IN_A_ROUND = 20, 25
 _ROUNDS_BEFORE_USUAL = 4
-# Elements of all inputs together, each of which is moved: larger calls are tried last.
+# The most elements of a small call, each of which is moved: larger calls are tried last.
 _SMALL = 150
 
 
@@ -170,7 +170,7 @@ def _domain(kernel: Kernel) -> dict:
     try:
         return dict(kernel.domain())
     except Exception as error:
-        raise KernelError(f"its domain cannot be had: {type(error).__name__}: {error}") from error
+        raise KernelError(f"its domain raises {type(error).__name__}: {error}") from error
 
 
 def usual_calls(root: str, seed: int) -> list[Call]:
@@ -246,13 +246,13 @@ def draw(operation: str, kernel: Kernel | None, seed: int, dtype=np.float64) -> 
 
     with _storage_elsewhere():
         collect()
-    # The first is the smallest that there is, in which few mistakes show.
+    # The first is the smallest possible, in which few mistakes show.
     return found[1:]
 
 
 @contextmanager
 def _storage_elsewhere() -> Iterator[None]:
-    """Let Hypothesis leave its folder ``.hypothesis`` somewhere else than where the user is."""
+    """Let Hypothesis put its folder ``.hypothesis`` elsewhere than in the user's folder."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
     with tempfile.TemporaryDirectory() as folder:

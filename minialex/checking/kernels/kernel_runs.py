@@ -1,6 +1,6 @@
 """Which registered kernels a computation runs, and which calls they refuse.
 
-That a check passes says something of a kernel only if the kernel took part in it.
+That a check passes says something about a kernel only if the kernel took part in it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _SUFFIX = ", watched"
 class KernelRuns:
     """Hold the engine to some kernels in a ``with`` block, and keep account of them.
 
-    Each kernel stands in the registry a second time for that long, in a form that notes what is done with it;
-    the engine takes that one, and nothing else, for the kernel's operation on its device.
+    Within the block each kernel stands in the registry a second time, in a form that notes what is done with
+    it; the engine takes that one, and nothing else, for the kernel's operation on its device.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class KernelRuns:
     refusals : Counter
         How often an operation's kernel refused a call, and for what reason: pairs of the two.
     failure : KernelError or None
-        The last one that was raised inside of a kernel: it had not refused the call.
+        The last one that was raised inside a kernel that had not refused the call.
     """
 
     def __init__(self, kernels: Iterable[Kernel]):

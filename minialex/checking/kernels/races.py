@@ -1,4 +1,4 @@
-"""Registered kernels of ``cuda-host`` under the checker, and under the sanitizers of g++."""
+"""Registered kernels of ``cuda-host`` under the checker of races, bounds and unwritten memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KernelCheck:
         Such as ``"conv2d.forward[cuda-host, naive]"``.
     launches : int
     findings : list of (str, Finding)
-        With the call that provoked it; each finding of a line once.
+        With the call that provoked it; each finding in a line once.
     accesses : list of (str, Access)
         With the name of the CUDA kernel, for each launch.
     """
@@ -73,8 +73,8 @@ def kernels_to_check(name: str | None = None) -> list[Kernel]:
 def check_kernel(kernel: Kernel, dtype=np.float32, seed: int = 0) -> KernelCheck:
     """Run a kernel on the awkward calls of its operation, each launch under the checker.
 
-    Each call is made twice: with the blocks that it wants, and with one where a grid-stride loop can do with
-    that.
+    Each call is made twice: with as many blocks as it asks for, and with a single one where a grid-stride
+    loop allows that.
 
     Raises
     ------

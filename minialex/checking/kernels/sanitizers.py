@@ -1,7 +1,7 @@
 """Kernels of ``cuda-host`` under AddressSanitizer or UndefinedBehaviorSanitizer.
 
 A sanitizer's library has to be in a process from its start, and ends the process at the first fault. So each
-run is a process of its own, and what it says is its standard error.
+run is a process of its own, which reports on its standard error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minialex.kernels.cuda.source import Source, SourceKernel, compiler_options
 LIBRARIES = {"address": "libasan.so", "undefined": "libubsan.so"}
 
 _OPTIONS = {
-    # NumPy and Python keep memory to the end; and a CUDA thread's stack is no stack that the library knows.
+    # NumPy and Python keep memory to the end; and the library does not know the stack of a CUDA thread.
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
@@ -43,7 +43,7 @@ class SanitizedDevice(HostDevice):
 
     def run(self, kernel: SourceKernel, launch: Launch) -> None:
         module = _sanitized(kernel.source, launch.real, self.sanitizer)
-        # Copies as well: a NumPy view may lie in the midst of other memory of the process.
+        # Copies as well: a NumPy view may lie amid other memory of the process.
         arguments = tuple(arg.copy() if isinstance(arg, np.ndarray) else arg for arg in launch.args)
         module[kernel.name](launch.grid, launch.block, arguments)
         for argument, copy in zip(launch.args, arguments, strict=True):

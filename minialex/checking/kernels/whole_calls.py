@@ -1,8 +1,8 @@
-"""A kernel of one's own beside the definition of its operation, in calls of many sizes.
+"""A plug-in's kernel beside the definition of its operation, in calls of many sizes.
 
-The cases that gradients are checked in are small: each of their elements is moved. A kernel may well be right
-for these and wrong beyond its first tile, at a stride, with groups. So a plug-in's kernels are called as the
-registry's own are in the tests: the awkward sizes of `kernel_calls`, what
+The cases that gradients are checked with are small: each of their elements is moved. A kernel may well be
+right for these and wrong beyond its first tile, at a stride, with groups. So a plug-in's kernels are called
+as the registry's own are in the tests: the awkward sizes of `kernel_calls`, what
 `minialex.checking.testing.strategies` draws of the operation (or of the kernel's `domain`), and convolutions
 and poolings as networks have them.
 """
@@ -23,11 +23,11 @@ from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel
 from minialex.kernels.contract.registry import REFERENCE
 
-# Rounds of two dozen calls that are drawn.
+# How many rounds of some two dozen calls are drawn.
 _ROUNDS = 6
-# And so many of them at other sizes of numbers.
+# How many of them are called with numbers of other sizes, too.
 _SCALED = 24
-# Elements of all arrays: the reference kernels are plain loops.
+# The most elements, of all arrays together: the reference kernels are plain loops.
 _LARGEST = 20_000
 
 
@@ -133,7 +133,7 @@ def _compare(kernel: Kernel, call, code: list[str], dtype: np.dtype) -> None:
     except ArithmeticError:
         return
     if not all(np.isfinite(each).all() for each in expected):
-        return  # It has no result to compare with.
+        return  # There is no result to compare with.
     try:
         found = _results(kernel, on_device(call.astype(dtype), kernel.device))
     except Exception as error:

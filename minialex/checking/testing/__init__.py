@@ -4,5 +4,5 @@
 - `minialex.checking.testing.numerical`: gradients by finite differences;
 - `minialex.checking.testing.values`: values without ties, matrices of every kind, drawn from a NumPy
   generator;
-- `minialex.checking.testing.strategies`: Hypothesis strategies (this module alone needs Hypothesis).
+- `minialex.checking.testing.strategies`: Hypothesis strategies (the only module that needs Hypothesis).
 """

@@ -1,4 +1,4 @@
-"""Gradients by finite differences: what the derivative should be, from the function's values alone."""
+"""Gradients by finite differences: what the derivative should be, from nothing but the function's values."""
 
 from __future__ import annotations
 

@@ -47,76 +47,60 @@ class Gradcheck:
     def __call__(self, fn, inputs, **options):
         """`minialex.gradcheck`: the gradient of a function of tensors."""
         __tracebackhide__ = True
-        from minialex.checking import gradcheck
-
-        return self._run(gradcheck, (fn, inputs), options)
+        return self._run("gradcheck", (fn, inputs), options)
 
     def second(self, fn, inputs, **options):
         """`minialex.gradgradcheck`: the second derivatives of a function of tensors."""
         __tracebackhide__ = True
-        from minialex.checking import gradgradcheck
-
-        return self._run(gradgradcheck, (fn, inputs), options)
+        return self._run("gradgradcheck", (fn, inputs), options)
 
     def vjp(self, forward, vjp, inputs, **options):
         """`minialex.check_vjp`: a function of plain arrays, and its vector-Jacobian product."""
         __tracebackhide__ = True
-        from minialex.checking import check_vjp
-
-        return self._run(check_vjp, (forward, vjp, inputs), options)
+        return self._run("check_vjp", (forward, vjp, inputs), options)
 
     def jvp(self, forward, jvp, inputs, **options):
         """`minialex.check_jvp`: a function of plain arrays, and its Jacobian-vector product."""
         __tracebackhide__ = True
-        from minialex.checking import check_jvp
-
-        return self._run(check_jvp, (forward, jvp, inputs), options)
+        return self._run("check_jvp", (forward, jvp, inputs), options)
 
     def second_vjp(self, forward, vjp, second, inputs, **options):
         """`minialex.check_second_vjp`: a function of plain arrays, its vjp, and the vjp of that."""
         __tracebackhide__ = True
-        from minialex.checking import check_second_vjp
-
-        return self._run(check_second_vjp, (forward, vjp, second, inputs), options)
+        return self._run("check_second_vjp", (forward, vjp, second, inputs), options)
 
     def cuda(self, source, forward, backward, inputs, outputs, **options):
         """`minialex.check_cuda`: a pair of CUDA kernels."""
         __tracebackhide__ = True
-        from minialex.checking import check_cuda
-
-        return self._run(check_cuda, (source, forward, backward, inputs, outputs), options, objects=False)
+        return self._run("check_cuda", (source, forward, backward, inputs, outputs), options, objects=False)
 
     def torch(self, function, inputs, **options):
         """`minialex.check_torch`: a PyTorch function, `torch.autograd.Function` or module."""
         __tracebackhide__ = True
-        from minialex.checking import check_torch
-
-        return self._run(check_torch, (function, inputs), options, objects=False)
+        return self._run("check_torch", (function, inputs), options, objects=False)
 
     def jax(self, function, inputs, **options):
         """`minialex.check_jax`: a JAX function, `custom_vjp` or other."""
         __tracebackhide__ = True
-        from minialex.checking import check_jax
-
-        return self._run(check_jax, (function, inputs), options, objects=False)
+        return self._run("check_jax", (function, inputs), options, objects=False)
 
     def __repr__(self) -> str:
         return "gradcheck"  # as a failing example names its arguments
 
-    def _run(self, check, arguments, options, *, objects=True):
+    def _run(self, check: str, arguments: tuple, options: dict, *, objects: bool = True):
         __tracebackhide__ = True
-        from minialex.checking import GradcheckError
+        from minialex import checking
         from minialex.checking.testing.tracing import Pause
 
         state = self._state
         options = state.options() | options
         with Pause() as pause:
             try:
-                report = check(
+                report = getattr(checking, check)(
                     *(pause.lifted(each, objects=objects) for each in arguments),
                     **{name: pause.lifted(each, objects=objects) for name, each in options.items()},
                 )
-            except GradcheckError as error:
+            except checking.GradcheckError as error:
                 state.failed(error)
                 if state.config.getoption("fulltrace"):
                     raise
@@ -135,7 +119,7 @@ def _of_the_function(error: BaseException | None) -> BaseException | None:
 
 
 def _is_of_the_checker(module: str) -> bool:
-    return module.startswith(("minialex.checking", "minialex.checking.testing"))
+    return module.startswith("minialex.checking")
 
 
 class _State:

@@ -308,7 +308,7 @@ def _layout_of(array: np.ndarray) -> str:
     return layout + ("" if array.flags.writeable else _READ_ONLY)
 
 
-# Code that gives a value again. Up to so many elements it is printed; larger ones are described.
+# Code that gives a value again. Up to this many elements it is printed; larger ones are described.
 _SMALL = 100
 
 
@@ -687,7 +687,7 @@ _outer_shapes = st.sampled_from(((), (1,), (2,), (5,), (2, 3)))
 
 
 def _inner_shapes(inner: Sizes) -> SearchStrategy[tuple[int, ...]]:
-    """Axes behind that of the features, with so many elements."""
+    """Axes behind that of the features, with that many elements."""
     elements = _sizes(inner)
     return st.one_of(st.tuples(elements), st.tuples(st.integers(1, 2), elements))
 

@@ -6,7 +6,7 @@ the function that is checked. `Pause` stops the tracer while the checker runs, a
 functions that the checker calls, which are the user's own.
 
 Hypothesis traces by `sys.settrace` or, from Python 3.12, by `sys.monitoring` as the tool "scrutineer". Other
-tracers (coverage, debuggers) are left alone.
+tracers (coverage, debuggers) go on.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def positive_definite_values(
     Raises
     ------
     MiniAlexError
-        If `shape` is not that of square matrices, or `condition` is not such a number.
+        If `shape` is not that of square matrices, or `condition` is out of that range.
     """
     shape, dtype = _square(shape), np.dtype(dtype)
     most = 1e4 if dtype == np.float32 else 1e12

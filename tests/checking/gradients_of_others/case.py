@@ -178,14 +178,14 @@ def slope(name: str, derivative: Callable[[np.ndarray], np.ndarray], at=None) ->
 
 
 def one_element(factor: float = 1.01, at=None) -> Mistake:
-    """One element alone is wrong: the last."""
+    """Only one element is wrong: the last."""
 
     def change(g, a):
         g = np.array(g)
         g.reshape(-1)[-1:] *= factor
         return g
 
-    return Mistake(f"the last element alone, by {factor:g}", _each(change), at)
+    return Mistake(f"only the last element, by {factor:g}", _each(change), at)
 
 
 def at_smallest(factor: float = 2.0, at=None) -> Mistake:
@@ -194,7 +194,7 @@ def at_smallest(factor: float = 2.0, at=None) -> Mistake:
     def change(g, a):
         return np.where(np.abs(a) == np.abs(a).min(), g * factor, g)
 
-    return Mistake(f"the smallest element alone, by {factor:g}", _each(change), at)
+    return Mistake(f"only the smallest element, by {factor:g}", _each(change), at)
 
 
 def in_float32(at=None) -> Mistake:

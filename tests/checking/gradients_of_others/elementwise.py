@@ -384,7 +384,7 @@ ACTIVATIONS = [
         lambda x: x * special.ndtr(x),
         lambda x: special.ndtr(x) + x * normal_density(x),
         scales(signed, 1e-8, 1.0),
-        [times(1.001), slope("Phi alone", special.ndtr, ("1",)), in_float32(("1",))],
+        [times(1.001), slope("Phi only", special.ndtr, ("1",)), in_float32(("1",))],
     ),
     elementwise(
         "gelu, tanh form",
@@ -434,7 +434,7 @@ ACTIVATIONS = [
             "1e-6 beside -3": _beside(-3, 1e-6),
             "1e-8": signed(1e-8),
         },
-        [times(1.001), slope("clip alone", lambda x: np.clip(x + 3, 0, 6) / 6)],
+        [times(1.001), slope("clip only", lambda x: np.clip(x + 3, 0, 6) / 6)],
     ),
     elementwise(
         "hard sigmoid",

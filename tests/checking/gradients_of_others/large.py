@@ -55,7 +55,7 @@ FUNCTIONS: list[Function] = [
             "5": [normal(405, 20, 30, scale=5.0)],
             "about 1e4": [1e4 + normal(405, 20, 30)],
         },
-        [times(1.001), instead("the diagonal alone", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
+        [times(1.001), instead("the diagonal only", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
     ),
     Function(
         "sorted rows of 600 elements",

@@ -241,7 +241,7 @@ FUNCTIONS: list[Function] = [
             {f"{s:g}": [normal(119, 1, 5, 2, scale=s)] for s in scales},
             [
                 times(1.001),
-                instead("its own channel alone", lambda u, x, alpha=alpha: _lrn_own_channel(u, x, alpha)),
+                instead("its own channel only", lambda u, x, alpha=alpha: _lrn_own_channel(u, x, alpha)),
                 instead("the denominator a constant", lambda u, x, alpha=alpha: _lrn_constant(u, x, alpha)),
             ],
         )

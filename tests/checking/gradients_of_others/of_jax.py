@@ -95,7 +95,7 @@ def pointwise_functions():
             jax.nn.gelu,
             gelu_tanh_slope,
             at_scales(1e-8, 1.0),
-            [times(1.001), slope("Phi alone", special.ndtr, ("1",))],
+            [times(1.001), slope("Phi only", special.ndtr, ("1",))],
         ),
         pointwise(
             "jax.nn.silu",
@@ -252,7 +252,7 @@ def array_functions():
             lambda x: jax.nn.softmax(x),
             softmax_vjp,
             by_scale,
-            [times(1.001), instead("the diagonal alone", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
+            [times(1.001), instead("the diagonal only", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
         ),
         of(
             "jax.nn.log_softmax",

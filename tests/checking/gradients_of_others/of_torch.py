@@ -131,7 +131,7 @@ def pointwise_functions():
             lambda x: F.gelu(x, approximate="tanh"),
             gelu_tanh_slope,
             at_scales(1e-8, 1.0, 3.0),
-            [times(1.001), slope("Phi alone", special.ndtr, ("1", "3"))],
+            [times(1.001), slope("Phi only", special.ndtr, ("1", "3"))],
         ),
         pointwise(
             "F.silu",
@@ -170,7 +170,7 @@ def pointwise_functions():
             F.hardswish,
             lambda x: np.where(x <= -3, 0.0, np.where(x >= 3, 1.0, (2 * x + 3) / 6)),
             {"1": signed(1.0), "1e-6 beside 3": np.array([3 - 1e-6, 3 + 1e-6, 1.0, 4.0])},
-            [times(1.001), slope("clip alone", lambda x: np.clip(x + 3, 0, 6) / 6)],
+            [times(1.001), slope("clip only", lambda x: np.clip(x + 3, 0, 6) / 6)],
         ),
         pointwise(
             "F.relu6",
@@ -335,7 +335,7 @@ def losses():
             lambda x: F.softmax(x, -1),
             softmax_vjp,
             by_scale,
-            [times(1.001), instead("the diagonal alone", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
+            [times(1.001), instead("the diagonal only", lambda u, x: (u * softmax(x) * (1 - softmax(x)),))],
         ),
         of(
             "F.softmax with a mask",

@@ -110,7 +110,7 @@ ORDER = [
         lambda x: np.diff(x, axis=1),
         lambda u, x: (np.pad(u, ((0, 0), (1, 0))) - np.pad(u, ((0, 0), (0, 1))),),
         one(134, 2, 4),
-        [times(1.001), instead("one side alone", lambda u, x: (np.pad(u, ((0, 0), (1, 0))),)), negated()],
+        [times(1.001), instead("one side only", lambda u, x: (np.pad(u, ((0, 0), (1, 0))),)), negated()],
     ),
     Function(
         "sort",
@@ -284,7 +284,7 @@ SHAPES = [
         lambda x: np.tile(x, (2, 3)),
         lambda u, x: (u.reshape(2, 2, 3, 2).sum(axis=(0, 2)),),
         one(150, 2, 2),
-        [times(1.001), instead("the first copy alone", lambda u, x: (u[:2, :2].copy(),)), times(1 / 6)],
+        [times(1.001), instead("the first copy only", lambda u, x: (u[:2, :2].copy(),)), times(1 / 6)],
     ),
     Function(
         "each element repeated",
@@ -605,7 +605,7 @@ WINDOWS = [
         {f"{s:g}": [normal(172, 4, scale=s), np.array(0.3)] for s in SCALES},
         [
             times(1.001),
-            instead("the last step alone", lambda u, x, a: (u * a, _smoothed_vjp(u, x, a)[1])),
+            instead("the last step only", lambda u, x, a: (u * a, _smoothed_vjp(u, x, a)[1])),
             without(1),
         ],
     ),

@@ -200,8 +200,8 @@ SUMS = [
         {"1": _spread_data(0.0), "mean 1e3": _spread_data(1e3), "1e-4": _spread_data(0.0, 1e-4)},
         [
             times(1.001),
-            instead("the variance's alone", lambda u, x: _variance_vjp(u[1], x)),
-            instead("the mean's alone", lambda u, x: (np.repeat(u[0][:, None] / 5, 5, 1),)),
+            instead("the variance's only", lambda u, x: _variance_vjp(u[1], x)),
+            instead("the mean's only", lambda u, x: (np.repeat(u[0][:, None] / 5, 5, 1),)),
         ],
     ),
     Function(
@@ -455,7 +455,7 @@ SOFTMAX = [
         softmax,
         softmax_vjp,
         OF_LOGITS,
-        [times(1.001), instead("the diagonal alone", _softmax_diagonal), negated()],
+        [times(1.001), instead("the diagonal only", _softmax_diagonal), negated()],
     ),
     Function(
         "softmax of a temperature of 1e-3",
@@ -701,7 +701,7 @@ LOSSES = [
         [
             times(1.001),
             instead(
-                "the quadratic term alone",
+                "the quadratic term only",
                 lambda u, m, v: (u * (m - 0.5) / v / m.size, -u * (m - 0.5) ** 2 / v**2 / 2 / m.size),
             ),
             without(1),

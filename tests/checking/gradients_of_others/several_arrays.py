@@ -268,7 +268,7 @@ FUNCTIONS: list[Function] = [
         [
             times(1.001),
             instead(
-                "the weight's over one image alone",
+                "the weight's over one image only",
                 lambda u, x, w, b: (u * w, (u * x)[0].sum(1)[:, None], u.sum((0, 2))[:, None]),
             ),
         ],
@@ -399,7 +399,7 @@ FUNCTIONS: list[Function] = [
         {"1": [signed(1.0)], "1e4": [1e4 + signed(1.0)]},
         [
             times(1.001),
-            instead("the first alone", lambda u, x: (u[0] * np.cos(x),)),
+            instead("the first only", lambda u, x: (u[0] * np.cos(x),)),
             instead("the sign of the second", lambda u, x: (u[0] * np.cos(x) + u[1] * np.sin(x),)),
         ],
     ),
@@ -411,7 +411,7 @@ FUNCTIONS: list[Function] = [
         [
             times(1.001),
             instead("the second doubled", lambda u, x: (1e8 * u[0] + 4e-8 * x * u[1],)),
-            instead("the first alone", lambda u, x: (1e8 * u[0],)),
+            instead("the first only", lambda u, x: (1e8 * u[0],)),
         ],
     ),
     Function(

@@ -1,0 +1,92 @@
+"""Models with thin layers, as differentiable functions of their images and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from minialex.autograd import no_grad
+from minialex.checking.kernels.cases import Case
+from minialex.errors import MiniAlexError
+from minialex.models import Architecture, Network, get_architecture
+from minialex.models.initialisers import initialise
+from minialex.random import seeded
+from minialex.tensor import Tensor
+
+# What every width is divided by.
+THINNER = 32
+# How often a model's inputs are drawn until they reach its result.
+_DRAWS = 20
+# By how much the images are moved to see that.
+_MOVED = 0.01
+_SMALLEST_IMAGE = 12
+
+
+def model_case(name: str, seed: int) -> Case:
+    """A model with thin layers as a function of two small images and of its parameters, and their values.
+
+    The images reach the result: in a layer of two channels ReLU may well switch off both.
+    """
+    network = thin_network(get_architecture(name))
+    random = np.random.default_rng(seed)
+
+    def logits(x, *parameters):
+        with seeded(seed), parameters_replaced(network, parameters):
+            return network(x)
+
+    for _ in range(_DRAWS):
+        images = random.standard_normal((2, *network.input_shape))
+        # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
+        parameters = [
+            random.standard_normal(p.shape) / np.sqrt(max(1, p.size / p.shape[0]))
+            for p in network.parameters()
+        ]
+        others = images + random.uniform(-_MOVED, _MOVED, images.shape)
+        with no_grad():
+            here, there = (logits(*map(Tensor, (x, *parameters))).numpy() for x in (images, others))
+        if np.all(here != there):
+            return Case(name, logits, (images, *parameters))
+    raise AssertionError(f"{name} depends on its images, for some parameters")
+
+
+def thin_network(architecture: Architecture) -> Network:
+    """The network with a fraction of every width, for the smallest images that it can take, in float64."""
+    thin = tuple(
+        replace(layer, options=layer.options | {"outputs": _thinner(layer.options["outputs"])})
+        if isinstance(layer.options.get("outputs"), int)
+        else layer
+        for layer in architecture.layers
+    )
+    for size in range(_SMALLEST_IMAGE, architecture.input_shape[1] + 1):
+        small = replace(architecture, layers=thin, input_shape=(architecture.input_shape[0], size, size))
+        try:
+            network = small.build(3)
+        except MiniAlexError:
+            continue
+        initialise(network, "he")
+        return network.astype(np.float64)
+    raise AssertionError(f"{architecture.name} can be built for its own images")
+
+
+def _thinner(outputs: int) -> int:
+    # Even, because the next convolution may cut them into two groups.
+    return max(2, outputs // THINNER // 2 * 2)
+
+
+@contextmanager
+def parameters_replaced(network: Network, parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Let a network compute with other tensors in place of its parameters, given in their order."""
+    values = iter(parameters)
+    before = [(module, dict(module._parameters)) for module in network.modules()]
+    try:
+        for module, own in before:
+            for name, parameter in own.items():
+                if parameter is not None:
+                    module._parameters[name] = next(values)
+        yield
+    finally:
+        for module, own in before:
+            module._parameters.update(own)
