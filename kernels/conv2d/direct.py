@@ -36,6 +36,7 @@ from minialex.kernels.contract.windows import Axis, Window
 from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.gemm.tile import (
+    bytes_of,
     lanes,
     multiply_panel,
     not_empty,
@@ -217,12 +218,12 @@ def _correlate(item, worker, images, rows, steps, panels, bias, targets, tiles, 
         wide = panel_start(vectors, panel + 1) - start
         multiply_panel(
             address(images[n, group]),
-            address(rows) + first_row * 8,
+            address(rows, first_row),
             tiles,
             address(steps),
             steps.size,
-            address(panels[group]) + steps.size * start * lanes() * 4,
-            wide * lanes() * 4,
+            address(panels[group], steps.size * start * lanes()),
+            bytes_of(wide * lanes()),
             wide,
             address(sums),
             0,
@@ -244,11 +245,11 @@ def _store(sums, width, planes, bias, cells):
     for v in range(0, whole_channels, lanes()):
         for r in range(0, whole_positions, lanes()):
             transpose_block_add(
-                address(sums) + (r * width + v) * 4,
-                width * 4,
-                address(planes[v]) + (cells[0] + r) * 4,
-                planes.shape[1] * 4,
-                address(bias) + v * 4,
+                address(sums, r * width + v),
+                bytes_of(width),
+                address(planes[v], cells[0] + r),
+                bytes_of(planes.shape[1]),
+                address(bias, v),
             )
     for v in range(channels):
         plane, shift = planes[v], bias[v]
@@ -296,14 +297,14 @@ def _sum_over_positions(item, worker, images, rows, steps, panels, vectors, tile
     for n in range(images.shape[0]):
         multiply_panel(
             address(images[n, group]),
-            address(rows) + first_row * 8,
+            address(rows, first_row),
             tiles,
             address(steps),
             steps.size,
-            address(panels[n, group]) + steps.size * start * lanes() * 4,
-            wide * lanes() * 4,
+            address(panels[n, group], steps.size * start * lanes()),
+            bytes_of(wide * lanes()),
             wide,
-            address(sums[group]) + (rows.size * start + first_row * wide) * lanes() * 4,
+            address(sums[group], (rows.size * start + first_row * wide) * lanes()),
             1,
         )
 

@@ -1,6 +1,6 @@
-"""The fully connected layer for a few images: the weights are read, or their gradient written, once.
+"""The fully connected layer for a few images, by skinny products.
 
-float32 only.
+The weights are read once, or their gradient written once. float32 only.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 from minialex.kernels.gemm.skinny import add_rows, multiply_rows, outer_products
-from minialex.kernels.gemm.tile import STREAMED_ROWS, not_empty, processor
+from minialex.kernels.gemm.tile import not_empty
 from minialex.kernels.runtime.memory import empty
 
-# Up to so many images they are faster than products of blocks; measured on AVX2.
+# Up to this many images they are faster than the blocked gemm; measured on AVX2.
 _MOST, _MOST_IN_WEIGHT_GRAD = 40, 128
 
 
@@ -25,7 +26,7 @@ def _refusal(images: int, most: int, outputs: int = 0, least: int = 0) -> str | 
 
 
 def _forward_supported(x, weight, bias) -> bool | str:
-    return _refusal(len(x), _MOST, len(weight), STREAMED_ROWS) or not_empty(x, weight)
+    return _refusal(len(x), _MOST, len(weight), SKINNY_ROWS) or not_empty(x, weight)
 
 
 def _input_grad_supported(g, weight) -> bool | str:
@@ -37,14 +38,14 @@ def _weight_grad_supported(g, x) -> bool | str:
 
 
 def _domain(most: int, least: int = 1):
-    """Calls for up to so many images and at least so many outputs, with vectors that are full and not."""
+    """Calls for up to `most` images and at least `least` outputs, with vectors that are full and not."""
     lanes = processor().lanes
     return {"images": Sizes(1, most), "inputs": Sizes(1, grain=lanes), "outputs": Sizes(least, grain=least)}
 
 
 @kernel(
     "linear.forward", algo="streamed", rank=30, supports=_forward_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST, STREAMED_ROWS),
+    domain=lambda: _domain(_MOST, SKINNY_ROWS),
 )  # fmt: skip
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)

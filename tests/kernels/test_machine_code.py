@@ -11,7 +11,7 @@ import pytest
 import tile_loops
 
 from minialex.kernels.gemm._tile_code import UNROLLED
-from minialex.kernels.gemm.tile import STREAMED_ROWS
+from minialex.kernels.gemm.processor import SKINNY_ROWS
 from minialex.kernels.runtime.machine_code import multiply_loops, read_assembly
 
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="assembly of x86 only")
@@ -91,7 +91,7 @@ def check(found):
                 assert max(inner["instructions"] for inner in each["loops"]) <= most, name
         else:
             # LLVM may unroll these itself.
-            assert any(count % (STREAMED_ROWS * widest) == 0 for count in counts), name
+            assert any(count % (SKINNY_ROWS * widest) == 0 for count in counts), name
 
 
 @needs_x86

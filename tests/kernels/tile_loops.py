@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, find, settings
 
 from minialex.checking.testing.strategies import call
 from minialex.kernels import list_kernels
-from minialex.kernels.gemm.tile import processor
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.runtime.compiled import loops, only_compiling
 from minialex.kernels.runtime.machine_code import assembly, multiply_loops
 
