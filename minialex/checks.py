@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 
 def is_int(value: object, low: int, high: float = math.inf) -> bool:
     """Whether a value is an int, Python's or NumPy's, from `low` to `high`."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(low <= value <= high)
 
 
 def is_number(value: object) -> bool:
@@ -28,7 +29,7 @@ def is_number(value: object) -> bool:
     return True
 
 
-def in_words(value: object) -> str:
+def in_words(value: Any) -> str:
     """A value as it stands in a message of one line: short, and an array by its dtype and shape."""
     if getattr(value, "shape", ()):
         return f"an array of {value.dtype} and shape {value.shape}"

@@ -10,7 +10,7 @@ from glob import escape
 from pathlib import Path
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], previous: Path | None = None) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], previous: Path | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place in one step.
 
     If writing fails, or the process dies, what stood at `path` before is untouched; only the temporary file
