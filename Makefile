@@ -41,6 +41,7 @@ test-numba: $(OTHER)/.ready-$(NUMBA)  ## the kernels of the CPU, on small draws,
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

@@ -38,7 +38,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     raise DataError(f"{name} is {kind}; name a file")
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], previous: Path | None = None) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], previous: Path | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place in one step.
 
     If writing fails, or the process dies, what stood at `path` before is untouched; only the temporary file
