@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import minialex.kernels as kernels
 from minialex import functional, numpy_functions  # noqa: F401 - which NumPy finds through tensors
 from minialex.autograd import Operation, enable_grad, grad, is_grad_enabled, no_grad
+from minialex.config import using
 from minialex.errors import MiniAlexError
 from minialex.kernels import output_shape
 from minialex.random import manual_seed
@@ -57,6 +58,7 @@ __all__ = [
     "optim",
     "output_shape",
     "tensor",
+    "using",
 ]
 
 _MODULES = ("checking", "data", "models", "nn", "optim")
