@@ -1,4 +1,17 @@
-"""Checking gradients, ours and anyone's, against numerical derivatives."""
+"""Checking gradients, ours and anyone's, against numerical derivatives.
+
+The rooms, each of which knows only those above it in this list (and all of them the files beside them that
+hold arguments, constraints, reports and reproductions):
+
+    gradients/   one check of a gradient, from numerical derivatives to the verdict: `check_vjp` and its kin
+    adapters/    functions of tensors, ours, PyTorch's and JAX's, as functions of arrays
+    cuda/        a pair of CUDA kernels as functions of arrays
+    testing/     what tests are made of: comparison, values, Hypothesis strategies, the pytest plug-in
+    kernels/     the registry's kernels: their derivatives, their results, each access to memory
+    gallery/     wrong gradients, each one line different from a right one
+
+`explain` shows a check in full; `from_file` runs those in a user's file; `results` writes them down.
+"""
 
 from minialex.checking.adapters.jax_functions import check_jax
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck

@@ -355,7 +355,7 @@ def explain(operation: str, case_name: str | None = None, seed: int = 0) -> Expl
     Raises
     ------
     MiniAlexError
-        If there is no such operation or case. A wrong gradient is no error here: it is in the result.
+        If there is no such operation or case. A wrong gradient raises no error: it is in the result.
     """
     return explain_case(operation, _choose(operation, case_name, make_cases(operation, seed)), seed)
 

@@ -50,7 +50,7 @@ _QUICK = {"mode": "directions", "directions": 4}
 
 
 class NoSuchCheckError(MiniAlexError):
-    """There is no such file, or nothing of that name to check in it."""
+    """There is no such file, or nothing of that name in it to check."""
 
 
 class _NoReportError(Exception):

@@ -220,7 +220,7 @@ def unpacked(dtype: str, shape: tuple[int, ...], text: str) -> np.ndarray:
         unpacking = zlib.decompressobj()
         data = unpacking.decompress(base64.b64decode(text, validate=True), expected + 1)
     except (ValueError, zlib.error) as error:
-        raise MiniAlexError(f"text of {len(text):,} characters is no packed array: {error}") from None
+        raise MiniAlexError(f"text of {len(text):,} characters is not a packed array: {error}") from None
     if len(data) != expected:
         raise MiniAlexError(
             f"text holds {len(data):,} bytes or more, an array {dtype} {shape} has {expected:,}: "

@@ -189,7 +189,7 @@ def test_a_jump_is_no_derivative():
     assert report.skipped == 1
 
 
-# What only at the inputs themselves is another gradient is no rounding
+# A gradient that differs only at the inputs themselves is not rounding
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.002, 3.0])

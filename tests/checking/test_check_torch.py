@@ -788,7 +788,7 @@ def test_dropout_repeats():
     # [114333]
     x = normal(4, 5)
     assert derivatives(ma.check_torch(torch.nn.Dropout(0.4), x)) == 400
-    # A mask is drawn in the order of memory, so that it is another one for other strides.
+    # A mask is drawn in the order of memory, so that it is different for other strides.
     assert derivatives(ma.check_torch(torch.nn.Dropout(0.4), laid(x.T))) == 400
 
     class Redrawn(torch.autograd.Function):

@@ -211,7 +211,7 @@ def test_branches_that_raise():
 
 
 def test_a_branch_that_changes_with_every_step_hides_nothing():
-    """What changes is no branch: the slopes on both sides are the same."""
+    """What changes is not a branch: the slopes on both sides are the same."""
     wrong = np.r_[5, np.ones(5)]
     error = refused(np.square, lambda u, x: (2 * u * x * wrong,), [X], branches=lambda x: [x[:1].copy()])
     assert (error.check, error.index) == ("values", (0,))

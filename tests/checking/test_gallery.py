@@ -1,4 +1,4 @@
-"""Every mistake of the gallery is caught at default settings and told for what it is; the right pass.
+"""Every mistake of the gallery is caught at default settings and recognised; the right gradients pass.
 
 The quick tier catches each with the inputs of seed 0, the full tier with others as well.
 """

@@ -127,7 +127,7 @@ def test_a_small_result_beside_a_large_one_is_the_same_where_it_is_differentiate
         check_jax(both, [X])
 
 
-# A jump of the gradient is not its noise; a function of short periods is no noise either
+# A jump of the gradient is not its noise; nor is a function of short periods
 
 
 @pytest.mark.parametrize("seed", range(4))

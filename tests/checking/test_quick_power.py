@@ -52,7 +52,7 @@ def test_it_finds_what_it_says(x):
             found += 1
     # Nine of ten are promised; fewer than 15 of 20 are found by chance once in 90 times, with other seeds.
     assert found >= 15
-    # And it is no idle claim: what is far below it passes.
+    # And the claim is not idle: what is far below it passes.
     check_vjp(np.tanh, one_wrong(0, 1 + power / 1000), [x])
 
 

@@ -285,7 +285,7 @@ def test_damaged_text_is_refused():
     for damaged, says in (
         ("\n".join([first, *rest[:-1], last]), "paste all of its lines"),
         (whole.replace("(300, 3)", "(300, 2)"), "paste all of its lines"),
-        (whole.replace(rest[0][5:20], "?" * 15), "no packed array"),
+        (whole.replace(rest[0][5:20], "?" * 15), "not a packed array"),
     ):
         with pytest.raises(MiniAlexError, match=says):
             exec(damaged, {"unpacked": unpacked})

@@ -99,7 +99,7 @@ class Differentiable(Protocol):
     names : list of str
         What messages call each of them.
     positions : list of int or None
-        Which of the `count` arguments each is part of; None for what is no argument, such as a parameter.
+        Which of the `count` arguments each is part of; None for what is not an argument, such as a parameter.
     """
 
     arrays: list[np.ndarray]

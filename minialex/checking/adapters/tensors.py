@@ -161,7 +161,7 @@ def outputs_of(fn: Callable, arguments: Sequence) -> tuple[Tensor, ...]:
     Raises
     ------
     GradcheckError
-        If that is no Tensor and no tuple or list of tensors, if one has another dtype or device than the
+        If that is neither a Tensor nor a tuple or list of them, if one has another dtype or device than the
         arguments that are differentiated, or if none is part of the graph.
     """
 

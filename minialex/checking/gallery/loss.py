@@ -125,7 +125,7 @@ LABELS.wrong("""
     constant: smoothing shared by the other classes
     - smooth = SMOOTHING / x.shape[1]
     + smooth = SMOOTHING / (x.shape[1] - 1)
-    Another convention than the loss has; totals are no longer 1.
+    A convention other than the loss's; totals are no longer 1.
 
     index: labels counted from 1
     - target = np.eye(x.shape[1])[labels] * (1 - SMOOTHING) + smooth

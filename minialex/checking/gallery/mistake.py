@@ -69,7 +69,7 @@ KINDS = {
 
 @dataclass
 class Subject:
-    """A function with its right gradient, of which wrong ones are made.
+    """A function with its right gradient, from which wrong ones are made.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from minialex.checking.gradients.noise import ROUNDING, Distance
 from minialex.checking.report import GradcheckError
 from minialex.kernels.runtime import memory
 
-# This share of the largest is no mistake in how a gradient is computed, but rounding in it.
+# A difference of this share of the largest is not a mistake in how a gradient is computed, but rounding.
 _NEGLIGIBLE = {np.dtype(np.float64): 2.0**-30, np.dtype(np.float32): 2.0**-14}
 _REPEATS = 2
 _MORE_REPEATS = 8

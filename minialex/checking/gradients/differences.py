@@ -20,7 +20,7 @@ makes certain is either a kink, where the jump remains however small the step is
 
 Steps are relative to a power of two near |x| (`unit_of`), and end where its last bits do (`on_grid`): x + h
 and x - h are then numbers that the dtype has, and the step is exactly what it says. They have many bits, and
-are no powers of two themselves: a function may repeat itself with those.
+are not powers of two themselves: a function may repeat itself with those.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def central(
             finer = (narrow[0] - narrow[1]) / least
             before, fine = value, (4 * finer - fine) / 3
             value = (16 * fine - before) / 15
-            # What falls with the third power of the step comes from a smooth function, and is no error of R.
+            # What falls with the third power of the step is due to a smooth function: not an error of R.
             bends = (8 * _fourth_difference(wide, middle, narrow) / least - bends) / 7
             moves |= (narrow[0] != middle) | (narrow[1] != middle)
         bends = np.abs(bends)
@@ -366,7 +366,7 @@ def steps_to_try(usual: float, position: float, dtype) -> list[float]:
 def smallest_step(position: float, dtype) -> float:
     """The step that still moves x, to be told from its rounding."""
     info = np.finfo(dtype)
-    # Beside a subnormal x the product may be 0, which is no step.
+    # Beside a subnormal x the product may be 0, which is not a step.
     return max(_NEIGHBOURS * float(info.eps) * position, float(info.tiny))
 
 

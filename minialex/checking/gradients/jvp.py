@@ -113,7 +113,7 @@ def check_jvp(
     Raises
     ------
     GradcheckError
-        If a check fails. Besides those of `check_vjp` there are ``"zero tangent"`` in the place of
+        If a check fails. Besides those of `check_vjp` there are ``"zero tangent"`` in place of
         ``"zero upstream"``, and ``"dot product"``: forward and reverse mode do not belong to one Jacobian.
     MiniAlexError
         If an argument is not as described.

@@ -132,7 +132,7 @@ class Path:
             return found[0][0], np.maximum.reduce([np.zeros_like(rough[0]), *pairs])
 
         here, wider = agreed(_WIDER)
-        # What is less within a smaller step is no rounding, unless the results stand on few stairs there.
+        # What is less within a smaller step is not rounding, unless the results stand on few stairs there.
         closer, _, coarse = self._residue(step * _CLOSER, weights)
         noise = np.maximum(np.where(coarse, here, np.minimum(here, 4 * closer)), wider)
         if wide and step < _WIDE[dtype]:

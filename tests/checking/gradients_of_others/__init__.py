@@ -1,4 +1,4 @@
-"""Gradients of functions that MiniAlex has not written, half of them wrong, at scales from 1e-8 to 1e8.
+"""Gradients of other people's functions, half of them wrong, at scales from 1e-8 to 1e8.
 
 Each right gradient is the formula, written by hand; the tests hold it to JAX's. Each wrong one differs in one
 respect. They are what gradient checkers are compared on (``gradcheck_of_others.py``).

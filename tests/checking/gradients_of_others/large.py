@@ -1,4 +1,4 @@
-"""Functions of so many elements that a checker may not want to compare every derivative."""
+"""Functions of more elements than a checker may want to compare every derivative of."""
 
 import numpy as np
 
