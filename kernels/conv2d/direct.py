@@ -35,6 +35,7 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Axis, Window
 from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
     bytes_of,
     lanes,
@@ -43,14 +44,13 @@ from minialex.kernels.gemm.tile import (
     pack_panels,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     tiled,
     transpose_block_add,
 )
 from minialex.kernels.runtime.compiled import address, compiled
 from minialex.kernels.runtime.memory import empty, zeros
-from minialex.kernels.runtime.prepacked import packed
+from minialex.kernels.runtime.prepacked import prepacked
 from minialex.kernels.runtime.threads import num_threads
 
 # What one item multiplies with a panel: enough to use a panel's chunk many times while it is in the L1 cache.
@@ -374,7 +374,7 @@ def conv2d_forward(x, weight, bias, *, call):
     x = np.ascontiguousarray(x)
     image = _image_of(call)
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    panels = packed(weight, ("direct", call.groups), lambda: _panels(weight, call))
+    panels = prepacked(weight, ("direct", call.groups), lambda: _panels(weight, call))
     targets = np.arange(len(image.positions), dtype=np.int64)
     planes = y.reshape(call.images, call.outputs, len(targets))
     for chunk in image.chunks(call.images, call.groups):

@@ -43,6 +43,7 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Pair
 from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
     bytes_of,
     lanes,
@@ -50,7 +51,6 @@ from minialex.kernels.gemm.tile import (
     not_empty,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     tiled,
     transpose_block,
@@ -58,7 +58,7 @@ from minialex.kernels.gemm.tile import (
 )
 from minialex.kernels.runtime.compiled import Intrinsic, address, compiled
 from minialex.kernels.runtime.memory import empty
-from minialex.kernels.runtime.prepacked import frozen, packed
+from minialex.kernels.runtime.prepacked import frozen, prepacked
 from minialex.kernels.runtime.threads import num_threads
 
 # Rows (tiles of the image, or channels) that one item multiplies with the panels.
@@ -507,7 +507,7 @@ def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     plan = _Plan(call)
     taps = math.prod(call.kernel_size)
-    weights = packed(
+    weights = prepacked(
         weight,
         ("winograd", plan.m, call.groups),
         lambda: plan.weights(weight, call.taps, taps, reverse=False),

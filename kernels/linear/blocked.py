@@ -8,6 +8,8 @@ float32 only.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
@@ -22,7 +24,10 @@ def _domain():
     return {"images": Sizes(1), "inputs": Sizes(1, grain=grain), "outputs": Sizes(1, grain=grain)}
 
 
-@kernel("linear.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
+_blocked = partial(kernel, algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
+
+
+@_blocked("linear.forward")
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -30,16 +35,14 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel("linear.input_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
+@_blocked("linear.input_grad")
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     multiply_packing(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
     return gx
 
 
-@kernel(
-    "linear.weight_grad", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain
-)
+@_blocked("linear.weight_grad")
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     multiply(np.ascontiguousarray(g).T, np.ascontiguousarray(x), gw)

@@ -5,6 +5,8 @@ The weights are read once, or their gradient written once. float32 only.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
@@ -43,10 +45,10 @@ def _domain(most: int, least: int = 1):
     return {"images": Sizes(1, most), "inputs": Sizes(1, grain=lanes), "outputs": Sizes(least, grain=least)}
 
 
-@kernel(
-    "linear.forward", algo="streamed", rank=30, supports=_forward_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST, SKINNY_ROWS),
-)  # fmt: skip
+_streamed = partial(kernel, algo="streamed", rank=30, dtypes=("float32",))
+
+
+@_streamed("linear.forward", supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS))
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -54,20 +56,18 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel(
-    "linear.input_grad", algo="streamed", rank=30, supports=_input_grad_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST),
-)  # fmt: skip
+@_streamed("linear.input_grad", supports=_input_grad_supported, domain=lambda: _domain(_MOST))
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     add_rows(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
     return gx
 
 
-@kernel(
-    "linear.weight_grad", algo="streamed", rank=30, supports=_weight_grad_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST_IN_WEIGHT_GRAD, processor().rows),
-)  # fmt: skip
+def _weight_grad_domain():
+    return _domain(_MOST_IN_WEIGHT_GRAD, processor().rows)
+
+
+@_streamed("linear.weight_grad", supports=_weight_grad_supported, domain=_weight_grad_domain)
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     outer_products(np.ascontiguousarray(g), np.ascontiguousarray(x), gw)

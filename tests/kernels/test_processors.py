@@ -145,8 +145,12 @@ def test_kernels_agree_with_the_reference_on_other_processors(name, tmp_path):
     files = [here / "test_kernels_against_reference.py", here / "test_tile_kernels.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "not cuda", *files],
-        env=environment, cwd=here.parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=here.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
 

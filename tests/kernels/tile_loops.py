@@ -18,9 +18,13 @@ from minialex.kernels.runtime.compiled import loops, only_compiling
 from minialex.kernels.runtime.machine_code import assembly, multiply_loops
 
 _FIRST = settings(
-    max_examples=5000, phases=(Phase.generate,), derandomize=True, database=None, deadline=None,
+    max_examples=5000,
+    phases=(Phase.generate,),
+    derandomize=True,
+    database=None,
+    deadline=None,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 
 
 def uses_tiles(loop) -> bool:
