@@ -11,6 +11,7 @@ import numpy as np
 from minialex import nn
 from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
+from minialex.checks import require_int
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, output_shape
 from minialex.kernels.elementwise.shape import BINARY, UNARY
@@ -122,8 +123,7 @@ def workloads(operation: str | None, shapes: str, batch: int) -> list[Workload]:
     ModelError
         If `shapes` is none of these.
     """
-    if batch < 1:
-        raise KernelError(f"batch must be 1 or more, not {batch}")
+    require_int("batch", batch, 1, error=KernelError)
     if operation is not None and not list_kernels(operation):
         known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
         raise KernelError(f"operation {operation!r} is unknown; there are: {', '.join(known)}")
