@@ -55,29 +55,19 @@ def winners_in(size: tuple[int, int]) -> Callable:
 
 @dataclass(frozen=True)
 class Workload:
-    """One call of an operation's kernels.
+    """One call of an operation's kernels."""
 
-    Attributes
-    ----------
-    operation : str
-        Such as ``"conv2d.forward"``.
-    arrays : tuple of (shape, fill) or None
-        The positional arguments.
-    parameters : dict
-        The keyword arguments.
-    operations : int
-        The floating-point operations of the definition's products, two each; 0 where there are none.
-    changes : tuple of int
-        The positions of the arrays that kernels of this operation change in place.
-    name : str
-        Such as ``"alexnet conv1"``.
-    """
-
+    # Such as "conv2d.forward".
     operation: str
+    # The positional arguments: how each is shaped and filled.
     arrays: tuple[tuple[Shape, Callable] | None, ...]
+    # The keyword arguments.
     parameters: dict = field(default_factory=dict)
+    # The floating-point operations of the definition's products, two each; 0 where there are none.
     operations: int = 0
+    # The positions of the arrays that kernels of this operation change in place.
     changes: tuple[int, ...] = ()
+    # Such as "alexnet conv1".
     name: str = ""
 
     def draw(self, dtype) -> tuple[np.ndarray | None, ...]:
