@@ -90,8 +90,10 @@ def test_kernels_are_listed_in_order_and_by_operation_and_device():
     assert [entry.algorithm for entry in list_kernels("demo")] == ["fast", "plain", "reference"]
     assert list_kernels("demo.forward") == list_kernels("demo")
     assert {entry.operation for entry in list_kernels("conv2d")} == {
-        "conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad",
-    }  # fmt: skip
+        "conv2d.forward",
+        "conv2d.input_grad",
+        "conv2d.weight_grad",
+    }
     assert list_kernels("demo", device="nowhere") == list_kernels("nothing") == []
     assert "cpu" in kernels.devices()
 
