@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from minialex.benchmarking.machine import largest_cache
+from minialex.integers import ceil_div
 from minialex.kernels.runtime import threads
 from minialex.kernels.runtime.compiled import Intrinsic, compiled
 
