@@ -284,14 +284,20 @@ def load_digits(rng, test=1000):
     return (images[test:], labels[test:]), (images[:test], labels[:test])
 
 
-def train_epoch(network, parameters, velocities, data, rng, rate, batch=64):
-    """Take a step for each batch, in a new order, until all images were shown; yield each step's loss."""
+def batches(data, rng, size=64):
+    """Yield images and labels, `size` at a time, in a new order."""
     images, labels = data
     order = rng.permutation(len(labels))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        logits, steps = forward(network, parameters, images[chosen], rng)
-        loss, glogits = cross_entropy(logits, labels[chosen])
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        yield images[chosen], labels[chosen]
+
+
+def train_epoch(network, parameters, velocities, data, rng, rate):
+    """Take a step for each batch of images and labels; yield each step's loss."""
+    for images, labels in data:
+        logits, steps = forward(network, parameters, images, rng)
+        loss, glogits = cross_entropy(logits, labels)
         gradients = backward(steps, glogits)
         update(parameters, gradients, velocities, rate)
         yield loss
@@ -318,7 +324,7 @@ def main(epochs=7, seed=0):
     for epoch in range(1, epochs + 1):
         start, losses = time.perf_counter(), []
         rate = 0.02 if epoch < epochs else 0.002  # the paper, too, divides it by 10 (section 5)
-        for loss in train_epoch(DIGITS, parameters, velocities, train, rng, rate):
+        for loss in train_epoch(DIGITS, parameters, velocities, batches(train, rng), rng, rate):
             losses.append(loss)
             print(f"\repoch {epoch}/{epochs}  step {len(losses):2}/63  loss {loss:.4f}", end="", flush=True)
         seconds, score = time.perf_counter() - start, accuracy(DIGITS, parameters, test)

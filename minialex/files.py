@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from glob import escape
 from pathlib import Path
@@ -53,6 +52,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], previous: Path
         Where what stood at `path` before is kept, in the same folder. A process that dies between the two
         renamings leaves it there, and nothing at `path`.
     """
+    import tempfile  # takes longer to import than the rest of the engine's floor
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,11 @@ from minialex.errors import CheckpointError
 class _State:
     seed: int = 0
     offset: int = 0
-    generator: np.random.Generator = field(default_factory=lambda: np.random.Generator(np.random.PCG64(0)))
+
+    @cached_property
+    def generator(self) -> np.random.Generator:
+        # Made when it is first asked for: NumPy loads numpy.random then.
+        return np.random.Generator(np.random.PCG64(self.seed))
 
 
 _state = _State()
@@ -30,7 +35,7 @@ def manual_seed(seed: int) -> None:
     """Start all random numbers anew from a seed, 0 <= seed < 2**64."""
     global _state
     seed = require_int("seed", seed, 0, MAX_SEED)
-    _state = _State(seed, 0, np.random.Generator(np.random.PCG64(seed)))
+    _state = _State(seed)
 
 
 @contextmanager
@@ -72,7 +77,8 @@ def load_state_dict(state: dict) -> None:
     for name, value in (("seed", seed), ("offset", offset)):
         if not is_int(value, 0, MAX_SEED):
             raise CheckpointError(f"the state of the random numbers has {name}={value!r}, no int below 2**64")
-    _state = _State(seed, offset, np.random.Generator(bits))
+    _state = _State(seed, offset)
+    _state.generator = np.random.Generator(bits)
 
 
 def generator() -> np.random.Generator:

@@ -87,10 +87,9 @@ def _mnist_layers(norms: int = 5, **norm) -> tuple[Layer, ...]:
     )  # fmt: skip
 
 
-def _cifar_layers(
-    w1: int, w2: int, w3: int, w4: int, w5: int, dense_width: int, slim: bool = True
-) -> tuple[Layer, ...]:
+def _cifar_layers(widths: tuple[int, ...], dense_width: int, slim: bool = True) -> tuple[Layer, ...]:
     """The Keras networks for 32 x 32, padded as TensorFlow's SAME, in the pools too."""
+    w1, w2, w3, w4, w5 = widths
     if slim:
         first = (conv(w1, 3, padding="same"), relu())
     else:
@@ -291,7 +290,7 @@ ARCHITECTURES = (
         source=_KERAS_CIFAR,
         input_shape=(3, 32, 32),
         num_classes=10,
-        layers=_cifar_layers(96, 256, 384, 384, 256, 4096, slim=False),
+        layers=_cifar_layers((96, 256, 384, 384, 256), 4096, slim=False),
         initialiser="keras_uniform_convolutions",
         trainable_parameters=21_622_154,
         differs=(
@@ -304,7 +303,7 @@ ARCHITECTURES = (
         source=f"{_KERAS_CIFAR}, alexnet_slim",
         input_shape=(3, 32, 32),
         num_classes=10,
-        layers=_cifar_layers(96, 256, 384, 384, 256, 4096),
+        layers=_cifar_layers((96, 256, 384, 384, 256), 4096),
         initialiser="keras_uniform_convolutions",
         trainable_parameters=87_650_186,
         differs=(
@@ -317,7 +316,7 @@ ARCHITECTURES = (
         source=f"{_KERAS_CIFAR}, alexnet_slim_regular",
         input_shape=(3, 32, 32),
         num_classes=10,
-        layers=_cifar_layers(96, 256, 384, 384, 256, 4096),
+        layers=_cifar_layers((96, 256, 384, 384, 256), 4096),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=87_650_186,
         differs=(
@@ -330,7 +329,7 @@ ARCHITECTURES = (
         source=f"{_KERAS_CIFAR}, alexnet_thinner_2",
         input_shape=(3, 32, 32),
         num_classes=10,
-        layers=_cifar_layers(48, 128, 192, 192, 64, 1024),
+        layers=_cifar_layers((48, 128, 192, 192, 64), 1024),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=6_074_250,
         differs=(
@@ -344,7 +343,7 @@ ARCHITECTURES = (
         source=f"{_KERAS_CIFAR}, alexnet_thinner_4",
         input_shape=(3, 32, 32),
         num_classes=10,
-        layers=_cifar_layers(24, 64, 96, 96, 64, 1024),
+        layers=_cifar_layers((24, 64, 96, 96, 64), 1024),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=5_488_106,
         differs="As alexnet_cifar_slim_regular, with a quarter of every width.",

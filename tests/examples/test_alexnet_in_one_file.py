@@ -194,7 +194,9 @@ def test_it_learns_real_digits():
     losses = [
         loss
         for _ in range(3)
-        for loss in one_file.train_epoch(network, parameters, velocities, few, rng, rate=0.02, batch=32)
+        for loss in one_file.train_epoch(
+            network, parameters, velocities, one_file.batches(few, rng, 32), rng, rate=0.02
+        )
     ]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     assert one_file.accuracy(network, parameters, (test[0][:200], test[1][:200])) > 0.3

@@ -430,7 +430,7 @@ def convolutions(
         kernel, stride, dilation = (side, side), (1, 1), (1, 1)
         positions = draw(_pairs(st.integers(1, 2 * limit)))
     axes = [
-        draw(_extent(*axis, limit, empty)) for axis in zip(positions, kernel, stride, dilation, strict=True)
+        draw(_extent(axis, limit, empty)) for axis in zip(positions, kernel, stride, dilation, strict=True)
     ]
     size, padding = zip(*axes, strict=True)
     batch = draw(st.sampled_from((*range(1, limit + 1), *range(0 if empty else 1, limit + 1))))
@@ -441,8 +441,9 @@ def convolutions(
 
 
 @st.composite
-def _extent(draw: DrawFn, positions: int, kernel: int, stride: int, dilation: int, limit: int, empty: bool):
-    """The (size, (before, after)) of an axis on which the window has that many positions."""
+def _extent(draw: DrawFn, axis: tuple[int, int, int, int], limit: int, empty: bool):
+    """The (size, (before, after)) of an axis: its (positions, kernel, stride, dilation)."""
+    positions, kernel, stride, dilation = axis
     unread = draw(st.integers(0, stride - 1))  # cells after the last window
     padded = (positions - 1) * stride + dilation * (kernel - 1) + 1 + unread
     most = padded if empty else padded - 1
