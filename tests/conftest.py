@@ -45,9 +45,18 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def _numbers():
+    """The settings that have a value where nobody sets one."""
+    return {
+        "threads": kernels.num_threads(),
+        "workspace": kernels.workspace_limit(),
+        "tuning": kernels.is_tuning(),
+    }
+
+
 def _global_state():
     return {
-        "settings": {**config._of_process, **config._of_thread.values},
+        "settings": {**config._of_process, **config._of_thread.values, **_numbers()},
         "registered kernels": [entry.name for entry in kernels.list_kernels()],
         "recording": ma.is_grad_enabled(),
     }
