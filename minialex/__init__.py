@@ -4,14 +4,31 @@ Importing it loads NumPy alone. Data, models and training are imported when they
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-from minialex import functional, kernels, numpy_functions  # noqa: F401 - which NumPy finds through tensors
+import minialex.kernels as kernels
+from minialex import functional, numpy_functions  # noqa: F401 - which NumPy finds through tensors
 from minialex.autograd import Operation, enable_grad, grad, is_grad_enabled, no_grad
+from minialex.config import using
 from minialex.errors import MiniAlexError
 from minialex.kernels import output_shape
 from minialex.random import manual_seed
 from minialex.tensor import Tensor, tensor
 from minialex.version import __version__
+
+if TYPE_CHECKING:  # what __getattr__ below imports when it is first used, for editors and type checkers
+    from minialex import checking, data, models, nn, optim
+    from minialex.checking import (
+        GradcheckError,
+        check_cuda,
+        check_jax,
+        check_jvp,
+        check_second_vjp,
+        check_torch,
+        check_vjp,
+        gradcheck,
+        gradgradcheck,
+    )
 
 __all__ = [
     "GradcheckError",
@@ -41,6 +58,7 @@ __all__ = [
     "optim",
     "output_shape",
     "tensor",
+    "using",
 ]
 
 _MODULES = ("checking", "data", "models", "nn", "optim")

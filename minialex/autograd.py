@@ -18,7 +18,7 @@ from contextlib import ContextDecorator, contextmanager
 from functools import wraps
 from inspect import isgeneratorfunction
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,7 @@ _FREED = "the graph was freed by an earlier backward pass; pass retain_graph=Tru
 class _recording(ContextDecorator):
     wanted: bool
 
-    def __new__(cls, function: Callable | None = None):
+    def __new__(cls, function: Callable | None = None) -> Any:
         """Decorate what stands below ``@no_grad`` without parentheses."""
         return super().__new__(cls) if function is None else cls()(function)
 
@@ -162,7 +162,7 @@ class Operation:
         """For arrays in and out: which piece of a piecewise function was taken; None for a smooth one."""
         return None
 
-    def __call__(self, *inputs: Tensor | None):
+    def __call__(self, *inputs: Tensor | None) -> Any:
         if self._called:
             raise GraphError(
                 f"this {type(self).__name__} was called before, and an instance keeps what backward needs of "
@@ -236,7 +236,7 @@ class Operation:
         return self.edges[i] is not None
 
     @property
-    def saved(self) -> tuple[Tensor | None, ...]:
+    def saved(self) -> tuple[Any, ...]:
         """The inputs and results that were kept for backward, as tensors of the graph.
 
         Raises

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MAX_SEED = 2**64 - 1
 
 def is_int(value: object, low: int, high: float = math.inf) -> bool:
     """Whether a value is an int, Python's or NumPy's, from `low` to `high`."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(low <= value <= high)
 
 
 def is_number(value: object) -> bool:
@@ -35,7 +36,7 @@ def is_number(value: object) -> bool:
     return True
 
 
-def in_words(value: object) -> str:
+def in_words(value: Any) -> str:
     """A value as it stands in a message of one line: short, and an array by its dtype and shape."""
     if getattr(value, "shape", ()):
         return f"an array of {value.dtype} and shape {value.shape}"

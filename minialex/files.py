@@ -1,16 +1,44 @@
-"""Writing files so that a reader never meets half of one."""
+"""Opening files that a user named, and writing files so that a reader never meets half of one."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
+
+from minialex.errors import DataError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], previous: Path | None = None) -> None:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading bytes.
+
+    A directory is refused, and so is a pipe or a device: reading one may never end.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is not a regular file, or it may not be read.
+    """
+    name = os.fspath(path)
+    try:
+        mode = os.stat(name).st_mode
+        if stat.S_ISREG(mode):
+            return open(name, "rb")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {name}; check the path") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot open {name!r}: {reason}") from None
+    kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+    raise DataError(f"{name} is {kind}; name a file")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], previous: Path | None = None) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place in one step.
 
     If writing fails, or the process dies, what stood at `path` before is untouched; only the temporary file
@@ -32,7 +60,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], previous: Path |
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes the file readable by its owner alone; a user's own files follow the umask.
+        # mkstemp lets only its owner read the file; a user's own files follow the umask.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -66,5 +94,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value) -> None:
-    """Write a JSON file, atomically. NaN and infinity, which JSON has not, are an error."""
+    """Write a JSON file, atomically. NaN and infinity, which JSON lacks, are errors."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

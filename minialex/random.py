@@ -60,7 +60,7 @@ def load_state_dict(state: dict) -> None:
     Raises
     ------
     CheckpointError
-        If it is not such a state; nothing is changed then.
+        If it is not such a state; then nothing is changed.
     """
     global _state
     bits = np.random.PCG64(0)

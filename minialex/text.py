@@ -9,10 +9,10 @@ def escaped(character: str) -> str:
 
 
 def printable(text: str, encoding: str = "utf-8", keep: str = "") -> str:
-    r"""Escape what is not printable, or has no place in an encoding.
+    r"""Escape what is not printable, or does not exist in an encoding.
 
-    That is what ``str.isprintable`` says: line ends, escape sequences, marks that turn the direction of the
-    text, and the halves of surrogate pairs as which Python decodes the names of files that are no valid text.
+    ``str.isprintable`` says so of line ends, escape sequences, marks that turn the direction of the text, and
+    the halves of surrogate pairs as which Python decodes file names that are not valid text.
 
     Parameters
     ----------

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import minialex as ma
-from minialex import autograd, availability, kernels
-from minialex.kernels.contract import registry
+from minialex import autograd, availability, config, kernels
 
 pytest_plugins = ("tiers", "skips")
 
@@ -48,9 +47,8 @@ def pytest_collection_modifyitems(items):
 
 def _global_state():
     return {
-        "kernels.use": dict(registry._wanted),
+        "settings": {**config._of_process, **config._of_thread.values},
         "registered kernels": [entry.name for entry in kernels.list_kernels()],
-        "workspace limit": kernels.workspace_limit(),
         "recording": ma.is_grad_enabled(),
     }
 
@@ -60,11 +58,14 @@ def global_state():
     """Start every test from seed 0, and fail the one that leaves global state changed."""
     ma.manual_seed(0)
     before = _global_state()
+    of_process, of_thread = dict(config._of_process), config._of_thread.values
     yield
     after = _global_state()
     leaked = [name for name in before if before[name] != after[name]]
-    registry._replace_wanted(before["kernels.use"])  # so that the tests that follow do not fail with it
-    kernels.set_workspace_limit(before["workspace limit"])
+    # So that the tests that follow do not fail with it.
+    config._of_process.clear()
+    config._of_process.update(of_process)
+    config._of_thread.values = of_thread
     autograd._mode.recording = before["recording"]
     assert not leaked, f"the test leaves changed: {', '.join(leaked)}"
 

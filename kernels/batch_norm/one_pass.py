@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.features import (
     LANES,
@@ -84,10 +85,8 @@ def batch_norm_forward(x, weight, bias, *, call):
     y = empty(shape, x.dtype)
     mean, var = (empty(features, x.dtype) for _ in range(2))
     weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
-    _normalise.run(
-        math.ceil(features / chunk), x, weight, bias, float(call.eps), chunk,
-        sums, factors, y.reshape(x.shape), mean, var,
-    )  # fmt: skip
+    given = x, weight, bias, float(call.eps), chunk
+    _normalise.run(ceil_div(features, chunk), *given, sums, factors, y.reshape(x.shape), mean, var)
     return y, mean, var
 
 
@@ -136,10 +135,8 @@ def batch_norm_backward(g, x, weight, mean, var, *, call):
     gx = empty(shape, x.dtype)
     gw, gb = (empty(features, x.dtype) for _ in range(2))
     weight, mean, var = (np.ascontiguousarray(array) for array in (weight, mean, var))
-    _differentiate.run(
-        math.ceil(features / chunk), g, x, weight, mean, var, float(call.eps), chunk,
-        sums, factors, gx.reshape(x.shape), gw, gb,
-    )  # fmt: skip
+    given = g, x, weight, mean, var, float(call.eps), chunk
+    _differentiate.run(ceil_div(features, chunk), *given, sums, factors, gx.reshape(x.shape), gw, gb)
     return gx, gw, gb
 
 

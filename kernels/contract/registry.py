@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.config import declare_others, replace_for_process, setting, settings, using
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.contract.call import as_taken, plain_number
 from minialex.kernels.contract.cost import Cost
@@ -181,7 +182,6 @@ class Kernel:
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
 # For devices whose kernels are not registered yet: what registers them.
 _later: dict[str, Callable[[], None]] = {}
-_wanted: dict[str, tuple[str, ...]] = {}
 
 
 def kernel(
@@ -314,7 +314,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")
-    wanted = _wanted.get(operation) or _wanted.get(operation.split(".")[0])
+    wanted = setting(operation) or setting(operation.partition(".")[0])
     if wanted:
         candidates = [algorithms[name] for name in wanted if name in algorithms]
     else:
@@ -331,7 +331,8 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
         else:
             equals.append(candidate)
     if len(equals) > 1:
-        return _chooser(equals, args, parameters)
+        choose = _by_measurement if setting("tuning") else least_predicted
+        return choose(equals, args, parameters)
     if equals:
         return equals[0]
     dtype = getattr(args[0], "dtype", None) if args else None
@@ -354,18 +355,13 @@ def least_predicted(candidates: list[Kernel], args: tuple, parameters: dict) -> 
 
 
 Chooser = Callable[[list[Kernel], tuple, dict], Kernel]
-_chooser: Chooser = least_predicted
+_by_measurement: Chooser = least_predicted
 
 
-def set_chooser(chooser: Chooser) -> None:
-    """Set who chooses among several kernels of the same rank."""
-    global _chooser
-    _chooser = chooser
-
-
-def chooser() -> Chooser:
-    """Who chooses among several kernels of the same rank."""
-    return _chooser
+def set_measured_choice(choose: Chooser) -> None:
+    """Set who chooses among several kernels of the same rank where the setting ``tuning`` is on."""
+    global _by_measurement
+    _by_measurement = choose
 
 
 def run(operation: str, device: str, *args, **parameters):
@@ -374,13 +370,13 @@ def run(operation: str, device: str, *args, **parameters):
     return select(operation, device, *args, **parameters).function(*args, **parameters)
 
 
-class use:
-    """Choose algorithms by name, from now on or for a ``with`` block.
+class use(using):
+    """Choose algorithms by name, from now on or for a ``with`` block: `minialex.using` for operations only.
 
     ``use(conv2d="reference")`` holds for every direction of the operation, and
     ``use({"conv2d.forward": "reference"})`` for one. Several names are tried in their order:
-    ``use(conv2d=("winograd", "im2col"))``. None goes back to the default choice. Leaving the block
-    restores what was chosen before.
+    ``use(conv2d=("winograd", "im2col"))``. None goes back to the default choice. Without a ``with``
+    it holds for the process.
 
     Raises
     ------
@@ -388,38 +384,38 @@ class use:
         If no kernel of that operation, on any device, has one of the names.
     """
 
-    def __init__(self, choice: dict[str, str | Iterable[str] | None] | None = None, /, **choices):
-        self._previous = dict(_wanted)
-        updated = dict(_wanted)
-        for operation, names in {**(choice or {}), **choices}.items():
-            if names is None:
-                updated.pop(operation, None)
-                continue
-            names = (names,) if isinstance(names, str) else tuple(names)
-            known = {entry.algorithm for entry in list_kernels(operation)}
-            if not known:
-                raise KernelError(
-                    f"use: unknown operation {operation!r}; there are: {', '.join(_operations())}"
-                )
-            for name in names:
-                if name not in known:
-                    raise KernelError(
-                        f"use: {operation} has no algorithm {name!r}; {renamed(name)}"
-                        f"there are: {', '.join(sorted(known))}"
-                    )
-            updated[operation] = names
-        _replace_wanted(updated)
+    def __init__(self, choice: Mapping[str, str | Iterable[str] | None] | None = None, /, **choices):
+        given = {name: _algorithms_of(name, names) for name, names in {**(choice or {}), **choices}.items()}
+        super().__init__(given)
+        self._replaced = replace_for_process(self._given)
 
     def __enter__(self) -> use:
+        replace_for_process(self._replaced)
+        super().__enter__()
         return self
 
-    def __exit__(self, *_) -> None:
-        _replace_wanted(self._previous)
+
+def _algorithms_of(operation: str, names: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Check a choice of algorithms for an operation or one of its directions."""
+    if names is None:
+        return None
+    known = {entry.algorithm for entry in list_kernels(operation)}
+    if not known:
+        raise KernelError(
+            f"using: unknown operation {operation!r}; there are: {', '.join(_operations())}; "
+            f"and the settings {', '.join(settings())}"
+        )
+    names = (names,) if isinstance(names, str) else tuple(names)
+    for name in names:
+        if name not in known:
+            raise KernelError(
+                f"using: {operation} has no algorithm {name!r}; {renamed(name)}"
+                f"there are: {', '.join(sorted(known))}"
+            )
+    return names
 
 
-def _replace_wanted(choices: dict[str, tuple[str, ...]]) -> None:
-    _wanted.clear()
-    _wanted.update(choices)
+declare_others(_algorithms_of)
 
 
 def _operations() -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 from minialex.files import write_json
 from minialex.kernels.contract import registry
@@ -93,16 +94,26 @@ def _measured() -> _Measured:
 
 def set_tuning(on: bool) -> None:
     """Choose kernels by measurement from now on, or by their predicted times."""
-    registry.set_chooser(_tuned if on else registry.least_predicted)
+    set_for_process(tuning=True if on else None)
 
 
 def is_tuning() -> bool:
     """Whether kernels are chosen by measurement."""
-    return registry.chooser() is _tuned
+    return setting("tuning", False)
 
 
 def _tuned(candidates, args, parameters):
     return _measured()(candidates, args, parameters)
+
+
+def _require_flag(on: object) -> bool | None:
+    if on not in (None, True, False):
+        raise KernelError(f"tuning must be True or False, not {on!r}")
+    return on
+
+
+declare("tuning", _require_flag)
+registry.set_measured_choice(_tuned)
 
 
 def _from_environment() -> None:

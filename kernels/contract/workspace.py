@@ -6,25 +6,39 @@ A single unit of work (one row of output positions) is done even where it alone 
 
 from __future__ import annotations
 
+import re
+
 from minialex.checks import is_int
+from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 
 # On the whole the fastest for AlexNet's layers among 4 to 128 MiB: larger matrices leave the cache before
 # they are read.
 _DEFAULT_BYTES = 8 * 2**20
-_limit = _DEFAULT_BYTES
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def workspace_limit() -> int:
     """The budget of one kernel call, in bytes."""
-    return _limit
+    return setting("workspace", _DEFAULT_BYTES)
 
 
-def set_workspace_limit(limit: int | None) -> None:
-    """Set the budget of one kernel call, in bytes; None goes back to the default of 8 MiB."""
-    global _limit
+def set_workspace_limit(limit: int | str | None) -> None:
+    """Set the budget of one kernel call: bytes, or a text such as "32 MiB"; None goes back to 8 MiB."""
+    set_for_process(workspace=limit)
+
+
+def _require_bytes(limit: object) -> int | None:
     if limit is None:
-        limit = _DEFAULT_BYTES
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*(B|KiB|MiB|GiB)\s*", limit) if isinstance(limit, str) else None
+    if match is not None:
+        limit = int(match[1]) * _UNITS[match[2]]
     if not is_int(limit, 1):
-        raise KernelError(f"workspace limit={limit!r} should be a positive number of bytes")
-    _limit = limit
+        raise KernelError(
+            f"workspace limit={limit!r} should be a positive number of bytes, or a text such as '32 MiB'"
+        )
+    return int(limit)
+
+
+declare("workspace", _require_bytes)

@@ -35,21 +35,22 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Axis, Window
 from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
+    bytes_of,
     lanes,
     multiply_panel,
     not_empty,
     pack_panels,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     tiled,
     transpose_block_add,
 )
 from minialex.kernels.runtime.compiled import address, compiled
 from minialex.kernels.runtime.memory import empty, zeros
-from minialex.kernels.runtime.prepacked import packed
+from minialex.kernels.runtime.prepacked import prepacked
 from minialex.kernels.runtime.threads import num_threads
 
 # What one item multiplies with a panel: enough to use a panel's chunk many times while it is in the L1 cache.
@@ -217,12 +218,12 @@ def _correlate(item, worker, images, rows, steps, panels, bias, targets, tiles, 
         wide = panel_start(vectors, panel + 1) - start
         multiply_panel(
             address(images[n, group]),
-            address(rows) + first_row * 8,
+            address(rows, first_row),
             tiles,
             address(steps),
             steps.size,
-            address(panels[group]) + steps.size * start * lanes() * 4,
-            wide * lanes() * 4,
+            address(panels[group], steps.size * start * lanes()),
+            bytes_of(wide * lanes()),
             wide,
             address(sums),
             0,
@@ -244,11 +245,11 @@ def _store(sums, width, planes, bias, cells):
     for v in range(0, whole_channels, lanes()):
         for r in range(0, whole_positions, lanes()):
             transpose_block_add(
-                address(sums) + (r * width + v) * 4,
-                width * 4,
-                address(planes[v]) + (cells[0] + r) * 4,
-                planes.shape[1] * 4,
-                address(bias) + v * 4,
+                address(sums, r * width + v),
+                bytes_of(width),
+                address(planes[v], cells[0] + r),
+                bytes_of(planes.shape[1]),
+                address(bias, v),
             )
     for v in range(channels):
         plane, shift = planes[v], bias[v]
@@ -296,14 +297,14 @@ def _sum_over_positions(item, worker, images, rows, steps, panels, vectors, tile
     for n in range(images.shape[0]):
         multiply_panel(
             address(images[n, group]),
-            address(rows) + first_row * 8,
+            address(rows, first_row),
             tiles,
             address(steps),
             steps.size,
-            address(panels[n, group]) + steps.size * start * lanes() * 4,
-            wide * lanes() * 4,
+            address(panels[n, group], steps.size * start * lanes()),
+            bytes_of(wide * lanes()),
             wide,
-            address(sums[group]) + (rows.size * start + first_row * wide) * lanes() * 4,
+            address(sums[group], (rows.size * start + first_row * wide) * lanes()),
             1,
         )
 
@@ -373,7 +374,7 @@ def conv2d_forward(x, weight, bias, *, call):
     x = np.ascontiguousarray(x)
     image = _image_of(call)
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    panels = packed(weight, ("direct", call.groups), lambda: _panels(weight, call))
+    panels = prepacked(weight, ("direct", call.groups), lambda: _panels(weight, call))
     targets = np.arange(len(image.positions), dtype=np.int64)
     planes = y.reshape(call.images, call.outputs, len(targets))
     for chunk in image.chunks(call.images, call.groups):

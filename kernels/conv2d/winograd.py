@@ -43,13 +43,14 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Pair
 from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
+    bytes_of,
     lanes,
     multiply_panel,
     not_empty,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     tiled,
     transpose_block,
@@ -57,7 +58,7 @@ from minialex.kernels.gemm.tile import (
 )
 from minialex.kernels.runtime.compiled import Intrinsic, address, compiled
 from minialex.kernels.runtime.memory import empty
-from minialex.kernels.runtime.prepacked import frozen, packed
+from minialex.kernels.runtime.prepacked import frozen, prepacked
 from minialex.kernels.runtime.threads import num_threads
 
 # Rows (tiles of the image, or channels) that one item multiplies with the panels.
@@ -102,18 +103,18 @@ def _in_panels(depth, vectors, vector):
 def _channels_last(planes, first, count, top, left, height, width, patch):
     """Copy channels (C, H, W) into a patch (height, width, lanes), padded with zeros, from row -top on."""
     patch[: height * width * lanes()] = 0
-    channel = planes.shape[1] * planes.shape[2] * 4
+    channel = bytes_of(planes.shape[1] * planes.shape[2])
     first_column = max(0, -left)
     columns = min(planes.shape[2] - first_column, width - left - first_column)
     for h in range(max(0, -top), min(planes.shape[1], height - top)):
         at = ((h + top) * width + left + first_column) * lanes()
         if count == lanes() and columns >= lanes():
-            row = address(planes[first, h]) + first_column * 4
+            row = address(planes[first, h], first_column)
             for w in range(0, columns, lanes()):
                 # The last block overlaps with the one before.
                 start = min(w, columns - lanes())
-                target = address(patch) + (at + start * lanes()) * 4
-                transpose_block(row + start * 4, channel, target, lanes() * 4)
+                target = address(patch, at + start * lanes())
+                transpose_block(row + bytes_of(start), channel, target, bytes_of(lanes()))
         else:
             for v in range(count):
                 row = planes[first + v, h][first_column:]
@@ -125,15 +126,16 @@ def _channels_last(planes, first, count, top, left, height, width, patch):
 def _channels_first(patch, width, bias, planes, first, count):
     """Copy from a patch (height, width, lanes) what lies in the planes (C, P, Q), and add the bias."""
     columns = planes.shape[2]
-    channel = planes.shape[1] * columns * 4
+    channel = bytes_of(planes.shape[1] * columns)
     for p in range(planes.shape[1]):
         at = p * width * lanes()
         if count == lanes() and columns >= lanes():
             row = address(planes[first, p])
             for q in range(0, columns, lanes()):
                 start = min(q, columns - lanes())
-                source = address(patch) + (at + start * lanes()) * 4
-                transpose_block_add(source, lanes() * 4, row + start * 4, channel, address(bias) + first * 4)
+                source = address(patch, at + start * lanes())
+                target, shift = row + bytes_of(start), address(bias, first)
+                transpose_block_add(source, bytes_of(lanes()), target, channel, shift)
         else:
             for v in range(count):
                 row, shift = planes[first + v, p], bias[first + v]
@@ -153,14 +155,14 @@ def _multiply(item, worker, a, rows, steps, b, vectors, tiles, blocks, c, accumu
         wide = panel_start(vectors, panel + 1) - start
         multiply_panel(
             address(a[group, element]),
-            address(rows) + first_row * 8,
+            address(rows, first_row),
             tiles,
             address(steps),
             steps.size,
-            address(b[group, element]) + steps.size * start * lanes() * 4,
-            wide * lanes() * 4,
+            address(b[group, element], steps.size * start * lanes()),
+            bytes_of(wide * lanes()),
             wide,
-            address(c[group, element]) + (rows.size * start + first_row * wide) * lanes() * 4,
+            address(c[group, element], (rows.size * start + first_row * wide) * lanes()),
             accumulate,
         )
 
@@ -186,15 +188,15 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         patch = scratch[worker]
         count = min(channels - first, lanes())
         _channels_last(x[image], group * channels + first, count, top, left, height, width, patch)
-        elements = a.shape[2] * 4
+        elements = bytes_of(a.shape[2])
         for i in range(down):
             for j in range(right):
                 tile = (image * down + i) * right + j
                 input_(
-                    address(patch) + (i * width + j) * m * lanes() * 4,
-                    width * lanes() * 4,
-                    lanes() * 4,
-                    address(a[group]) + (tile * stride + first) * 4,
+                    address(patch, (i * width + j) * m * lanes()),
+                    bytes_of(width * lanes()),
+                    bytes_of(lanes()),
+                    address(a[group], tile * stride + first),
                     elements * n,
                     elements,
                 )
@@ -212,15 +214,15 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         count = min(channels - first, lanes())
         _channels_last(g[image], group * channels + first, count, 0, 0, height, width, patch)
         origin, stride = _in_panels(g.shape[0] * down * right, vectors, vector)
-        elements = b.shape[2] * 4
+        elements = bytes_of(b.shape[2])
         for i in range(down):
             for j in range(right):
                 tile = (image * down + i) * right + j
                 gradient_(
-                    address(patch) + (i * width + j) * m * lanes() * 4,
-                    width * lanes() * 4,
-                    lanes() * 4,
-                    address(b[group]) + (origin + tile * stride) * 4,
+                    address(patch, (i * width + j) * m * lanes()),
+                    bytes_of(width * lanes()),
+                    bytes_of(lanes()),
+                    address(b[group], origin + tile * stride),
                     elements * n,
                     elements,
                 )
@@ -236,19 +238,19 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         window = scratch[worker]
         window[: r * r * lanes()] = 0
         numbers = weight[group]
-        elements = b.shape[2] * 4
+        elements = bytes_of(b.shape[2])
         # Backwards from its last tap, a window is turned by 180 degrees.
-        first_tap, step = (r * r - 1, -lanes() * 4) if reverse else (0, lanes() * 4)
+        first_tap, step = (r * r - 1, -bytes_of(lanes())) if reverse else (0, bytes_of(lanes()))
         for k in range(depth):
             start = first * column_stride + k * depth_stride
             if columns - first >= lanes() and r * r >= lanes():
                 for tap in range(0, r * r, lanes()):
                     tap = min(tap, r * r - lanes())
                     transpose_block(
-                        address(numbers) + (start + tap) * 4,
-                        column_stride * 4,
-                        address(window) + tap * lanes() * 4,
-                        lanes() * 4,
+                        address(numbers, start + tap),
+                        bytes_of(column_stride),
+                        address(window, tap * lanes()),
+                        bytes_of(lanes()),
                     )
             else:
                 for v in range(min(columns - first, lanes())):
@@ -256,10 +258,10 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
                     for tap in range(r * r):
                         window[tap * lanes() + v] = taps[tap]
             weight_(
-                address(window) + first_tap * lanes() * 4,
+                address(window, first_tap * lanes()),
                 r * step,
                 step,
-                address(b[group]) + (origin + k * stride) * 4,
+                address(b[group], origin + k * stride),
                 elements * n,
                 elements,
             )
@@ -275,17 +277,17 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         width = right * m
         patch = scratch[worker]
         origin, stride = _in_panels(rows, vectors, vector)
-        elements = c.shape[2] * 4
+        elements = bytes_of(c.shape[2])
         for i in range(down):
             for j in range(right):
                 tile = (image * down + i) * right + j
                 output_(
-                    address(c[group]) + (origin + tile * stride) * 4,
+                    address(c[group], origin + tile * stride),
                     elements * n,
                     elements,
-                    address(patch) + (i * width + j) * m * lanes() * 4,
-                    width * lanes() * 4,
-                    lanes() * 4,
+                    address(patch, (i * width + j) * m * lanes()),
+                    bytes_of(width * lanes()),
+                    bytes_of(lanes()),
                 )
         count = min(channels - first, lanes())
         _channels_first(patch, width, bias, y[image], group * channels + first, count)
@@ -299,24 +301,24 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         first = vector * lanes()
         origin, stride = _in_panels(rows, vectors, vector)
         window = scratch[worker]
-        elements = c.shape[2] * 4
+        elements = bytes_of(c.shape[2])
         for k in range(gw.shape[2]):
             taps_(
-                address(c[group]) + (origin + k * stride) * 4,
+                address(c[group], origin + k * stride),
                 elements * n,
                 elements,
                 address(window),
-                r * lanes() * 4,
-                lanes() * 4,
+                bytes_of(r * lanes()),
+                bytes_of(lanes()),
             )
             if outputs - first >= lanes() and r * r >= lanes():
                 for tap in range(0, r * r, lanes()):
                     tap = min(tap, r * r - lanes())
                     transpose_block(
-                        address(window) + tap * lanes() * 4,
-                        lanes() * 4,
-                        address(gw[group, first, k]) + tap * 4,
-                        gw.shape[2] * r * r * 4,
+                        address(window, tap * lanes()),
+                        bytes_of(lanes()),
+                        address(gw[group, first, k], tap),
+                        bytes_of(gw.shape[2] * r * r),
                     )
             else:
                 for v in range(min(outputs - first, lanes())):
@@ -505,7 +507,7 @@ def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     plan = _Plan(call)
     taps = math.prod(call.kernel_size)
-    weights = packed(
+    weights = prepacked(
         weight,
         ("winograd", plan.m, call.groups),
         lambda: plan.weights(weight, call.taps, taps, reverse=False),

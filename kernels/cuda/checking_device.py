@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from minialex.kernels import cuda_host
-from minialex.kernels.contract.registry import Kernel
 from minialex.kernels.cuda import launcher
 from minialex.kernels.cuda.host import HostDevice
 from minialex.kernels.cuda.launcher import Launch
@@ -71,10 +70,6 @@ class CheckingDevice(HostDevice):
     def instrumented(kernel: SourceKernel, real: np.dtype):
         """The kernel of a source as it is, compiled for the checker."""
         return _instrumented_module(kernel.source, real)[kernel.name]
-
-    def call(self, kernel: Kernel, *args, **parameters):
-        """Run a registered kernel of ``cuda-host`` on this device; its result."""
-        return kernel.function.__wrapped__(self, *args, **parameters)
 
     def empty(self, shape, dtype):
         array = np.empty(shape, dtype)

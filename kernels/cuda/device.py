@@ -12,6 +12,8 @@ from types import ModuleType
 import numpy as np
 
 from minialex.errors import DeviceError
+from minialex.kernels.contract.call import as_taken
+from minialex.kernels.contract.registry import Kernel
 from minialex.kernels.cuda.launcher import ALIGNMENT, Launch, blocks_for, prepare
 from minialex.kernels.cuda.source import SourceKernel
 
@@ -92,6 +94,12 @@ class CudaDevice(ABC):
     def launch_over(self, kernel: SourceKernel, n: int, *args) -> None:
         """Run a kernel whose threads take an element each, of n, in a loop over the grid."""
         self.launch(kernel, blocks_for(n, THREADS), THREADS, *args)
+
+    def call(self, kernel: Kernel, *args, **parameters):
+        """Run what `cuda_kernel` registered on this device, whichever it was registered for; its result."""
+        # The registered function is a wrapper that puts its own device before the arguments.
+        parameters = as_taken(kernel.operation, args, parameters)
+        return kernel.function.__wrapped__(self, *args, **parameters)
 
     @abstractmethod
     def run(self, kernel: SourceKernel, launch: Launch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from minialex.integers import ceil_div
 from minialex.kernels.cuda.launcher import blocks_for
 from minialex.kernels.cuda.source import Source
 
@@ -44,7 +45,7 @@ _MOST_ROWS = 65535 * SMALL.side
 
 def tile_grid(tile: tuple[int, int], rows: int, columns: int, count: int = 1) -> tuple[int, int, int]:
     """The blocks along columns and rows that tiles (rows, columns) of `count` results take."""
-    return -(-columns // tile[1]), -(-rows // tile[0]), count
+    return ceil_div(columns, tile[1]), ceil_div(rows, tile[0]), count
 
 
 def choose_tile(rows: int, columns: int, count: int = 1) -> Tile:
@@ -67,8 +68,8 @@ class Split(NamedTuple):
 def split_sum(terms: int, most: int, least: int, multiple: int = 1) -> Split:
     """Cut a sum into at most `most` parts, of at least `least` terms and a multiple of `multiple` each."""
     wanted = max(1, min(most, terms // least))
-    length = max(1, -(-terms // (wanted * multiple))) * multiple
-    return Split(max(1, -(-terms // length)), length)
+    length = max(1, ceil_div(terms, wanted * multiple)) * multiple
+    return Split(max(1, ceil_div(terms, length)), length)
 
 
 class Plan(NamedTuple):

@@ -25,6 +25,7 @@ from typing import Protocol
 import numpy as np
 
 from minialex.errors import DeviceError, KernelError
+from minialex.integers import ceil_div
 from minialex.kernels.cuda.signature import REAL, Parameter, Signature
 from minialex.kernels.cuda.source import SourceKernel
 from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS, three_axes
@@ -75,7 +76,7 @@ def blocks_for(n: int, threads: int) -> int:
 
     For kernels with a grid-stride loop, which take the rest in further rounds. 0 for no elements.
     """
-    return min(-(-n // threads), MAX_BLOCKS)
+    return min(ceil_div(n, threads), MAX_BLOCKS)
 
 
 def prepare(kernel: SourceKernel, grid, block, args: tuple, device: Arrays) -> Launch:

@@ -5,6 +5,8 @@ An array (outer, length, inner) has outer * inner lines along its middle axis.
 
 from typing import NamedTuple
 
+from minialex.integers import ceil_div
+
 THREADS = 256
 WARP = 32
 
@@ -29,7 +31,7 @@ class LineBlock(NamedTuple):
 
     def grid(self, lines: int) -> int:
         """The blocks for that many lines."""
-        return -(-lines // self.shape[1 if self.kind == "rows" else 0])
+        return ceil_div(lines, self.shape[1 if self.kind == "rows" else 0])
 
 
 def line_block(length: int, inner: int = 1) -> LineBlock:
@@ -39,7 +41,7 @@ def line_block(length: int, inner: int = 1) -> LineBlock:
     """
     if inner == 1:
         # Four elements a thread pay for the exchange between warps, which a line in one warp does without.
-        threads = max(min(WARP, _power_of_two(length)), min(THREADS, _power_of_two(-(-length // 4))))
+        threads = max(min(WARP, _power_of_two(length)), min(THREADS, _power_of_two(ceil_div(length, 4))))
         return LineBlock("rows", (threads, THREADS // threads))
     beside = min(WARP, _power_of_two(inner))
     threads = min(THREADS // beside, _power_of_two(length))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minialex.integers import ceil_div
+
 
 def _dtypes() -> dict[str, np.dtype | None]:
     scalars = {
@@ -99,7 +101,7 @@ class Parameter:
     @property
     def slots(self) -> int:
         """How many times eight bytes its argument takes."""
-        return 1 if self.pointer else -(-self.bytes // 8)
+        return 1 if self.pointer else ceil_div(self.bytes, 8)
 
     def __str__(self) -> str:
         return f"{self.type} {self.name}" if self.name else self.type

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minialex.errors import DeviceError
+from minialex.integers import ceil_div
 
 COMPILER_FLAGS = (
     "-DMINIALEX_CHECKED",
@@ -147,7 +148,8 @@ class Symbols:
         """A variable that begins at a multiple of 64 KiB."""
         end = offset + size
         following = self._begins[bisect.bisect_left(self._begins, end) :][:1]
-        return Variable(name, offset, size, min([-(-end // _VARIABLE_SPACE) * _VARIABLE_SPACE, *following]))
+        limit = ceil_div(end, _VARIABLE_SPACE) * _VARIABLE_SPACE
+        return Variable(name, offset, size, min([limit, *following]))
 
     def places(self, offsets: Iterable[int]) -> dict[int, Place]:
         """The source line of each instruction that returns to one of these offsets into the library."""

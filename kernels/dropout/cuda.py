@@ -2,6 +2,7 @@
 
 import math
 
+from minialex.integers import ceil_div
 from minialex.kernels.cuda import Source, cuda_kernel
 
 SOURCE = Source(__file__, "dropout.cu")
@@ -14,7 +15,7 @@ def dropout_forward(device, x, *, p, seed, offset):
     y = device.empty(x.shape, x.dtype)
     # A word is an integer: it is below a bound if it is below the next integer up.
     threshold = math.ceil((1 - p) * 2**32)
-    turns = -(-x.size // _ELEMENTS_A_THREAD)
+    turns = ceil_div(x.size, _ELEMENTS_A_THREAD)
     kernel = SOURCE["dropout_forward"]
     device.launch_over(kernel, turns, x, y, x.size, 1 - p, threshold, seed, offset)
     return y

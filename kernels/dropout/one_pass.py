@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
@@ -59,17 +60,17 @@ def _words_shape():
     return threads.num_threads(), 4, _DRAWN
 
 
-@kernel(
-    "dropout.forward", algo="one-pass", rank=20,
-    workspace=lambda x, **_: math.prod(_words_shape()) * np.dtype(np.uint32).itemsize,
-)  # fmt: skip
+def _words_bytes(x, *, p, seed, offset) -> int:
+    return math.prod(_words_shape()) * np.dtype(np.uint32).itemsize
+
+
+@kernel("dropout.forward", algo="one-pass", rank=20, workspace=_words_bytes)
 def dropout_forward(x, *, p, seed, offset):
     y = memory.empty(x.shape, x.dtype)
     words = memory.empty(_words_shape(), np.uint32)
     # A word is an integer: it is below a bound if it is below the next integer up.
     threshold = np.uint64(math.ceil((1 - p) * 2**32))
-    _forward.run(
-        -(-x.size // _ITEM), np.ascontiguousarray(x).reshape(-1), y.reshape(-1), words,
-        x.dtype.type(1 - p), threshold, _halves(seed), _halves(offset),
-    )  # fmt: skip
+    flat, items = np.ascontiguousarray(x).reshape(-1), ceil_div(x.size, _ITEM)
+    numbers = x.dtype.type(1 - p), threshold, _halves(seed), _halves(offset)
+    _forward.run(items, flat, y.reshape(-1), words, *numbers)
     return y

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime import memory
 
@@ -31,9 +32,9 @@ def _random_words(first_block, blocks, seed, offset):
 def dropout_forward(x, *, p, seed, offset):
     y = memory.zeros(x.shape, x.dtype)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-    for block in range(0, -(-x.size // 4), _BLOCKS):
+    for block in range(0, ceil_div(x.size, 4), _BLOCKS):
         part = slice(4 * block, min(4 * (block + _BLOCKS), x.size))
         length = part.stop - part.start
-        words = _random_words(block, -(-length // 4), seed, offset).reshape(-1)[:length]
+        words = _random_words(block, ceil_div(length, 4), seed, offset).reshape(-1)[:length]
         np.divide(flat_x[part], 1 - p, out=flat_y[part], where=words < (1 - p) * 2**32)
     return y

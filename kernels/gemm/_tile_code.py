@@ -1,6 +1,6 @@
-"""The code behind `minialex.kernels.gemm.tile`, as Numba intrinsics that emit LLVM's language.
+"""The machine code of `minialex.kernels.gemm.tile`, as Numba intrinsics that emit LLVM's language.
 
-Imported at the first compilation. What the operations do and why stands in `minialex.kernels.gemm.tile`.
+Imported at the first compilation. What the operations do, and why, stands in `minialex.kernels.gemm.tile`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from minialex.kernels.gemm._vectors import (
     multiply_add,
     store_vector,
 )
-from minialex.kernels.gemm.tile import STREAMED_ROWS, processor
+from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 
 # Steps of k in one turn of the loop.
 UNROLLED = 4
@@ -124,11 +124,11 @@ tile_wide = _tile(processor().rows, 3)
 
 
 def _dot_tile(columns: int):
-    """The intrinsic for the products of four rows of a matrix with so many others, a vector at a time."""
+    """The intrinsic for the products of four rows of a matrix with some of another, a vector at a time."""
 
     def emit(context, builder, signature, arguments):
         w, row_stride, x, column_stride, vectors, sums, accumulate = arguments
-        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(STREAMED_ROWS)]
+        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(SKINNY_ROWS)]
         others = [builder.add(x, builder.mul(column_stride, constant(n))) for n in range(columns)]
         zero = ir.Constant(VECTOR, [0.0] * LANES)
         before = builder.block
@@ -151,7 +151,7 @@ def _dot_tile(columns: int):
         builder.position_at_end(after)
         results = []
         for n in range(columns):
-            for m in range(STREAMED_ROWS):
+            for m in range(SKINNY_ROWS):
                 totals[n][m].add_incoming(zero, before)
                 totals[n][m].add_incoming(now[n][m], body)
                 result = builder.phi(VECTOR)
@@ -177,17 +177,17 @@ def _dot_tile(columns: int):
 
 
 def _add_tile(columns: int):
-    """The intrinsic that adds four rows of a matrix, each times a factor, to so many sums."""
+    """The intrinsic that adds four rows of a matrix, each times a factor, to some sums."""
 
     def emit(context, builder, signature, arguments):
         w, row_stride, factors, vectors, sums, sum_stride, accumulate = arguments
-        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(STREAMED_ROWS)]
+        starts = [builder.add(w, builder.mul(row_stride, constant(m))) for m in range(SKINNY_ROWS)]
         places = [builder.add(sums, builder.mul(sum_stride, constant(n))) for n in range(columns)]
         numbers = builder.inttoptr(factors, F32.as_pointer())
         factor = [
             [
-                broadcast(builder, builder.load(builder.gep(numbers, [constant(n * STREAMED_ROWS + m)])))
-                for m in range(STREAMED_ROWS)
+                broadcast(builder, builder.load(builder.gep(numbers, [constant(n * SKINNY_ROWS + m)])))
+                for m in range(SKINNY_ROWS)
             ]
             for n in range(columns)
         ]
@@ -285,6 +285,16 @@ def _transposed(builder, rows):
                 rows[i + size] = builder.shuffle_vector(a, b, lower)
         size //= 2
     return rows
+
+
+@intrinsic
+def bytes_of(typing_context, numbers):
+    """The bytes that this many float32 numbers take."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.mul(arguments[0], constant(4), flags=("nsw",))
+
+    return types.int64(types.int64), emit
 
 
 def _processor_constant(number: int):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils
 
-from minialex.kernels.gemm.tile import processor
+from minialex.kernels.gemm.processor import processor
 
 I64, I32, F32, BOOL = ir.IntType(64), ir.IntType(32), ir.FloatType(), ir.IntType(1)
 LANES = processor().lanes

@@ -1,6 +1,6 @@
-"""Matrix products c = a @ b out of the micro-kernel's tiles.
+"""The blocked gemm: matrix products c = a @ b made of tiles.
 
-Two ways, by which operand is large and how often its numbers are used:
+There are two, for different operands that are large, and different use of their numbers:
 
 `multiply`          b is packed into panels first; an item is a block of rows of a. For an a that is large,
                     or for a b that is small.
@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from minialex.integers import ceil_div
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
+    bytes_of,
     copy_vectors,
     lanes,
     multiply_panel,
@@ -22,7 +25,6 @@ from minialex.kernels.gemm.tile import (
     pack_panels,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     tiled,
 )
@@ -32,10 +34,10 @@ from minialex.kernels.runtime.threads import num_threads
 
 # Rows of a that one item multiplies with all panels: the more, the more rarely these come from the L3 cache.
 _BLOCK = 192
-# Of a panel, what is multiplied with such a block at a time: it stays in the L1 cache from tile to tile, the
-# block, a copy, in the L2 cache from panel to panel. (The rows of a copy are read as streams, so a panel may
-# take more of the L1 cache than `multiply_panel` allows it.)
-_PIECE_BYTES = 24 * 1024
+# Numbers of a panel that are multiplied with such a block at a time: they stay in the L1 cache from tile to
+# tile; the block, a copy, stays in the L2 cache from panel to panel. (The rows of a copy are read as streams,
+# so a panel may take more of the L1 cache than `multiply_panel` allows it.)
+_PIECE = 6 * 1024
 # A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
 # at a power of two they would share a few sets of the cache.
 _APART = 16
@@ -49,11 +51,10 @@ _ROWS_AT_ONCE = 4
 
 @compiled.parallel
 def _multiply_block(
-    item, worker, a, rows, steps, block_rows, block_steps, panels, columns, tiles, bias, c, transposed,
-    pieces, scratch,
-):  # fmt: skip
-    # a: flat, rows: the offsets of all, panels (depth * columns). An item is a block of rows, which is taken
-    # in pieces of the depth as long as block_steps.
+    item, worker, a, rows, steps, block_rows, block_steps, b, columns, tiles, bias, c, turned, pieces, scratch
+):
+    # a: flat, rows: the offsets of all, b: panels (depth * columns). An item is a block of rows, taken in
+    # pieces of the depth as long as block_steps.
     most = block_steps.size
     vectors = (columns + lanes() - 1) // lanes()
     first_row = item * tiles * tile_rows()
@@ -76,8 +77,8 @@ def _multiply_block(
                 tiles,
                 address(block_steps),
                 depth,
-                address(panels) + (steps.size * start + k * wide * lanes()) * 4,
-                wide * lanes() * 4,
+                address(b, steps.size * start + k * wide * lanes()),
+                bytes_of(wide * lanes()),
                 wide,
                 address(block),
                 k,
@@ -86,11 +87,11 @@ def _multiply_block(
                 continue
             width = wide * lanes()
             valid = min(width, columns - start)
-            if transposed:
+            if turned:
                 _store_columns(block, width, c, start, valid, bias, first_row, valid_rows)
             elif steps.size <= most:
                 _store_rows(block, width, c, start, valid, first_row, valid_rows)
-    if steps.size > most and not transposed:
+    if steps.size > most and not turned:
         _store_panels(sums, height, columns, c, 0, first_row, valid_rows)
 
 
@@ -104,7 +105,7 @@ def _copy_block(a, rows, steps, block_rows, block_steps, piece):
     for i in range(outer.size):
         source = first + outer[i]
         target = np.int64(block_steps[i]) if along_rows else block_rows[i]
-        copy_vectors(address(a) + source * 4, address(piece) + target * 4, whole)
+        copy_vectors(address(a, source), address(piece, target), whole)
         for j in range(whole * lanes(), inner):
             piece[target + j] = a[source + j]
 
@@ -115,7 +116,7 @@ def _store_rows(block, width, c, start, columns, first_row, rows):
     full = columns // lanes()
     for r in range(rows):
         line = c[first_row + r]
-        copy_vectors(address(block) + r * width * 4, address(line) + start * 4, full)
+        copy_vectors(address(block, r * width), address(line, start), full)
         for v in range(full * lanes(), columns):
             line[start + v] = block[r * width + v]
 
@@ -143,41 +144,59 @@ def _store_columns(block, width, c, start, columns, bias, first_row, rows):
             line[first_row + r] = block[r * width + v] + bias[first_row + r]
 
 
-def multiply(a, rows, steps, b, column_stride: int, depth_offsets, c, bias=None) -> None:
-    """Compute c[m, v] = sum over k of a[rows[m] + steps[k]] * b[v * column_stride + depth_offsets[k]].
+def multiply(a, b, c, bias=None) -> None:
+    """Compute c = a @ b, or with a bias c = (a @ b).T + bias.
 
     Parameters
     ----------
-    a, b : float32 arrays, flat
-    rows, steps, depth_offsets : int64 arrays (M,), (K,), (K,)
-        Rows or steps are a run of numbers, one after another.
-    column_stride : int
-    c : float32 array (M, V); with a bias (V, M), its transpose
+    a, b : float32 arrays (M, K), (K, V)
+        C-contiguous, or the transpose of an array that is; any other is copied.
+    c : float32 array (M, V); with a bias (V, M)
         What is written.
     bias : float32 array (M,), optional
         Added to each row of the product, which is stored transposed then.
     """
-    columns = c.shape[1] if bias is None else c.shape[0]
-    panels = pack_panels(b.reshape(1, b.size), columns, column_stride, depth_offsets.astype(np.int64))[0]
-    tiles = -(-len(rows) // processor().rows)
-    # As many for each thread.
-    blocks = -(-tiles * processor().rows // (_BLOCK * num_threads())) * num_threads()
-    tiles_a_block = -(-tiles // blocks)
+    (rows, depth), columns = a.shape, b.shape[1]
+    numbers, row_stride, step_stride = _flat(a)
+    b_numbers, depth_stride, column_stride = _flat(b)
+    panels = pack_panels(b_numbers[None], columns, column_stride, np.arange(depth) * depth_stride)[0]
+    # As many blocks for each thread.
+    tiles = ceil_div(rows, processor().rows)
+    blocks = ceil_div(tiles * processor().rows, _BLOCK * num_threads()) * num_threads()
+    tiles_a_block = ceil_div(tiles, blocks)
     height = tiles_a_block * processor().rows
-    depth = _PIECE_BYTES // (4 * processor().widest * processor().lanes)
-    if (np.diff(steps) == 1).all():
-        block_rows, block_steps = np.arange(height) * (depth + _APART), np.arange(depth)
+    piece = _PIECE // (processor().widest * processor().lanes)
+    if step_stride == 1:
+        block_rows, block_steps = np.arange(height) * (piece + _APART), np.arange(piece)
     else:
-        block_rows, block_steps = np.arange(height), np.arange(depth) * (height + _APART)
-    vectors = -(-columns // processor().lanes)
-    kept = vectors if len(steps) > depth else min(vectors, processor().widest)
-    pieces = empty((num_threads(), (depth + _APART) * (height + _APART)), np.float32)
+        block_rows, block_steps = np.arange(height), np.arange(piece) * (height + _APART)
+    vectors = ceil_div(columns, processor().lanes)
+    kept = vectors if depth > piece else min(vectors, processor().widest)
+    pieces = empty((num_threads(), (piece + _APART) * (height + _APART)), np.float32)
     scratch = empty((num_threads(), height * kept * processor().lanes), np.float32)
     _multiply_block.run(
-        -(-tiles // tiles_a_block), a, rows, steps, block_rows,
-        block_steps.astype(np.int32), panels, columns, tiles_a_block,
-        np.zeros(0, np.float32) if bias is None else bias, c, bias is not None, pieces, scratch,
-    )  # fmt: skip
+        ceil_div(tiles, tiles_a_block),
+        numbers,
+        np.arange(rows) * row_stride,
+        np.arange(depth) * step_stride,
+        block_rows,
+        block_steps.astype(np.int32),
+        panels,
+        columns,
+        tiles_a_block,
+        np.zeros(0, np.float32) if bias is None else bias,
+        c,
+        bias is not None,
+        pieces,
+        scratch,
+    )
+
+
+def _flat(matrix) -> tuple[np.ndarray, int, int]:
+    """The numbers of a matrix as a flat array, and how far apart in it rows are, and columns."""
+    if matrix.flags.c_contiguous:
+        return matrix.reshape(-1), matrix.shape[1], 1
+    return matrix.T.reshape(-1), 1, matrix.shape[0]
 
 
 @compiled.parallel
@@ -193,7 +212,7 @@ def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
         depth = min(_PIECE_DEPTH, steps.size - k)
         for j in range(depth):
             line = b[k + j]
-            copy_vectors(address(line) + first * 4, address(piece) + j * stride * 4, full)
+            copy_vectors(address(line, first), address(piece, j * stride), full)
             for v in range(full * lanes(), stride):
                 piece[j * stride + v] = line[first + v] if v < columns else 0
         for panel in range(panel_count(vectors)):
@@ -202,30 +221,31 @@ def _multiply_columns(item, worker, a, rows, steps, b, c, pieces, scratch):
                 address(a),
                 address(rows),
                 rows.size // tile_rows(),
-                address(steps) + k * 4,
+                address(steps, k),
                 depth,
-                address(piece) + start * 4,
-                stride * 4,
+                address(piece, start),
+                bytes_of(stride),
                 panel_start(vectors, panel + 1) - panel_start(vectors, panel),
-                address(sums) + rows.size * start * 4,
+                address(sums, rows.size * start),
                 k,
             )
     _store_panels(sums, rows.size, columns, c, first, 0, c.shape[0])
 
 
-def multiply_packing(a, rows, steps, b, c) -> None:
-    """Compute c[m, v] = sum over k of a[rows[m] + steps[k]] * b[k, v], packing b on the way.
+def multiply_packing(a, b, c) -> None:
+    """Compute c = a @ b, packing b on the way.
 
     Parameters
     ----------
-    a : float32 array, flat
-    rows, steps : int arrays (M,), (K,)
-    b : float32 array (K, V)
+    a, b : float32 arrays (M, K), (K, V), C-contiguous
     c : float32 array (M, V)
         What is written.
     """
-    rows = tiled(rows)
+    (rows, depth), columns = a.shape, b.shape[1]
+    row_offsets = tiled(np.arange(rows) * depth)
     wide = _COLUMNS + processor().lanes
     pieces = empty((num_threads(), _PIECE_DEPTH * wide), np.float32)
-    scratch = empty((num_threads(), len(rows) * wide), np.float32)
-    _multiply_columns.run(-(-b.shape[1] // _COLUMNS), a, rows, steps.astype(np.int32), b, c, pieces, scratch)
+    scratch = empty((num_threads(), len(row_offsets) * wide), np.float32)
+    steps = np.arange(depth, dtype=np.int32)
+    items = ceil_div(columns, _COLUMNS)
+    _multiply_columns.run(items, a.reshape(-1), row_offsets, steps, b, c, pieces, scratch)

@@ -1,26 +1,27 @@
-"""Products of a large matrix w and a few vectors: w is read or written once, where it is, and never copied.
+"""Skinny products, of a large matrix w and a few vectors: w is read or written once, in place, never copied.
 
     multiply_rows      y[n, o] = sum over i of w[o, i] * x[n, i]     (a dense layer forward)
     add_rows           y[n, i] = sum over o of g[n, o] * w[o, i]     (its input gradient)
     outer_products     w[o, i] = sum over n of g[n, o] * x[n, i]     (its weight gradient)
 
-With few vectors what takes the time is the memory that w is in (151 MB in AlexNet's fc6): copying a block
-of it first, as `minialex.kernels.gemm.blocked` does to use it many times, would cost as much again. Four
-rows are read beside each other, as long runs, which the processor fetches ahead.
+With few vectors, memory takes the time: w has 151 MB in AlexNet's fc6. Copying a block of it first, as
+`minialex.kernels.gemm.blocked` does to use it many times, would cost as much again. Four rows are read beside
+each other, as long runs, which the processor fetches ahead.
 
-Each sum is taken in an order that the shapes alone decide: the same bits for any number of threads.
-float32 only.
+The shapes decide the order of each sum: the bits are the same for any number of threads. float32 only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from minialex.integers import ceil_div, round_up
+from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 from minialex.kernels.gemm.tile import (
-    STREAMED_ROWS,
     add_tile_1,
     add_tile_2,
     add_tile_3,
+    bytes_of,
     dot_tile_1,
     dot_tile_2,
     dot_tile_3,
@@ -29,7 +30,6 @@ from minialex.kernels.gemm.tile import (
     pack_panels,
     panel_count,
     panel_start,
-    processor,
     tile_rows,
     widest,
 )
@@ -77,24 +77,24 @@ def _multiply_rows(item, worker, w, x, bias, y, scratch):
     images, depth = x.shape
     whole = depth // lanes() * lanes()
     groups = (images + widest() - 1) // widest()
-    block = STREAMED_ROWS * lanes()
+    block = SKINNY_ROWS * lanes()
     # The last four rows may overlap with those before, whose results they repeat.
-    row = min(item * STREAMED_ROWS, w.shape[0] - STREAMED_ROWS)
+    row = min(item * SKINNY_ROWS, w.shape[0] - SKINNY_ROWS)
     for k in range(0, whole, _DEPTH):
         for group in range(groups):
             n, end = group * images // groups, (group + 1) * images // groups
             _dot(
-                address(w) + (row * depth + k) * 4,
-                depth * 4,
-                address(x) + (n * depth + k) * 4,
-                depth * 4,
+                address(w, row * depth + k),
+                bytes_of(depth),
+                address(x, n * depth + k),
+                bytes_of(depth),
                 min(_DEPTH, whole - k) // lanes(),
                 end - n,
-                address(sums) + n * block * 4,
+                address(sums, n * block),
                 k,
             )
     for n in range(images):
-        for m in range(STREAMED_ROWS):
+        for m in range(SKINNY_ROWS):
             total = np.float32(0)
             for lane in range(lanes() if whole else 0):
                 total += sums[n * block + m * lanes() + lane]
@@ -115,8 +115,8 @@ def multiply_rows(w, x, bias, y) -> None:
     y : float32 array (N, O)
         What is written.
     """
-    scratch = empty((num_threads(), len(x) * STREAMED_ROWS * processor().lanes), np.float32)
-    _multiply_rows.run(-(-len(w) // STREAMED_ROWS), w, x, bias, y, scratch)
+    scratch = empty((num_threads(), len(x) * SKINNY_ROWS * processor().lanes), np.float32)
+    _multiply_rows.run(ceil_div(len(w), SKINNY_ROWS), w, x, bias, y, scratch)
 
 
 @compiled.parallel
@@ -132,25 +132,25 @@ def _add_rows(item, worker, w, rest, factors, y, wide, stride, scratch):
     for part in range(0, factors.shape[0], _SUMMED):
         last = min(part + _SUMMED, factors.shape[0])
         for four in range(part, last):
-            row = four * STREAMED_ROWS
-            rows = address(w) + row * columns * 4 if row + STREAMED_ROWS <= w.shape[0] else address(rest)
+            row = four * SKINNY_ROWS
+            rows = address(w, row * columns) if row + SKINNY_ROWS <= w.shape[0] else address(rest)
             for group in range(groups):
                 n, end = group * images // groups, (group + 1) * images // groups
                 _add(
-                    rows + first * 4,
-                    columns * 4,
-                    address(factors) + (four * images + n) * STREAMED_ROWS * 4,
+                    rows + bytes_of(first),
+                    bytes_of(columns),
+                    address(factors, (four * images + n) * SKINNY_ROWS),
                     vectors,
                     end - n,
-                    address(sums) + n * stride * 4,
-                    stride * 4,
+                    address(sums, n * stride),
+                    bytes_of(stride),
                     four - part,
                 )
         for n in range(images):
             for i in range(vectors * lanes(), valid):
                 total = np.float32(0)
-                for row in range(part * STREAMED_ROWS, min(last * STREAMED_ROWS, w.shape[0])):
-                    four, m = divmod(row, STREAMED_ROWS)
+                for row in range(part * SKINNY_ROWS, min(last * SKINNY_ROWS, w.shape[0])):
+                    four, m = divmod(row, SKINNY_ROWS)
                     total += factors[four, n, m] * w[row, first + i]
                 sums[n * stride + i] = total
             for i in range(valid):
@@ -168,18 +168,18 @@ def add_rows(g, w, y) -> None:
         What is written.
     """
     (images, rows), columns = g.shape, w.shape[1]
-    fours = -(-rows // STREAMED_ROWS)
+    fours = ceil_div(rows, SKINNY_ROWS)
     # Rows beyond the last four are zeros, and so are their factors.
-    whole = rows // STREAMED_ROWS * STREAMED_ROWS
-    rest = np.zeros((STREAMED_ROWS, columns), np.float32)
+    whole = rows // SKINNY_ROWS * SKINNY_ROWS
+    rest = np.zeros((SKINNY_ROWS, columns), np.float32)
     rest[: rows - whole] = w[whole:]
-    factors = np.zeros((images, fours * STREAMED_ROWS), np.float32)
+    factors = np.zeros((images, fours * SKINNY_ROWS), np.float32)
     factors[:, :rows] = g
-    factors = np.ascontiguousarray(factors.reshape(images, fours, STREAMED_ROWS).transpose(1, 0, 2))
-    blocks = -(-columns // (_COLUMNS * num_threads())) * num_threads()
-    wide = -(-columns // (blocks * _APART)) * _APART
+    factors = np.ascontiguousarray(factors.reshape(images, fours, SKINNY_ROWS).transpose(1, 0, 2))
+    blocks = round_up(ceil_div(columns, _COLUMNS), num_threads())
+    wide = round_up(ceil_div(columns, blocks), _APART)
     scratch = empty((num_threads(), images * (wide + _APART)), np.float32)
-    _add_rows.run(-(-columns // wide), w, rest, factors, y, wide, wide + _APART, scratch)
+    _add_rows.run(ceil_div(columns, wide), w, rest, factors, y, wide, wide + _APART, scratch)
 
 
 @compiled.parallel
@@ -198,14 +198,14 @@ def _outer_products(item, worker, g, rows, steps, panels, w, scratch):
             row = min(tile * tile_rows(), rows.size - tile_rows())
             multiply_tile(
                 address(g),
-                address(rows) + row * 8,
+                address(rows, row),
                 address(steps),
                 depth,
-                address(panels) + depth * start * 4,
-                wide * lanes() * 4,
+                address(panels, depth * start),
+                bytes_of(wide * lanes()),
                 wide,
-                address(w) + (row * columns + start) * 4 if inside else address(sums),
-                columns * 4 if inside else wide * lanes() * 4,
+                address(w, row * columns + start) if inside else address(sums),
+                bytes_of(columns) if inside else bytes_of(wide * lanes()),
                 0,
             )
             if not inside:
@@ -230,7 +230,7 @@ def outer_products(g, x, w) -> None:
     panels = pack_panels(x.reshape(1, x.size), columns, 1, steps * columns)[0]
     scratch = empty((num_threads(), processor().rows * processor().widest * processor().lanes), np.float32)
     _outer_products.run(
-        -(-rows // (_TILES * processor().rows)),
+        ceil_div(rows, _TILES * processor().rows),
         np.ascontiguousarray(g.T).ravel(),
         np.arange(rows) * images,
         steps.astype(np.int32),

@@ -1,4 +1,4 @@
-"""The innermost loop of every product of many numbers: a tile of sums that stays in registers.
+"""The gemm tile, the innermost loop of every large product: a tile of sums that stays in registers.
 
 A tile is a few rows of a result, each a few vectors wide:
 
@@ -35,7 +35,7 @@ so that convolution needs no im2col matrix: the window's numbers are read where 
 one load more for each step of k, and that is hidden: the loop has room for it.
 
 b is packed into panels of V vectors, one row of a panel after another, so that the loop reads it as one
-stream. `panel_count` and `panel_at` say how columns are cut into panels.
+stream. `panel_count` and `panel_start` say how columns are cut into panels.
 
 The vector length is the processor's, as Numba sees it (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are
 honoured). Sums are taken in the order of k, in pieces of a fixed length that are then added in their order:
@@ -44,47 +44,49 @@ the same bits for any number of threads, and less rounding than one long sum.
 
 from __future__ import annotations
 
-import functools
-import re
-from dataclasses import dataclass
-
 import numpy as np
 
+from minialex.integers import ceil_div, round_up
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.runtime.compiled import Intrinsic, address, compiled
 from minialex.kernels.runtime.memory import empty
 
 _MODULE = "minialex.kernels.gemm._tile_code"
 
-# (a, row offsets, steps, depth, b, bytes per row of b, c, bytes per row of c, accumulate): addresses and
-# int64 numbers. Row offsets are int64 and steps int32, in float32 elements. With accumulate != 0 the
-# sums are added to what c holds.
+# The arguments below are addresses and int64 numbers; strides count bytes (`bytes_of`).
+
+# (a, row offsets, steps, depth, b, stride of b, c, stride of c, accumulate). Row offsets are int64 and steps
+# int32, in float32 elements. With accumulate != 0 the sums are added to what c holds.
 tile_narrow = Intrinsic("tile_narrow", _MODULE)  # one vector
 tile_medium = Intrinsic("tile_medium", _MODULE)  # two
 tile_wide = Intrinsic("tile_wide", _MODULE)  # three
 
 # For four rows of a matrix w that is read once, and one, two or three vectors x or sums, used again.
-# (w, bytes per row of w, x, bytes per row of x, vectors of the depth, sums, accumulate): the products of each
-# row with each x, still to be added over the lanes: sums (x's, four rows, lanes).
+# (w, stride of w, x, stride of x, vectors of the depth, sums, accumulate): the products of each row with each
+# x, still to be added over the lanes: sums (x's, four rows, lanes).
 dot_tile_1, dot_tile_2, dot_tile_3 = (Intrinsic(f"dot_tile_{columns}", _MODULE) for columns in (1, 2, 3))
-# (w, bytes per row of w, factors, vectors, sums, bytes per row of sums, accumulate): the rows, each times a
-# factor, added: factors (sums, four rows).
+# (w, stride of w, factors, vectors, sums, stride of sums, accumulate): the rows, each times a factor, added:
+# factors (sums, four rows).
 add_tile_1, add_tile_2, add_tile_3 = (Intrinsic(f"add_tile_{columns}", _MODULE) for columns in (1, 2, 3))
 
 # (source, target, vectors): copies whole vectors.
 copy_vectors = Intrinsic("copy_vectors", _MODULE)
 
-# (source, bytes per row, target, bytes per row): target[i, j] = source[j, i] for lanes x lanes numbers;
-# the second takes the address of `lanes` numbers, too, and adds shift[i] to row i of the target.
+# (source, its stride, target, its stride): target[i, j] = source[j, i] for lanes x lanes numbers. The second
+# takes the address of `lanes` numbers, too, and adds shift[i] to row i of the target.
 transpose_block = Intrinsic("transpose_block", _MODULE)
 transpose_block_add = Intrinsic("transpose_block_add", _MODULE)
+
+# (numbers): the bytes that this many float32 numbers take.
+bytes_of = Intrinsic("bytes_of", _MODULE)
 
 # Constants of the processor, in compiled code.
 lanes = Intrinsic("lanes", _MODULE)
 tile_rows = Intrinsic("tile_rows", _MODULE)
 widest = Intrinsic("widest", _MODULE)
 
-STREAMED_ROWS = 4
-"""Rows of a matrix that is read once which are read beside each other."""
+# The bytes of a step and of a row's offset.
+_STEP, _ROW = 4, 8
 
 # Of a panel, what one pass over the rows uses: with the numbers of `a` that it meets it fits the L1 cache.
 _PANEL_BYTES = 16 * 1024
@@ -95,63 +97,9 @@ _PANELS_AT_ONCE, _ROWS_AT_ONCE = 4, 4
 _PACKED_DEPTH = 64
 
 
-@dataclass(frozen=True)
-class Processor:
-    """What the tiles are cut for.
-
-    Attributes
-    ----------
-    name : str
-        The instruction set.
-    lanes : int
-        float32 numbers in a vector.
-    rows : int
-        Rows of a tile.
-    widest : int
-        Vectors in the widest tile's row.
-    fused : bool
-        Whether there is a fused multiply-add.
-    register : str
-        A vector register, as LLVM's inline assembly names its kind; empty if that depends on the processor.
-    """
-
-    name: str
-    lanes: int
-    rows: int
-    widest: int
-    fused: bool
-    register: str
-
-
-_AVX512 = Processor("AVX-512", 16, 8, 3, True, "v")
-_AVX2 = Processor("AVX2", 8, 4, 3, True, "x")
-_NEON = Processor("NEON", 4, 8, 3, True, "w")
-_PLAIN = Processor("plain", 4, 4, 2, False, "")
-
-# Sixteen multiply-adds. What LLVM makes of them tells the processor: the features that a name stands for
-# (``NUMBA_CPU_NAME``) are known to LLVM alone.
-_PROBE = """
-define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
-  %sum = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
-  ret <16 x float> %sum
-}
-declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
-"""
-_FUSED = ((r"\tvfmadd.*%zmm", _AVX512), (r"\tvfmadd.*%ymm", _AVX2), (r"\tfmla", _NEON))
-
-
-@functools.cache
-def processor() -> Processor:
-    """The processor that Numba compiles for."""
-    from minialex.kernels.runtime import _numba_internals
-
-    code = _numba_internals.assembly_from(_PROBE)
-    return next((each for pattern, each in _FUSED if re.search(pattern, code)), _PLAIN)
-
-
 @compiled
 def panel_count(vectors):
-    """Into how many panels `vectors` vectors are cut."""
+    """How many panels this many vectors are cut into."""
     return (vectors + widest() - 1) // widest()
 
 
@@ -174,22 +122,22 @@ def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
     accumulate : int
         Whether to add to what c holds.
     """
-    most = _PANEL_BYTES // (vectors * lanes() * 4)
+    most = _PANEL_BYTES // bytes_of(vectors * lanes())
     pieces = (depth + most - 1) // most
     chunk = (depth + pieces - 1) // pieces
     for k in range(0, depth, chunk):
         length = min(chunk, depth - k)
-        part = b + k * b_stride
-        multiply_piece(a, row_offsets, tiles, steps + k * 4, length, part, b_stride, vectors, c, accumulate)
+        part, here = b + k * b_stride, steps + k * _STEP
+        multiply_piece(a, row_offsets, tiles, here, length, part, b_stride, vectors, c, accumulate)
         accumulate = 1
 
 
 @compiled
 def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c, accumulate):
     """The same in one pass over the rows: for a panel that stays in the L1 cache meanwhile."""
-    width = vectors * lanes() * 4
+    width = bytes_of(vectors * lanes())
     for tile in range(tiles):
-        rows = row_offsets + tile * tile_rows() * 8
+        rows = row_offsets + tile * tile_rows() * _ROW
         out = c + tile * tile_rows() * width
         multiply_tile(a, rows, steps, depth, b, b_stride, vectors, out, width, accumulate)
 
@@ -225,10 +173,10 @@ def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_
     for v in range(0, full * lanes(), lanes()):
         for k in range(0, runs, lanes()):
             transpose_block(
-                address(numbers) + (v * column_stride + depth_offsets[0] + k) * 4,
-                column_stride * 4,
-                address(target) + (k * width + v) * 4,
-                width * 4,
+                address(numbers, v * column_stride + depth_offsets[0] + k),
+                bytes_of(column_stride),
+                address(target, k * width + v),
+                bytes_of(width),
             )
     if runs < depth:
         _pack_columns(numbers, 0, columns - first, column_stride, depth_offsets, runs, width, target)
@@ -250,7 +198,7 @@ def _pack_rows(numbers, columns, depth_offsets, first_panel, last_panel, packed)
             for k in range(start, min(start + _ROWS_AT_ONCE, depth)):
                 source = depth_offsets[k] + first
                 target = depth * first + k * width
-                copy_vectors(address(numbers) + source * 4, address(packed) + target * 4, full)
+                copy_vectors(address(numbers, source), address(packed, target), full)
                 for v in range(full * lanes(), width):
                     packed[target + v] = numbers[source + v] if first + v < columns else 0
 
@@ -280,21 +228,19 @@ def pack_panels(source, columns: int, column_stride: int, depth_offsets) -> np.n
     array (B, depth * columns rounded up to vectors)
         Panel after panel; what is beyond the last column is zero.
     """
-    vectors = -(-columns // processor().lanes)
+    vectors = ceil_div(columns, processor().lanes)
     packed = empty((len(source), len(depth_offsets) * vectors * processor().lanes), np.float32)
-    panels = -(-vectors // processor().widest)
+    panels = ceil_div(vectors, processor().widest)
     is_run = bool((np.diff(depth_offsets) == 1).all())
     together = _PANELS_AT_ONCE if column_stride == 1 else 1
-    _pack.run(
-        len(source) * -(-panels // together), source, columns, column_stride, depth_offsets, is_run, together,
-        packed,
-    )  # fmt: skip
+    items = len(source) * ceil_div(panels, together)
+    _pack.run(items, source, columns, column_stride, depth_offsets, is_run, together, packed)
     return packed
 
 
 def tiled(offsets: np.ndarray) -> np.ndarray:
     """Row offsets (int64) of whole tiles: the last is repeated, for rows that nobody reads."""
-    whole = -(-len(offsets) // processor().rows) * processor().rows
+    whole = round_up(len(offsets), processor().rows)
     return offsets.astype(np.int64)[np.minimum(np.arange(whole), len(offsets) - 1)]
 
 

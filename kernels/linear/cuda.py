@@ -1,5 +1,6 @@
 """The fully connected layer on CUDA devices: tiled products, and kernels of their own for a few images."""
 
+from minialex.integers import ceil_div
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda import gemm as planner
 from minialex.kernels.cuda.gemm import Gemm, Split, fits_grid, parts_bytes, product
@@ -80,7 +81,7 @@ def _few_images(x, *_) -> bool | str:
 
 def _column_blocks(inputs: int, itemsize: int) -> int:
     """Blocks along the rows of the weights: each warp covers 512 bytes."""
-    return -(-inputs * itemsize // 512)
+    return ceil_div(inputs * itemsize, 512)
 
 
 def _parts(outputs: int, blocks: int) -> Split:
@@ -93,7 +94,7 @@ def linear_forward_few(device, x, weight, bias):
     x, weight, bias = _forward_operands(device, x, weight, bias)
     (images, inputs), outputs = x.shape, len(weight)
     y = device.empty((images, outputs), x.dtype)
-    blocks = -(-outputs // _WARPS) if images else 0
+    blocks = ceil_div(outputs, _WARPS) if images else 0
     kernel = _FEW_IMAGES["linear_forward_few"]
     device.launch(kernel, blocks, _BLOCK, x, weight, bias, y, images, outputs, inputs)
     return y
@@ -126,7 +127,7 @@ def linear_weight_grad_few(device, g, x):
     g, x = device.contiguous(g), device.contiguous(x)
     (images, outputs), inputs = g.shape, x.shape[1]
     gw = device.empty((outputs, inputs), g.dtype)
-    blocks = _column_blocks(inputs, g.dtype.itemsize) * -(-outputs // _LEAST_OUTPUTS)
+    blocks = _column_blocks(inputs, g.dtype.itemsize) * ceil_div(outputs, _LEAST_OUTPUTS)
     kernel = _FEW_IMAGES["linear_weight_grad_few"]
     device.launch(kernel, blocks, _BLOCK, g, x, gw, images, outputs, inputs, _LEAST_OUTPUTS)
     return gw

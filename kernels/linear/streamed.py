@@ -1,18 +1,21 @@
-"""The fully connected layer for a few images: the weights are read, or their gradient written, once.
+"""The fully connected layer for a few images, by skinny products.
 
-float32 only.
+The weights are read once, or their gradient written once. float32 only.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 from minialex.kernels.gemm.skinny import add_rows, multiply_rows, outer_products
-from minialex.kernels.gemm.tile import STREAMED_ROWS, not_empty, processor
+from minialex.kernels.gemm.tile import not_empty
 from minialex.kernels.runtime.memory import empty
 
-# Up to so many images they are faster than products of blocks; measured on AVX2.
+# Up to this many images they are faster than the blocked gemm; measured on AVX2.
 _MOST, _MOST_IN_WEIGHT_GRAD = 40, 128
 
 
@@ -25,7 +28,7 @@ def _refusal(images: int, most: int, outputs: int = 0, least: int = 0) -> str | 
 
 
 def _forward_supported(x, weight, bias) -> bool | str:
-    return _refusal(len(x), _MOST, len(weight), STREAMED_ROWS) or not_empty(x, weight)
+    return _refusal(len(x), _MOST, len(weight), SKINNY_ROWS) or not_empty(x, weight)
 
 
 def _input_grad_supported(g, weight) -> bool | str:
@@ -37,15 +40,15 @@ def _weight_grad_supported(g, x) -> bool | str:
 
 
 def _domain(most: int, least: int = 1):
-    """Calls for up to so many images and at least so many outputs, with vectors that are full and not."""
+    """Calls for up to `most` images and at least `least` outputs, with vectors that are full and not."""
     lanes = processor().lanes
     return {"images": Sizes(1, most), "inputs": Sizes(1, grain=lanes), "outputs": Sizes(least, grain=least)}
 
 
-@kernel(
-    "linear.forward", algo="streamed", rank=30, supports=_forward_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST, STREAMED_ROWS),
-)  # fmt: skip
+_streamed = partial(kernel, algo="streamed", rank=30, dtypes=("float32",))
+
+
+@_streamed("linear.forward", supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS))
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -53,20 +56,18 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel(
-    "linear.input_grad", algo="streamed", rank=30, supports=_input_grad_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST),
-)  # fmt: skip
+@_streamed("linear.input_grad", supports=_input_grad_supported, domain=lambda: _domain(_MOST))
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     add_rows(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
     return gx
 
 
-@kernel(
-    "linear.weight_grad", algo="streamed", rank=30, supports=_weight_grad_supported, dtypes=("float32",),
-    domain=lambda: _domain(_MOST_IN_WEIGHT_GRAD, processor().rows),
-)  # fmt: skip
+def _weight_grad_domain():
+    return _domain(_MOST_IN_WEIGHT_GRAD, processor().rows)
+
+
+@_streamed("linear.weight_grad", supports=_weight_grad_supported, domain=_weight_grad_domain)
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     outer_products(np.ascontiguousarray(g), np.ascontiguousarray(x), gw)

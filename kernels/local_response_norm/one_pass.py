@@ -18,6 +18,7 @@ import math
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
@@ -180,9 +181,9 @@ def _blocks(shape) -> tuple[int, int]:
     """The number of blocks that an image is cut into, and the pixels of the longest."""
     images, _, height, width = shape
     pixels = height * width
-    to_share = -(-_ITEMS * threads.num_threads() // images)
-    blocks = max(-(-pixels // _BLOCK), min(to_share, pixels // _SHORTEST))
-    return blocks, -(-pixels // blocks)
+    to_share = ceil_div(_ITEMS * threads.num_threads(), images)
+    blocks = max(ceil_div(pixels, _BLOCK), min(to_share, pixels // _SHORTEST))
+    return blocks, ceil_div(pixels, blocks)
 
 
 def _scratch_bytes(x, rows):
@@ -201,29 +202,29 @@ def _run(body, arrays, rows, size, *numbers):
     return result
 
 
-@kernel(
-    "local_response_norm.forward", algo="one-pass", rank=20,
-    workspace=lambda x, **_: _scratch_bytes(x, _FORWARD_ROWS),
-)  # fmt: skip
+def _forward_bytes(x, *, call) -> int:
+    return _scratch_bytes(x, _FORWARD_ROWS)
+
+
+def _backward_bytes(g, x, *, call) -> int:
+    return _scratch_bytes(x, _backward_rows(x.shape[1], call.size))
+
+
+def _sum_bytes(x, *, size) -> int:
+    return _scratch_bytes(x, _SUM_ROWS)
+
+
+@kernel("local_response_norm.forward", algo="one-pass", rank=20, workspace=_forward_bytes)
 def local_response_norm_forward(x, *, call):
     return _run(_forward, (x,), _FORWARD_ROWS, call.size, call.alpha, call.beta, call.k)
 
 
-@kernel(
-    "local_response_norm.backward",
-    algo="one-pass",
-    rank=20,
-    workspace=lambda g, x, *, call: _scratch_bytes(x, _backward_rows(x.shape[1], call.size)),
-)
+@kernel("local_response_norm.backward", algo="one-pass", rank=20, workspace=_backward_bytes)
 def local_response_norm_backward(g, x, *, call):
-    return _run(
-        _backward, (g, x), _backward_rows(x.shape[1], call.size), call.size, call.alpha, call.beta, call.k
-    )
+    rows = _backward_rows(x.shape[1], call.size)
+    return _run(_backward, (g, x), rows, call.size, call.alpha, call.beta, call.k)
 
 
-@kernel(
-    "channel_window_sum.forward", algo="one-pass", rank=20,
-    workspace=lambda x, **_: _scratch_bytes(x, _SUM_ROWS),
-)  # fmt: skip
+@kernel("channel_window_sum.forward", algo="one-pass", rank=20, workspace=_sum_bytes)
 def channel_window_sum_forward(x, *, size):
     return _run(_window_sum, (x,), _SUM_ROWS, size)

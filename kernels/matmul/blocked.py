@@ -1,4 +1,4 @@
-"""The matrix product out of register tiles: see `minialex.kernels.gemm.tile`. float32 only."""
+"""The matrix product as a blocked gemm: see `minialex.kernels.gemm.blocked`. float32 only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
 from minialex.kernels.gemm.blocked import multiply
-from minialex.kernels.gemm.tile import not_empty, processor
+from minialex.kernels.gemm.processor import processor
+from minialex.kernels.gemm.tile import not_empty
 from minialex.kernels.runtime.memory import empty
 
 
@@ -17,10 +18,6 @@ def _domain():
 
 @kernel("matmul.forward", algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 def matmul_forward(a, b):
-    (rows, depth), columns = a.shape, b.shape[1]
-    y = empty((rows, columns), np.float32)
-    multiply(
-        np.ascontiguousarray(a).ravel(), np.arange(rows) * depth, np.arange(depth),
-        np.ascontiguousarray(b), 1, np.arange(depth) * columns, y,
-    )  # fmt: skip
+    y = empty((len(a), b.shape[1]), np.float32)
+    multiply(np.ascontiguousarray(a), np.ascontiguousarray(b), y)
     return y

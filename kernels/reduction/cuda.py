@@ -3,6 +3,7 @@
 import itertools
 import math
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import WARP, line_block
@@ -33,7 +34,7 @@ def _passes(shape, axis):
         piece = _piece(outer * inner, length, inner)
         if piece < length:
             yield outer, length, inner, piece
-            length = -(-length // piece)
+            length = ceil_div(length, piece)
         yield outer, length, inner, length
 
 
@@ -43,7 +44,7 @@ def _piece(lines, length, inner):
     pieces = min(_BLOCKS // block.grid(lines), length // (_ELEMENTS_OF_A_THREAD * block.threads))
     if pieces < 2:
         return length
-    return -(-length // (pieces * WARP)) * WARP  # each begins where a warp reads whole sectors
+    return ceil_div(length, pieces * WARP) * WARP  # each begins where a warp reads whole sectors
 
 
 def _partial_bytes(x, *, axis, keepdims):
@@ -51,7 +52,7 @@ def _partial_bytes(x, *, axis, keepdims):
     if not x.size:
         return 0
     *first_passes, _ = _passes(x.shape, axis)
-    elements = sum(outer * -(-length // piece) * inner for outer, length, inner, piece in first_passes)
+    elements = sum(outer * ceil_div(length, piece) * inner for outer, length, inner, piece in first_passes)
     return elements * x.dtype.itemsize
 
 
@@ -60,7 +61,7 @@ def _reduce(device, operation, x, axis, keepdims):
     x = device.contiguous(x)
     *first_passes, last_pass = _passes(x.shape, axis)
     for outer, length, inner, piece in first_passes:
-        partial = device.empty((outer, -(-length // piece), inner), x.dtype)
+        partial = device.empty((outer, ceil_div(length, piece), inner), x.dtype)
         _launch(device, operation, x, partial, length, inner, piece)
         x = partial
     _launch(device, operation, x, y, *last_pass[1:])

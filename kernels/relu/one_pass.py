@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
@@ -32,7 +33,7 @@ def _run(body, *arrays):
     """Run a body on the flat arrays and on the result that it fills, which has their shape."""
     result = empty(arrays[0].shape, arrays[0].dtype)
     flat = (np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result))
-    body.run(-(-result.size // _BLOCK), *flat)
+    body.run(ceil_div(result.size, _BLOCK), *flat)
     return result
 
 

@@ -13,11 +13,14 @@ from numba.extending import intrinsic
 
 
 @intrinsic
-def address(typing_context, array):
-    """The address of an array's first element."""
+def address(typing_context, array, offset=0):
+    """The address of an array's first element, or of the one `offset` elements behind it in memory."""
 
     def emit(context, builder, signature, arguments):
         value = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        return builder.ptrtoint(value.data, ir.IntType(64))
+        start = builder.ptrtoint(value.data, ir.IntType(64))
+        size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
+        distance = builder.mul(arguments[1], start.type(size), flags=("nsw",))
+        return builder.add(start, distance, flags=("nsw",))
 
-    return types.int64(array), emit
+    return types.int64(array, types.int64), emit

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minialex.integers import ceil_div
+
 # Six blocks of float32 (an Adam update with its two scratch arrays) take half of a 1 MiB cache.
 BLOCK = 2**15
 
@@ -14,9 +16,9 @@ SMALL = 2**17
 
 
 def items_of(length: int, elements: int = 1) -> tuple[int, int]:
-    """(items, rows of an item) to share out rows of so many elements: blocks, or one item if all are few."""
+    """(items, rows of an item) to share out rows of `elements` each: blocks, or one item if all are few."""
     rows = length if length * elements <= SMALL else max(1, BLOCK // elements)
-    return -(-length // max(1, rows)), rows
+    return ceil_div(length, max(1, rows)), rows
 
 
 def blocks(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:

@@ -214,7 +214,7 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder for the user alone; take away what stands there and could be written by others."""
+    """Make a folder that only the user can write to; what stands there and others could write is removed."""
     if os.path.lexists(folder):
         status = folder.lstat()
         if stat.S_ISDIR(status.st_mode) and _is_private(status):

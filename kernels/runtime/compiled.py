@@ -54,6 +54,11 @@ class Intrinsic:
     def __init__(self, name: str, module: str = "minialex.kernels.runtime._intrinsics"):
         self.name, self.module = name, module
 
+    def __call__(self, *arguments):
+        raise TypeError(
+            f"{self.name} is an instruction of compiled functions; it cannot be called from Python"
+        )
+
     @functools.cached_property
     def dispatcher(self):
         return getattr(importlib.import_module(self.module), self.name)

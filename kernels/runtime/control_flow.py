@@ -1,6 +1,6 @@
 """The loops of a program in machine code: natural loops, as compilers define them.
 
-An instruction *dominates* another if each way from the start to the other passes through it. A branch back
+An instruction *dominates* another if every path from the start to the other passes through it. A branch back
 to an instruction that dominates it closes a loop; its body is whatever leads to that branch without passing
 the loop's first instruction (Aho, Lam, Sethi, Ullman, "Compilers", section 9.6). Not every branch to a lower
 address is one: code for rare cases is placed behind a kernel's end, and branches back into it.
@@ -14,16 +14,16 @@ from typing import Protocol, TypeVar
 
 
 class Instruction(Protocol):
-    """What has to be known of an instruction, of any processor.
+    """What must be known of an instruction of any processor.
 
     Attributes
     ----------
     address : int
         Those of following instructions are larger.
     target : int or None
-        The address that a branch goes to; None if it is no branch, or goes where a register says.
+        The address that a branch goes to; None if it is not a branch, or goes where a register says.
     leaves : bool
-        Whether another instruction than the next may follow.
+        Whether an instruction other than the next may follow.
     goes_on : bool
         Whether the next instruction may follow.
     """

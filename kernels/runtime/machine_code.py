@@ -1,8 +1,8 @@
 """The machine code of compiled loops on x86, read from the assembly that LLVM writes.
 
-LLVM decides how a loop is unrolled, in which order its instructions stand, and what it keeps in registers,
-and decides anew for each function that the loop is inlined into. So the code to read is that of a loop as it
-is launched. What matters are the innermost loops: there the sums of a tile should stay in registers, and
+LLVM decides how a loop is unrolled, how its instructions are ordered and what it keeps in registers, and does
+so anew for each function that the loop is inlined into. So the code to read is that of a loop as it is
+launched. What matters are the innermost loops: the sums of a tile should stay in registers there, because
 vectors that go to the stack and back (*spills*) take the place of multiply-adds.
 
     with only_compiling() as compiled:
@@ -32,7 +32,7 @@ _MULTIPLY_ADD = re.compile(r"vfn?madd\d*ps|mulps")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, in the syntax of AT&T: the target of an instruction is its last operand.
+    """One instruction, in AT&T's syntax: its last operand is its target.
 
     Attributes
     ----------
@@ -64,14 +64,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class MultiplyLoop:
-    """A loop whose own instructions, those of loops inside of it not counted, multiply and add vectors.
+    """A loop whose own instructions, not counting those of loops inside it, multiply and add vectors.
 
     Attributes
     ----------
     instructions : tuple of Instruction
         Its own.
     has_frame_pointer : bool
-        Whether the function addresses its stack by the register rbp, too; else that is one like any other.
+        Whether the function also addresses its stack by rbp, which is otherwise a register like any other.
     """
 
     instructions: tuple[Instruction, ...]

@@ -1,13 +1,13 @@
 """Memory for the results and the scratch arrays of kernels.
 
-A training step makes large arrays and drops them again, the same ones in every step. Memory that is
-asked of the system for each costs a page fault for every 4 KiB that is touched first, more time than many
-kernels compute. So large arrays come from an arena: address space that the process asks for once,
+A training step makes large arrays and drops them again, the same ones in every step. Asking the system for
+each costs a page fault for every 4 KiB that is touched, more time than many kernels
+compute. So large arrays come from an arena: address space that the process asks for once,
 in segments, and keeps. A block is cut from the smallest free interval that holds it; it goes back, and
 joins its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer Programming,
 volume 1, section 2.5: best fit with boundary tags.)
 
-Where the system has huge pages for those who ask, the arena asks: fewer faults, and fewer misses of the TLB.
+The arena asks for huge pages where the system offers them: fewer faults, and fewer misses of the TLB.
 
 tracemalloc counts the arena's arrays as it counts NumPy's.
 """
@@ -27,7 +27,9 @@ from collections import deque
 
 import numpy as np
 
-# Below this, malloc keeps memory for the next array by itself.
+from minialex.integers import round_up
+
+# Below this, malloc itself keeps memory for the next array.
 LARGE = 64 * 2**10
 ALIGNMENT = 64
 _SEGMENT = 2**30
@@ -75,7 +77,7 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def owns(array: np.ndarray) -> bool:
-    """Whether an array is no view of another: whether its memory is gone with it."""
+    """Whether an array is not a view of another, so that its memory goes when it does."""
     return array.base is None or isinstance(array.base, _Block)
 
 
@@ -85,7 +87,7 @@ def in_use() -> int:
 
 
 def peak() -> int:
-    """The most bytes of the arena that arrays had at a time, since the start or `reset_peak`."""
+    """The most bytes of the arena that arrays had at one time, since the start or `reset_peak`."""
     return _arena.peak()
 
 
@@ -95,7 +97,7 @@ def reset_peak() -> None:
 
 
 def reserved() -> int:
-    """Bytes of address space that the arena has; the system backs with memory what was touched of it."""
+    """Bytes of address space that the arena has; the system backs only what was touched with memory."""
     return _arena.reserved()
 
 
@@ -107,8 +109,8 @@ def trim() -> None:
 class Arena:
     """Blocks of memory, cut from segments.
 
-    Addresses are ints. All methods but `release` take the lock; that one is called by finalisers, which may
-    run in the middle of any other, in the same thread.
+    Addresses are ints. All methods but `release` take the lock. Finalisers call `release`, and may run in the
+    middle of any other method, in the same thread.
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ class Arena:
                 self.lock.release()
 
     def close(self) -> None:
-        """Take nothing back any more: the interpreter ends."""
+        """Take nothing back from now on: the interpreter ends."""
         self._closed = True
 
     def in_use(self) -> int:
@@ -163,7 +165,7 @@ class Arena:
             return self._in_use
 
     def peak(self) -> int:
-        """The most bytes in blocks at a time."""
+        """The most bytes in blocks at one time."""
         return self._peak
 
     def reset_peak(self) -> None:
@@ -190,7 +192,7 @@ class Arena:
             self._take_back()
             for first, segment in self._segments:
                 for start, size in self._size_at.items():
-                    begin = -(-(start - first) // mmap.PAGESIZE) * mmap.PAGESIZE
+                    begin = round_up(start - first, mmap.PAGESIZE)
                     end = (start + size - first) // mmap.PAGESIZE * mmap.PAGESIZE
                     if 0 <= begin < end <= len(segment):
                         segment.madvise(mmap.MADV_DONTNEED, begin, end - begin)
@@ -220,9 +222,9 @@ class Arena:
         del self._by_size[bisect_left(self._by_size, (size, start))]
 
     def _add_segment(self, needed: int) -> None:
-        """Ask the system for address space, for less than usual where it refuses that."""
+        """Ask the system for address space, and for less of it where it refuses."""
         # The last bytes stay unused, so that intervals of two segments do not join.
-        needed = -(-(needed + ALIGNMENT) // mmap.PAGESIZE) * mmap.PAGESIZE
+        needed = round_up(needed + ALIGNMENT, mmap.PAGESIZE)
         size = max(self._segment_bytes, needed)
         while True:
             try:
@@ -255,7 +257,7 @@ class _Block:
         self._arena, self._start, self._size = arena, start, size
         self.__array_interface__ = interface
 
-    # The defaults are there for the interpreter's end, when modules have lost their names.
+    # The defaults serve at the interpreter's end, when modules have lost their names.
     def __del__(self, is_tracing=tracemalloc.is_tracing, untrack=_untrack, domain=_TRACE_DOMAIN):
         if is_tracing():
             untrack(domain, self._start)

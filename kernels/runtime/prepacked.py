@@ -1,14 +1,14 @@
-"""Packed forms of weights, kept between calls while the weights cannot change.
+"""Prepacked weights: forms of weights that are kept between calls while the weights cannot change.
 
-Fast kernels bring weights into a form of their own first: panels, or Winograd's transform. In training
+Fast kernels first bring weights into a form of their own: panels, or Winograd's transform. In training
 the weights are new in every step, and so is the form. In inference it is the same for every image, and at
 batch 1 making it takes longer than the convolution. A kernel asks here for its form:
 
-    panels = packed(weight, ("direct", groups), lambda: pack_panels(...))
+    panels = prepacked(weight, ("direct", groups), lambda: pack_panels(...))
 
-It is kept as long as the array lives, if the array is frozen: read-only, and the owner of its memory, so
-that nobody changes it through another one. `minialex.nn.Module.freeze` freezes a network's parameters. Other
-kernels need not know of it.
+If the array is frozen, its form is kept as long as it lives. Frozen means read-only and owner of its memory,
+so that nobody changes it through another array. `minialex.nn.Module.freeze` freezes a network's parameters.
+Kernels that do not pack need not know of it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def frozen(array: np.ndarray) -> bool:
     return not array.flags.writeable and array.flags.owndata
 
 
-def packed(array: np.ndarray, form: Hashable, make: Callable[[], Form]) -> Form:
-    """A form of an array: the one that is kept if the array is frozen, else what `make` returns.
+def prepacked(array: np.ndarray, form: Hashable, make: Callable[[], Form]) -> Form:
+    """A form of an array: the kept one if the array is frozen, else what `make` returns.
 
     Parameters
     ----------
     array : array
         The weights.
     form : hashable
-        Says which form, and all that it depends on but the array.
+        Says which form, and all that it depends on besides the array.
     make : callable
-        Makes the form. It is called without arguments.
+        Makes the form; it is called without arguments.
     """
     if not frozen(array):
         _forget(id(array))

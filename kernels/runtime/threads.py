@@ -21,6 +21,7 @@ forked child starts a pool of its own. A loop that raises an error in any thread
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -33,6 +34,7 @@ import numpy as np
 
 from minialex import control_groups
 from minialex.checks import is_int
+from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 from minialex.kernels.runtime.mailbox import FAILED, IDLE, STATE, buffer_words
 
@@ -41,7 +43,6 @@ _PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleep
 _TIMES = 2  # and how many times that when a launch has begun whose task may come
 _NAP = 20e-6  # seconds between a caller's looks at a worker that is slow to finish
 NOBODY = np.zeros(0, np.int64)  # no mailboxes
-_wanted: int | None = None
 
 
 def available_threads() -> int:
@@ -60,16 +61,17 @@ def num_threads() -> int:
     KernelError
         If ``MINIALEX_NUM_THREADS`` is not a positive whole number.
     """
-    global _wanted
-    if _wanted is None:
-        given = os.environ.get(_VARIABLE)
-        if given is None:
-            _wanted = available_threads()
-        else:
-            if not given.strip().isdecimal() or int(given) < 1:
-                raise KernelError(f"{_VARIABLE}={given!r} should be a positive whole number of threads")
-            _wanted = int(given)
-    return _wanted
+    return setting("threads") or _default_threads()
+
+
+@functools.cache
+def _default_threads() -> int:
+    given = os.environ.get(_VARIABLE)
+    if given is None:
+        return available_threads()
+    if not given.strip().isdecimal() or int(given) < 1:
+        raise KernelError(f"{_VARIABLE}={given!r} should be a positive whole number of threads")
+    return int(given)
 
 
 def set_num_threads(number: int | None) -> None:
@@ -80,10 +82,16 @@ def set_num_threads(number: int | None) -> None:
     KernelError
         If the number is not a positive int.
     """
-    global _wanted
-    if number is not None and (not is_int(number, 1)):
+    set_for_process(threads=number)
+
+
+def _require_threads(number: object) -> int | None:
+    if number is not None and not is_int(number, 1):
         raise KernelError(f"number of threads={number!r} should be a positive int")
-    _wanted = None if number is None else int(number)
+    return None if number is None else int(number)
+
+
+declare("threads", _require_threads)
 
 
 class Loop(Protocol):

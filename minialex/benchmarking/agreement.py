@@ -10,17 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Error:
-    """How far results are from the truth.
+    """How far results are from the truth."""
 
-    Attributes
-    ----------
-    norm : float
-        The Euclidean norm of the difference over that of the truth; of several arrays the largest.
-    worst : float
-        The largest difference of an element over the largest magnitude in the truth.
-    """
-
+    # The Euclidean norm of the difference over that of the truth; of several arrays the largest.
     norm: float
+    # The largest difference of an element over the largest magnitude in the truth.
     worst: float
 
     def within(self, norm: float, worst: float) -> bool:

@@ -32,16 +32,10 @@ _PACKAGES = dict.fromkeys(TORCH_MODES, ("torch",)) | {
 
 @dataclass(frozen=True)
 class Baselines:
-    """Who takes part beside MiniAlex, and who cannot.
-
-    Attributes
-    ----------
-    names : list of str
-    absent : dict of str
-        For those that are not installed, where none was asked for by name: why not.
-    """
+    """Who takes part beside MiniAlex, and who cannot."""
 
     names: list[str]
+    # For those that are not installed, where none was asked for by name: why not.
     absent: dict[str, str] = field(default_factory=dict)
 
     @property

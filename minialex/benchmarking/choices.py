@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minialex.benchmarking.workloads import Workload, model_workloads
+from minialex.checks import require_int
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
 from minialex.models import get_architecture
@@ -60,8 +61,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
     KernelError
         If the batch is below 1.
     """
-    if batch < 1:
-        raise KernelError(f"batch must be 1 or more, not {batch}")
+    require_int("batch", batch, 1, error=KernelError)
     order = [name for name, _ in get_architecture(model).build().named_children()]
     found = [
         (layer, workload)

@@ -35,40 +35,42 @@ def cudnn_kernels(operation: str) -> list[Kernel]:
     return [Kernel(operation, "cuda", "cudnn", functions[operation])] if operation in functions else []
 
 
-def _forward(x, weight, bias, *, stride, padding, dilation, groups):
+def _forward(x, weight, bias, *, call):
     import torch
 
     given = [None if each is None else torch.from_dlpack(each) for each in (x, weight, bias)]
-    given[0] = torch.nn.functional.pad(given[0], _sides(padding))
+    given[0] = torch.nn.functional.pad(given[0], _sides(call.padding))
     with _in_float32():
-        y = torch.nn.functional.conv2d(*given, stride, _both(padding), dilation, groups)
+        y = torch.nn.functional.conv2d(*given, *_window(call))
     return _as_array(y, x)
 
 
-def _input_grad(g, weight, *, input_size, stride, padding, dilation, groups):
+def _input_grad(g, weight, *, call):
     import torch
 
-    (top, _), (left, _) = padding
-    sides = _sides(padding)
-    size = (input_size[0] + sides[2] + sides[3], input_size[1] + sides[0] + sides[1])
-    shape, given = (g.shape[0], weight.shape[1] * groups, *size), map(torch.from_dlpack, (weight, g))
+    (height, width), (top, left) = call.size, call.window.before
+    sides = _sides(call.padding)
+    shape = (*call.x_shape[:2], height + sides[2] + sides[3], width + sides[0] + sides[1])
+    given = map(torch.from_dlpack, (weight, g))
     with _in_float32():
-        padded = torch.nn.grad.conv2d_input(shape, *given, stride, _both(padding), dilation, groups)
+        padded = torch.nn.grad.conv2d_input(shape, *given, *_window(call))
     if any(sides):
-        padded = padded[:, :, top : top + input_size[0], left : left + input_size[1]].contiguous()
+        padded = padded[:, :, top : top + height, left : left + width].contiguous()
     return _as_array(padded, g)
 
 
-def _weight_grad(g, x, *, kernel_size, stride, padding, dilation, groups):
+def _weight_grad(g, x, *, call):
     import torch
 
-    shape = (g.shape[1], x.shape[1] // groups, *kernel_size)
-    padded = torch.nn.functional.pad(torch.from_dlpack(x), _sides(padding))
+    padded = torch.nn.functional.pad(torch.from_dlpack(x), _sides(call.padding))
     with _in_float32():
-        found = torch.nn.grad.conv2d_weight(
-            padded, shape, torch.from_dlpack(g), stride, _both(padding), dilation, groups
-        )
+        found = torch.nn.grad.conv2d_weight(padded, call.weight_shape, torch.from_dlpack(g), *_window(call))
     return _as_array(found, g)
+
+
+def _window(call) -> tuple:
+    """Stride, padding, dilation and groups, in PyTorch's order."""
+    return call.stride, _both(call.padding), call.dilation, call.groups
 
 
 def _is_symmetric(padding) -> bool:

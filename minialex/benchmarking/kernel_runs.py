@@ -1,7 +1,7 @@
 """Every kernel of an operation: validated against its definition, then timed beside the others.
 
 The same arrays are used again at every call: what fits into a cache is in it. On the processor the limit
-takes its turn, too: a share of it compares what the machine gave both in the same minutes.
+takes its turn, too: a share of it compares what the machine gave to both in the same minutes.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from minialex.benchmarking.machine import largest_cache
+from minialex.integers import ceil_div
 from minialex.kernels.runtime import threads
 from minialex.kernels.runtime.compiled import Intrinsic, compiled
 
@@ -158,7 +159,7 @@ def _copy() -> tuple[Callable[[], object], int]:
     # Four times the cache, but no more than a machine with little memory bears.
     length = min(max(4 * largest_cache(), 2**26), 2**28) // 4
     source, target = np.ones(length, np.float32), np.zeros(length, np.float32)
-    blocks = -(-length // 65536)
+    blocks = ceil_div(length, 65536)
     _copy_block.run(blocks, source, target)
     return lambda: _copy_block.run(blocks, source, target), 2 * source.nbytes
 

@@ -83,13 +83,7 @@ class Noise:
 class NoiseMeter:
     """Watches the machine from its creation to `finish`; call `sample` now and then.
 
-    Parameters
-    ----------
-    compute : callable
-        The fixed computation: about a millisecond, on one thread.
-    times : callable
-        Gives `ProcessorTimes`, or None.
-    clock : callable
+    `compute` is the fixed computation: about a millisecond, on one thread.
     """
 
     def __init__(

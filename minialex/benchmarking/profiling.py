@@ -29,16 +29,12 @@ OUTSIDE = "loss and update"
 
 @dataclass
 class Profile:
-    """Seconds, added up over the calls that were profiled.
+    """Seconds, added up over the calls that were profiled."""
 
-    Attributes
-    ----------
-    layers : dict from (layer, "forward" or "backward") to seconds
-        In the order of the network; kernels that ran outside of any layer are under `OUTSIDE`.
-    kernels : dict from (layer, operation, shapes) to [calls, seconds]
-    """
-
+    # By layer and "forward" or "backward", in the order of the network; kernels that ran outside of any layer
+    # are under `OUTSIDE`.
     layers: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    # Calls and seconds, by layer, operation and shapes.
     kernels: dict[tuple[str, str, str], list] = field(default_factory=lambda: defaultdict(lambda: [0, 0.0]))
 
     def to_dict(self, steps: int) -> dict:

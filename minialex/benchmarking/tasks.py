@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minialex import random
+from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.models import Architecture, Network, get_architecture, summarise
 from minialex.models.initialisers import initialise
@@ -51,10 +52,9 @@ class Task:
     device: str = "cpu"
 
     def __post_init__(self):
-        if self.batch < 1:
-            raise ModelError(f"batch must be 1 or more, not {self.batch}")
-        if self.size is not None and self.size < 1:
-            raise ModelError(f"image size must be 1 or more, not {self.size}")
+        require_int("batch", self.batch, 1, error=ModelError)
+        if self.size is not None:
+            require_int("size", self.size, 1, error=ModelError)
         self.architecture().build()
 
     def architecture(self) -> Architecture:

@@ -25,17 +25,10 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Timing:
-    """The seconds that one call took, in each round.
-
-    Attributes
-    ----------
-    samples : tuple of float
-        One a round, in their order.
-    calls : int
-        The calls of which each sample is the mean.
-    """
+    """The seconds that one call took: a sample for each round, in order."""
 
     samples: tuple[float, ...]
+    # The calls of which each sample is the mean.
     calls: int = 1
 
     @property
@@ -94,28 +87,17 @@ _BY_CLOCK = by_clock()
 
 @dataclass(frozen=True)
 class Turns:
-    """How contestants are timed.
+    """How contestants are timed."""
 
-    Attributes
-    ----------
-    rounds : int
-        The samples of each.
-    warmup : int
-        Calls of each, at least 1, that are not counted.
-    shortest : float
-        Seconds. A faster contestant is called several times for a sample, which is then their mean.
-    between : callable
-        Called before each round, outside the time that is taken.
-    measure : callable
-        How calls are timed. On a GPU, where a call returns before it is over: `gpu.by_events`.
-    sleep : callable
-        What waits.
-    """
-
+    # The samples of each.
     rounds: int
+    # Calls of each, at least 1, that are not counted.
     warmup: int = 2
+    # Seconds. A faster contestant is called several times for a sample, which is then their mean.
     shortest: float = 0.05
+    # Called before each round, outside the time that is taken.
     between: Callable[[], object] = lambda: None
+    # On a GPU, where a call returns before it is over: `gpu.by_events`.
     measure: Measure = _BY_CLOCK
     sleep: Callable[[float], object] = time.sleep
 

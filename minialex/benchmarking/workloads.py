@@ -11,6 +11,7 @@ import numpy as np
 from minialex import nn
 from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
+from minialex.checks import require_int
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, output_shape
 from minialex.kernels.elementwise.shape import BINARY, UNARY
@@ -54,29 +55,19 @@ def winners_in(size: tuple[int, int]) -> Callable:
 
 @dataclass(frozen=True)
 class Workload:
-    """One call of an operation's kernels.
+    """One call of an operation's kernels."""
 
-    Attributes
-    ----------
-    operation : str
-        Such as ``"conv2d.forward"``.
-    arrays : tuple of (shape, fill) or None
-        The positional arguments.
-    parameters : dict
-        The keyword arguments.
-    operations : int
-        The floating-point operations of the definition's products, two each; 0 where there are none.
-    changes : tuple of int
-        The positions of the arrays that kernels of this operation change in place.
-    name : str
-        Such as ``"alexnet conv1"``.
-    """
-
+    # Such as "conv2d.forward".
     operation: str
+    # The positional arguments: how each is shaped and filled.
     arrays: tuple[tuple[Shape, Callable] | None, ...]
+    # The keyword arguments.
     parameters: dict = field(default_factory=dict)
+    # The floating-point operations of the definition's products, two each; 0 where there are none.
     operations: int = 0
+    # The positions of the arrays that kernels of this operation change in place.
     changes: tuple[int, ...] = ()
+    # Such as "alexnet conv1".
     name: str = ""
 
     def draw(self, dtype) -> tuple[np.ndarray | None, ...]:
@@ -122,8 +113,7 @@ def workloads(operation: str | None, shapes: str, batch: int) -> list[Workload]:
     ModelError
         If `shapes` is none of these.
     """
-    if batch < 1:
-        raise KernelError(f"batch must be 1 or more, not {batch}")
+    require_int("batch", batch, 1, error=KernelError)
     if operation is not None and not list_kernels(operation):
         known = sorted({entry.operation.split(".")[0] for entry in list_kernels()})
         raise KernelError(f"operation {operation!r} is unknown; there are: {', '.join(known)}")

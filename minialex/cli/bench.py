@@ -24,6 +24,7 @@ from minialex.benchmarking.tasks import Task
 from minialex.benchmarking.timing import Turns, by_clock
 from minialex.benchmarking.worker import THREAD_VARIABLES, thread_environment
 from minialex.benchmarking.workloads import workloads
+from minialex.checks import require_int
 from minialex.cli.options import as_json, device_option
 from minialex.cli.output import print_json, print_line
 from minialex.errors import KernelError, MiniAlexError
@@ -317,8 +318,8 @@ def _measurement(kind: str, name: str, settings: dict, options: _Options) -> Ite
     from minialex.benchmarking import pictures, tables
 
     steps, device = options.steps, options.device
-    if steps is not None and steps < 1:
-        raise MiniAlexError(f"steps must be 1 or more, not {steps}")
+    if steps is not None:
+        require_int("steps", steps, 1)
     threads = _use_threads(options.threads)
     folder = report.open_folder(options.output, f"{kind}-{name}{'' if device == 'cpu' else f'-{device}'}")
     _say("measuring the machine's limits")
@@ -359,9 +360,7 @@ def _use_threads(threads: int | None) -> int:
     NumPy's BLAS, for one, reads the environment when it is loaded, which it is by now: where it found
     another number there, the program starts again in the right environment.
     """
-    threads = num_threads() if threads is None else threads
-    if threads < 1:
-        raise MiniAlexError(f"threads must be 1 or more, not {threads}")
+    threads = num_threads() if threads is None else require_int("threads", threads, 1)
     default = str(available_threads())
     if any(os.environ.get(name, default) != str(threads) for name in THREAD_VARIABLES):
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], thread_environment(threads))

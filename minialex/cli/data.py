@@ -10,10 +10,10 @@ import click
 
 from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line
-from minialex.training.sources import SOURCES
+from minialex.data.registry import DATASETS, SOURCES
 
-# The data sets that a user has to have.
-_FROM_FOLDERS = tuple(name for name, source in SOURCES.items() if source.needs_folder)
+_FROM_FOLDERS = [name for name, source in SOURCES.items() if source.needs_folder]
+_FETCHED = [name for name, dataset in DATASETS.items() if dataset.remote is not None]
 
 
 @click.group("data", short_help="Fetch, check and divide data sets.")
@@ -32,7 +32,7 @@ def command() -> None:
     type=click.Choice(("stop", "skip")),
     default="stop",
     show_default=True,
-    help="What to do about a file that is damaged or no image.",
+    help="What to do about a file that is damaged or not an image.",
 )
 @as_json
 def split(
@@ -78,7 +78,7 @@ def split(
 
 
 @command.command("download", short_help="Fetch a data set, verified and resumable.")
-@click.argument("name", type=click.Choice(("mnist", "fashion-mnist", "kmnist", "cifar10", "flowers")))
+@click.argument("name", type=click.Choice(_FETCHED))
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to put it into.")
 @click.option(
     "--url", help="The address of another folder with the same files, instead of the usual servers."
@@ -89,7 +89,6 @@ def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
 
     An interrupted download goes on where it stopped when the command is given again.
     """
-    from minialex.data.download import DATASETS
     from minialex.data.download import download as fetch
 
     def say(line: str) -> None:
@@ -100,16 +99,20 @@ def download(name: str, to: Path, url: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"data": name, "folder": str(folder)})
     else:
-        print_line(DATASETS[name].title)
+        print_line(DATASETS[name].remote.title)
         print_line(f"in {folder}")
 
 
 @command.command("check", short_help="Read every image of a folder.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Choice(_FROM_FOLDERS), default="folder", show_default=True, metavar="NAME",
+    "--data",
+    type=click.Choice(_FROM_FOLDERS),
+    default="folder",
+    show_default=True,
+    metavar="NAME",
     help=f"What FOLDER holds: {', '.join(_FROM_FOLDERS)}.",
-)  # fmt: skip
+)
 @as_json
 def check(folder: Path, data: str, as_json: bool) -> None:
     """Read every image of FOLDER and count the classes; exit with 1 if anything is damaged.
@@ -117,7 +120,7 @@ def check(folder: Path, data: str, as_json: bool) -> None:
     Of image files the damaged ones are named. FOLDER has one sub-folder for each class then, or the folders
     train and val that have them. Of another data set it has the files, as for `minialex train --data-dir`.
     """
-    if data in ("folder", "imagenet"):
+    if SOURCES[data].has_image_files:
         _check_images(folder, as_json)
     else:
         _check_arrays(folder, data, as_json)
@@ -127,7 +130,7 @@ def _check_arrays(folder: Path, data: str, as_json: bool) -> None:
     import numpy as np
 
     parts = []
-    for part in SOURCES[data].load(folder):
+    for part in SOURCES[data].open(folder):
         counts = np.bincount(part.labels, minlength=len(part.classes)).tolist()
         parts.append((part, dict(zip(part.classes, counts, strict=True))))
     if as_json:

@@ -10,8 +10,8 @@ import click
 from minialex.cli.interruption import resumable
 from minialex.cli.options import as_json, device_option
 from minialex.cli.output import print_json, print_line
+from minialex.data.registry import SOURCES
 from minialex.training.recipes import DEFAULT, Recipe, load_recipe, parse_setting, recipe_values, with_setting
-from minialex.training.sources import SOURCES
 
 _DEFAULTS = load_recipe(DEFAULT)
 # Options that stand for a key of the recipe.

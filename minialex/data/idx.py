@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from minialex.data.files import open_file
 from minialex.errors import DataError
+from minialex.files import open_file
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -75,7 +75,7 @@ def _read_stream(
     if span > max_bytes:
         raise DataError(
             f"{path} promises an array of shape {shape}, {span:,} bytes, but max_bytes is "
-            f"{max_bytes:,}; raise it if the file is to be trusted"
+            f"{max_bytes:,}; raise it if you trust the file"
         )
     if file_bytes is not None:
         _check_size(path, promised, present=file_bytes - stream.tell())

@@ -2,9 +2,9 @@
 
 Cameras and editors put megabytes of text, previews and colour profiles beside the pixels, and some of it
 malformed. Pillow reads all of it, and gives up on the picture where one part is too large for its limits
-or wrong. Here such parts are passed over, unread; the way up alone is taken from them (`orientation`).
+or wrong. Here such parts are skipped unread; only the orientation is taken from them (`orientation`).
 
-What is not built as the format says is left in, from there on: the decoder says what is wrong with it.
+From where a file is not built as the format says, all of it is left in: the decoder says what is wrong.
 """
 
 import io

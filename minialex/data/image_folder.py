@@ -22,7 +22,7 @@ _PATHS_AT_ONCE = 256
 class ImageFolder:
     """The images below a folder that has one sub-folder for each class.
 
-    `root/cat/1.jpg` and `root/cat/more/2.png` are images of the class "cat". Taken are the files whose
+    `root/cat/1.jpg` and `root/cat/more/2.png` are images of the class "cat". Files are taken whose
     names end, in small or capital letters, in one of .jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff
     and .webp, as torchvision's `ImageFolder` does, and in its order. Files and folders whose names
     start with a dot, other files, and files directly in `root` are left out. A sub-folder that is a

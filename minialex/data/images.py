@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from minialex.checks import require_choice, require_module
-from minialex.data.files import open_file
 from minialex.data.image_excerpts import Metadata, excerpt
 from minialex.data.orientation import ORIENTATION_TAG, orientation
 from minialex.errors import DamagedSample, DataError
+from minialex.files import open_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +48,7 @@ def read_image(path: str | os.PathLike[str], mode: str = "RGB") -> np.ndarray:
     is read; of APNG that is the default image.
 
     Other metadata change nothing: colour profiles are not applied, and of PNG and JPEG they may be
-    of any size, or malformed. An orientation that cannot be understood is none.
+    of any size, or malformed. An orientation that makes no sense is ignored.
 
     The number of pixels is taken from the header and checked before any is decoded. No setting of
     Pillow and no warning filter is touched, so threads may call this function at the same time.

@@ -99,7 +99,7 @@ class DataLoader:
     on_error : {"stop", "skip"}
         What to do about a sample for which the data set raises `DamagedSample`: let the error
         through, or leave the sample out of its batch and name it in `skipped`. The other samples
-        and the numbers of the batches stay what they are. A batch of damaged samples alone is left out.
+        and the numbers of the batches stay what they are. A batch of only damaged samples is left out.
         A data set that has `batch` cannot leave out a sample.
 
     Attributes

@@ -71,14 +71,14 @@ def _emnist(split: str, description: str, classes: tuple[str, ...], first_label:
     return MnistLike(description, classes, places, *names, first_label=first_label, is_transposed=True)
 
 
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+_MERGED_CLASSES = DIGIT_CLASSES + _CAPITALS + _SMALL_LETTERS
+
 MNIST_LIKE = {
     "mnist": MnistLike("MNIST's digits", DIGIT_CLASSES, ("MNIST/raw", "raw")),
     "fashion-mnist": MnistLike(
         "Fashion-MNIST, 10 kinds of clothing",
-        (
-            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-        ),
+        tuple(_CLOTHES.split(",")),
         ("FashionMNIST/raw", "raw", "data/fashion", "fashion-mnist"),
     ),
     "kmnist": MnistLike(
@@ -88,26 +88,28 @@ MNIST_LIKE = {
     ),
     "qmnist": MnistLike(
         "QMNIST's digits, 60,000 to test",
-        DIGIT_CLASSES, ("QMNIST/raw", "raw"), "qmnist-train", "qmnist-test", ("idx2-int", "idx1-ubyte"),
+        DIGIT_CLASSES,
+        ("QMNIST/raw", "raw"),
+        train="qmnist-train",
+        test="qmnist-test",
+        label_kinds=("idx2-int", "idx1-ubyte"),
     ),
     "emnist-letters": _emnist(
         "letters", "EMNIST's letters, 26 classes", tuple(string.ascii_lowercase), first_label=1
     ),
     "emnist-digits": _emnist("digits", "EMNIST's digits", DIGIT_CLASSES),
     "emnist-balanced": _emnist(
-        "balanced", "EMNIST's digits and letters, 47 classes of equal size",
-        DIGIT_CLASSES + _CAPITALS + _SMALL_LETTERS,
+        "balanced", "EMNIST's digits and letters, 47 classes of equal size", _MERGED_CLASSES
     ),
-    "emnist-bymerge": _emnist(
-        "bymerge", "EMNIST's digits and letters, 47 classes", DIGIT_CLASSES + _CAPITALS + _SMALL_LETTERS
-    ),
+    "emnist-bymerge": _emnist("bymerge", "EMNIST's digits and letters, 47 classes", _MERGED_CLASSES),
     "emnist-byclass": _emnist(
-        "byclass", "EMNIST's digits, capitals and small letters, 62 classes",
+        "byclass",
+        "EMNIST's digits, capitals and small letters, 62 classes",
         DIGIT_CLASSES + _CAPITALS + tuple(string.ascii_lowercase),
     ),
     "emnist-mnist": _emnist("mnist", "EMNIST's division of MNIST's size", DIGIT_CLASSES),
-}  # fmt: skip
-"""The data sets by name, as `load_mnist_like` and the command line take it."""
+}
+"""The data sets by name, as `load_mnist_like` takes it."""
 
 
 def load_mnist(folder: str | os.PathLike[str]) -> tuple[ArrayDataset, ArrayDataset]:

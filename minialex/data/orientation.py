@@ -1,7 +1,7 @@
 """Which way up a picture is, as its EXIF or XMP metadata says.
 
-Pillow would tell, too, but it reads every entry for it: one that is malformed costs the whole picture, or
-prints a warning. Here nothing but the one entry is looked at, and what cannot be understood says nothing.
+Pillow would tell, too, but reads every entry for it: a malformed one costs the whole picture, or prints a
+warning. Here only the one entry is looked at, and ignored if it makes no sense.
 """
 
 import re

@@ -165,7 +165,7 @@ class _Interpreter:
                 raise ValueError("it ends before its last instruction")
             instruction = pickletools.code2op.get(code)
             if instruction is None:
-                raise ValueError(f"byte {ord(code):#04x} is no instruction")
+                raise ValueError(f"byte {ord(code):#04x} is not an instruction")
             if instruction.name == "STOP":
                 return self.result()
             if instruction.name not in _INSTRUCTIONS:
@@ -262,7 +262,7 @@ class _Interpreter:
     def find_from_stack(self, argument: None) -> None:
         module, name = self.pop(2)
         if type(module) is not str or type(name) is not str:
-            raise ValueError("the name of a function is no string")
+            raise ValueError("the name of a function is not a string")
         self.find(module, name)
 
     def reduce(self, argument: None) -> None:
@@ -283,7 +283,7 @@ class _Interpreter:
             self.push(_Type(code))
         elif function is _Function.RECONSTRUCT:
             if arguments[0] is not _Function.NDARRAY:
-                raise ValueError("_reconstruct of something that is no numpy.ndarray")
+                raise ValueError("_reconstruct of something other than numpy.ndarray")
             self.push(_Array())
         elif function is _Function.FROMBUFFER:
             elements, kind, shape, order = arguments
@@ -319,10 +319,11 @@ def _as_text(value: object) -> str:
     return value
 
 
-_PUSH = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1") + (
-    "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
-    "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
-)  # fmt: skip
+_PUSH = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+)
 _READERS = {"STRING": _Interpreter.quoted_string, "GLOBAL": _Interpreter.two_lines}
 _INSTRUCTIONS = {
     "PROTO": _Interpreter.ignore,

@@ -67,8 +67,8 @@ def split_folder(
         Whether to make hard links instead of copies, which takes no room. Both names then stand for
         the same file, and the folders must be on one file system.
     on_error : {"stop", "skip"}
-        What to do about a file in a class's folder that is no image or a damaged one: raise, or leave
-        it out. Hidden files, and files directly in `source`, are left out in any case.
+        What to do about a file in a class's folder that is damaged or not an image: raise, or leave it
+        out. Hidden files, and files directly in `source`, are left out in any case.
     progress : callable, optional
         Called with what is being done, how many files are done, and how many there are.
 
@@ -176,7 +176,7 @@ def _write(
     target.parent.mkdir(parents=True, exist_ok=True)
     # On the same file system as the target, and hidden: a killed process leaves only this behind.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        # The temporary folder is its owner's alone; one inside it is as any other.
+        # Only its owner may enter the temporary folder; one made inside it has the usual permissions.
         whole = Path(temporary) / target.name
         for pair in parts.values():
             for part, paths in zip((TRAIN, VALIDATION), pair, strict=True):

@@ -36,12 +36,12 @@ from minialex.operations.elementwise import (
     subtract,
     tanh,
 )
-from minialex.operations.layout import broadcast_to, flatten, getitem, reshape, transpose
+from minialex.operations.layout import flatten, getitem, reshape, transpose
 from minialex.operations.linear import linear
 from minialex.operations.local_response_norm import channel_window_sum, local_response_norm
 from minialex.operations.matmul import matmul
 from minialex.operations.max_pool2d import max_pool2d
-from minialex.operations.reduction import amax, mean, sum
+from minialex.operations.reduction import amax, broadcast_to, mean, sum
 from minialex.operations.relu import relu
 from minialex.operations.softmax import log_softmax, softmax
 

@@ -8,7 +8,7 @@ import operator
 import numpy as np
 
 from minialex.autograd import Operation
-from minialex.devices import array_module, is_array, to_numpy
+from minialex.devices import is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor, require_tensor
@@ -34,19 +34,6 @@ class Transpose(Operation):
 
     def backward(self, g):
         return (transpose(g, tuple(int(i) for i in np.argsort(self.axes))),)
-
-
-class BroadcastTo(Operation):
-    def __init__(self, shape: tuple[int, ...]):
-        self.shape = shape
-
-    def forward(self, x):
-        return array_module(self.device).broadcast_to(x, self.shape)
-
-    def backward(self, g):
-        from minialex.operations.reduction import sum_to  # each is the other's gradient
-
-        return (sum_to(g, self.shapes[0]),)
 
 
 class GetItem(Operation):
@@ -79,7 +66,7 @@ class IndexAdd(Operation):
 def reshape(x: Tensor, *shape) -> Tensor:
     """The same numbers in another shape; one length may be -1."""
     require_tensor("reshape", x)
-    shape = _items("reshape", shape)
+    shape = items_of("reshape", shape)
     known = math.prod(n for n in shape if n != -1)
     resolved = tuple(x.size // known if n == -1 and known else n for n in shape)
     if shape.count(-1) > 1 or math.prod(resolved) != x.size or min(resolved, default=0) < 0:
@@ -96,26 +83,11 @@ def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
 def transpose(x: Tensor, *axes) -> Tensor:
     """The axes in another order; reversed without arguments (NumPy's transpose)."""
     require_tensor("transpose", x)
-    axes = _items("transpose", axes) or tuple(reversed(range(x.ndim)))
+    axes = items_of("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
         raise ShapeError(f"transpose: {axes} is not an order of the axes of shape {x.shape}")
     return Transpose(positive)(x)
-
-
-def broadcast_to(x: Tensor, *shape) -> Tensor:
-    """Repeat axes of length 1 to a shape, as a view; -1 stands for the length that an axis has."""
-    require_tensor("broadcast_to", x)
-    shape = _items("broadcast_to", shape)
-    added = len(shape) - x.ndim
-    shape = tuple(x.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape))
-    try:
-        fits = np.broadcast_shapes(x.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ShapeError(f"broadcast_to: shape {x.shape} cannot be repeated to {shape}")
-    return BroadcastTo(shape)(x)
 
 
 def getitem(x: Tensor, index) -> Tensor:
@@ -138,7 +110,7 @@ def _plain_index(item):
     return to_numpy(item).copy() if is_array(item) else item
 
 
-def _items(name: str, arguments) -> tuple[int, ...]:
+def items_of(name: str, arguments) -> tuple[int, ...]:
     """The ints that were given one by one or as one sequence."""
     given = arguments
     if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):

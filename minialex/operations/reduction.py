@@ -1,13 +1,17 @@
-"""Sums, means and maxima of tensors over axes."""
+"""Reductions of tensors over axes, and broadcasting: a sum and its repetition are each other's gradient."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from minialex.autograd import Operation
+from minialex.devices import array_module
+from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.reduction.shape import reduced_axes
-from minialex.operations.layout import broadcast_to, reshape
+from minialex.operations.layout import items_of, reshape
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -22,6 +26,17 @@ class Sum(Operation):
         (shape,) = self.shapes
         kept = output_shape("sum", shape, axis=self.axis, keepdims=True)
         return (broadcast_to(reshape(g, kept), shape),)
+
+
+class BroadcastTo(Operation):
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    def forward(self, x):
+        return array_module(self.device).broadcast_to(x, self.shape)
+
+    def backward(self, g):
+        return (sum_to(g, self.shapes[0]),)
 
 
 class Amax(Operation):
@@ -70,6 +85,21 @@ def amax(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     require_tensor("amax", x)
     output_shape("amax", x.shape, axis=axis, keepdims=keepdims)
     return Amax(reduced_axes(x.shape, axis), keepdims)(x)
+
+
+def broadcast_to(x: Tensor, *shape) -> Tensor:
+    """Repeat axes of length 1 to a shape, as a view; -1 stands for the length that an axis has."""
+    require_tensor("broadcast_to", x)
+    shape = items_of("broadcast_to", shape)
+    added = len(shape) - x.ndim
+    shape = tuple(x.shape[i - added] if n == -1 and i >= added else n for i, n in enumerate(shape))
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"broadcast_to: shape {x.shape} cannot be repeated to {shape}")
+    return BroadcastTo(shape)(x)
 
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from minialex import nn
 from minialex.data.dataset import Dataset
 from minialex.errors import DamagedSample, DataError
+from minialex.integers import ceil_div
 from minialex.models import Network
 from minialex.plots import COLOURS, GREY, save, shortened, style
 from minialex.training.evaluation import Evaluation
@@ -205,7 +206,7 @@ def draw_predictions(
         )
     bars = min(bars, len(classes))
     columns = min(4, _square_columns(len(images)))
-    rows = -(-len(images) // columns)
+    rows = ceil_div(len(images), columns)
     # In inches: every position is known, so that no layout has to be solved for hundreds of axes.
     cell_width, margin, title_height, caption_height, bars_height = 3.1, 0.15, 0.45, 0.3, 0.2 * bars
     width, ratio = cell_width - 2 * margin, _ratio(images)
@@ -265,7 +266,7 @@ def _square_columns(count: int) -> int:
 
 def _image_grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     """A figure with room for `count` images of a size in inches and a title; its axes in one row."""
-    rows = max(1, -(-count // columns))
+    rows = max(1, ceil_div(count, columns))
     figure = Figure(figsize=(max(4.0, width * columns), height * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minialex.availability import choose_device
 from minialex.data import DataLoader
+from minialex.data.registry import SOURCES
 from minialex.errors import RunError
 from minialex.models import get_architecture
 from minialex.random import manual_seed
@@ -24,7 +25,7 @@ from minialex.training.callbacks.best import Best
 from minialex.training.diagnosis import PATIENCE_STEPS, guessing_message, is_guessing
 from minialex.training.evaluation import Evaluation, evaluate
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
-from minialex.training.sources import SOURCES, Parts, colour_statistics, load_parts
+from minialex.training.sources import Parts, colour_statistics, load_parts
 from minialex.training.state import TrainingState
 from minialex.training.trainer import Options, Trainer
 
@@ -221,7 +222,7 @@ def _make_trainer(run: RunFolder, parts: Parts, callbacks: Sequence[Callback]) -
     validation = make_test_loader(parts.validation, recipe.transforms.pipeline("validation"), recipe.data)
     optimizer = make_optimizer(network, recipe.optimizer)
     measures = {}
-    if recipe.data.source == "imagenet" and len(run.classes) > _TOP_K:
+    if SOURCES[recipe.data.source].wants_top5 and len(run.classes) > _TOP_K:
         measures[f"validation_{_TOP_NAME}"] = _top_5
     options = Options(
         schedule=make_schedule(optimizer, recipe.schedule, loader, training),

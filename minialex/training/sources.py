@@ -1,78 +1,21 @@
-"""The data of a run: which sets it can name, and how one is divided into parts."""
+"""The data of a run: how a data set is divided into what is trained, validated and tested on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from minialex.data import (
-    MNIST_LIKE,
-    ArrayDataset,
-    Dataset,
-    load_cifar10,
-    load_digits,
-    load_mnist,
-    load_mnist_like,
-    open_image_folders,
-)
+from minialex.data import ArrayDataset, Dataset
 from minialex.data.pca import ColourStatistics, pca_of
 from minialex.data.permutation import DRAW, permutation, with_replacement
+from minialex.data.registry import SOURCES
 from minialex.errors import DamagedSample, DataError
-from minialex.training.recipes.recipe import SOURCES as SOURCE_NAMES
 from minialex.training.recipes.recipe import Data
 
 # How many images are read for the statistics that a transform takes from the training set.
 STATISTICS_IMAGES = 10_000
 _TRAIN, _TEST, _STATISTICS = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set by name.
-
-    Attributes
-    ----------
-    description : str
-        One line for the command line's help.
-    needs_folder : bool
-        Whether it reads a folder that the user names, or brings its own data.
-    has_test : bool
-        Whether its second part is a test set, or images to validate on.
-    load : callable
-        Gives the two parts; takes the folder if it needs one, and "RGB" or "L" if it holds image files.
-    """
-
-    description: str
-    needs_folder: bool
-    has_test: bool
-    load: Callable[..., tuple[Dataset, Dataset]]
-
-
-def _folders(folder: str, mode: str) -> tuple[Dataset, Dataset]:
-    return open_image_folders(folder, mode=mode)
-
-
-SOURCES = {
-    "digits": Source("5,000 real MNIST digits, 4,000 to train and 1,000 to test", False, True, load_digits),
-    "mnist": Source("MNIST's four idx files, gzipped or not, from --data-dir", True, True, load_mnist),
-    "cifar10": Source(
-        "CIFAR-10's python or binary version, unpacked or .tar.gz, from --data-dir", True, True, load_cifar10
-    ),
-    "folder": Source(
-        "images in train/ and val/ of --data-dir, a folder a class (see `minialex data split`)",
-        True, False, _folders,
-    ),
-    "imagenet": Source("the same, with top-5 accuracy", True, False, _folders),
-    **{
-        name: Source(kind.description, True, True, partial(load_mnist_like, name))
-        for name, kind in MNIST_LIKE.items() if name != "mnist"
-    },
-}  # fmt: skip
-if tuple(SOURCES) != SOURCE_NAMES:
-    raise RuntimeError("recipes and runs know different data sets")
 
 
 @dataclass(frozen=True)
@@ -137,10 +80,7 @@ def load_parts(data: Data, folder: str | None, channels: int, seed: int) -> Part
         raise DataError(f"data set {data.source!r} reads a folder; name it with --data-dir")
     if not source.needs_folder and folder is not None:
         raise DataError(f"data set {data.source!r} brings its own images; leave out --data-dir {folder}")
-    if source.load is _folders:
-        train, test = source.load(folder, "L" if channels == 1 else "RGB")
-    else:
-        train, test = source.load(*([folder] if source.needs_folder else []))
+    train, test = source.open(folder, mode="L" if channels == 1 else "RGB")
     if data.values == "unit":
         train, test = _through_unit_values(train), _through_unit_values(test)
     if data.reserve:
@@ -176,7 +116,7 @@ def _through_unit_values(dataset: Dataset) -> Dataset:
 
 
 def _draw(dataset: Dataset, count: int | None, replacement: bool, seed: int, part: int) -> Dataset:
-    """So many images at random, as a pure function of the seed; all of them, in order, without a count."""
+    """Draw `count` images at random, as a pure function of the seed; without a count, all in order."""
     if count is None:
         return dataset
     size = len(dataset)

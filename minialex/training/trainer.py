@@ -16,6 +16,7 @@ from minialex import random
 from minialex.checks import in_words, require_int
 from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
+from minialex.integers import ceil_div
 from minialex.models import Network
 from minialex.optim import Optimizer, clip_grad_norm_
 from minialex.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -32,7 +33,7 @@ Loss = Callable[[Tensor, np.ndarray], Tensor]
 
 def steps_per_epoch(loader: Sized, accumulate: int = 1) -> int:
     """How many steps the optimiser takes in an epoch, as schedules that count steps need to know."""
-    return -(-len(loader) // accumulate)
+    return ceil_div(len(loader), accumulate)
 
 
 @dataclass

@@ -723,7 +723,7 @@ def test_none_is_no_gradient(returned):
         (lambda g: [g, g], "tuple of 1, a gradient or None for each input; it returned 2"),
         (lambda g: [1.0, 2.0], "tuple of 1, a gradient or None for each input; it returned 2"),
     ],
-)  # fmt: skip
+)
 def test_a_gradient_that_has_no_meaning_for_its_input_is_refused(returned, message):
     x = leaf([1.0, 2.0], np.float32)
     with pytest.raises(GraphError, match=message) as raised:

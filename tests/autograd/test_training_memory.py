@@ -36,9 +36,16 @@ def train_step(x, labels, weights):
     F.cross_entropy(F.linear(F.flatten(x), dense), labels).backward()
     for weight in weights:
         kernels.run(
-            "sgd.update", "cpu", weight.data, weight.grad.data, None,
-            lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False,
-        )  # fmt: skip
+            "sgd.update",
+            "cpu",
+            weight.data,
+            weight.grad.data,
+            None,
+            lr=0.1,
+            momentum=0.0,
+            weight_decay=0.0,
+            nesterov=False,
+        )
 
 
 def peak_of_a_step():

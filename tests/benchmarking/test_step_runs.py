@@ -159,8 +159,8 @@ class TestTask:
         ("arguments", "says"),
         [
             (("vgg", 1), "vgg"),
-            (("alexnet", 0), "batch must be 1 or more, not 0"),
-            (("alexnet", 1, True, False, 0), "size must be 1 or more, not 0"),
+            (("alexnet", 0), "batch must be an integer 1 or more, not 0"),
+            (("alexnet", 1, True, False, 0), "size must be an integer 1 or more, not 0"),
         ],
     )
     def test_refused(self, arguments, says):

@@ -79,7 +79,7 @@ def test_choosing():
     [
         (("conv3d", "awkward", 1), KernelError, "conv3d.*conv2d"),
         (("conv2d", "vgg", 1), ModelError, "vgg"),
-        (("conv2d", "alexnet", 0), KernelError, "batch must be 1 or more, not 0"),
+        (("conv2d", "alexnet", 0), KernelError, "batch must be an integer 1 or more, not 0"),
         (("batch_norm", "alexnet", 1), KernelError, "--shapes alexnet"),
     ],
 )

@@ -43,8 +43,17 @@ def test_one_operation_as_a_table(minialex):
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split() == [
-        "operation", "kernel", "order", "cases", "compared", "zeros", "worst", "allowed", "kinks", "time",
-    ]  # fmt: skip
+        "operation",
+        "kernel",
+        "order",
+        "cases",
+        "compared",
+        "zeros",
+        "worst",
+        "allowed",
+        "kinks",
+        "time",
+    ]
     assert [line.split()[:4] for line in lines[1:7]] == [
         ["relu", "cpu,", kernel, order]
         for kernel in ("one-pass", "plain", "reference")
@@ -282,9 +291,18 @@ def test_a_kernel_for_which_nothing_is_found_is_unchecked(minialex, narrow):
 
 def test_files_of_results(minialex, tmp_path, plugin):
     done = minialex(
-        "gradcheck", "--plugin", plugin("1.0005"), "--op", "relu", "--kernel", "mine",
-        "--junit", tmp_path / "a.xml", "--html", tmp_path / "a.html",
-    )  # fmt: skip
+        "gradcheck",
+        "--plugin",
+        plugin("1.0005"),
+        "--op",
+        "relu",
+        "--kernel",
+        "mine",
+        "--junit",
+        tmp_path / "a.xml",
+        "--html",
+        tmp_path / "a.html",
+    )
     assert done.returncode == 1, done.stderr
     suite_element = ElementTree.parse(tmp_path / "a.xml").getroot()[0]
     assert suite_element.get("tests") == suite_element.get("failures") == "2"

@@ -80,7 +80,7 @@ def test_kernels_for_a_model(minialex, refuses, monkeypatch):
     assert conv3["algorithm"] == "direct"
     assert conv3["predicted_ms"] > 0
     assert conv3["workspace"] > 0
-    refuses("kernels", "--for", "alexnet", "--batch", "0", says="batch must be 1 or more, not 0")
+    refuses("kernels", "--for", "alexnet", "--batch", "0", says="batch must be an integer 1 or more, not 0")
     refuses("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
 
 

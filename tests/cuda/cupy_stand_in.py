@@ -20,9 +20,27 @@ from minialex.kernels import cuda_host
 _METHODS = ("astype", "clip", "copy", "dot", "fill", "max", "mean", "ravel", "reshape", "sum", "transpose")
 _ATTRIBUTES = ("dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides")
 _OPERATORS = (
-    "add", "sub", "mul", "truediv", "pow", "matmul", "eq", "ne", "lt", "le", "gt", "ge", "neg",
-    "and", "or", "invert", "iadd", "isub", "imul", "itruediv",
-)  # fmt: skip
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "pow",
+    "matmul",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "neg",
+    "and",
+    "or",
+    "invert",
+    "iadd",
+    "isub",
+    "imul",
+    "itruediv",
+)
 _REFLECTED = ("add", "sub", "mul", "truediv", "pow")
 
 

@@ -28,9 +28,17 @@ SIGN = np.resize(np.array([1, -1, 1], np.int32), 40)
 
 def check(factor=3, backward="cube_grad"):
     return ma.check_cuda(
-        SOURCE, "cube", backward, {"x": X, "sign": SIGN}, {"y": 40}, parameters={"n": 40}, threads=40,
-        real="T", flags=[f"-DFACTOR={factor}"], device="cuda",
-    )  # fmt: skip
+        SOURCE,
+        "cube",
+        backward,
+        {"x": X, "sign": SIGN},
+        {"y": 40},
+        parameters={"n": 40},
+        threads=40,
+        real="T",
+        flags=[f"-DFACTOR={factor}"],
+        device="cuda",
+    )
 
 
 @pytest.fixture

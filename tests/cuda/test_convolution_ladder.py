@@ -31,18 +31,24 @@ def _window(stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
 CASES = {
     "large strides, three channels": ((1, 3, 35, 33), (66, 3, 7, 7), _window(stride=(4, 4))),
     "conv4 of AlexNet, fewer channels": (
-        (2, 64, 13, 13), (134, 32, 3, 3), _window(padding=((1, 1), (1, 1)), groups=2),
+        (2, 64, 13, 13),
+        (134, 32, 3, 3),
+        _window(padding=((1, 1), (1, 1)), groups=2),
     ),
     "strides, dilations and paddings that differ": (
-        (3, 6, 23, 29), (66, 6, 3, 5), _window((3, 2), ((2, 1), (0, 4)), (2, 3)),
+        (3, 6, 23, 29),
+        (66, 6, 3, 5),
+        _window((3, 2), ((2, 1), (0, 4)), (2, 3)),
     ),
     "strides above the kernel": ((2, 5, 31, 30), (7, 5, 2, 1), _window((5, 3), ((0, 3), (1, 0)))),
     "strides beyond the image": (
-        (2, 5, 6, 7), (7, 5, 3, 2), _window((10**5, 2**31 - 1), ((1, 0), (0, 2)), (2, 1)),
+        (2, 5, 6, 7),
+        (7, 5, 3, 2),
+        _window((10**5, 2**31 - 1), ((1, 0), (0, 2)), (2, 1)),
     ),
     "a channel a group": ((2, 70, 9, 11), (140, 1, 3, 3), _window(padding=((1, 1), (1, 1)), groups=70)),
     "many positions": ((3, 5, 23, 29), (7, 5, 2, 2), _window()),
-}  # fmt: skip
+}
 
 
 def _call(direction, x_shape, weight_shape, window, dtype):

@@ -119,10 +119,17 @@ def test_tables_are_brought_to_the_device(device, cupy):
 
 @pytest.mark.parametrize(
     "view",
-    [lambda a: a, lambda a: a.T, lambda a: a[::-1, ::-2], lambda a: a[1:, 1], lambda a: a[:0],
-     lambda a: np.broadcast_to(a[1], (3, *a[1].shape)), lambda a: a[1, 2, 3]],
+    [
+        lambda a: a,
+        lambda a: a.T,
+        lambda a: a[::-1, ::-2],
+        lambda a: a[1:, 1],
+        lambda a: a[:0],
+        lambda a: np.broadcast_to(a[1], (3, *a[1].shape)),
+        lambda a: a[1, 2, 3],
+    ],
     ids=["whole", "transposed", "reversed", "cut", "empty", "broadcast", "scalar"],
-)  # fmt: skip
+)
 def test_a_layout_is_kept_on_the_way_to_the_device(cupy, view):
     array = np.asarray(view(np.arange(60.0).reshape(3, 4, 5)))
     there = with_layout(array, cupy)
@@ -195,9 +202,16 @@ def small_network():
     ma.manual_seed(3)
     return nn.Sequential(
         # No bias before batch normalisation: its gradient is rounding alone, which Adam would enlarge.
-        nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-        nn.LocalResponseNorm(), nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4, 3),
-    )  # fmt: skip
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.LocalResponseNorm(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(4, 3),
+    )
 
 
 def train(device, optimizer_class, steps=3):

@@ -41,8 +41,9 @@ def test_the_kernel_of_the_guide_is_a_relu(tmp_path):
     added = load_plugin(tmp_path / "cuda_clip.py")
     try:
         assert {(entry.operation, entry.device, entry.algorithm) for entry in added} == {
-            ("relu.forward", "cuda", "clip"), ("relu.forward", "cuda-host", "clip"),
-        }  # fmt: skip
+            ("relu.forward", "cuda", "clip"),
+            ("relu.forward", "cuda-host", "clip"),
+        }
         x = np.arange(-700, 700, dtype=np.float32).reshape(2, 700).T  # more than one block; a view
         y = find_kernel("relu.forward", algo="clip", device="cuda-host")(x)
         np.testing.assert_array_equal(y, np.where(x < 0, np.float32(0), x))

@@ -27,10 +27,24 @@ def run(operation, *arrays, **parameters):
 @pytest.mark.parametrize(
     "shape",
     [
-        (), (1,), (1, 1, 1, 1), (7,), (11, 1), (11, 7), (5, 1, 1), (5, 11, 1), (5, 11, 7), (3, 1, 1, 1),
-        (3, 5, 1, 1), (3, 1, 11, 7), (3, 1, 1, 7), (1, 5, 1, 7), (3, 1, 11, 1), (1, 5, 11, 7),
+        (),
+        (1,),
+        (1, 1, 1, 1),
+        (7,),
+        (11, 1),
+        (11, 7),
+        (5, 1, 1),
+        (5, 11, 1),
+        (5, 11, 7),
+        (3, 1, 1, 1),
+        (3, 5, 1, 1),
+        (3, 1, 11, 7),
+        (3, 1, 1, 7),
+        (1, 5, 1, 7),
+        (3, 1, 11, 1),
+        (1, 5, 11, 7),
     ],
-)  # fmt: skip
+)
 def test_either_operand_is_repeated_as_numpy_repeats_it(operation, shape, dtype):
     generator = np.random.default_rng(0)
     full = generator.standard_normal((3, 5, 11, 7)).astype(dtype)
@@ -44,9 +58,16 @@ def test_either_operand_is_repeated_as_numpy_repeats_it(operation, shape, dtype)
 def test_only_an_operand_that_is_repeated_between_two_axes_is_copied():
     shape = (3, 5, 11, 7)
     for operand, expected in (
-        (shape, (1155, 1)), ((), (1, 1)), ((1, 1, 1), (1, 1)), ((5, 1, 1), (5, 77)), ((11, 7), (77, 1)),
-        ((3, 1, 1, 1), (3, 385)), ((5, 11, 1), (55, 7)), ((3, 1, 11, 7), None), ((5, 1, 7), None),
-    ):  # fmt: skip
+        (shape, (1155, 1)),
+        ((), (1, 1)),
+        ((1, 1, 1), (1, 1)),
+        ((5, 1, 1), (5, 77)),
+        ((11, 7), (77, 1)),
+        ((3, 1, 1, 1), (3, 385)),
+        ((5, 11, 1), (55, 7)),
+        ((3, 1, 11, 7), None),
+        ((5, 1, 7), None),
+    ):
         assert _count_and_inner(operand, shape) == expected, operand
 
 

@@ -130,10 +130,16 @@ class TestMix:
     @pytest.mark.parametrize(
         ("opcode", "width"),
         [
-            ("LDG.E", 4), ("LDG.E.U8.CONSTANT", 1), ("LDG.E.S16", 2), ("LDG.E.64", 8), ("LDG.E.LTC128B", 4),
-            ("LDG.E.128", 16), ("LDG.E.ENL2.256", 32), ("LDG.E.STRONG.GPU", 4),
+            ("LDG.E", 4),
+            ("LDG.E.U8.CONSTANT", 1),
+            ("LDG.E.S16", 2),
+            ("LDG.E.64", 8),
+            ("LDG.E.LTC128B", 4),
+            ("LDG.E.128", 16),
+            ("LDG.E.ENL2.256", 32),
+            ("LDG.E.STRONG.GPU", 4),
         ],
-    )  # fmt: skip
+    )
     def test_widths(self, opcode, width):
         (load,) = read_disassembly(f".text.k:\n        /*0000*/    {opcode} R0, [R2.64] ;")["k"]
         assert mix_of([load]).loads == {("global", width): 1}
@@ -333,9 +339,12 @@ def test_occupancy_is_that_of_nvidias_header(tmp_path):
         machine, number = MULTIPROCESSORS[architecture], int(architecture.removeprefix("sm_"))
         lines.append((number // 10, number % 10, machine.warps, machine.shared, *numbers))
     done = subprocess.run(
-        [program], input="\n".join(" ".join(map(str, line)) for line in lines), capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
+        [program],
+        input="\n".join(" ".join(map(str, line)) for line in lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     theirs = [int(line) for line in done.stdout.split()]
     assert len(theirs) == len(calls)
     differing = [

@@ -20,8 +20,11 @@ pytestmark = pytest.mark.needs_gxx
 
 SHAPE = (3, 5, 31, 37)  # 17,205 elements, 68 blocks of 256; sums of 3,441 numbers a channel
 WINDOW = {
-    "kernel_size": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1)), "ceil_mode": True,
-}  # fmt: skip
+    "kernel_size": (3, 2),
+    "stride": (2, 1),
+    "padding": ((1, 0), (0, 1)),
+    "ceil_mode": True,
+}
 DILATED = {**WINDOW, "dilation": (2, 3)}
 # Rows and columns at the end that no window holds.
 FLOORED = {**WINDOW, "kernel_size": (3, 4), "stride": (2, 3), "ceil_mode": False}
@@ -57,10 +60,11 @@ def _cases():
         "batch_norm.forward of rows": ((rows, *of_rows), NORM),
         "batch_norm.backward": ((g, x, weight, x.mean((0, 2, 3)), x.var((0, 2, 3))), NORM),
         "batch_norm.backward of rows": (
-            (rows[::-1] ** 2, rows, of_rows[0], rows.mean(0), rows.var(0)), NORM,
+            (rows[::-1] ** 2, rows, of_rows[0], rows.mean(0), rows.var(0)),
+            NORM,
         ),
         "batch_norm.evaluate": ((x, weight, bias, mean, var), NORM),
-    }  # fmt: skip
+    }
 
 
 CASES = _cases()
@@ -96,9 +100,7 @@ def test_many_blocks_agree_with_numpy(case, blocks, dtype):
             np.testing.assert_array_equal(mine, right)
         else:
             scale = max(largest(right), largest(*(a for a in arrays if a.dtype.kind == "f")))
-            assert_close(
-                mine, right.astype(dtype), rounding(dtype), scale=scale, name=f"result {i}"
-            )  # fmt: skip
+            assert_close(mine, right.astype(dtype), rounding(dtype), scale=scale, name=f"result {i}")
 
 
 @every_case

@@ -143,16 +143,22 @@ def test_every_form_of_a_parameter_is_read():
 def test_types_are_written_as_in_the_language():
     pointer = Parameter("x", "real", pointer=True, const=True)
     assert [pointer.declared(), pointer.declared(np.dtype("f4")), pointer.declared(np.dtype("f8"))] == [
-        "const real*", "const float*", "const double*",
-    ]  # fmt: skip
+        "const real*",
+        "const float*",
+        "const double*",
+    ]
     assert Parameter("n", "unsigned long long").declared(np.dtype("f4")) == "unsigned long long"
 
 
 @pytest.mark.parametrize(
     ("bounds", "threads"),
-    [("", None), ("__launch_bounds__(64)", 64), ("__launch_bounds__(THREADS)", None),
-     ("__launch_bounds__((32 * 2), 1)", None)],
-)  # fmt: skip
+    [
+        ("", None),
+        ("__launch_bounds__(64)", 64),
+        ("__launch_bounds__(THREADS)", None),
+        ("__launch_bounds__((32 * 2), 1)", None),
+    ],
+)
 def test_launch_bounds_are_read_where_they_are_a_number(bounds, threads):
     for text in (f"__global__ void {bounds} f(int n) {{", f"__global__ {bounds} void f(int n) {{"):
         assert signatures(f'extern "C" {text}')["f"].max_threads == threads

@@ -157,7 +157,7 @@ def _calls(kernel: Kernel) -> tuple[tuple[KernelCall, frozenset[tuple[Source, st
     found = []
     for call in reversed(supported_calls(kernel)):
         device = _DryDevice()
-        kernel.function.__wrapped__(device, *_copies(call), **call.parameters)
+        device.call(kernel, *_copies(call), **call.parameters)
         found.append((call, frozenset(device.launches)))
     return tuple(found)
 

@@ -121,8 +121,11 @@ def test_the_host_sets_variables_and_kernels_read_them(module):
 
 
 def test_variables_have_the_type_and_the_shape_that_the_source_declares(module):
-    assert {name: (array.dtype.name, array.shape) for name in module.global_names
-            for array in [module.get_global(name)]} == {
+    assert {
+        name: (array.dtype.name, array.shape)
+        for name in module.global_names
+        for array in [module.get_global(name)]
+    } == {
         "weights": ("float32", (4,)),
         "pairs": ("float32", (2, 3, 2)),
         "first": ("int32", ()),
@@ -134,7 +137,7 @@ def test_variables_have_the_type_and_the_shape_that_the_source_declares(module):
         "pointer": ("uint64", ()),
         "space::structures": ("uint8", (2, 8)),
         "space::colours": ("uint8", (3,)),
-    }  # fmt: skip
+    }
     read_only = [name for name in module.global_names if not module.get_global(name).flags.writeable]
     assert read_only == ["fixed_numbers"]
 

@@ -271,7 +271,7 @@ def test_python_files_that_do_not_fit_are_refused(tmp_path, changed, says):
         ({"data_batch_5.bin": None}, "has no file data_batch_5.bin, which belongs to the binary version"),
         (
             {"test_batch.bin": bytes(3073 * 2 - 1)},
-            "has 6,145 bytes, which is no multiple of 3,073; it is truncated",
+            "has 6,145 bytes, which is not a multiple of 3,073; it is truncated",
         ),
         ({"test_batch.bin": b""}, "has no images for cifar10-test"),
         (

@@ -217,9 +217,17 @@ def test_an_epoch_goes_on_from_any_batch(
     dataset = Singles(together, damaged) if one_by_one else together
     seed, epoch = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
     loader = DataLoader(
-        dataset, batch_size, transform=RANDOM, shuffle=shuffle, seed=seed, drop_last=drop_last,
-        limit=limit, workers=workers, prefetch=prefetch, on_error="skip",
-    )  # fmt: skip
+        dataset,
+        batch_size,
+        transform=RANDOM,
+        shuffle=shuffle,
+        seed=seed,
+        drop_last=drop_last,
+        limit=limit,
+        workers=workers,
+        prefetch=prefetch,
+        on_error="skip",
+    )
     start = data.draw(st.integers(0, len(loader)))
     order = loader.order(epoch).tolist()
     parts = [order[k * batch_size : (k + 1) * batch_size] for k in range(start, len(loader))]

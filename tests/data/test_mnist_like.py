@@ -95,9 +95,12 @@ def test_the_47_classes_of_emnist_are_those_of_its_mapping():
 
 
 TORCHVISION = {
-    "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST", "qmnist": "QMNIST",
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "qmnist": "QMNIST",
     **dict.fromkeys(EMNIST, "EMNIST"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -90,10 +90,13 @@ def test_16_bit_grey_is_scaled(write):
     assert expected[1:3] == [0, 1]
 
 
-@pytest.mark.parametrize(("depth", "byte", "expected"), [
-    (1, 0b10110000, [255, 0, 255, 255]),
-    (2, 0b00011011, [0, 85, 170, 255]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("depth", "byte", "expected"),
+    [
+        (1, 0b10110000, [255, 0, 255, 255]),
+        (2, 0b00011011, [0, 85, 170, 255]),
+    ],
+)
 def test_few_bits_are_scaled(write, depth, byte, expected):
     path = write(png(4, 1, [bytes([byte])], depth=depth))
     assert read_image(path, "L").tolist() == [[expected]]

@@ -13,8 +13,12 @@ from minialex.errors import DataError
 LABELS = np.repeat([3, 5, 8], [4, 10, 6])
 
 
-@given(st.dictionaries(st.integers(-5, 300), st.integers(4, 30), min_size=1, max_size=5),
-       st.integers(1, 3), st.integers(0, 2**64 - 1), st.randoms(use_true_random=False))  # fmt: skip
+@given(
+    st.dictionaries(st.integers(-5, 300), st.integers(4, 30), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.integers(0, 2**64 - 1),
+    st.randoms(use_true_random=False),
+)
 def test_parts_are_sorted_complete_and_hold_the_number_asked_for(sizes, per_class, seed, random):
     labels = [label for label, size in sizes.items() for _ in range(size)]
     random.shuffle(labels)

@@ -62,7 +62,7 @@ print(json.dumps({"results": results, "compiled": names, "warnings": caught}))
 TILES = """
 import numpy as np
 from minialex.kernels import find_kernel
-from minialex.kernels.gemm.tile import processor
+from minialex.kernels.gemm.processor import processor
 
 a, b = np.random.default_rng(0).standard_normal((2, 40, 40), np.float32)
 print(processor().name)

@@ -53,9 +53,12 @@ def test_agrees_with_the_reference(entry, dtype, data):
         assert mine.dtype == kept, f"result {i}"
         tolerance = (entry.error or rounding(dtype)) if right.dtype.kind == "f" else 0
         assert_close(
-            mine.astype(right.dtype), right, tolerance,
-            scale=max(inputs, largest(right)), name=f"result {i}",
-        )  # fmt: skip
+            mine.astype(right.dtype),
+            right,
+            tolerance,
+            scale=max(inputs, largest(right)),
+            name=f"result {i}",
+        )
 
 
 @every_kernel

@@ -11,7 +11,7 @@ import pytest
 import tile_loops
 
 from minialex.kernels.gemm._tile_code import UNROLLED
-from minialex.kernels.gemm.tile import STREAMED_ROWS
+from minialex.kernels.gemm.processor import SKINNY_ROWS
 from minialex.kernels.runtime.machine_code import multiply_loops, read_assembly
 
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="assembly of x86 only")
@@ -50,9 +50,8 @@ FRAME = NESTED.replace("subq	$128, %rsp", "movq	%rsp, %rbp")
 def test_the_innermost_loop_is_found_and_its_spills():
     """Of the outer loop no instruction multiplies; a vector loaded through %rbp is no spill."""
     (loop,) = multiply_loops(NESTED)
-    assert [each.opcode for each in loop.instructions] == [
-        "vbroadcastss", "vfmadd231ps", "vmovups", "vfmadd231ps", "incq", "cmpq", "jl",
-    ]  # fmt: skip
+    expected = "vbroadcastss vfmadd231ps vmovups vfmadd231ps incq cmpq jl"
+    assert " ".join(each.opcode for each in loop.instructions) == expected
     assert loop.multiply_adds == 2
     assert [str(each) for each in loop.spills] == ["vmovups 64(%rsp), %zmm2"]
 
@@ -91,7 +90,7 @@ def check(found):
                 assert max(inner["instructions"] for inner in each["loops"]) <= most, name
         else:
             # LLVM may unroll these itself.
-            assert any(count % (STREAMED_ROWS * widest) == 0 for count in counts), name
+            assert any(count % (SKINNY_ROWS * widest) == 0 for count in counts), name
 
 
 @needs_x86

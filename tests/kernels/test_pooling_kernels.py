@@ -20,9 +20,13 @@ NO_PADDING = ((0, 0), (0, 0))
 def max_pool(algorithm, rows, kernel, stride=None, padding=NO_PADDING, dilation=(1, 1), ceil_mode=False):
     """Pool one image, given as its rows; return its (values, winners)."""
     y, index = find_kernel("max_pool2d.forward", **algorithm)(
-        np.array([[rows]], dtype=np.float64), kernel_size=kernel, stride=stride or kernel,
-        padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-    )  # fmt: skip
+        np.array([[rows]], dtype=np.float64),
+        kernel_size=kernel,
+        stride=stride or kernel,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
     return y[0, 0].tolist(), index[0, 0].tolist()
 
 
@@ -198,7 +202,11 @@ def test_average_pooling_is_the_mean_of_the_cells_that_count(algorithm, case, ge
 )
 def test_what_the_divisor_counts(algorithm, include, ceil_mode, expected):
     y = find_kernel("avg_pool2d.forward", **algorithm)(
-        np.ones((1, 1, 1, 4)), kernel_size=(1, 3), stride=(1, 2), padding=((0, 0), (1, 1)),
-        ceil_mode=ceil_mode, count_include_pad=include,
-    )  # fmt: skip
+        np.ones((1, 1, 1, 4)),
+        kernel_size=(1, 3),
+        stride=(1, 2),
+        padding=((0, 0), (1, 1)),
+        ceil_mode=ceil_mode,
+        count_include_pad=include,
+    )
     assert_close(y[0, 0, 0], np.array(expected, dtype=float), EXACT)

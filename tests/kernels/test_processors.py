@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from minialex.kernels.gemm.tile import processor
+from minialex.kernels.gemm.processor import processor
 
 COMPUTE = """
 import dataclasses
 import sys
 import numpy as np
 from minialex.kernels import find_kernel
-from minialex.kernels.gemm import tile
+from minialex.kernels.gemm import processor
 
-wanted = dataclasses.replace(getattr(tile, sys.argv[1]), register="")
-tile._FUSED = ((".", wanted),)
+wanted = dataclasses.replace(getattr(processor, sys.argv[1]), register="")
+processor._FUSED = ((".", wanted),)
 
 generator = np.random.default_rng(0)
 def normal(*shape):
@@ -53,7 +53,7 @@ for images in (1, 5, 9):
         error("linear.input_grad", "blas", normal(images, 70), normal(70, 130))("streamed"),
         error("linear.weight_grad", "blas", normal(images, 70), normal(images, 130))("streamed"),
     ]
-print(tile.processor().lanes, max(errors))
+print(processor.processor().lanes, max(errors))
 """
 
 TRANSLATE = """
@@ -62,12 +62,12 @@ import platform
 import sys
 import llvmlite.binding as llvm
 import numba
-from minialex.kernels.gemm import tile
+from minialex.kernels.gemm import processor
 from minialex.kernels.runtime.compiled import compiled
 
 arm = platform.machine() in ("aarch64", "arm64")
-wanted = dataclasses.replace(tile._NEON, register="w" if arm else "x")
-tile._FUSED = ((".", wanted),)
+wanted = dataclasses.replace(processor._NEON, register="w" if arm else "x")
+processor._FUSED = ((".", wanted),)
 from minialex.kernels.gemm.tile import tile_wide
 
 @compiled
@@ -127,7 +127,7 @@ needs_x86 = pytest.mark.skipif(
 @pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_a_processor_is_enough(name, tmp_path):
-    script = "from minialex.kernels.gemm.tile import processor; print(processor().lanes)"
+    script = "from minialex.kernels.gemm.processor import processor; print(processor().lanes)"
     found = run(script, folder=tmp_path, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
     assert int(found) == NAMES[name]
 
@@ -145,8 +145,12 @@ def test_kernels_agree_with_the_reference_on_other_processors(name, tmp_path):
     files = [here / "test_kernels_against_reference.py", here / "test_tile_kernels.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "not cuda", *files],
-        env=environment, cwd=here.parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=here.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from minialex import kernels
+from minialex import config, kernels
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
-from minialex.kernels.contract import registry
 
 
 @pytest.fixture
@@ -91,8 +90,10 @@ def test_kernels_are_listed_in_order_and_by_operation_and_device():
     assert [entry.algorithm for entry in list_kernels("demo")] == ["fast", "plain", "reference"]
     assert list_kernels("demo.forward") == list_kernels("demo")
     assert {entry.operation for entry in list_kernels("conv2d")} == {
-        "conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad",
-    }  # fmt: skip
+        "conv2d.forward",
+        "conv2d.input_grad",
+        "conv2d.weight_grad",
+    }
     assert list_kernels("demo", device="nowhere") == list_kernels("nothing") == []
     assert "cpu" in kernels.devices()
 
@@ -206,10 +207,11 @@ def test_use_of_a_direction_comes_before_use_of_the_operation():
 )
 def test_use_of_an_unknown_name_changes_nothing(choice, message):
     with use(demo="plain"):
-        before = dict(registry._wanted)
+        before = config.setting("demo")
         with pytest.raises(KernelError, match=message):
             use({"conv2d": "reference", **choice})
-        assert registry._wanted == before
+        assert config.setting("demo") == before == ("plain",)
+        assert config.setting("conv2d") is None
 
 
 def test_the_engine_runs_what_use_names():

@@ -98,11 +98,15 @@ WRONG = [
     ("conv2d", CONV, {"padding": 2**40}, ["padding=1099511627776", "above 2147483647"]),
     ("conv2d", CONV, {"padding": ((0, 2**31), (0, 0))}, [r"padding \(top, bottom\)=.* is too large"]),
     (
-        "conv2d", CONV, {"padding": 2**20},
+        "conv2d",
+        CONV,
+        {"padding": 2**20},
         ["padding=1048576 makes 2097157x2097157 cells of an input of 5x5", "at most 1099511627776"],
     ),
     (
-        "conv2d", CONV, {"padding": "same", "dilation": 2**31 - 1},
+        "conv2d",
+        CONV,
+        {"padding": "same", "dilation": 2**31 - 1},
         ["padding='same' makes 4294967299x4294967299 cells", "dilation 2147483647x2147483647"],
     ),
     ("max_pool2d", POOL, {"kernel_size": 3, "stride": 2**70}, ["stride=1180591620717411303424 is too large"]),
@@ -111,7 +115,9 @@ WRONG = [
     ("conv2d", CONV, {"padding": ((1, -1), (0, 0))}, [r"padding \(top, bottom\)", r"\(1, -1\)"]),
     ("conv2d", CONV, {"padding": ((0, 0), (1, 2, 3))}, [r"padding \(left, right\)"]),
     (
-        "conv2d", CONV, {"dilation": 3, "padding": ((1, 0), (0, 0))},
+        "conv2d",
+        CONV,
+        {"dilation": 3, "padding": ((1, 0), (0, 0))},
         ["does not fit", r"\(1, 4, 5, 5\)", "kernel 3x3", "top 1 bottom 0 left 0 right 0", "dilation 3x3"],
     ),
     ("max_pool2d", ((2, 5, 5),), {"kernel_size": 2}, ["pooling input should have 4 axes", r"\(2, 5, 5\)"]),
@@ -145,7 +151,7 @@ WRONG = [
     ("amax", ((2, 0),), {"axis": 1}, [r"\(2, 0\) has no elements along axis=1"]),
     ("flatten", ((2, 3, 4),), {"start_dim": 2, "end_dim": 1}, [r"axes 2 to 1 .* shape \(2, 3, 4\)"]),
     ("add", ((2, 3), (2,)), {}, [r"add: shapes \(2, 3\) and \(2,\) do not broadcast"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -262,27 +268,35 @@ LONG = 10**9
         ("max_pool2d", [(1, 1, LONG, LONG)], {"kernel_size": 3, "padding": 1, "stride": 1}, LONG),
         ("avg_pool2d", [(1, 1, LONG, LONG)], {"kernel_size": 3, "padding": 1, "stride": 1}, LONG),
         (
-            "max_pool2d", [(1, 1, LONG, LONG)],
-            {"kernel_size": LONG, "padding": LONG - 1, "stride": 1}, 2 * LONG - 1,
+            "max_pool2d",
+            [(1, 1, LONG, LONG)],
+            {"kernel_size": LONG, "padding": LONG - 1, "stride": 1},
+            2 * LONG - 1,
         ),
         # The gap between the two cells of a window is one cell less than the input.
         (
-            "max_pool2d", [(1, 1, LONG, LONG)],
-            {"kernel_size": 2, "dilation": LONG, "padding": LONG, "stride": 1}, 2 * LONG,
+            "max_pool2d",
+            [(1, 1, LONG, LONG)],
+            {"kernel_size": 2, "dilation": LONG, "padding": LONG, "stride": 1},
+            2 * LONG,
         ),
         # The one window that starts before the input has its second cell at the input's first.
         (
-            "max_pool2d", [(1, 1, LONG - 1, LONG - 1)],
-            {"kernel_size": 2, "dilation": LONG, "padding": ((LONG, 0), (LONG, 0)), "stride": LONG}, 1,
+            "max_pool2d",
+            [(1, 1, LONG - 1, LONG - 1)],
+            {"kernel_size": 2, "dilation": LONG, "padding": ((LONG, 0), (LONG, 0)), "stride": LONG},
+            1,
         ),
         (
-            "max_pool2d", [(1, 1, LONG, LONG)],
-            {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}, LONG // 2 + 1,
+            "max_pool2d",
+            [(1, 1, LONG, LONG)],
+            {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True},
+            LONG // 2 + 1,
         ),
         ("conv2d", [(1, 1, LONG, LONG), (1, 1, 3, 3)], {"padding": "same"}, LONG),
         ("conv2d", [(1, 1, LONG, LONG), (1, 1, 3, 3)], {"padding": LONG, "dilation": LONG}, LONG),
     ],
-)  # fmt: skip
+)
 def test_a_shape_takes_no_longer_for_more_cells(operation, shapes, parameters, positions):
     assert output_shape(operation, *shapes, **parameters) == (1, 1, positions, positions)
 

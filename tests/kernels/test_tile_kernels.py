@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from minialex.checking.testing.compare import assert_close
 from minialex.checking.testing.strategies import normal_values
+from minialex.integers import ceil_div
 from minialex.kernels import find_kernel, select, set_workspace_limit, use
 from minialex.kernels.conv2d import winograd_matrices
 from minialex.kernels.conv2d.winograd import tile_size
-from minialex.kernels.gemm.tile import pack_panels, processor
+from minialex.kernels.gemm.processor import processor
+from minialex.kernels.gemm.tile import pack_panels
 from minialex.kernels.runtime.threads import num_threads, set_num_threads
 
 # What the project promises of AlexNet's layers, relative to float64, by norm and worst element. A processor
@@ -206,8 +208,8 @@ def test_panels_hold_each_column_once_and_zeros_beyond(columns, depth, stride, r
     offsets = np.arange(depth) * (1 if run else 3)
     packed = pack_panels(source, columns, stride, offsets)[0]
     lanes, widest = processor().lanes, processor().widest
-    vectors = -(-columns // lanes)
-    count = -(-vectors // widest)
+    vectors = ceil_div(columns, lanes)
+    count = ceil_div(vectors, widest)
     starts = [panel * vectors // count * lanes for panel in range(count + 1)]
     seen = np.concatenate(
         [

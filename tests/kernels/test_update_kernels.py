@@ -21,9 +21,14 @@ def test_sgd_without_momentum(algorithm, decay):
     parameter, expected = np.full((2, 3), START), START
     for gradient in GRADIENTS:
         find_kernel("sgd.update", **algorithm)(
-            parameter, np.full((2, 3), gradient), None,
-            lr=0.3, momentum=0.0, weight_decay=decay, nesterov=False,
-        )  # fmt: skip
+            parameter,
+            np.full((2, 3), gradient),
+            None,
+            lr=0.3,
+            momentum=0.0,
+            weight_decay=decay,
+            nesterov=False,
+        )
         expected -= 0.3 * (gradient + decay * expected)
         assert_close(parameter, np.full((2, 3), expected), EXACT)
 
@@ -35,9 +40,14 @@ def test_sgd_with_momentum(algorithm, nesterov):
     expected, v = START, 0.0
     for gradient in GRADIENTS:
         find_kernel("sgd.update", **algorithm)(
-            parameter, np.full(3, gradient), velocity,
-            lr=0.3, momentum=0.9, weight_decay=0.1, nesterov=nesterov,
-        )  # fmt: skip
+            parameter,
+            np.full(3, gradient),
+            velocity,
+            lr=0.3,
+            momentum=0.9,
+            weight_decay=0.1,
+            nesterov=nesterov,
+        )
         d = gradient + 0.1 * expected
         v = 0.9 * v + d
         expected -= 0.3 * (d + 0.9 * v if nesterov else v)
@@ -65,9 +75,18 @@ def test_adam(algorithm, decoupled):
     theta, first, second = START, 0.0, 0.0
     for t, gradient in enumerate(GRADIENTS, start=1):
         find_kernel("adam.update", **algorithm)(
-            parameter, np.full(3, gradient), m, v,
-            lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=decay, decoupled=decoupled, step=t,
-        )  # fmt: skip
+            parameter,
+            np.full(3, gradient),
+            m,
+            v,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            weight_decay=decay,
+            decoupled=decoupled,
+            step=t,
+        )
         g = gradient
         if decoupled:
             theta -= lr * decay * theta
@@ -87,9 +106,18 @@ def test_the_first_step_of_adam_has_the_size_of_the_rate(algorithm):
     # m / (1 - beta1) is g and v / (1 - beta2) is g**2: the step is lr * sign(g), however small g is.
     parameter, gradient = np.zeros(3), np.array([1e-3, -2.0, 300.0])
     find_kernel("adam.update", **algorithm)(
-        parameter, gradient, np.zeros(3), np.zeros(3),
-        lr=0.01, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.0, decoupled=False, step=1,
-    )  # fmt: skip
+        parameter,
+        gradient,
+        np.zeros(3),
+        np.zeros(3),
+        lr=0.01,
+        beta1=0.9,
+        beta2=0.999,
+        eps=0.0,
+        weight_decay=0.0,
+        decoupled=False,
+        step=1,
+    )
     # The kernel's 1 - beta2 has lost three of its sixteen digits.
     assert_close(parameter, np.array([-0.01, 0.01, -0.01]), 1e3 * np.finfo(float).eps)
 
@@ -101,10 +129,15 @@ def test_parameters_larger_than_a_block_are_updated_throughout(operation, states
     options = {
         "sgd.update": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
         "adam.update": {
-            "lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8,
-            "weight_decay": 0.1, "decoupled": False, "step": 1,
+            "lr": 0.1,
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "eps": 1e-8,
+            "weight_decay": 0.1,
+            "decoupled": False,
+            "step": 1,
         },
-    }[operation]  # fmt: skip
+    }[operation]
     size = 3 * 2**15 + 7
     gradient = np.random.default_rng(0).standard_normal((size, 2))
     whole = np.ones((size, 2)), *(np.zeros((size, 2)) for _ in range(states))
@@ -123,9 +156,15 @@ def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
     options = {
         "sgd.update": {"lr": 1, "momentum": 0.5, "weight_decay": 0, "nesterov": False},
         "adam.update": {
-            "lr": 1, "beta1": 0.9, "beta2": 0.9, "eps": 1, "weight_decay": 0, "decoupled": False, "step": 1
+            "lr": 1,
+            "beta1": 0.9,
+            "beta2": 0.9,
+            "eps": 1,
+            "weight_decay": 0,
+            "decoupled": False,
+            "step": 1,
         },
-    }[operation]  # fmt: skip
+    }[operation]
     states = [np.zeros((2, 3)) for _ in range(1 if operation == "sgd.update" else 2)]
     parameter = np.ones((3, 2)).T
     with pytest.raises(ValueError, match=r"shape \(2, 3\) is not C-contiguous"):

@@ -13,14 +13,18 @@ from hypothesis import HealthCheck, Phase, find, settings
 
 from minialex.checking.testing.strategies import call
 from minialex.kernels import list_kernels
-from minialex.kernels.gemm.tile import processor
+from minialex.kernels.gemm.processor import processor
 from minialex.kernels.runtime.compiled import loops, only_compiling
 from minialex.kernels.runtime.machine_code import assembly, multiply_loops
 
 _FIRST = settings(
-    max_examples=5000, phases=(Phase.generate,), derandomize=True, database=None, deadline=None,
+    max_examples=5000,
+    phases=(Phase.generate,),
+    derandomize=True,
+    database=None,
+    deadline=None,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 
 
 def uses_tiles(loop) -> bool:

@@ -18,14 +18,29 @@ NARROW = dataclasses.replace(
     name="narrow",
     num_classes=3,
     layers=(
-        conv(2, 11, stride=4), relu(), lrn(), max_pool(3, 2),
-        conv(2, 5, padding=2), relu(), lrn(), max_pool(3, 2),
-        conv(2, 3, padding=1), relu(),
-        conv(2, 3, padding=1), relu(),
-        conv(2, 3, padding=1), relu(), max_pool(3, 2),
-        flatten(), dense(4), relu(), dense(4), relu(), dense(CLASSES),
+        conv(2, 11, stride=4),
+        relu(),
+        lrn(),
+        max_pool(3, 2),
+        conv(2, 5, padding=2),
+        relu(),
+        lrn(),
+        max_pool(3, 2),
+        conv(2, 3, padding=1),
+        relu(),
+        conv(2, 3, padding=1),
+        relu(),
+        conv(2, 3, padding=1),
+        relu(),
+        max_pool(3, 2),
+        flatten(),
+        dense(4),
+        relu(),
+        dense(4),
+        relu(),
+        dense(CLASSES),
     ),
-)  # fmt: skip
+)
 
 
 def narrow_network():

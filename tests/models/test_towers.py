@@ -144,38 +144,85 @@ def drawn(network, seed=0):
 def small(*layers, image=(3, 19, 19), classes=6):
     """A network of these layers, with nothing published about it."""
     architecture = Architecture(
-        name="small", source="a test", input_shape=image, num_classes=classes, layers=layers,
-        initialiser="paper", trainable_parameters=0, differs="",
-    )  # fmt: skip
+        name="small",
+        source="a test",
+        input_shape=image,
+        num_classes=classes,
+        layers=layers,
+        initialiser="paper",
+        trainable_parameters=0,
+        differs="",
+    )
     return architecture.build()
 
 
 # At the paper's alpha of 1e-4 one does not see what an LRN reads across the border.
 SMALL = {
     "like the paper's": small(
-        conv(8, 5, stride=2), relu(), lrn(alpha=1.0), max_pool(3, 2),
-        conv(12, 3, padding=1, groups=2), relu(), lrn(alpha=1.0),
-        conv(10, 3, padding=1), relu(),
-        conv(6, 3, padding=1, groups=2), relu(),
-        flatten(), dense(14), relu(), dropout(), dense("classes"),
+        conv(8, 5, stride=2),
+        relu(),
+        lrn(alpha=1.0),
+        max_pool(3, 2),
+        conv(12, 3, padding=1, groups=2),
+        relu(),
+        lrn(alpha=1.0),
+        conv(10, 3, padding=1),
+        relu(),
+        conv(6, 3, padding=1, groups=2),
+        relu(),
+        flatten(),
+        dense(14),
+        relu(),
+        dropout(),
+        dense("classes"),
     ),
     "pool first, LRN wider than a tower": small(
-        conv(6, 3), relu(), max_pool(2, 2), lrn(size=9, alpha=0.5, alpha_mode="mean", k=1.0),
-        conv(4, 3, groups=2), flatten(), dense("classes"),
+        conv(6, 3),
+        relu(),
+        max_pool(2, 2),
+        lrn(size=9, alpha=0.5, alpha_mode="mean", k=1.0),
+        conv(4, 3, groups=2),
+        flatten(),
+        dense("classes"),
     ),
     "groups on the image, batch normalisation": small(
-        conv(6, 3, groups=2), batch_norm(), relu(), avg_pool(2, 2), conv(4, 3, groups=2), batch_norm(),
-        flatten(), dense("classes"), image=(4, 11, 11),
+        conv(6, 3, groups=2),
+        batch_norm(),
+        relu(),
+        avg_pool(2, 2),
+        conv(4, 3, groups=2),
+        batch_norm(),
+        flatten(),
+        dense("classes"),
+        image=(4, 11, 11),
     ),
     "pooled before the first convolution, one neuron": small(
-        avg_pool(2, 2), relu(), conv(4, 3), relu(), conv(4, 3, groups=2),
-        flatten(), dense(1), dense("classes"), image=(3, 12, 12),
+        avg_pool(2, 2),
+        relu(),
+        conv(4, 3),
+        relu(),
+        conv(4, 3, groups=2),
+        flatten(),
+        dense(1),
+        dense("classes"),
+        image=(3, 12, 12),
     ),
     "odd numbers": small(
-        conv(4, 3), relu(), conv(6, 3, groups=2), conv(5, 3), relu(), lrn(size=3, alpha=1.0), max_pool(2, 2),
-        flatten(), dense(7), relu(), dense("classes"), image=(3, 15, 15), classes=5,
+        conv(4, 3),
+        relu(),
+        conv(6, 3, groups=2),
+        conv(5, 3),
+        relu(),
+        lrn(size=3, alpha=1.0),
+        max_pool(2, 2),
+        flatten(),
+        dense(7),
+        relu(),
+        dense("classes"),
+        image=(3, 15, 15),
+        classes=5,
     ),
-}  # fmt: skip
+}
 
 
 def relative_error(a, b):
@@ -231,15 +278,24 @@ def test_paper_s_kernels():
     for name, count in (neurons | {"conv1": 96 * 55 * 55, "fc8": 1000}).items():
         assert sum(math.prod(part.output_shape) for part in stages[name].towers) == count
     assert {name for name, stage in stages.items() if stage.exchanges and not stage.neighbours} == {
-        "conv3", "fc6", "fc7", "fc8",
-    }  # fmt: skip
+        "conv3",
+        "fc6",
+        "fc7",
+        "fc8",
+    }
 
 
 # Weights and biases of the whole network, as published.
 PUBLISHED = {
-    "conv1": 34_944, "conv2": 307_456, "conv3": 885_120, "conv4": 663_936, "conv5": 442_624,
-    "fc6": 37_752_832, "fc7": 16_781_312, "fc8": 4_097_000,
-}  # fmt: skip
+    "conv1": 34_944,
+    "conv2": 307_456,
+    "conv3": 885_120,
+    "conv4": 663_936,
+    "conv5": 442_624,
+    "fc6": 37_752_832,
+    "fc7": 16_781_312,
+    "fc8": 4_097_000,
+}
 
 
 @pytest.mark.parametrize("model", GROUPED)
@@ -275,15 +331,23 @@ def test_parameters_and_shapes_of_small_networks(network):
 
 
 @given(
-    size=st.integers(1, 40), kernel=st.integers(1, 11), stride=st.integers(1, 5), padding=st.integers(0, 3),
-)  # fmt: skip
+    size=st.integers(1, 40),
+    kernel=st.integers(1, 11),
+    stride=st.integers(1, 5),
+    padding=st.integers(0, 3),
+)
 def test_arithmetic_is_right(size, kernel, stride, padding):
     """The text, calculated by Python, gives the number of places where a window can stand."""
     places = range(-padding, size + padding - kernel + 1, stride)
     if not places:
         return
-    network = small(conv(2, kernel, stride=stride, padding=padding), conv(2, 1, groups=2), flatten(),
-                    dense("classes"), image=(1, size, size))  # fmt: skip
+    network = small(
+        conv(2, kernel, stride=stride, padding=padding),
+        conv(2, 1, groups=2),
+        flatten(),
+        dense("classes"),
+        image=(1, size, size),
+    )
     window = walk_towers(network).stages[0].window
     assert window.positions == (len(places), len(places))
     text, result = window.arithmetic().split(" = ")

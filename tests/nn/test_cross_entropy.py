@@ -231,7 +231,7 @@ ROWS = np.full((3, 5), 0.2)
         ([0, 1, 2], {"label_smoothing": np.nan}, ShapeError, r"label_smoothing=nan"),
         (ROWS * 1j, {}, DataError, r"a distribution should be of real numbers; this one is complex128"),
     ],
-)  # fmt: skip
+)
 def test_an_option_that_is_wrong_is_named(target, arguments, error, message):
     with pytest.raises(error, match=message):
         F.cross_entropy(ma.Tensor(X), target, **arguments)

@@ -458,7 +458,7 @@ def edited(uninterrupted, tmp_path):
         (lambda v: v | {"more": 3}, "exactly the entries"),
         (lambda v: [v], "exactly the entries"),
         (lambda v: {k: v[k] for k in v if k != "recipe"}, "exactly the entries"),
-        (lambda v: with_setting(v, "recipe.optimizer.lr", -1), r"optimizer\.lr=-1"),
+        (lambda v: with_setting(v, "recipe.optimizer.lr", -1), r"lr must be a number above 0, not -1"),
         (lambda v: with_setting(v, "recipe.model.name", "no"), "model 'no' is unknown"),
         (lambda v: with_setting(v, "recipe.transforms.test", [{"name": "subtract_mean"}]), "lacks its stat"),
     ],

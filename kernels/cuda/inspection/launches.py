@@ -58,6 +58,5 @@ class RecordingDevice(HostDevice):
 def launches_of(entry: Kernel, *args, **parameters) -> list[RecordedLaunch]:
     """The launches of a kernel that `cuda_kernel` registered, in their order, for these arguments."""
     device = RecordingDevice()
-    # `cuda_kernel` registers a wrapper that puts the device before the arguments.
-    entry.function.__wrapped__(device, *args, **parameters)
+    device.call(entry, *args, **parameters)
     return device.launches

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minialex.errors import KernelError
+from minialex.integers import ceil_div
 from minialex.kernels.cuda.inspection.compile import check_architecture
 
 _WARP = 32
@@ -96,7 +97,7 @@ def occupancy(architecture: str, threads: int, registers: int, shared: int) -> O
     machine = MULTIPROCESSORS[check_architecture(architecture)]
     if not 1 <= threads <= 1024:
         raise KernelError(f"the threads of a block must be 1 to 1024, not {threads}")
-    warps = -(-threads // _WARP)
+    warps = ceil_div(threads, _WARP)
     fits = {
         "registers": _by_registers(warps, registers),
         "shared memory": _by_shared(machine, shared),
@@ -123,4 +124,4 @@ def _by_shared(machine: Multiprocessor, shared: int) -> int:
 
 
 def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
+    return ceil_div(value, unit) * unit

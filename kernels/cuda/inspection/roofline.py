@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minialex.integers import ceil_div
 from minialex.kernels.cuda.inspection.gpus import Gpu
 from minialex.kernels.cuda.inspection.loops import Mix
 
@@ -70,7 +71,7 @@ def predict(mix: Mix, operations: int, moved: int, blocks: int, gpu: Gpu) -> Pre
         return Prediction(0.0, memory, memory, "memory")
     peak = gpu.tf32 if mix.tensor else gpu.float32
     issue = gpu.multiprocessors * _SCHEDULERS * gpu.clock * mix.flop / mix.instructions
-    rounds = -(-blocks // gpu.multiprocessors)
+    rounds = ceil_div(blocks, gpu.multiprocessors)
     working = blocks / (rounds * gpu.multiprocessors)
     arithmetic = operations / (min(peak, issue) * working)
     if memory >= arithmetic:

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
-from minialex.checking.arguments import (
+from minialex.checking.gradients.arguments import (
     refuse_options,
     require_callables,
     require_choice,

@@ -8,7 +8,12 @@ import numpy as np
 
 from minialex.autograd import branches_taken, enable_grad, grad
 from minialex.checking.adapters.foreign import check_for, described_as
-from minialex.checking.arguments import refuse_options, require_callables, require_dtype, require_seed
+from minialex.checking.gradients.arguments import (
+    refuse_options,
+    require_callables,
+    require_dtype,
+    require_seed,
+)
 from minialex.checking.gradients.vjp import check_vjp, joined, split
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction

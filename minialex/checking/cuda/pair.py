@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from minialex.availability import require_device
-from minialex.checking.arguments import choose_inputs, prepare_inputs, require_seed
 from minialex.checking.cuda.arguments import CudaKernel, Names, Part, Role
 from minialex.checking.cuda.launches import Pair
 from minialex.checking.cuda.source import Source
+from minialex.checking.gradients.arguments import choose_inputs, prepare_inputs, require_seed
 from minialex.checking.gradients.rewording import reworded
 from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import Report

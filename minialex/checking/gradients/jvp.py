@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.checking.arguments import (
+from minialex.checking.constraints import Constraint
+from minialex.checking.gradients.arguments import (
     choose_inputs,
     constrain_inputs,
     prepare_inputs,
@@ -27,7 +28,6 @@ from minialex.checking.arguments import (
     require_seed,
     require_texts,
 )
-from minialex.checking.constraints import Constraint
 from minialex.checking.gradients.check import Arrays
 from minialex.checking.gradients.dot_product import DotProducts, compare_modes
 from minialex.checking.gradients.elsewhere import left_out

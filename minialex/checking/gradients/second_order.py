@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.checking.arguments import (
+from minialex.checking.constraints import Constraint
+from minialex.checking.gradients.arguments import (
     choose_inputs,
     prepare_inputs,
     require_callables,
     require_dtype,
     require_texts,
 )
-from minialex.checking.constraints import Constraint
 from minialex.checking.gradients.check import Arrays
 from minialex.checking.gradients.returned import as_array
 from minialex.checking.gradients.rewording import reworded

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minialex.checking.arguments import (
+from minialex.checking.constraints import Constraint
+from minialex.checking.gradients.arguments import (
     choose_inputs,
     constrain_inputs,
     prepare_inputs,
@@ -17,7 +18,6 @@ from minialex.checking.arguments import (
     require_seed,
     require_texts,
 )
-from minialex.checking.constraints import Constraint
 from minialex.checking.gradients.check import Arrays, Check
 from minialex.checking.gradients.differences import DIRECTION_STEPS, STEPS
 from minialex.checking.gradients.order_of_checks import run_checks

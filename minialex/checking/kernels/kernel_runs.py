@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from minialex.config import using
 from minialex.errors import KernelError
-from minialex.kernels import Kernel, kernel, unregister, use
+from minialex.kernels import Kernel, kernel, unregister
 
 _SUFFIX = ", watched"
 
@@ -55,7 +56,8 @@ class KernelRuns:
                 error=entry.error,
                 kinds=entry.kinds,
             )(self._noting_runs(entry))
-        self._use = use(names)
+        self._use = using(names)
+        self._use.__enter__()
         return self
 
     def __exit__(self, *_) -> None:

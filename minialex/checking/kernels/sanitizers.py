@@ -64,7 +64,7 @@ def run_here(sanitizer: str, operation: str, algorithm: str, dtype: str) -> None
     for kernel in kernels_to_check(operation):
         if kernel.algorithm == algorithm:
             for call in supported_calls(kernel, np.dtype(dtype)):
-                kernel.function.__wrapped__(device, *call.arrays, **call.parameters)
+                device.call(kernel, *call.arrays, **call.parameters)
 
 
 def sanitizer_report(sanitizer: str, kernel, dtype: str = "float32") -> str | None:

@@ -71,7 +71,6 @@ class Invert(Transform, name="invert"):
         return 255 - image
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return ["inverted"]
 
 
@@ -124,7 +123,6 @@ class PcaNoise(Transform, name="pca_noise"):
         return image + colour.astype(np.float32).reshape(3, 1, 1)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return [f"colour noise along the principal components (sigma {self.sigma:g})"]
 
     def _output_shape(self, shape: Shape) -> Shape:

@@ -33,11 +33,6 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
         Shares of the image's area, from 1e-6 to 1.
     ratio : [low, high]
         Width / height, from 0.001 to 1000.
-
-    Raises
-    ------
-    DataError
-        If an argument is not as described.
     """
 
     batched = False
@@ -79,7 +74,6 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
         return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         low, high = self.scale
         share = f"{100 * low:g} to {100 * high:g} %"
         height, width = self.size
@@ -125,7 +119,6 @@ class RandomCrop(Transform, name="random_crop"):
         return _crop(image, top, left, self.size)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrases."""
         padded = [f"padded by {self.padding} with zeros"] if self.padding else []
         return [*padded, f"random crop of {self.size[0]} x {self.size[1]}"]
 
@@ -202,7 +195,6 @@ class TenCrop(Transform, name="ten_crop"):
         return np.stack(crops, axis=-4)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return [f"ten crops of {self.size[0]} x {self.size[1]}"]
 
     def _output_shape(self, shape: Shape) -> Shape:

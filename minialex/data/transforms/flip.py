@@ -18,11 +18,6 @@ class HorizontalFlip(Transform, name="horizontal_flip"):
     ----------
     p : float
         From 0 to 1.
-
-    Raises
-    ------
-    DataError
-        If it is not as described.
     """
 
     batched = False
@@ -37,5 +32,4 @@ class HorizontalFlip(Transform, name="horizontal_flip"):
         return image[..., ::-1] if random.bernoulli(self.p) else image
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return [f"mirrored left to right with probability {self.p:g}"]

@@ -24,11 +24,6 @@ class Scale(Transform, name="scale"):
     ----------
     divisor : float
         From 1e-6 to 1e6.
-
-    Raises
-    ------
-    DataError
-        If it is not as described.
     """
 
     pointwise = True
@@ -44,7 +39,6 @@ class Scale(Transform, name="scale"):
         return np.divide(image, np.float32(self.divisor), out=out, dtype=np.float32)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return ["scaled to 0..1" if self.divisor == 255 else f"divided by {self.divisor:g}"]
 
 
@@ -81,7 +75,6 @@ class Normalize(Transform, name="normalize"):
         return out
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrases."""
         return [f"mean {text_of_numbers(self.mean)}", f"std {text_of_numbers(self.std)}"]
 
     def _output_shape(self, shape: Shape) -> Shape:
@@ -121,7 +114,6 @@ class SubtractMean(Transform, name="subtract_mean"):
         return np.subtract(image, _column(self.mean), out=out, dtype=np.float32)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return [f"mean {text_of_numbers(self.mean)} subtracted"]
 
     def _output_shape(self, shape: Shape) -> Shape:

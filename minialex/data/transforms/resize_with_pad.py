@@ -22,11 +22,6 @@ class ResizeWithPad(Transform, name="resize_with_pad"):
     ----------
     size : [height, width]
         Each from 1 to 4096.
-
-    Raises
-    ------
-    DataError
-        If it is not as described.
     """
 
     gives = FLOAT32
@@ -44,7 +39,6 @@ class ResizeWithPad(Transform, name="resize_with_pad"):
         return out
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         height, width = self.size
         return [f"resized to fit {height} x {width} (bilinear, not antialiased) and padded with zeros"]
 

@@ -35,11 +35,6 @@ class Shift(Transform, name="shift"):
         The largest shift as a fraction of the image's height and width; 0 to 0.99.
     cval : float
         The value of what comes in, on the scale of the image.
-
-    Raises
-    ------
-    DataError
-        If an argument is not as described.
     """
 
     batched = False
@@ -65,7 +60,6 @@ class Shift(Transform, name="shift"):
         return shifted(image, down, right, self.cval)
 
     def steps(self, shape: Shape) -> list[str]:
-        """Return the phrase."""
         return [
             f"shifted by up to {self.height:g} of the height and {self.width:g} of the width, "
             f"filled with {self.cval:g}"

@@ -20,8 +20,9 @@ TRANSFORMS: dict[str, type["Transform"]] = {}
 class Transform:
     """One step between an image and a network's input.
 
-    A transform is a frozen dataclass whose fields JSON can hold; lists come in, tuples are kept.
-    `class Invert(Transform, name="invert")` registers it under its name.
+    A transform is a frozen dataclass whose fields JSON can hold; lists come in, tuples are kept. It raises
+    `DataError` for a field that is not as described. `class Invert(Transform, name="invert")` registers it
+    under its name.
 
     Attributes
     ----------

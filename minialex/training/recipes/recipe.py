@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 
 from minialex.checks import in_words
 from minialex.data.pca import FROM_DATA, ColourStatistics, with_statistics
+from minialex.data.registry import SOURCES
 from minialex.data.transforms import Pipeline, standard_pipeline
 from minialex.errors import DataError, RecipeError
 from minialex.models import get_architecture
@@ -31,11 +32,6 @@ from minialex.training.recipes.rules import (
     wrong,
 )
 
-SOURCES = (
-    "digits", "mnist", "cifar10", "folder", "imagenet",
-    "fashion-mnist", "kmnist", "qmnist", "emnist-letters", "emnist-digits", "emnist-balanced",
-    "emnist-bymerge", "emnist-byclass", "emnist-mnist",
-)  # fmt: skip
 # In a list of transforms this stands for "bring the image to the model's size and colours, then normalise".
 FIT_MODEL = "fit_model"
 _MAX_COUNT = 10**6
@@ -91,9 +87,7 @@ class Data(Table):
     Attributes
     ----------
     source : str
-        digits, mnist, cifar10, folder (train/ and val/ with a folder a class), imagenet (the same
-        layout; top-5 accuracy is measured as well), or a relative of MNIST: fashion-mnist, kmnist, qmnist,
-        emnist-letters, -digits, -balanced, -bymerge, -byclass and -mnist.
+        One of `minialex.data.registry.SOURCES`.
     reserve : int
         How many of the first training images are left out, as TensorFlow's `read_data_sets` does.
     train_samples, test_samples : int, optional

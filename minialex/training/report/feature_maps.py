@@ -8,6 +8,7 @@ import numpy as np
 
 from minialex import nn
 from minialex.autograd import no_grad
+from minialex.integers import ceil_div
 from minialex.models import Network
 from minialex.tensor import Tensor
 
@@ -102,7 +103,7 @@ def _in_rows(features: np.ndarray) -> np.ndarray:
     """Features (N, F) in rows: (N, 1, R, 128), or (N, 1, 1, F) if there are fewer than 128."""
     images, count = features.shape
     width = min(count, _FEATURES_A_ROW)
-    rows = -(-count // width)
+    rows = ceil_div(count, width)
     padded = np.full((images, rows * width), np.nan, dtype=features.dtype)
     padded[:, :count] = features
     return padded.reshape(images, 1, rows, width)

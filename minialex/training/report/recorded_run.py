@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from minialex.data import DataLoader, Dataset
+from minialex.data.registry import SOURCES
 from minialex.training.assembly import make_test_loader
 from minialex.training.recipes import Recipe
 from minialex.training.run import open_data
 from minialex.training.run_folder import RunFolder
-from minialex.training.sources import SOURCES
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 
+from minialex.integers import ceil_div
+
 _GAP = 4
 _TILE = 72
 _THUMBNAIL = 160
@@ -66,7 +68,7 @@ def _sheet(tiles: np.ndarray, columns: int | None, side: int) -> bytes:
     tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, depth = tiles.shape
     columns = min(count, columns or count)
-    rows = -(-count // columns)
+    rows = ceil_div(count, columns)
     sheet = np.zeros((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, depth), np.uint8)
     for i, tile in enumerate(tiles):
         top, left = i // columns * (height + _GAP), i % columns * (width + _GAP)

@@ -8,7 +8,7 @@ import pytest
 import minialex as ma
 from minialex.checking.testing.strategies import normal_values
 from minialex.kernels import find_kernel
-from minialex.kernels.runtime.prepacked import frozen, kept_bytes, packed
+from minialex.kernels.runtime.prepacked import frozen, kept_bytes, prepacked
 
 WINDOW = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
@@ -22,17 +22,17 @@ def frozen_copy(array):
 def test_a_form_is_made_once_for_a_frozen_array():
     array, made = frozen_copy(np.ones(4)), []
     for _ in range(3):
-        form = packed(array, "form", lambda: made.append(1) or array * 2)
+        form = prepacked(array, "form", lambda: made.append(1) or array * 2)
         np.testing.assert_array_equal(form, array * 2)
     assert len(made) == 1
-    np.testing.assert_array_equal(packed(array, "another form", lambda: array * 3), array * 3)
+    np.testing.assert_array_equal(prepacked(array, "another form", lambda: array * 3), array * 3)
 
 
 def test_a_form_of_a_writable_array_is_made_each_time():
     array = np.ones(4)
     for factor in (1, 2, 3):
         array[:] = factor
-        np.testing.assert_array_equal(packed(array, "form", lambda: array * 2), array * 2)
+        np.testing.assert_array_equal(prepacked(array, "form", lambda: array * 2), array * 2)
 
 
 def test_a_read_only_view_is_not_frozen():
@@ -45,18 +45,18 @@ def test_a_read_only_view_is_not_frozen():
 
 def test_thawing_forgets_the_form():
     array = frozen_copy(np.ones(4))
-    packed(array, "form", lambda: array * 2)
+    prepacked(array, "form", lambda: array * 2)
     array.flags.writeable = True
     array[:] = 5
-    np.testing.assert_array_equal(packed(array, "form", lambda: array * 2), array * 2)
+    np.testing.assert_array_equal(prepacked(array, "form", lambda: array * 2), array * 2)
     array.flags.writeable = False
-    np.testing.assert_array_equal(packed(array, "form", lambda: array * 2), array * 2)
+    np.testing.assert_array_equal(prepacked(array, "form", lambda: array * 2), array * 2)
 
 
 def test_forms_go_with_their_array():
     before = kept_bytes()
     array = frozen_copy(np.ones(1000))
-    packed(array, "form", lambda: np.ones(500))
+    prepacked(array, "form", lambda: np.ones(500))
     assert kept_bytes() == before + 4000
     del array
     gc.collect()

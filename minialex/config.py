@@ -1,0 +1,125 @@
+"""Settings: what holds for a block of code in one thread, and otherwise for the process.
+
+    with ma.using(conv2d="im2col", threads=1, workspace="32 MiB", tuning=True):
+        ...
+
+Whoever reads a setting declares it here: the threads of `minialex.kernels.runtime.threads`, the workspace and
+the tuning of `minialex.kernels.contract`. Any other name is that of an operation, whose algorithm is chosen
+(`minialex.kernels.contract.registry`). Blocks nest, and the innermost one that names a setting counts. Other
+threads do not see them: they have what is set for the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from typing import Any
+
+from minialex.errors import KernelError
+
+Check = Callable[[Any], Any]
+_checks: dict[str, Check] = {}
+_of_process: dict[str, Any] = {}
+
+
+class _OfThread(threading.local):
+    """What the blocks open in one thread set."""
+
+    def __init__(self):
+        self.values: Mapping[str, Any] = {}
+
+
+_of_thread = _OfThread()
+
+
+def _refuse(name: str, value: object) -> Any:
+    raise KernelError(f"using: unknown setting {name!r}; there are: {', '.join(sorted(_checks))}")
+
+
+_check_other: Callable[[str, Any], Any] = _refuse
+
+
+def declare(name: str, check: Check) -> None:
+    """Declare a setting. `check` returns its value as it is kept, or raises an error that says what is
+    allowed.
+    """
+    _checks[name] = check
+
+
+def declare_others(check: Callable[[str, Any], Any]) -> None:
+    """Declare what checks a setting of another name, given with its value."""
+    global _check_other
+    _check_other = check
+
+
+def settings() -> list[str]:
+    """The names of the settings beside the operations'."""
+    return sorted(_checks)
+
+
+def setting(name: str, default: Any = None) -> Any:
+    """The value that holds now in this thread; the default where nothing or None is set."""
+    values = _of_thread.values
+    value = values[name] if name in values else _of_process.get(name)
+    return default if value is None else value
+
+
+def set_for_process(**values: Any) -> None:
+    """Set what holds where no block says otherwise; None goes back to the default."""
+    replace_for_process(_checked(values))
+
+
+def replace_for_process(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Set checked values for the process, and return what they replace."""
+    before = {name: _of_process.pop(name, None) for name in values}
+    _of_process.update({name: value for name, value in values.items() if value is not None})
+    return before
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _checks[name](value) if name in _checks else _check_other(name, value)
+        for name, value in values.items()
+    }
+
+
+class using(ContextDecorator):
+    """Settings for a block of code, in this thread: a context manager and a decorator.
+
+    Parameters
+    ----------
+    algorithms : dict, optional
+        Algorithms by operation, for names that are no Python name: ``{"conv2d.forward": "direct"}``.
+    threads : int, optional
+        How many threads share the work of a kernel.
+    workspace : int or str, optional
+        The budget of one kernel call: bytes, or a text such as ``"32 MiB"``.
+    tuning : bool, optional
+        Whether equal kernels are chosen by measurement (`minialex.kernels.contract.tuning`).
+    **operations : str, or several
+        The algorithm of an operation, ``conv2d="im2col"``, or several that are tried in their order.
+        None, here and above, goes back to the default.
+
+    Raises
+    ------
+    KernelError
+        If a name is unknown, or a value is not allowed; the message says what is.
+
+    Examples
+    --------
+    >>> with using(conv2d=("winograd", "im2col"), threads=1):
+    ...     y = network(x)
+    """
+
+    def __init__(self, algorithms: Mapping[str, Any] | None = None, /, **settings: Any):
+        self._given = _checked({**(algorithms or {}), **settings})
+        self._before: list[Mapping[str, Any]] = []
+
+    def __enter__(self):
+        self._before.append(_of_thread.values)
+        _of_thread.values = {**_of_thread.values, **self._given}
+        return self
+
+    def __exit__(self, *_) -> None:
+        _of_thread.values = self._before.pop()

@@ -1,0 +1,92 @@
+"""Settings for a block of code: nested, by thread, and refused where unknown."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import minialex as ma
+from minialex import kernels
+from minialex.config import setting
+from minialex.errors import KernelError
+
+
+def test_a_block_sets_and_restores():
+    threads, limit = kernels.num_threads(), kernels.workspace_limit()
+    with ma.using(conv2d="im2col", threads=1, workspace="32 MiB", tuning=True):
+        assert kernels.num_threads() == 1
+        assert kernels.workspace_limit() == 32 * 2**20
+        assert kernels.is_tuning()
+        x = np.ones((1, 1, 3, 3), np.float32)
+        call = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        assert kernels.select("conv2d.forward", "cpu", x, x, None, **call).algorithm == "im2col"
+    assert (kernels.num_threads(), kernels.workspace_limit(), kernels.is_tuning()) == (threads, limit, False)
+    assert setting("conv2d") is None
+
+
+def test_the_innermost_block_that_names_a_setting_counts():
+    with ma.using(threads=3, conv2d="direct"):
+        with ma.using(threads=2):
+            assert (kernels.num_threads(), setting("conv2d")) == (2, ("direct",))
+            with ma.using(conv2d=None):
+                assert (kernels.num_threads(), setting("conv2d")) == (2, None)
+        assert kernels.num_threads() == 3
+
+
+def test_other_threads_do_not_see_a_block_and_see_what_is_set_for_the_process():
+    seen = []
+
+    def look():
+        seen.append((kernels.num_threads(), setting("relu")))
+
+    with ma.using(threads=7, relu="plain"):
+        kernels.set_num_threads(5)
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert kernels.num_threads() == 7
+    kernels.set_num_threads(None)
+    assert seen == [(5, None)]
+
+
+def test_use_without_a_block_holds_for_the_process():
+    chosen = kernels.use(relu="plain")
+    thread = threading.Thread(target=lambda: seen.append(setting("relu")))
+    seen = [setting("relu")]
+    thread.start()
+    thread.join()
+    with chosen:
+        assert setting("relu") == ("plain",)
+    assert seen == [("plain",)] * 2
+    assert setting("relu") is None
+
+
+def test_a_decorated_function_runs_in_its_block():
+    @ma.using(threads=1)
+    def threads():
+        return kernels.num_threads()
+
+    with ma.using(threads=2):
+        assert threads() == 1
+        assert kernels.num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"thread": 1},
+            r"unknown operation 'thread'; there are: .*; and the settings threads, tuning, workspace",
+        ),
+        ({"conv2d": "magic"}, "conv2d has no algorithm 'magic'; there are: .*winograd"),
+        ({"threads": 0}, "number of threads=0 should be a positive int"),
+        ({"threads": True}, "number of threads=True"),
+        ({"workspace": "32 pounds"}, "workspace limit='32 pounds' should be .* such as '32 MiB'"),
+        ({"workspace": -1}, "workspace limit=-1"),
+        ({"tuning": "yes"}, "tuning must be True or False, not 'yes'"),
+    ],
+)
+def test_what_is_refused_changes_nothing(settings, message):
+    with ma.using(threads=2), pytest.raises(KernelError, match=message), ma.using(relu="plain", **settings):
+        pytest.fail("the block was entered")
+    assert setting("relu") is None
