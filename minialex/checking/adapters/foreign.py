@@ -96,14 +96,18 @@ class Differentiable(Protocol):
     ----------
     arrays : list of array
         By which it is differentiated, in the dtype of the check.
-    names : list of str
-        What messages call each of them.
+    names, paths : list of str
+        What messages call each of them, and each result.
+    kept : list of int
+        Which of the results are differentiated.
     positions : list of int or None
         Which of the `count` arguments each is part of; None for what is not an argument, such as a parameter.
     """
 
     arrays: list[np.ndarray]
     names: list[str]
+    paths: list[str]
+    kept: list[int]
     positions: list[int | None]
     count: int
     dtype: np.dtype
@@ -153,7 +157,15 @@ class Origin(NamedTuple):
 
 
 class ForeignCheck:
-    """The check of such a function: its comparison by `check_vjp`, and what failures and reports say."""
+    """The check of such a function: its comparison by `check_vjp`, and what failures and reports say.
+
+    Attributes
+    ----------
+    one_input, one_result : str
+        What is said of a gradient where only that of one input is asked for, or only one result is used.
+    """
+
+    one_input = one_result = ""
 
     def __init__(self, function: Differentiable, options: dict, name: str):
         self.function, self.options, self.seed = function, options | {"name": name}, options["seed"]
@@ -173,9 +185,29 @@ class ForeignCheck:
         """Call the function and its backward once, and refuse what cannot be checked."""
         raise NotImplementedError
 
+    def part(self, where: str, drawn: Sequence[np.ndarray], *, asked=None, only: int | None = None) -> list:
+        """The gradients of the inputs asked for, where all results or only one are used, by a new call."""
+        raise NotImplementedError
+
+    def used_results(self) -> tuple[list[np.ndarray], list[int]]:
+        """Random upstream gradients for all results, and which results are part of the graph."""
+        raise NotImplementedError
+
     def check_parts(self) -> None:
         """Ask for the gradient of one input by itself, and for that of one result by itself."""
-        raise NotImplementedError
+        function, names = self.function, self.gradient_names()
+        drawn, used = self.used_results()
+        whole = self.part("once more", drawn)
+        for i, name in enumerate(function.names if len(names) > 1 else []):
+            where, one = self.one_input.format(name), slice(i, i + 1)
+            found = self.part(where, drawn, asked=[i])
+            self.require_same(whole[one], found, names[one], ("values", where), Origin(drawn, first=i))
+        for k in used if len(used) > 1 else []:
+            where = self.one_result.format(function.paths[function.kept[k]])
+            others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
+            expected = self.part("for zeros", others)
+            found = self.part(where, drawn, only=k)
+            self.require_same(expected, found, names, ("values", where), Origin(drawn))
 
     def fail(self, check: str, summary: str, cause: Exception | None = None) -> NoReturn:
         raise ForeignGradcheckError(

@@ -84,6 +84,8 @@ class _Check(ForeignCheck):
 
     function: Traced
     backward = "its backward"
+    one_input = "where only {} is differentiated"
+    one_result = "where only {} is used"
 
     def probe(self) -> None:
         """Call the function and its backward once, and refuse what cannot be checked."""
@@ -94,7 +96,7 @@ class _Check(ForeignCheck):
             self.fail("raises", f"the function raises {in_one_line(error)}", error)
         self._require_results(found)
         values = [np.array(found[k][1], traced.dtype_of(found[k][1])) for k in traced.kept]
-        recorded, _ = self._part("", self.drawn(y.shape for y in values))
+        recorded, _ = self._pulled("", self.drawn(y.shape for y in values))
         names, failure = ["the result"] * len(values), ("values", "where it is differentiated (its fwd)")
         self.require_same(values, recorded, names, failure, Origin())
 
@@ -118,7 +120,7 @@ class _Check(ForeignCheck):
         if not traced.kept:
             self.fail("result", "it returns no floating-point array: there is nothing to differentiate")
 
-    def _part(self, where: str, drawn, asked: Sequence[int] | None = None, only: int | None = None):
+    def _pulled(self, where: str, drawn, asked: Sequence[int] | None = None, only: int | None = None):
         """The results, and the gradients of some inputs and some results, of a call of its own."""
         traced = self.function
         leaves = list(map(traced.own, traced.arrays))
@@ -139,26 +141,13 @@ class _Check(ForeignCheck):
             self.fail("raises", f"{where}{self.backward} raises {in_one_line(error)}", error)
         return list(map(np.array, results)), list(map(np.array, gradients))
 
-    def check_parts(self) -> None:
-        """Ask for the gradient of one input by itself, and for that of one result by itself."""
-        traced, names = self.function, self.gradient_names()
-        values, _ = self._part("", drawn := self.drawn(self._shapes()))
-        _, whole = self._part("", drawn)
-        for i, name in enumerate(traced.names if len(names) > 1 else []):
-            where = f"where only {name} is differentiated"
-            _, found = self._part(f"{where} ", drawn, asked=[i])
-            one = slice(i, i + 1)
-            self.require_same(whole[one], found, names[one], ("values", where), Origin(drawn, first=i))
-        for k in range(len(values)) if len(values) > 1 else []:
-            where = f"where only {traced.paths[traced.kept[k]]} is used"
-            others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
-            _, expected = self._part("", others)
-            _, found = self._part(f"{where} ", drawn, only=k)
-            self.require_same(expected, found, names, ("values", where), Origin(drawn))
+    def part(self, where: str, drawn, *, asked=None, only=None):
+        return self._pulled(f"{where} ", drawn, asked, only)[1]
 
-    def _shapes(self) -> list[tuple[int, ...]]:
+    def used_results(self) -> tuple[list[np.ndarray], list[int]]:
         traced = self.function
-        return [y.shape for y in traced.results(*map(traced.own, traced.arrays))]
+        drawn = self.drawn(y.shape for y in traced.results(*map(traced.own, traced.arrays)))
+        return drawn, list(range(len(drawn)))
 
 
 class _SecondCheck(_Check):
@@ -168,7 +157,7 @@ class _SecondCheck(_Check):
 
     def __init__(self, first: _Check):
         with first.function.environment():
-            drawn = first.drawn(first._shapes())
+            drawn, _ = first.used_results()
         super().__init__(TracedGradient(first.function, drawn), first.options, f"gradient of {first.name}")
 
     def check_parts(self) -> None:

@@ -94,6 +94,8 @@ class _Check(ForeignCheck):
     """The check of a function, or of its gradient: what is looked at once, and the comparison."""
 
     backward = "backward"
+    one_input = "where only {} requires a gradient (ctx.needs_input_grad)"
+    one_result = "where only {} is used, so that others have no upstream gradient"
     function: Recorded
 
     def _raised(self, what: str, error: Exception) -> None:
@@ -222,7 +224,7 @@ class _Check(ForeignCheck):
         failure = "layout", f"for contiguous inputs than for {', '.join(strided)} as it came"
         others = list(map(as_numpy, others))
         self.require_same(values, others, ["the result"] * len(values), failure, Origin())
-        found = self._part("for contiguous inputs", drawn, contiguous=True)
+        found = self.part("for contiguous inputs", drawn, contiguous=True)
         self.require_same(expected, found, self.gradient_names(), failure, Origin(drawn))
 
     def check_state(self) -> None:
@@ -241,34 +243,17 @@ class _Check(ForeignCheck):
             names, failure = ["the result"] * len(found), ("not deterministic", where)
             self.require_same(expected, found, names, failure, Origin(arrays=moved))
 
-    def check_parts(self) -> None:
-        """Ask for the gradient of one input by itself, and for that of one result by itself."""
-        recorded, names = self.function, self.gradient_names()
-        _, results = recorded.results(recorded.arrays)
-        drawn = self.drawn(tuple(y.shape) for y in results)
-        inside = [k for k, y in enumerate(results) if y.requires_grad]
-        whole = self._part("once more", drawn)
-        for i, name in enumerate(recorded.names if len(names) > 1 else []):
-            where = f"where only {name} requires a gradient (ctx.needs_input_grad)"
-            found = self._part(where, drawn, asked=[i])
-            one = slice(i, i + 1)
-            origin = Origin(drawn, first=i)
-            self.require_same(whole[one], found[one], names[one], ("values", where), origin)
-        for k in inside if len(inside) > 1 else []:
-            others = [u if j == k else np.zeros_like(u) for j, u in enumerate(drawn)]
-            expected = self._part("for zeros", others)
-            path = recorded.paths[recorded.kept[k]]
-            where = f"where only {path} is used, so that others have no upstream gradient"
-            found = self._part(where, drawn, only=k)
-            self.require_same(expected, found, names, ("values", where), Origin(drawn))
+    def used_results(self) -> tuple[list[np.ndarray], list[int]]:
+        _, results = self.function.results(self.function.arrays)
+        used = [k for k, y in enumerate(results) if y.requires_grad]
+        return self.drawn(tuple(y.shape) for y in results), used
 
-    def _part(self, where: str, drawn, *, only=None, **how):
-        """The gradients for some upstream gradients, of a call of its own."""
+    def part(self, where: str, drawn, *, asked=None, only=None, contiguous=False):
         recorded = self.function
         try:
-            leaves, results = recorded.results(recorded.arrays, **how)
+            leaves, results = recorded.results(recorded.arrays, asked=asked, contiguous=contiguous)
             found = gradients_of(results, leaves, recorded.upstreams(drawn, results), only=only)
-            return [as_numpy(g).copy() for g in found]
+            return [as_numpy(found[i]).copy() for i in (range(len(found)) if asked is None else asked)]
         except Exception as error:
             self.fail("raises", f"{where} backward raises {in_one_line(error)}", error)
 
@@ -306,14 +291,12 @@ class _SecondCheck(_Check):
 
     def check_parts(self) -> None:
         """Ask for the gradients of the inputs only: in a gradient penalty no upstream gradient needs one."""
-        recorded, count = self.function, len(self.first.function.arrays)
-        _, results = recorded.results(recorded.arrays)
-        drawn = self.drawn(tuple(y.shape) for y in results)
+        count, (drawn, _) = len(self.first.function.arrays), self.used_results()
         where = "where no upstream gradient requires one (ctx.needs_input_grad)"
-        whole = self._part("once more", drawn)
-        found = self._part(where, drawn, asked=range(count))
+        whole = self.part("once more", drawn)
+        found = self.part(where, drawn, asked=range(count))
         names = self.gradient_names()[:count]
-        self.require_same(whole[:count], found[:count], names, ("values", where), Origin(drawn))
+        self.require_same(whole[:count], found, names, ("values", where), Origin(drawn))
 
 
 def _reproduction(recorded: Recorded, options: dict, order: int) -> Reproduction:
