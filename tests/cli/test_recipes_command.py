@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minialex.training.recipes import list_recipes
 
-RECIPES = Path(__file__).parents[2] / "minialex" / "recipes"
+RECIPES = Path(__file__).parents[2] / "minialex" / "training" / "recipes"
 
 
 def test_every_recipe_is_listed_with_what_it_reaches(minialex):
