@@ -180,6 +180,8 @@ class Kernel:
 
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
+# The kernels with a rank, in its order, as every call asks for them.
+_ranked: dict[tuple[str, str], list[Kernel]] = {}
 # For devices whose kernels are not registered yet: what registers them.
 _later: dict[str, Callable[[], None]] = {}
 
@@ -220,6 +222,7 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
+        _ranked.pop((operation, device), None)
         algorithms[algo] = Kernel(
             operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
         )
@@ -251,6 +254,7 @@ def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
     """Take a kernel out of the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
     del _kernels[operation, device][algo]
+    _ranked.pop((operation, device), None)
 
 
 def list_kernels(operation: str | None = None, device: str | None = None) -> list[Kernel]:
@@ -297,7 +301,10 @@ def renamed(algorithm: str) -> str:
 def ranked(operation: str, device: str) -> list[Kernel]:
     """The kernels that the engine may choose by itself, the one that it tries first at the front."""
     algorithms = _algorithms(operation, device).values()
-    return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
+    if (operation, device) not in _ranked:
+        with_rank = (entry for entry in algorithms if entry.rank is not None)
+        _ranked[operation, device] = sorted(with_rank, key=lambda entry: -entry.rank)
+    return list(_ranked[operation, device])
 
 
 def select(operation: str, device: str, *args, **parameters) -> Kernel:
