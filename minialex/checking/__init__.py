@@ -1,7 +1,7 @@
 """Checking gradients, ours and anyone's, against numerical derivatives.
 
 The rooms, each of which knows only those above it in this list (and all of them the files beside them that
-hold arguments, constraints, reports and reproductions):
+hold constraints, reports and reproductions):
 
     gradients/   one check of a gradient, from numerical derivatives to the verdict: `check_vjp` and its kin
     adapters/    functions of tensors, ours, PyTorch's and JAX's, as functions of arrays
