@@ -81,7 +81,9 @@ class Program:
         shutil.copytree(
             source, self.site / "minialex" / "kernels", ignore=shutil.ignore_patterns("__pycache__")
         )
-        self.demo = self.site / "minialex" / "kernels" / "demo.py"
+        self.kernels = self.site / "minialex" / "kernels"
+        self.demo = self.kernels / "demo" / "__init__.py"
+        self.demo.parent.mkdir()
         self.demo.write_text(DEMO)
         self.variables = {"PYTHONPATH": str(self.site), "MINIALEX_CACHE_DIR": str(self.cache)}
 
@@ -171,15 +173,15 @@ def test_the_body_of_a_loop_and_its_launch_are_kept_apart(program, lost):
     assert program.call("rows")["compiled"] == []
 
 
-@pytest.mark.parametrize("where", ["demo.py", "relu/plain.py"])
+@pytest.mark.parametrize("where", ["demo/__init__.py", "relu/plain.py"])
 def test_any_changed_source_leads_to_other_code(program, where):
-    path = program.demo.parent / where
+    path = program.kernels / where
     before = path.read_text()
     try:
         path.write_text(before.replace("OFFSET = 0.5", "OFFSET = 0.75") + "\n# changed\n")
         changed = program.call("rows")
         assert "demo.rows_launch" in changed["compiled"]
-        offset = 0.75 if where == "demo.py" else 0.5
+        offset = 0.75 if where.startswith("demo") else 0.5
         assert changed["results"] == [offset, 1 + offset, 2 + offset, 3 + offset]
     finally:
         path.write_text(before)
@@ -252,7 +254,7 @@ publish = emit_call = keep = _codegen
 def without_tried_versions(folder, lost=""):
     """The program, with a Numba that was not tried, and lacks something."""
     untried = Program(folder)
-    path = untried.demo.parent / "runtime" / "_numba_internals.py"
+    path = untried.kernels / "runtime" / "_numba_internals.py"
     lines = path.read_text().splitlines()
     lines = ["TRIED = ((0, 1), (0, 2))" if line.startswith("TRIED =") else line for line in lines]
     path.write_text("\n".join(lines) + "\n" + lost)
