@@ -297,7 +297,8 @@ def renamed(algorithm: str) -> str:
 def ranked(operation: str, device: str) -> list[Kernel]:
     """The kernels that the engine may choose by itself, the one that it tries first at the front."""
     algorithms = _algorithms(operation, device).values()
-    return sorted((entry for entry in algorithms if entry.rank is not None), key=lambda entry: -entry.rank)
+    found = (entry for entry in algorithms if entry.rank is not None)
+    return sorted(found, key=lambda entry: -(entry.rank or 0))
 
 
 def select(operation: str, device: str, *args, **parameters) -> Kernel:
