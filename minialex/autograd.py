@@ -150,6 +150,10 @@ class Operation:
 
     saved_inputs: tuple[int, ...] = ()
     saved_outputs: tuple[int, ...] = ()
+    shapes: tuple[Any, ...]  # of the inputs; None for one that was left out
+    edges: Any  # where each input came from, a tuple of Edge or None; None once the graph is freed
+    _saved_inputs: Any
+    _saved_outputs: Any
     _called = False
 
     def forward(self, *arrays):
@@ -313,7 +317,8 @@ def backward(
     found = _propagate([result], upstream, leaves, operations, create_graph, retain_graph)
     taken = {_memory(tensor) for tensor in upstream}
     with _grad_mode(create_graph):
-        for (leaf, _), collected in found.items():
+        for edge, collected in found.items():
+            leaf: Any = edge.source
             leaf.grad = _with_own_memory(collected, taken) if leaf.grad is None else leaf.grad + collected
 
 
@@ -370,7 +375,7 @@ def grad(
             )
     taken = {_memory(tensor) for tensor in upstream}
     with _grad_mode(create_graph):
-        own = {edge: _with_own_memory(tensor, taken) for edge, tensor in found.items()}
+        own: dict[Any, Tensor] = {edge: _with_own_memory(tensor, taken) for edge, tensor in found.items()}
     return tuple(own.get(_edge(each)) for each in inputs)
 
 

@@ -45,7 +45,7 @@ def in_words(value: Any) -> str:
 
 
 def require_int(
-    name: str, value: object, low: int, high: float = math.inf, *, error: type = MiniAlexError
+    name: str, value: Any, low: int, high: float = math.inf, *, error: type = MiniAlexError
 ) -> int:
     """Return `value` as an int, or raise `error`: it must be an int from `low` to `high`."""
     if not is_int(value, low, high):
@@ -55,7 +55,7 @@ def require_int(
 
 
 def require_number(
-    name: str, value: object, low: float, high: float = math.inf, *, error: type = MiniAlexError
+    name: str, value: Any, low: float, high: float = math.inf, *, error: type = MiniAlexError
 ) -> float:
     """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`. NaN never is."""
     # A comparison is false for NaN, and exact for an integer.
@@ -65,21 +65,21 @@ def require_number(
     return float(value)
 
 
-def require_share(name: str, value: object, *, error: type = MiniAlexError) -> float:
+def require_share(name: str, value: Any, *, error: type = MiniAlexError) -> float:
     """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, both excluded."""
     if not is_number(value) or not 0 < value < 1:
         raise error(f"{name} must be a number between 0 and 1, not {in_words(value)}")
     return float(value)
 
 
-def require_flag(name: str, value: object, *, error: type = MiniAlexError) -> bool:
+def require_flag(name: str, value: Any, *, error: type = MiniAlexError) -> bool:
     """Return `value`, or raise `error`: it must be True or False."""
     if not isinstance(value, bool):
         raise error(f"{name} must be True or False, not {in_words(value)}")
     return value
 
 
-def require_choice(name: str, value: object, choices: Sequence[str], *, error: type = MiniAlexError) -> str:
+def require_choice(name: str, value: Any, choices: Sequence[str], *, error: type = MiniAlexError) -> str:
     """Return `value`, or raise `error`: it must be one of the words of `choices`."""
     if not isinstance(value, str) or value not in choices:
         *others, last = map(repr, choices)

@@ -13,6 +13,7 @@ NumPy asks for the last three by the protocols ``__array_ufunc__`` (NEP 13) and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def call_with_values(function: Callable, arguments: tuple, options: dict, *, nam
     if any(isinstance(each, Tensor) for each in (out if isinstance(out, tuple) else (out,))):
         raise TypeError(f"np.{name}: out should be an array, not a Tensor; tensors are not written in place")
 
-    def values(item):
+    def values(item) -> Any:
         if isinstance(item, Tensor):
             tensors.append(item)
             # Read-only: np.copyto and its kin would change what the graph has saved, unseen.

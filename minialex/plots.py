@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -61,7 +62,7 @@ DARK = Theme(ink="#e3e7eb", grid="#59626c", line="#6db6f2")
 
 def style(theme: Theme = LIGHT, grid: bool = True) -> AbstractContextManager:
     """Matplotlib's settings for the figures that are made in a ``with`` block."""
-    settings = {
+    settings: dict[Any, Any] = {
         "font.family": fonts(),
         "font.size": TEXT_POINTS,
         # Users name their classes and runs: a $ in a name begins no formula.

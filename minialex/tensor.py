@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy, deepcopy
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -76,19 +77,19 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("data is a Tensor already; use .detach() for one outside the graph")
         self.device = require_device(device)
-        self.data = to_device_array(_as_array(data, dtype), device)
+        self.data: Any = to_device_array(_as_array(data, dtype), device)
         if requires_grad and self.data.dtype not in FLOATS:
             raise GraphError(f"requires_grad needs float32 or float64 data; this is {self.data.dtype}")
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
-        self.creator = None
+        self.creator: Any = None
         self.index = 0
         self._changes = [0]  # a list, as views share it
 
     @classmethod
     def _made_by(cls, creator, index: int, data, device: str) -> Tensor:
         """Wrap result number `index` of an operation, or a constant if creator is None."""
-        tensor = cls.__new__(Tensor)
+        tensor = Tensor.__new__(Tensor)
         tensor.data, tensor.device = data, device
         tensor.creator, tensor.index = creator, index
         tensor.requires_grad, tensor.grad, tensor._changes = creator is not None, None, [0]
@@ -433,7 +434,7 @@ def _as_array(data, dtype):
     if isinstance(data, list | tuple) and any(isinstance(t, Tensor) and t.requires_grad for t in data):
         raise TypeError("data holds a tensor that requires a gradient, which would be lost; pass .detach()")
     if is_array(data) and not isinstance(data, np.ndarray):
-        array = data if dtype is None else data.astype(dtype, copy=False)
+        array = data if dtype is None else data.astype(dtype, copy=False)  # pyright: ignore[reportAttributeAccessIssue]
     else:
         array = array_of(data, dtype)
         if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):

@@ -16,7 +16,7 @@ Whoever calls a kernel directly may write the parameters instead; the call is ma
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def plain_number(value):
 
 
 C = TypeVar("C", bound=type[Call])
-_classes: dict[str, type[Call]] = {}
+_classes: dict[str, Any] = {}
 
 
 def calls_of(operation: str) -> Callable[[C], C]:

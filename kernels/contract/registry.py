@@ -303,7 +303,7 @@ def ranked(operation: str, device: str) -> list[Kernel]:
     algorithms = _algorithms(operation, device).values()
     if (operation, device) not in _ranked:
         with_rank = (entry for entry in algorithms if entry.rank is not None)
-        _ranked[operation, device] = sorted(with_rank, key=lambda entry: -entry.rank)
+        _ranked[operation, device] = sorted(with_rank, key=lambda entry: -(entry.rank or 0))
     return list(_ranked[operation, device])
 
 

@@ -52,8 +52,7 @@ def output_shape(operation: str, *shapes: Shape | None, **parameters) -> Shape:
         raise ShapeError(
             f"operation={operation!r} has no shape rule; there are: {', '.join(operations_with_shapes())}"
         )
-    shapes = (None if shape is None else tuple(shape) for shape in shapes)
-    return _rules[operation](*shapes, **parameters)
+    return _rules[operation](*(None if shape is None else tuple(shape) for shape in shapes), **parameters)
 
 
 def operations_with_shapes() -> list[str]:

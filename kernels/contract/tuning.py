@@ -19,6 +19,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _tuned(candidates, args, parameters):
     return _measured()(candidates, args, parameters)
 
 
-def _require_flag(on: object) -> bool | None:
+def _require_flag(on: Any) -> bool | None:
     if on not in (None, True, False):
         raise KernelError(f"tuning must be True or False, not {on!r}")
     return on

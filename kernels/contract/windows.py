@@ -11,8 +11,8 @@ kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right))
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,9 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     return int(items[0]), int(items[1])
 
 
-def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
+def resolve_padding(
+    padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
+) -> Padding:
     """Bring a padding into the form ((top, bottom), (left, right)).
 
     Parameters
@@ -75,7 +77,9 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
     if resolved == "valid":
         return (0, 0), (0, 0)
     if resolved == "same":
-        resolved = tuple(_same(n, k, s, d) for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
+        along = zip(size, kernel, stride, dilation, strict=True)
+        vertical, horizontal = (_same(n, k, s, d) for n, k, s, d in along)
+        resolved = vertical, horizontal
     height, width = (n + sum(both) for n, both in zip(size, resolved, strict=True))
     if size[0] * size[1] <= MOST_CELLS < height * width:
         same = len({number for both in resolved for number in both}) == 1
@@ -87,7 +91,7 @@ def resolve_padding(padding, size: Pair, kernel: Pair, stride: Pair, dilation: P
     return resolved
 
 
-def padding_form(padding) -> str | Padding:
+def padding_form(padding) -> Literal["valid", "same"] | Padding:
     """Bring a padding as users write it into ``"valid"``, ``"same"`` or ((top, bottom), (left, right)).
 
     Raises
@@ -161,7 +165,14 @@ class Window(NamedTuple):
 
     @classmethod
     def of(
-        cls, size: Pair, kernel: Pair, *, stride: Pair, padding, dilation: Pair, ceil_mode: bool = False
+        cls,
+        size: Sequence[int],
+        kernel: Sequence[int],
+        *,
+        stride: Pair,
+        padding,
+        dilation: Pair,
+        ceil_mode: bool = False,
     ) -> Window:
         """Resolve the padding, and count the positions; they may be 0 or less, where the window does not fit.
 

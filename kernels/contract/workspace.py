@@ -7,6 +7,7 @@ A single unit of work (one row of output positions) is done even where it alone 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from minialex.checks import is_int
 from minialex.config import declare, set_for_process, setting
@@ -28,7 +29,7 @@ def set_workspace_limit(limit: int | str | None) -> None:
     set_for_process(workspace=limit)
 
 
-def _require_bytes(limit: object) -> int | None:
+def _require_bytes(limit: Any) -> int | None:
     if limit is None:
         return None
     match = re.fullmatch(r"\s*(\d+)\s*(B|KiB|MiB|GiB)\s*", limit) if isinstance(limit, str) else None

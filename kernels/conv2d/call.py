@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class ConvCall:
 
     @classmethod
     def of(
-        cls, x: Shape, weight: Shape, dtype=np.float32, *, stride=1, padding=0, dilation=1, groups=1
+        cls, x: Shape, weight: Shape, dtype: Any = np.float32, *, stride=1, padding=0, dilation=1, groups=1
     ) -> ConvCall:
         """Check and resolve the parameters, as users write them, of a convolution of these shapes.
 

@@ -217,7 +217,8 @@ def _convolve(device, product: _Product, packed, weight, bias, result) -> None:
 
 
 def _forward_axes(call: ConvCall) -> tuple[_Axis, _Axis]:
-    return tuple(map(_forward_axis, call.window))
+    vertical, horizontal = map(_forward_axis, call.window)
+    return vertical, horizontal
 
 
 def _bytes_of_product(call: ConvCall, frame: _Frame, taps: int, sides: tuple[int, int]) -> int:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class CheckedLaunch:
     report: cuda_host.Report
 
 
-Compile = Callable[[SourceKernel, np.dtype], object]
+Compile = Callable[[SourceKernel, np.dtype], Any]
 
 
 @contextmanager
@@ -63,7 +64,7 @@ class CheckingDevice(HostDevice):
 
     def __init__(self, compile: Compile | None = None):
         self.launches: list[CheckedLaunch] = []
-        self._compile = compile or self.instrumented
+        self._compile: Compile = compile or self.instrumented
         self._unwritten: list[np.ndarray] = []  # kept, so that no other array comes to lie at its address
 
     @staticmethod

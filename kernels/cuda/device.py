@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class CudaDevice(ABC):
         """The array library: cupy or numpy."""
 
     @abstractmethod
-    def empty(self, shape, dtype):
+    def empty(self, shape, dtype) -> Any:
         """A C-contiguous array whose contents are undefined."""
 
     def zeros(self, shape, dtype):
@@ -48,7 +49,7 @@ class CudaDevice(ABC):
         return array
 
     @abstractmethod
-    def array(self, values, dtype):
+    def array(self, values, dtype) -> Any:
         """An array on the device from a list or a NumPy array, such as a table that a kernel reads."""
 
     def contiguous(self, x):

@@ -123,8 +123,7 @@ def product(device, source: Source, kernel: str, operands: tuple, gemm: Gemm):
     tile, grid, depth_a_part = plan(gemm)
     y = device.empty((gemm.rows, gemm.columns), operands[0].dtype)
     sums = empty_parts(device, y, grid[2])
-    kernel = source[f"{kernel}_{tile.name}"]
-    device.launch(kernel, grid, tile.threads, *operands, sums, *gemm, depth_a_part)
+    device.launch(source[f"{kernel}_{tile.name}"], grid, tile.threads, *operands, sums, *gemm, depth_a_part)
     add_parts(device, sums, y)
     return y
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 
 import numpy as np
 
@@ -18,7 +19,10 @@ class HostDevice(CudaDevice):
     """Launches run by `minialex.kernels.cuda_host`."""
 
     name = "cuda-host"
-    xp = np
+
+    @property
+    def xp(self) -> ModuleType:
+        return np
 
     def empty(self, shape, dtype):
         return memory.empty(shape, dtype)

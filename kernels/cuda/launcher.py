@@ -190,7 +190,7 @@ def _real_type(name: str, arrays: list) -> np.dtype:
                     f"{name}: {parameter.name} is declared {parameter.declared()}; got an array of "
                     f"{array.dtype}, not float32 or float64"
                 )
-            found.setdefault(array.dtype, parameter.name)
+            found.setdefault(np.dtype(array.dtype), parameter.name)
     if len(found) > 1:
         listed = " and ".join(f"{parameter} of {dtype}" for dtype, parameter in found.items())
         raise KernelError(f"{name}: arrays declared real must have one dtype, not {listed}")

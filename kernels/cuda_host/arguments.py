@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Parameter:
     name: str | None
     type: str
     kind: int
-    dtype: np.dtype | None
+    dtype: Any  # a NumPy dtype, or None
     pointer: bool
     constant: bool
     bytes: int
@@ -189,9 +190,8 @@ def _numbers(dtype: np.dtype, offset: int = 0) -> Iterator[tuple[np.dtype, int]]
         for i in range(int(np.prod(shape))):
             yield from _numbers(element, offset + i * element.itemsize)
     elif dtype.names is not None:
-        for field, start in sorted(
-            ((dtype.fields[name][0], dtype.fields[name][1]) for name in dtype.names), key=lambda each: each[1]
-        ):
+        fields: Any = dtype.fields
+        for field, start in sorted((fields[name][:2] for name in dtype.names), key=lambda each: each[1]):
             yield from _numbers(field, offset + start)
     else:
         yield dtype, offset

@@ -117,9 +117,8 @@ class _Launch:
         self.library = self.checked.library
         self.symbols = _symbols(self.checked.file)
         self.groups = _group_arrays(kernel.signature, args, _positions(uninitialised, kernel.signature, args))
-        self.begin = ctypes.cast(self.library.checker_begin, ctypes.c_void_p).value - self.symbols.offset(
-            "checker_begin"
-        )
+        begin = ctypes.cast(self.library.checker_begin, ctypes.c_void_p).value or 0
+        self.begin = begin - self.symbols.offset("checker_begin")
         self.shared = self.symbols.shared_variables()
         self.globals = [self.checked.global_variable(name) for name in self.checked.global_names]
 
@@ -174,7 +173,7 @@ class _Launch:
         # What the compiler puts before the first line has no place, as where a stack is full.
         defined = Place(*self.kernel.defined)
         places = {at: defined if each.is_in_runtime else each for at, each in places.items()} | {0: defined}
-        block = self.block if isinstance(self.block, tuple | list) else (self.block,)
+        block = tuple(self.block) if isinstance(self.block, tuple | list) else (self.block,)
         called = Names(names, [each.name for each in self.shared], block)
         return Report(self.kernel.name, findings_of(findings, places, called), accesses_of(traffic, places))
 
@@ -227,7 +226,7 @@ class _Group:
         """Copy the arrays to an address, and put the copies in place of the arguments."""
         for position, array in zip(self.positions, self.arrays, strict=True):
             buffer = (ctypes.c_char * max(array.nbytes, 1)).from_address(data + _address(array) - self.start)
-            copy = np.frombuffer(buffer, array.dtype, array.size).reshape(array.shape)
+            copy = np.frombuffer(memoryview(buffer), array.dtype, array.size).reshape(array.shape)
             copy[...] = array
             arguments[position] = copy
 

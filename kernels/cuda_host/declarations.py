@@ -12,6 +12,8 @@ may be in a function, a template or a namespace. What becomes of them:
 
 from __future__ import annotations
 
+# The patterns of this file are met wherever they are looked for: the preprocessor has written the text.
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 import re
 from dataclasses import dataclass
 
@@ -176,7 +178,8 @@ class _Rewriting:
         if after == "{" and {"struct", "class", "union", "enum"} & words:
             return begin, head, []
         names = [re.findall(r"\w+", part[: tokens.find_outside(part, "({=[")])[-1:] for part in parts]
-        return begin, head, [_qualified(marker.namespaces, name) for found in names for name in found]
+        scope = marker.namespaces or ()
+        return begin, head, [_qualified(scope, name) for found in names for name in found]
 
     def in_global_memory(self, marker: tokens.Marker) -> None:
         if marker.namespaces is None:

@@ -172,14 +172,15 @@ def places(library: Path, offsets: Iterable[int]) -> dict[int, Place]:
 
 def _place(lines: list[str]) -> Place:
     """The innermost of the nested calls that is not in the runtime."""
-    frames = []
+    frames: list[tuple[str, int]] = []
     for text in lines:
         file, _, line = text.partition(" (discriminator")[0].rpartition(":")
         if Path(file).name.startswith("<"):
             file = Path(file).name  # a source that is no file
         frames.append((file, int(line) if line.isdecimal() else 0))
     outside = [frame for frame in frames if Path(frame[0]).parent != _RUNTIME] or frames
-    return Place(*outside[0], tuple(outside[1:]))
+    file, line = outside[0]
+    return Place(file, line, tuple(outside[1:]))
 
 
 def _run(*command: str) -> str:

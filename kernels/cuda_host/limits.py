@@ -23,7 +23,8 @@ def three_axes(name: str, given, most: tuple[int, int, int], least: int = 1) -> 
     axes = given if isinstance(given, tuple | list) else (given,)
     if not 1 <= len(axes) <= 3 or not all(map(is_int, axes)):
         raise KernelError(f"{name} must be one to three ints, not {given!r}")
-    axes = tuple(map(int, axes)) + (1,) * (3 - len(axes))
+    x, y, z = tuple(map(int, axes)) + (1,) * (3 - len(axes))
+    axes = x, y, z
     for axis, size, limit in zip("xyz", axes, most, strict=True):
         if not least <= size <= limit:
             raise KernelError(f"{name} must be {least} to {limit} along {axis}, not {given!r}")

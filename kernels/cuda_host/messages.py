@@ -210,8 +210,8 @@ class _Message:
         return _triple((number % width, number // width % height, number // (width * height)))
 
     def related(self) -> str:
-        same = self.other.file == self.place.file
-        return f"line {self.other.line}" if same else f"{self.other.file}:{self.other.line}"
+        other = self.other or self.place
+        return f"line {other.line}" if other.file == self.place.file else f"{other.file}:{other.line}"
 
     def where(self) -> str:
         """The array or the shared variable."""

@@ -173,7 +173,7 @@ class Module:
         """
         variable = self.global_variable(name)
         buffer = (ctypes.c_char * variable.bytes).from_address(variable.address)
-        array = np.frombuffer(buffer, variable.dtype).reshape(variable.shape)
+        array = np.frombuffer(memoryview(buffer), variable.dtype).reshape(variable.shape)
         array.flags.writeable = not variable.read_only
         return array
 
@@ -381,7 +381,7 @@ def load(
         except (OSError, UnicodeDecodeError) as error:
             raise KernelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return Module(
-        compiler.Build(source_text, path, tuple(options), tuple(instances), bool(checked), sanitize)
+        compiler.Build(source_text or "", path, tuple(options), tuple(instances), bool(checked), sanitize)
     )
 
 

@@ -148,7 +148,7 @@ def _definition(text: str, marker: tokens.Marker) -> _Definition:
     bound = text[bounds.end() : tokens.closing(text, bounds.end() - 1) - 1] if bounds else "0"
     return _Definition(
         name,
-        marker.namespaces,
+        marker.namespaces or (),
         _parameter_names(text[opening + 1 : end - 1]),
         " ".join(bound.split()),
         line,

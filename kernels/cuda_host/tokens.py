@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The patterns of this file are met wherever they are looked for: the preprocessor has written the text.
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +61,7 @@ def markers(text: str) -> Iterator[Marker]:
     for match in _TOKEN.finditer(text):
         token = match[0]
         if match["marker"]:
-            names = None if None in scopes else tuple(name for scope in scopes for name in scope)
+            names = None if None in scopes else tuple(name for scope in scopes for name in scope or ())
             end = match.end() if token == KERNEL else closing(text, match.end())
             words = text[match.end() + 1 : end - 1]
             yield Marker(token, match.start(), end, words, statement, names, template)

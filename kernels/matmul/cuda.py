@@ -42,7 +42,11 @@ _REGISTER_TILE = _Rung(
     Source(__file__, "3_register_tile.cu"), "matmul_register_tile", (64, 64), (16, 16), True
 )
 _VECTORISED = _Rung(
-    Source(__file__, "4_vectorised.cu"), "matmul_vectorised", (LARGE.side,) * 2, (LARGE.threads,), False
+    Source(__file__, "4_vectorised.cu"),
+    "matmul_vectorised",
+    (LARGE.side, LARGE.side),
+    (LARGE.threads,),
+    False,
 )
 _TENSOR_CORE = _Rung(Source(__file__, "6_tensor_core.cu"), "matmul_tensor_core", (128, 128), (256,), False)
 

@@ -82,7 +82,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
 
 @kernel("sum.forward", algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
 def sum_forward(x, *, axis, keepdims):
-    outer, features, inner = _around_kept(x.shape, axis)
+    outer, features, inner = _around_kept(x.shape, axis) or (0, 0, 0)  # as it is supported, not None
     chunk = features_per_item(outer, features, inner)
     sums = empty((num_threads(), chunk, min(inner, LANES)), np.float64)
     y = empty(sum_shape(x.shape, axis=axis, keepdims=keepdims), x.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def items_of(length: int, elements: int = 1) -> tuple[int, int]:
     return ceil_div(length, max(1, rows)), rows
 
 
-def blocks(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:
+def blocks(*arrays: np.ndarray | None) -> Iterator[tuple[Any, ...]]:
     """Yield the arrays' flat views, block by block; an array that is None stays None.
 
     Raises

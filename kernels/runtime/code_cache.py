@@ -202,8 +202,8 @@ _IMPORTED = _state_of_sources()
 
 def _digest(*parts: str | bytes) -> str:
     """The SHA-256 of a sequence of texts: of their digests, so that it tells where each ends."""
-    parts = (part.encode() if isinstance(part, str) else part for part in parts)
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    texts = (part.encode() if isinstance(part, str) else part for part in parts)
+    return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()
 
 
 def _is_private(status: os.stat_result) -> bool:

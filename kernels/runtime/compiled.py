@@ -134,7 +134,7 @@ _loops: weakref.WeakSet[CompiledLoop] = weakref.WeakSet()
 
 def loops() -> list[CompiledLoop]:
     """The compiled loops of the modules that are imported."""
-    return sorted(_loops, key=lambda loop: (loop.__module__, loop.__qualname__))
+    return sorted(_loops, key=lambda loop: (loop.function.__module__, loop.function.__qualname__))
 
 
 def compiled(function: Callable) -> Compiled:
@@ -329,7 +329,7 @@ def _compile(function: Callable, from_python: bool = True, body: Compiled | None
         # The body's types, from those of launch(mailboxes, buffer, patience, items, *arguments). A launch
         # that is loaded refers to the body by a symbol, the same in every process.
         types = numba.int64, numba.int64, *signature[4].types
-        callee = body.for_compiled
+        callee = body.for_compiled  # pyright: ignore[reportOptionalMemberAccess] - only launches are published
         _numba_internals.publish(callee, types, callee.py_func.code_cache.symbol(types))
 
     if _numba_internals.is_tried():

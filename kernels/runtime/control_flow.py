@@ -8,7 +8,7 @@ address is one: code for rare cases is placed behind a kernel's end, and branche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Protocol, TypeVar
 
@@ -28,8 +28,11 @@ class Instruction(Protocol):
         Whether the next instruction may follow.
     """
 
-    address: int
-    target: int | None
+    @property
+    def address(self) -> int: ...
+
+    @property
+    def target(self) -> int | None: ...
 
     @property
     def leaves(self) -> bool: ...
@@ -63,11 +66,11 @@ def natural_loops(instructions: Sequence[_I]) -> list[list[_I]]:
     return [[each for start in sorted(body) for each in blocks[start]] for _, body in sorted(bodies.items())]
 
 
-def _basic_blocks(instructions: Sequence[Instruction]) -> dict[int, list[Instruction]]:
+def _basic_blocks(instructions: Sequence[_I]) -> dict[int, list[_I]]:
     """Runs of instructions that are entered at the first and left at the last, by their address."""
     starts = {each.target for each in instructions if each.target is not None}
-    blocks: dict[int, list[Instruction]] = {}
-    block: list[Instruction] | None = None
+    blocks: dict[int, list[_I]] = {}
+    block: list[_I] | None = None
     for each in instructions:
         if block is None or each.address in starts:
             block = blocks[each.address] = []
@@ -77,7 +80,7 @@ def _basic_blocks(instructions: Sequence[Instruction]) -> dict[int, list[Instruc
     return blocks
 
 
-def _successors(blocks: dict[int, list[Instruction]]) -> dict[int, set[int]]:
+def _successors(blocks: Mapping[int, Sequence[Instruction]]) -> dict[int, set[int]]:
     """The blocks that may run after each."""
     starts = list(blocks)
     found: dict[int, set[int]] = {}

@@ -16,14 +16,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 Form = TypeVar("Form")
 
 _lock = threading.Lock()
-_kept: dict[int, dict[Hashable, object]] = {}
+_kept: dict[int, dict[Hashable, Any]] = {}
 
 
 def frozen(array: np.ndarray) -> bool:

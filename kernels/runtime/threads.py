@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def set_num_threads(number: int | None) -> None:
     set_for_process(threads=number)
 
 
-def _require_threads(number: object) -> int | None:
+def _require_threads(number: Any) -> int | None:
     if number is not None and not is_int(number, 1):
         raise KernelError(f"number of threads={number!r} should be a positive int")
     return None if number is None else int(number)
@@ -98,12 +98,12 @@ class Loop(Protocol):
     """A compiled loop, as the pool sees it; see `minialex.kernels.runtime.compiled.CompiledLoop`."""
 
     @property
-    def launch(self) -> Callable: ...
+    def launch(self) -> Any: ...
 
     @property
-    def serve(self) -> Callable: ...
+    def serve(self) -> Any: ...
 
-    def __call__(self, item: int, worker: int, *arguments) -> None: ...
+    def __call__(self, *arguments) -> Any: ...
 
 
 class _Worker(threading.Thread):
@@ -142,7 +142,7 @@ class _Pool:
         self.mailboxes = NOBODY  # their addresses
         self.buffer = _new_buffer(1)
         self.helpers = 0  # of the launch under way
-        self.serve: Callable | None = None
+        self.serve: Any = None  # what `Loop.serve` gave; the first caller sets it
         self.patience = 0  # in looks at a mailbox
 
     def run(self, loop: Loop, items: int, arguments: tuple) -> None:

@@ -1,6 +1,7 @@
 """From the numbers of some samples to the batch that a network reads."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,13 +63,14 @@ class BatchMaker:
         Exception
             Whatever the data set or the transform raises, with a note that says for which sample.
         """
-        if hasattr(self.dataset, "batch"):
-            return self._at_once(indices)
+        at_once = getattr(self.dataset, "batch", None)
+        if at_once is not None:
+            return self._at_once(at_once, indices)
         return self._one_by_one(indices, stopping)
 
-    def _at_once(self, indices: np.ndarray) -> Batch:
+    def _at_once(self, batch: Callable, indices: np.ndarray) -> Batch:
         try:
-            images, labels = self.dataset.batch(indices)
+            images, labels = batch(indices)
             if self.transform is None:
                 x = _scaled(images, axes=4)
             else:

@@ -80,7 +80,7 @@ def load_cifar10(path: str | os.PathLike[str]) -> tuple[ArrayDataset, ArrayDatas
                 f"{path} names {len(classes)} classes, but {name} has labels from {labels.min()} "
                 f"to {labels.max()}"
             )
-        parts.append(ArrayDataset(images.reshape(-1, *CIFAR_SHAPE), labels, classes, name))
+        parts.append(ArrayDataset(images.reshape(-1, *CIFAR_SHAPE), labels, tuple(classes), name))
     return parts[0], parts[1]
 
 
@@ -135,7 +135,8 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                     if name in files:
                         raise DataError(f"{path} holds {name} twice")
                     _check_size(member.size, f"{path}: {name}")
-                    files[name] = archive.extractfile(member).read()
+                    content = archive.extractfile(member)
+                    files[name] = content.read()  # pyright: ignore[reportOptionalMemberAccess] - of a file
             # The checksum stands at the end of the gzip data, after what ends the archive.
             while limited.read(_CHUNK_BYTES):
                 pass
@@ -185,7 +186,7 @@ def _python_version(files: dict[str, bytes], path: Path) -> tuple[list[str], lis
     return classes, [_pickled_batch(files[each], f"{path}: {each}", promised) for each in _BATCHES]
 
 
-def _pickled_batch(content: bytes, name: str, promised: object) -> tuple[np.ndarray, np.ndarray]:
+def _pickled_batch(content: bytes, name: str, promised: int | None) -> tuple[np.ndarray, np.ndarray]:
     batch = read_pickled_dict(content, name)
     images = batch.get("data")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_IMAGE_BYTES,):

@@ -31,14 +31,19 @@ class Dataset(Protocol):
     loader then asks for a whole batch at once.
     """
 
-    classes: tuple[str, ...]
-    name: str
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def name(self) -> str: ...
 
     def __len__(self) -> int:
         """Return the number of images."""
+        ...
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Return one image, uint8 of shape (C, H, W), and its label."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)

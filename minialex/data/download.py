@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minialex.data.registry import DATASETS, RemoteFile
 from minialex.errors import DataError
@@ -162,7 +162,9 @@ def _fetch_from(address: str, path: Path, downloader: ResumingDownloader) -> Non
     sha256 = f"sha256:{downloader.file.sha256}"
     for last in (False, True):
         try:
-            pooch.retrieve(address, sha256, path.name, path.parent, downloader=downloader)
+            # pooch states the type of a downloader with the parameters of another class.
+            fetch: Any = downloader
+            pooch.retrieve(address, sha256, path.name, path.parent, downloader=fetch)
             return
         except ValueError as error:
             # Bytes of several answers may be of different files, for all that the server said.
@@ -326,7 +328,7 @@ def _version_of(response: Response) -> str | None:
     return response.headers.get("Last-Modified")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What went wrong, in a line: of an error of requests, what it was raised for."""
     from requests import RequestException
     from urllib3.exceptions import HTTPError

@@ -65,7 +65,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 1 << 32) -> np.nd
 
 
 def _read_stream(
-    stream: BinaryIO, path: str | os.PathLike[str], max_bytes: int, file_bytes: int | None
+    stream: BinaryIO | gzip.GzipFile, path: str | os.PathLike[str], max_bytes: int, file_bytes: int | None
 ) -> np.ndarray:
     """Read idx data from a stream; `file_bytes` is its size, or None where it is not known."""
     dtype, shape = _read_header(stream, path)
@@ -87,7 +87,9 @@ def _read_stream(
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_header(stream: BinaryIO, path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(
+    stream: BinaryIO | gzip.GzipFile, path: str | os.PathLike[str]
+) -> tuple[np.dtype, tuple[int, ...]]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(

@@ -119,7 +119,7 @@ def _text(name: bytes, rest: bytes) -> bytes:
 def _from_hexadecimal(text: bytes) -> bytes:
     """Return the bytes of a profile as ImageMagick writes one: lines of name, length, hexadecimal digits."""
     digits = b"".join(text.split(b"\n", 3)[3:])
-    digits = re.match(rb"[0-9a-fA-F\s]*", digits)[0].translate(None, b" \t\r\n\v\f")
+    digits = re.split(rb"[^0-9a-fA-F\s]", digits, maxsplit=1)[0].translate(None, b" \t\r\n\v\f")
     return bytes.fromhex(digits[: len(digits) // 2 * 2].decode())
 
 

@@ -149,7 +149,7 @@ def _upright(image: "Image.Image", metadata: Metadata) -> "Image.Image":
         6: Transpose.ROTATE_270,
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
-    }.get(way_up)
+    }.get(way_up or 1)
     return image if turn is None else image.transpose(turn)
 
 
@@ -160,7 +160,8 @@ def _grey_levels(image: "Image.Image") -> tuple[int, bool]:
     """
     if image.format != "TIFF":
         return 2**16 - 1, False
-    return 2 ** image.tag_v2[_BITS_PER_SAMPLE][0] - 1, image.tag_v2[_PHOTOMETRIC] == _WHITE_IS_ZERO
+    tags = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue] - as images in TIFF have them
+    return 2 ** tags[_BITS_PER_SAMPLE][0] - 1, tags[_PHOTOMETRIC] == _WHITE_IS_ZERO
 
 
 def _convert(image: "Image.Image", mode: str, largest: int, white_is_zero: bool) -> "Image.Image":

@@ -1,6 +1,6 @@
 """Batches of a data set, in a reproducible order, made ready ahead of their use."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Batches(Iterator[tuple[np.ndarray, np.ndarray]]):
         The samples left out so far, in the order of the epoch.
     """
 
-    def __init__(self, made: Iterator[Batch], position: int, end: int):
+    def __init__(self, made: Generator[Batch], position: int, end: int):
         self._made, self._end = made, end
         self._from_first, self._images = position == 0, 0
         self.position = position

@@ -65,10 +65,10 @@ class MnistLike:
 
 
 def _emnist(split: str, description: str, classes: tuple[str, ...], first_label: int = 0) -> MnistLike:
-    names = [f"emnist-{split}-{part}" for part in ("train", "test")]
+    train, test = (f"emnist-{split}-{part}" for part in ("train", "test"))
     # The publisher's gzip.zip unpacks to gzip/.
     places = ("EMNIST/raw", "raw", "gzip", "EMNIST/raw/gzip")
-    return MnistLike(description, classes, places, *names, first_label=first_label, is_transposed=True)
+    return MnistLike(description, classes, places, train, test, first_label=first_label, is_transposed=True)
 
 
 _CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"

@@ -115,14 +115,14 @@ def with_statistics(transforms: list[dict], statistics: ColourStatistics) -> lis
     unit = _BYTE
     filled = []
     for transform in transforms:
-        name = transform.get("name")
+        name = transform.get("name", "")
         missing = [field for field in FROM_DATA.get(name, ()) if field not in transform]
         values = {field: _as_list(getattr(statistics, field)) for field in missing}
         if name != "pca_noise":
             values = {field: [each * unit for each in value] for field, value in values.items()}
         filled.append(transform | values)
         if name == "scale":
-            unit /= from_dict(transform).divisor
+            unit /= from_dict(transform).divisor  # pyright: ignore[reportAttributeAccessIssue] - a Scale
     return filled
 
 

@@ -22,6 +22,7 @@ import math
 import pickletools
 import re
 import reprlib
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -32,8 +33,10 @@ from minialex.errors import DataError
 MAX_BYTES = 1 << 26
 MAX_INSTRUCTIONS = 1 << 20
 
+Kind = TypeVar("Kind")
 
-def read_pickled_dict(content: bytes, name: str) -> dict[str, object]:
+
+def read_pickled_dict(content: bytes, name: str) -> dict[str, Any]:
     """Return the dictionary in a pickle, which is interpreted and never executed.
 
     Nothing is allocated on the word of a length or a shape: an array is a view of the bytes that
@@ -72,7 +75,7 @@ def read_pickled_dict(content: bytes, name: str) -> dict[str, object]:
         raise DataError(f"{name} is a damaged pickle ({reason}); fetch it again") from None
 
 
-def _as_dict(result: object) -> dict[str, object]:
+def _as_dict(result: object) -> dict[str, Any]:
     if type(result) is not dict:
         raise ValueError(f"it holds a {type(result).__name__}, and should hold a dictionary")
     return {
@@ -135,7 +138,7 @@ class _Array:
         _, shape, kind, by_columns, elements = state
         self.fill(elements, kind, shape, "F" if by_columns else "C")
 
-    def fill(self, elements: bytes, kind: _Type, shape: tuple, order: str) -> None:
+    def fill(self, elements: bytes, kind: _Type, shape: tuple, order: Literal["F", "C"]) -> None:
         if not isinstance(elements, bytes | bytearray):
             raise ValueError(f"the elements of an array as {type(elements).__name__}")
         if not all(type(length) is int and length >= 0 for length in shape) or len(shape) > 4:
@@ -163,7 +166,7 @@ class _Interpreter:
             code = self.file.read(1).decode("latin-1")
             if not code:
                 raise ValueError("it ends before its last instruction")
-            instruction = pickletools.code2op.get(code)
+            instruction = pickletools.code2op.get(code)  # pyright: ignore[reportAttributeAccessIssue]
             if instruction is None:
                 raise ValueError(f"byte {ord(code):#04x} is not an instruction")
             if instruction.name == "STOP":
@@ -219,7 +222,7 @@ class _Interpreter:
         del self.stack[start:]
         return items
 
-    def top(self, kind: type) -> object:
+    def top(self, kind: type[Kind]) -> Kind:
         """Return the value on top, which the instruction adds to, without removing it."""
         if not isinstance(self.stack[-1], kind):
             raise ValueError(f"{type(self.stack[-1]).__name__} where {kind.__name__} is needed")

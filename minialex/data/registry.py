@@ -14,6 +14,7 @@ from minialex.data.dataset import Dataset
 from minialex.data.digits import load_digits
 from minialex.data.image_folder import open_image_folders
 from minialex.data.mnist import MNIST_LIKE, load_mnist, load_mnist_like
+from minialex.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class NamedDataset:
         DataError
             If a file is missing or not what it should be.
         """
+        if self.load is None:
+            raise DataError(f"this can only be fetched, not read: {self.description}")
         if not self.needs_folder:
             return self.load()
         return self.load(folder, mode=mode) if self.has_image_files else self.load(folder)

@@ -53,14 +53,13 @@ def stratified_split(
         raise DataError("give exactly one of test_fraction and test_per_class")
     if test_per_class is not None:
         test_per_class = require_int("test_per_class", test_per_class, 1, len(labels), error=DataError)
-    else:
-        require_share("test_fraction", test_fraction, error=DataError)
+    share = 0.0 if test_fraction is None else require_share("test_fraction", test_fraction, error=DataError)
     seed = require_int("seed", seed, 0, MAX_SEED, error=DataError)
 
     in_test = np.zeros(len(labels), dtype=bool)
     for position, label in enumerate(np.unique(labels)):
         members = np.flatnonzero(labels == label)
-        wanted = test_per_class or math.floor(test_fraction * len(members) + 0.5)
+        wanted = test_per_class or math.floor(share * len(members) + 0.5)
         if not 1 <= wanted < len(members):
             raise DataError(
                 f"class {label} has {len(members):,} samples, of which {wanted:,} would be for "

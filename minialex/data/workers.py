@@ -4,11 +4,11 @@ import atexit
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from itertools import islice
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from minialex.errors import DataError
 
@@ -24,7 +24,7 @@ def in_order(
     *,
     workers: int,
     prefetch: int,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield what `make` returns for each argument, in their order, made ahead by threads.
 
     The threads start with the first result and end with the iteration: when it is exhausted, fails, is
@@ -64,7 +64,7 @@ def in_order(
         threads.stop()
 
 
-class _Threads:
+class _Threads(Generic[Argument, Result]):
     """Up to `number` threads, which begin calls of `make` in the order in which they are asked to.
 
     A `ThreadPoolExecutor` would not do: when the program ends it waits for all calls that it was given.
@@ -79,7 +79,7 @@ class _Threads:
         atexit.register(self.stop)
 
     def begin(self, argument: Argument) -> Future[Result]:
-        future = Future()
+        future: Future[Result] = Future()
         self.tasks.put((future, argument))
         if len(self.started) < self.number:
             thread = threading.Thread(target=self.work, name=THREAD_NAME, daemon=True)

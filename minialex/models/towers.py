@@ -56,15 +56,12 @@ class Window:
 
         A division that leaves a rest is written ``//`` and rounds down, as in Python.
         """
-        size, kernel, stride, (before, after), dilation, positions = (
-            values[axis]
-            for values in (self.size, self.kernel, self.stride, self.padding, self.dilation, self.positions)
-        )
-        span = dilation * (kernel - 1) + 1
+        size, stride, (before, after) = self.size[axis], self.stride[axis], self.padding[axis]
+        span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
         room = size + before + after - span
         padded = f"{size} + {before} + {after}" if before or after else f"{size}"
         divided = "//" if room % stride else "/"
-        return f"({padded} - {span}) {divided} {stride} + 1 = {positions}"
+        return f"({padded} - {span}) {divided} {stride} + 1 = {self.positions[axis]}"
 
 
 @dataclass(frozen=True)
@@ -137,12 +134,14 @@ class Towers:
     @property
     def parameters(self) -> tuple[int, int]:
         """The trained parameters of each tower."""
-        return tuple(sum(part.weights + part.biases for part in parts) for parts in self._by_tower())
+        one, other = (sum(part.weights + part.biases for part in parts) for parts in self._by_tower())
+        return one, other
 
     @property
     def sent_bytes(self) -> tuple[int, int]:
         """What each tower sends the other in a forward pass of the batch, in float32."""
-        return tuple(sum(part.sent_bytes for part in parts) for parts in self._by_tower())
+        one, other = (sum(part.sent_bytes for part in parts) for parts in self._by_tower())
+        return one, other
 
     def _by_tower(self):
         return zip(*(stage.towers for stage in self.stages), strict=True)
@@ -212,7 +211,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
                 towers=parts,
             )
         )
-        held = tuple(part.output_shape for part in parts)
+        held = parts[0].output_shape, parts[1].output_shape
         is_image = is_image and not isinstance(module, nn.Conv2d | nn.Linear)
     return Towers(architecture.name, batch, image, tuple(stages))
 
@@ -222,14 +221,17 @@ def _parts(
 ) -> tuple[TowerPart, TowerPart]:
     """What each tower does in a layer; `held` is what each has, `output` what the whole layer gives."""
     if is_image and isinstance(module, nn.Conv2d) and module.groups == TOWERS:
-        held = tuple((share, *held[0][1:]) for share in _halves(held[0][0]))
+        first, second = _halves(held[0][0])
+        held = (first, *held[0][1:]), (second, *held[0][1:])
     # A tower has the whole image: of that it needs nothing from the other.
     received = tuple((0 if is_image else _crossing(module, other[0]), *other[1:]) for other in held[::-1])
     sent = tuple(_BYTES * batch * math.prod(shape) for shape in received[::-1])
-    return tuple(
-        _part(module, held[tower], received[tower], output, _halves(output[0])[tower], sent[tower])
+    shares = _halves(output[0])
+    one, other = (
+        _part(module, held[tower], received[tower], output, shares[tower], sent[tower])
         for tower in range(TOWERS)
     )
+    return one, other
 
 
 def _part(
@@ -267,7 +269,7 @@ def _window(module: nn.Module, size: Shape, positions: Shape) -> Window | None:
     kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")
     dilation = pair(getattr(module, "dilation", 1), "dilation")
     padding = resolve_padding(module.padding, size, kernel, stride, dilation)
-    return Window(size, kernel, stride, padding, dilation, positions)
+    return Window((size[0], size[1]), kernel, stride, padding, dilation, (positions[0], positions[1]))
 
 
 def _halves(count: int) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from minialex import kernels
 from minialex.checks import is_number
@@ -51,7 +52,7 @@ class Adam(Optimizer):
         if not is_number(options["eps"]) or not options["eps"] > 0:
             raise MiniAlexError(f"eps={options['eps']!r} should be above 0")
 
-    def update(self, p, state, options) -> None:
+    def update(self, p: Any, state, options) -> None:
         if not state:
             xp = array_module(p.device)
             state.update(step=0, m=xp.zeros_like(p.data), v=xp.zeros_like(p.data))

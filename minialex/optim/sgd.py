@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from minialex import kernels
 from minialex.checks import is_number
@@ -49,7 +50,7 @@ class SGD(Optimizer):
         if options["nesterov"] and not options["momentum"]:
             raise MiniAlexError("nesterov=True needs a momentum above 0")
 
-    def update(self, p, state, options) -> None:
+    def update(self, p: Any, state, options) -> None:
         if options["momentum"] and "velocity" not in state:
             state["velocity"] = array_module(p.device).zeros_like(p.data)
         names = "lr", "momentum", "weight_decay", "nesterov"

@@ -98,7 +98,7 @@ def choose_compiler(wanted: str | None = None) -> str:
     for name, reason in missing.items():
         if reason is None:
             return name
-    raise DeviceError(f"CUDA sources cannot be compiled: {'; '.join(missing.values())}")
+    raise DeviceError(f"CUDA sources cannot be compiled: {'; '.join(filter(None, missing.values()))}")
 
 
 def compiler_version(compiler: str) -> str:

@@ -89,7 +89,8 @@ def inspect_source(
     found = []
     for name in source.signatures:
         resources, threads = cubin.resources[name], bounds.get(name)
-        fits = threads and occupancy(architecture, threads, resources.registers, resources.shared)
+        used = resources.registers, resources.shared
+        fits = occupancy(architecture, threads, *used) if threads else None
         loop = hottest_loop(instructions[name])
         found.append(
             Inspected(

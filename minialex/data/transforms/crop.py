@@ -52,7 +52,7 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
         """Crop and resize uint8 (C, H, W) to uint8 (C, height, width)."""
-        top, left, height, width = self.box(*image.shape[-2:], random)
+        top, left, height, width = self.box(image.shape[-2], image.shape[-1], random)
         # Cropped first: Pillow's resize(box=...) would blend in pixels from around the box.
         return resized(image[..., top : top + height, left : left + width], *self.size)
 

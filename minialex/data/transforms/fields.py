@@ -1,14 +1,14 @@
 """The checks of transforms' fields. Values come from recipes and settings, so nothing is trusted."""
 
+from typing import Any
+
 from minialex.checks import in_words, is_number, require_int
 from minialex.errors import DataError
 
 MAX_LENGTH = 4096
 
 
-def numbers(
-    name: str, values: object, low: float, high: float, count: int | None = None
-) -> tuple[float, ...]:
+def numbers(name: str, values: Any, low: float, high: float, count: int | None = None) -> tuple[float, ...]:
     """Return a list of numbers from `low` to `high`, one or more or exactly `count`, as a tuple of floats.
 
     Raises
@@ -26,7 +26,7 @@ def numbers(
     return tuple(map(float, values))
 
 
-def per_channel(name: str, values: object, low: float, high: float) -> tuple[float, ...]:
+def per_channel(name: str, values: Any, low: float, high: float) -> tuple[float, ...]:
     """Return one number for all channels, or a list with one per channel, as a tuple of floats.
 
     Raises

@@ -76,7 +76,7 @@ class Pipeline:
         return self.batch([image], [random])[0]
 
     def batch(
-        self, images: np.ndarray | Sequence[np.ndarray], randoms: Sequence[SampleRandom] | None = None
+        self, images: np.ndarray | Sequence[np.ndarray], randoms: Sequence[SampleRandom | None] | None = None
     ) -> np.ndarray:
         """Return what the transforms make of several images, the same bits as one by one.
 
@@ -98,13 +98,13 @@ class Pipeline:
             If a transform does not take an image, the results differ in shape, or `randoms` are
             needed or are not as many as images.
         """
-        images, randoms = _checked_images(images), self._checked_randoms(randoms, len(images))
+        images, samples = _checked_images(images), self._checked_randoms(randoms, len(images))
         shape = self._common_output(images)
         out = np.empty((len(images), *shape), dtype=np.float32)
         count = max(1, _PART_BYTES // (4 * math.prod(shape)))
         for start in range(0, len(images), count):
             part = slice(start, start + count)
-            self._run(images[part], randoms[part], out[part])
+            self._run(images[part], samples[part], out[part])
         return out
 
     def output_shape(self, source_shape: Shape) -> Shape:
@@ -178,7 +178,7 @@ class Pipeline:
         if len(kept) == len(self.transforms):
             makes_floats = [transform.gives == FLOAT32 for transform in kept]
             kept.insert(makes_floats.index(True), Invert())
-        return Pipeline(kept)
+        return Pipeline(tuple(kept))
 
     def to_list(self) -> list[dict]:
         """Return the transforms as tables that JSON and TOML can hold; `from_list` reads them back."""
@@ -196,7 +196,7 @@ class Pipeline:
         """
         if not isinstance(values, list) or len(values) > _MAX_TRANSFORMS:
             raise DataError(f"transforms must be a list of up to {_MAX_TRANSFORMS}, not {in_words(values)}")
-        return cls([from_dict(value) for value in values])
+        return cls(tuple(from_dict(value) for value in values))
 
     def _checked_randoms(self, randoms, count: int) -> Sequence[SampleRandom | None]:
         if not self.is_random:
@@ -231,11 +231,11 @@ class Pipeline:
                 images = transform.apply(images)
             else:
                 images = [transform.apply(image) for image in images]
-        images = _stacked(images)
+        result = np.asarray(_stacked(images))
         for transform in self.transforms[self._arithmetic_from :]:
-            images = transform.apply(images, out=out)
-        if images is not out:
-            out[:] = images
+            result = transform.apply(result, out=out)
+        if result is not out:
+            out[:] = result
 
     @cached_property
     def _arithmetic_from(self) -> int:

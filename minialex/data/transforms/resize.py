@@ -1,6 +1,7 @@
 """Resizing as Pillow does it, which is how torchvision resizes Pillow's images."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,10 +69,10 @@ class Resize(Transform, name="resize"):
     def _output_shape(self, shape: Shape) -> Shape:
         return (*shape[:-2], *self._size_for(*shape[-2:]))
 
-    def _size_for(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
+    def _size_for(self, height: int | None, width: int | None) -> tuple[Any, Any]:
         if self.size is not None:
             return self.size
-        if height is None or width is None:
+        if self.shorter_side is None or height is None or width is None:
             return None, None
         longer = int(self.shorter_side * max(height, width) / min(height, width))
         if self.shorter_side * longer > MAX_PIXELS:

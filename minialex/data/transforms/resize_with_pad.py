@@ -47,7 +47,7 @@ class ResizeWithPad(Transform, name="resize_with_pad"):
 
     def _placement(self, height: int, width: int) -> list[tuple[int, int]]:
         """The (length, zeros before) of the rows and of the columns."""
-        lengths, targets = np.float32((height, width)), np.float32(self.size)
+        lengths, targets = np.array((height, width), np.float32), np.array(self.size, np.float32)
         fitted = lengths / (lengths / targets).max()
         # A sliver of an image would get the length 0, which TensorFlow refuses.
         kept = np.maximum(np.floor(fitted), 1)

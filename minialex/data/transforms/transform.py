@@ -1,7 +1,8 @@
 """What a transform is, and the register of their names."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from minialex.checks import in_words
 from minialex.data.sample_random import SampleRandom
 from minialex.errors import DataError
 
-# (..., C, H, W). H and W are None where they differ from image to image.
-Shape = tuple[int | None, ...]
+# (..., C, H, W): numbers; H and W are None where they differ from image to image.
+Shape = tuple[Any, ...]
 
 UINT8, FLOAT32 = np.dtype("uint8"), np.dtype("float32")
 
@@ -45,6 +46,7 @@ class Transform:
     pointwise: ClassVar[bool] = False
     takes: ClassVar[tuple[np.dtype, ...]] = (UINT8, FLOAT32)
     gives: ClassVar[np.dtype | None] = None
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, *, name: str, **options):
         super().__init_subclass__(**options)
@@ -104,8 +106,10 @@ class Transform:
             )
         return self._output_shape(tuple(shape))
 
-    def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
-        """Transform an image that has been checked; a `batched` transform has no `random`."""
+    def apply(self, image: np.ndarray, *random: SampleRandom | None, **out: np.ndarray) -> np.ndarray:
+        """Transform an image that has been checked: `random` is for those that are not `batched`, `out`
+        for those that are `pointwise`.
+        """
         raise NotImplementedError
 
     def steps(self, shape: Shape) -> list[str]:
@@ -158,7 +162,7 @@ def from_dict(values: object) -> Transform:
     return kind(**given)
 
 
-def text_of_shape(shape: Shape) -> str:
+def text_of_shape(shape: Iterable) -> str:
     """Return a shape as "3 x 28 x 28", with "?" for a length that is not known."""
     return " x ".join("?" if length is None else f"{length}" for length in shape)
 
