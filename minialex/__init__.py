@@ -1,6 +1,6 @@
 """MiniAlex: a from-scratch CNN engine that assembles AlexNet and its published variants.
 
-Importing it loads NumPy alone. Data, models and training are imported when they are first used.
+Importing it loads only NumPy. Data, models and training are imported when they are first used.
 """
 
 import importlib

@@ -193,7 +193,7 @@ class Operation:
             self.results = len(arrays)
             self._saved_inputs = self._named("saved_inputs", inputs)
             self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
-            # A result refers to its creator: keeping the array alone avoids a cycle of references.
+            # A result refers to its creator: keeping only the array avoids a cycle of references.
             self._saved_outputs = self._named("saved_outputs", tuple(enumerate(arrays)))
         tensors = [self._result(i, array, recorded) for i, array in enumerate(arrays)]
         for tensor in tensors:

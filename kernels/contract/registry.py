@@ -62,7 +62,7 @@ class Sizes:
     least : int
     most : int or None
     grain : int
-        Where it is more than 1: the kernel takes so many at a time, and the rest in another way.
+        Where it is more than 1: the kernel takes that many at a time, and the rest in another way.
     """
 
     least: int = 0

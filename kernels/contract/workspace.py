@@ -1,7 +1,7 @@
 """How much memory a kernel may take beyond its inputs and results.
 
 A kernel that needs a large intermediate (the matrix of im2col) works in chunks that fit this budget.
-A single unit of work (one row of output positions) is done even where it alone exceeds the budget.
+A single unit of work (one row of output positions) is done even where it exceeds the budget by itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 // Storing the results of a tile of a matrix product whose columns are positions of images.
 //
 // Neighbouring columns are neighbours in memory, (N, O, P*Q), but rows of P*Q numbers begin at no multiple of
-// 16 bytes, and a column may be the last of its image. So each number is stored alone, by a warp that has 32
+// 16 bytes, and a column may be the last of its image. So each number is stored by itself, by a warp that has 32
 // neighbours.
 
 #include "matrix_product.cuh"

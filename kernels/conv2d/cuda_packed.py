@@ -24,8 +24,8 @@ from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, gemm, launche
 SOURCE = Source(__file__, "packed_gemm.cu")
 _THREADS = 256
 
-# The weight gradient's sum is cut in parts until there are so many blocks, two for each multiprocessor of a
-# large GPU; no part is shorter than this many positions, over which its addition in the second pass pays.
+# The weight gradient's sum is cut into parts until there are that many blocks, two for each multiprocessor of
+# a large GPU; no part is shorter than this many positions, over which its addition in the second pass pays.
 _BLOCKS = 256
 _SHORTEST_PART = 512
 

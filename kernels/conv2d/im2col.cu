@@ -8,7 +8,7 @@
 // of each group, for a chunk of n images. What it brings over naive.cu: the divisions that find a cell are
 // done once for each element of the matrix, and the product is that of matrix_product.cuh: tiles in shared
 // memory, 64 results a thread. What it costs: the matrix is KH*KW times the image, and is written to memory
-// and read again. In the weight gradient, each block does the whole sum over n*P*Q alone.
+// and read again. In the weight gradient, each block does the whole sum over n*P*Q by itself.
 //
 // Rows of matrices are padded with zeros to whole vectors of 16 bytes, so that all loads of the product are
 // vectors; row_length and depth are those padded sizes.

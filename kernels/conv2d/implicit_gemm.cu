@@ -13,7 +13,7 @@
 //                        results, so that each element is used 64 times; the loads of the next tile are under
 //                        way while this one is multiplied. What remains: 4-byte loads, each with the
 //                        divisions that find its cell, in the loop; and a weight gradient whose long sum,
-//                        over all positions of all images, one block does alone.
+//                        over all positions of all images, one block does by itself.
 //
 // packed_gemm.cu is the rung after these.
 //

@@ -1,14 +1,14 @@
 // Implicit matrix product on packed operands: the last rung of the ladder for convolution.
 //
 // implicit_gemm.cu spends its main loop on finding cells: divisions and comparisons for each number, which is
-// then loaded alone, because neighbours along the product's depth are not neighbours in memory. Here
+// then loaded one by one, because neighbours along the product's depth are not neighbours in memory. Here
 // everything that is not a multiply-add is moved out of that loop:
 //
 //   packed images    (groups, N, rows, columns, C) with the channels last, padded with zeros to a whole
 //                    number of vectors, and with the window's padding around each image. So the channels of
 //                    one tap are a 16-byte load, at any stride and dilation, and no cell is ever outside.
 //   packed weights   (groups, depth, rows), so that a tile's rows are neighbours.
-//   tables           where a cell lies is the sum of two offsets, one that depends on the position alone and
+//   tables           where a cell lies is the sum of two offsets, one that depends only on the position and
 //                    one on the tap and channel: one of them a thread computes once, the other is read from a
 //                    table, one tile ahead.
 //   split sums       the weight gradient adds up over all positions of all images. The depth is cut in parts
@@ -22,7 +22,7 @@
 // The input gradient is the same kernel as forward. At stride 1 it is the convolution of g with the weights'
 // rows and columns in reverse. At a greater stride, the cells of the image fall into stride_height *
 // stride_width phases, by their remainder; those of one phase read the same taps, and each phase is a
-// convolution at stride 1, with those taps alone, so that no zero is multiplied, and one launch.
+// convolution at stride 1, with only those taps, so that no zero is multiplied, and one launch.
 
 #include "column_output.cuh"
 

@@ -14,7 +14,7 @@ With points p_0 .. p_{n-2} and infinity, and N_i(x) the product of (x - p_j) ove
     G[i, k]   = p_i^k / N_i(p_i)       and 1 at [n - 1, r - 1]     one of r terms, scaled
     B.T[i]    = coefficients of N_i    and of the product of all (x - p_j) in the last row
 
-B depends on the points alone. The weight gradient, whose outputs are the r taps and whose filter is a
+B depends only on the points. The weight gradient, whose outputs are the r taps and whose filter is a
 tile of m x m gradients, is therefore F(r x r, m x m) with the same transformed input.
 
 The points decide the rounding error. Good ones are small fractions, and near each other's negative

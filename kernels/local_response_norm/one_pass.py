@@ -25,8 +25,8 @@ from minialex.kernels.runtime.compiled import compiled
 
 # The pixels of a block: at float32 the dozen rows in use take less than half of a 512 KiB cache.
 _BLOCK = 3072
-# Few images are cut further for the threads to share them: into so many items a thread, but not into
-# rows below so many pixels.
+# Few images are cut further for the threads to share them: into a few items a thread, but not into
+# shorter rows of pixels than this.
 _ITEMS = 4
 _SHORTEST = 256
 # Rows of scratch memory: zeros, the sum of the far channels, and d.

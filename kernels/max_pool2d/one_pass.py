@@ -21,7 +21,7 @@ from minialex.kernels.runtime.compiled import compiled
 
 # Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
 _ITEM = 2**15
-# Rows are compared in multiples of so many columns. The rest of a row, one column at a time, would take
+# Rows are compared in multiples of this many columns. The rest of a row, one column at a time, would take
 # longer than the row: its comparisons are jumps that the processor cannot predict.
 _LANES = 8
 # The cell of a padded column: behind all others, so that it loses even where all values are -inf.

@@ -34,7 +34,7 @@ def features_per_item(outer: int, features: int, inner: int) -> int:
     """How many features one thread takes at a time.
 
     A run of some KiB of each row, but 16 items where there are as many features; everything if the array
-    is small. It depends on the shape alone, and so do the sums.
+    is small. It depends only on the shape, and so do the sums.
     """
     if outer * features * inner <= SMALL:
         return features

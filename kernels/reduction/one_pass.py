@@ -1,7 +1,7 @@
 """Sums over the axes around those that are kept, in one pass.
 
 The gradient of a convolution's bias is such a sum: of (N, C, H, W) over (0, 2, 3). The running sums are
-in float64. Sums over the first axes alone are left to NumPy, which adds whole rows.
+in float64. Sums over only the first axes are left to NumPy, which adds whole rows.
 """
 
 import math

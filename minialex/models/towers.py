@@ -1,7 +1,7 @@
 """The two towers of the paper's network, stage by stage: what each computes, and what it sends the other.
 
 The paper trained on two GPUs. Each held one half of the kernels of every layer, a *tower*, and on conv2,
-conv4 and conv5 a kernel saw its own tower's maps alone. One device computes the same network with two groups
+conv4 and conv5 a kernel saw only its own tower's maps. One device computes the same network with two groups
 in these convolutions: tower 1 is the first half of the channels of every layer, tower 2 the second.
 `walk_towers` reads from a network's table what would cross from one tower to the other:
 
@@ -10,7 +10,8 @@ in these convolutions: tower 1 is the first half of the channels of every layer,
   towers have;
 - a dense layer (fc6, fc7, fc8): all outputs of the other tower;
 - LRN over n channels: the n // 2 maps beside the border, because the network on one device normalises
-  across it. The paper does not say what its GPUs did there; cuda-convnet normalised each GPU's maps alone.
+  across it. The paper does not say what its GPUs did there; cuda-convnet normalised each GPU's maps
+  separately.
 
 Backpropagation sends the gradients of the same maps the other way: as many bytes again.
 """

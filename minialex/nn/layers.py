@@ -187,7 +187,7 @@ class ReLU(Module):
 
 
 class Dropout(Module):
-    """Dropout, active in training alone; see `minialex.functional.dropout`."""
+    """Dropout, active only in training; see `minialex.functional.dropout`."""
 
     def __init__(self, p: float = 0.5):
         super().__init__()

@@ -219,7 +219,7 @@ class Optimizer:
         for group, loaded in zip(self.param_groups, saved["param_groups"], strict=True):
             for name, value in loaded.items():
                 if name != "params":
-                    # JSON has lists alone.
+                    # JSON has only lists.
                     group[name] = tuple(value) if isinstance(group[name], tuple) else value
 
 

@@ -180,7 +180,7 @@ def _offset(wrong, right, *, exponent: int) -> str:
 
 
 def _total(wrong, right) -> str:
-    """Another gradient with the same sum, which has not merely cancelled."""
+    """Another gradient with the same sum, which does not merely cancel."""
     total = float(right.sum())
     if abs(total) < 1e-3 * float(np.abs(right).sum()) or abs(float(wrong.sum()) - total) > 1e-8 * abs(total):
         return ""
