@@ -15,10 +15,13 @@ Whoever calls a kernel directly may write the parameters instead; the call is ma
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+
+from minialex.errors import KernelError
 
 
 class Call(Protocol):
@@ -79,3 +82,23 @@ def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
     if "call" in parameters or operation not in _classes or direction not in _classes[operation].DIRECTIONS:
         return parameters
     return {"call": _classes[operation].of_arrays(direction, arrays, **parameters)}
+
+
+def require_call(name: str, function: Callable) -> None:
+    """Refuse a kernel of ``<operation>.<direction>`` that does not take the call that it is going to get.
+
+    Raises
+    ------
+    KernelError
+        If its signature has no ``call``, where the operation has a class of calls.
+    """
+    operation, _, direction = name.partition(".")
+    if operation not in _classes or direction not in _classes[operation].DIRECTIONS:
+        return
+    parameters = inspect.signature(function).parameters.values()
+    if not any(each.name == "call" or each.kind is each.VAR_KEYWORD for each in parameters):
+        raise KernelError(
+            f"a kernel of {name} must take its arrays and `call`, an object with all parameters "
+            f"({_classes[operation].__name__} in minialex.kernels.{operation}); {function.__name__} takes "
+            f"{inspect.signature(function)}"
+        )

@@ -35,7 +35,7 @@ import numpy as np
 
 from minialex.config import declare_others, replace_for_process, setting, settings, using
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels.contract.call import as_taken, plain_number
+from minialex.kernels.contract.call import as_taken, plain_number, require_call
 from minialex.kernels.contract.cost import Cost
 
 Supports = Callable[..., bool | str]
@@ -216,6 +216,7 @@ def kernel(
         raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
 
     def register(function: Callable) -> Callable:
+        require_call(operation, function)
         algorithms = _kernels.setdefault((operation, device), {})
         if algo in algorithms:
             raise KernelError(

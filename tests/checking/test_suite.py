@@ -35,7 +35,7 @@ def registered():
 
 
 def reference(operation):
-    return find_kernel(operation, algo="reference").function
+    return find_kernel(operation, algo="reference")
 
 
 def rows(operation, **options):
@@ -80,9 +80,9 @@ def without_the_maximum(x, *, axis):
         return e / e.sum(axis=axis, keepdims=True)
 
 
-def wrong_at_stride_2(g, weight, **parameters):
-    gradient = reference("conv2d.input_grad")(g, weight, **parameters)
-    plain = parameters["stride"] == (2, 2) and not np.any(parameters["padding"])
+def wrong_at_stride_2(g, weight, *, call):
+    gradient = reference("conv2d.input_grad")(g, weight, call=call)
+    plain = call.stride == (2, 2) and not np.any(call.padding)
     return gradient * 1.01 if plain else gradient
 
 
@@ -132,7 +132,8 @@ def test_cases_in_which_a_kernel_has_no_part_do_not_count(registered):
 def test_some_directions_supporting_nothing_leave_the_kernel_unchecked(registered, monkeypatch):
     monkeypatch.setattr("minialex.checking.kernels.drawn_cases._ROUNDS", 1)
     registered({"avg_pool2d.forward": reference("avg_pool2d.forward")})
-    registered({"avg_pool2d.input_grad": None}, supports=lambda g, **window: "nothing")
+    gradient = reference("avg_pool2d.input_grad")
+    registered({"avg_pool2d.input_grad": gradient}, supports=lambda g, *, call: "nothing")
     first, second = rows("avg_pool2d")
     for row in (first, second):
         assert row.unchecked

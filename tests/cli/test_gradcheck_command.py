@@ -152,31 +152,23 @@ def conv2d(direction):
     return find_kernel(f"conv2d.{{direction}}", algo="reference").function
 
 
-def five(x, weight, bias, **window):
-    return weight.shape[2:] == (5, 5) or "windows of 5 x 5 only"
-
-
-def five_grad(g, weight, **window):
-    return weight.shape[2:] == (5, 5) or "windows of 5 x 5 only"
-
-
-def five_weight_grad(g, x, *, kernel_size, **window):
-    return kernel_size == (5, 5) or "windows of 5 x 5 only"
+def five(*arrays, call):
+    return call.kernel_size == (5, 5) or "windows of 5 x 5 only"
 
 
 @kernel("conv2d.forward", algo="five", supports=five)
-def forward(*arrays, **window):
-    return conv2d("forward")(*arrays, **window) * {factor}
+def forward(*arrays, call):
+    return conv2d("forward")(*arrays, call=call) * {factor}
 
 
-@kernel("conv2d.input_grad", algo="five", supports=five_grad)
-def input_grad(*arrays, **window):
-    return conv2d("input_grad")(*arrays, **window) * {factor}
+@kernel("conv2d.input_grad", algo="five", supports=five)
+def input_grad(*arrays, call):
+    return conv2d("input_grad")(*arrays, call=call) * {factor}
 
 
-@kernel("conv2d.weight_grad", algo="five", supports=five_weight_grad)
-def weight_grad(*arrays, **window):
-    return conv2d("weight_grad")(*arrays, **window) * {factor}
+@kernel("conv2d.weight_grad", algo="five", supports=five)
+def weight_grad(*arrays, call):
+    return conv2d("weight_grad")(*arrays, call=call) * {factor}
 
 
 @kernel("softmax.backward", algo="never", supports=lambda g, y, axis: "only on Sundays")
@@ -225,14 +217,14 @@ from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 SOURCE = Source(__file__, "five.cu")
 
 
-def supports(x, weight, bias, *, stride, padding, dilation, groups):
-    if weight.shape[2:] != (5, 5) or any(map(any, padding)) or groups != 1 or bias is not None:
+def supports(x, weight, bias, *, call):
+    if call.kernel_size != (5, 5) or any(map(any, call.padding)) or call.groups != 1 or bias is not None:
         return "windows of 5 x 5 only, without padding, groups and bias"
-    return (stride, dilation) == ((1, 1), (1, 1)) or "no stride and no dilation"
+    return (call.stride, call.dilation) == ((1, 1), (1, 1)) or "no stride and no dilation"
 
 
 @cuda_kernel("conv2d.forward", algo="five", supports=supports)
-def forward(device, x, weight, bias, **window):
+def forward(device, x, weight, bias, *, call):
     x, weight = device.contiguous(x), device.contiguous(weight)
     n, c, h, w = x.shape
     y = device.empty((n, len(weight), h - 4, w - 4), x.dtype)

@@ -16,6 +16,7 @@ from minialex.checking.testing.strategies import normal_values
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, list_kernels, output_shape
 from minialex.kernels.conv2d import cuda_packed
+from minialex.kernels.cuda import gemm
 from minialex.kernels.cuda.host import HostDevice
 
 pytestmark = pytest.mark.needs_gxx
@@ -105,7 +106,7 @@ def launched(monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_large_tiles_agree_with_the_cpu(direction, dtype, launched, monkeypatch):
-    monkeypatch.setattr(cuda_packed, "_BLOCKS", 4)  # large tiles are taken from two blocks on
+    monkeypatch.setattr(gemm, "ENOUGH_BLOCKS", 2)  # large tiles are taken from two blocks on
     case = (2, 70, 13, 11), (140, 70, 3, 3), _window(padding=((1, 1), (1, 1)))
     _assert_agrees_with_the_cpu(direction, "implicit_packed", case, dtype)
     assert ("gradient_parts_large" if direction == "weight_grad" else "convolve_large") in launched

@@ -10,7 +10,9 @@ import pytest
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import MUTATED
 from minialex.kernels import find_kernel
+from minialex.kernels.adam import AdamCall
 from minialex.kernels.runtime import threads
+from minialex.kernels.sgd import SgdCall
 
 RESPONSE_NORM = {"size": 5, "alpha": 0.9, "beta": 0.75, "k": 2.0}
 WINDOW = {"kernel_size": (3, 3), "stride": (2, 2), "padding": ((1, 0), (0, 1)), "ceil_mode": True}
@@ -177,10 +179,22 @@ def test_a_sum_of_an_array_in_another_layout_is_left_to_numpy():
     assert refusal == "x is not C-contiguous"
 
 
-@pytest.mark.parametrize("operation", ["sgd.update", "adam.update"])
-def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("sgd.update", SgdCall(lr=0.1, momentum=0.9, weight_decay=0.0, nesterov=False)),
+        (
+            "adam.update",
+            AdamCall(lr=0.1, beta1=0.9, beta2=0.9, eps=1e-8, weight_decay=0.0, decoupled=False, step=1),
+        ),
+    ],
+    ids=["sgd.update", "adam.update"],
+)
+def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation, call):
+    def refusal(*arrays):
+        return find_kernel(operation, algo="one-pass").refusal(*arrays, call=call)
+
     states = [np.zeros((2, 3)) for _ in MUTATED[operation][1:]]
-    kernel = find_kernel(operation, algo="one-pass")
-    assert "not C-contiguous" in kernel.refusal(np.ones((3, 2)).T, np.ones((2, 3)), *states)
-    assert "not C-contiguous" in kernel.refusal(np.ones((2, 3)), np.ones((2, 3)), *states[1:], states[0].T)
-    assert kernel.refusal(np.ones((2, 3)), np.ones((3, 2)).T, *states) is None
+    assert "not C-contiguous" in refusal(np.ones((3, 2)).T, np.ones((2, 3)), *states)
+    assert "not C-contiguous" in refusal(np.ones((2, 3)), np.ones((2, 3)), *states[1:], states[0].T)
+    assert refusal(np.ones((2, 3)), np.ones((3, 2)).T, *states) is None

@@ -12,7 +12,7 @@ from minialex.checking.testing import strategies
 from minialex.checking.testing.strategies import Call, call, convolutions, distinct_values, layouts, poolings
 from minialex.kernels import find_kernel, list_kernels, output_shape
 from minialex.kernels.contract.registry import Sizes
-from minialex.kernels.gemm import tile as micro_kernel
+from minialex.kernels.gemm import processor
 
 
 def test_every_registered_operation_has_a_strategy():
@@ -59,8 +59,8 @@ def test_most_calls_drawn_for_a_kernel_are_supported(entry, monkeypatch):
     """On every processor, whose tiles have other sizes: what a domain says must be what `supports` says."""
     domains = [None]
     for name in ("_AVX512", "_AVX2", "_NEON", "_PLAIN"):
-        monkeypatch.setattr(micro_kernel, "_FUSED", ((".", getattr(micro_kernel, name)),))
-        micro_kernel.processor.cache_clear()
+        monkeypatch.setattr(processor, "_FUSED", ((".", getattr(processor, name)),))
+        processor.processor.cache_clear()
         try:
             domain = None if entry.domain is None else entry.domain()
             if domain not in domains or domains == [None]:
@@ -68,7 +68,7 @@ def test_most_calls_drawn_for_a_kernel_are_supported(entry, monkeypatch):
             domains.append(domain)
         finally:
             monkeypatch.undo()
-            micro_kernel.processor.cache_clear()
+            processor.processor.cache_clear()
 
 
 def test_a_domain_in_unknown_words_is_refused():
