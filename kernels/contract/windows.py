@@ -156,6 +156,19 @@ class Axis(NamedTuple):
     dilation: int
     positions: int
 
+    def arithmetic(self) -> str:
+        """How the positions follow, such as ``(27 + 2 + 2 - 5) / 1 + 1 = 27``.
+
+        A division that leaves a rest is written ``//`` and rounds down, as in Python.
+        """
+        span = self.dilation * (self.kernel - 1) + 1
+        room = self.size + self.before + self.after - span
+        padded = (
+            f"{self.size} + {self.before} + {self.after}" if self.before or self.after else f"{self.size}"
+        )
+        divided = "//" if room % self.stride else "/"
+        return f"({padded} - {span}) {divided} {self.stride} + 1 = {self.positions}"
+
 
 class Window(NamedTuple):
     """A window that slides over images: its geometry along the height and along the width."""

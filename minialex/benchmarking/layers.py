@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minialex import nn
-from minialex.kernels.contract.windows import Padding, Pair, pair, resolve_padding
+from minialex.kernels.contract.windows import Window
 from minialex.models import Network, summarise
+from minialex.nn.layers import window_of
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,10 @@ class PlacedLayer:
     x: tuple[int, ...]
     y: tuple[int, ...]
 
-
-@dataclass(frozen=True)
-class Window:
-    """The window of a convolution or a pool in the one form that kernels take."""
-
-    kernel_size: Pair
-    stride: Pair
-    padding: Padding
-    dilation: Pair
+    @property
+    def window(self) -> Window:
+        """The window of a convolution or a pool."""
+        return window_of(self.module, self.x[2:])
 
 
 def placed_layers(network: Network, batch: int = 1) -> Iterator[PlacedLayer]:
@@ -37,13 +33,3 @@ def placed_layers(network: Network, batch: int = 1) -> Iterator[PlacedLayer]:
     for module, layer in zip(network.children(), summary.layers, strict=True):
         yield PlacedLayer(layer.name, module, x, layer.output_shape)
         x = layer.output_shape
-
-
-def window_of(layer: PlacedLayer) -> Window:
-    """The window of a convolution or a pool."""
-    module = layer.module
-    kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")
-    dilation = pair(getattr(module, "dilation", 1), "dilation")
-    return Window(
-        kernel, stride, resolve_padding(module.padding, layer.x[2:], kernel, stride, dilation), dilation
-    )

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from minialex import nn
 from minialex.benchmarking.contestant import Absent
-from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
+from minialex.benchmarking.layers import PlacedLayer, placed_layers
 from minialex.models import Network
 
 _OPSET, _FORMAT = 17, 8
@@ -85,7 +85,7 @@ def _weights(layer: nn.Module) -> list[np.ndarray]:
 
 
 def _window(placed: PlacedLayer) -> dict:
-    window = window_of(placed)
+    window = placed.window
     (top, bottom), (left, right) = window.padding
     return {
         "kernel_shape": window.kernel_size,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from minialex import nn
 from minialex.benchmarking.contestant import Absent, Contestant
-from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
+from minialex.benchmarking.layers import PlacedLayer, placed_layers
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 from minialex.models import Network
 
@@ -101,7 +101,7 @@ def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
     layer = placed.module
     match layer:
         case nn.Conv2d():
-            window = window_of(placed)
+            window = placed.window
             before, padding = _padding(window.padding, 0.0)
             channels, rest = (layer.in_channels, layer.out_channels), (layer.groups, layer.bias is not None)
             sizes = (window.kernel_size, window.stride, padding, window.dilation)
@@ -109,12 +109,12 @@ def _torch_layers(placed: PlacedLayer) -> list[torch.nn.Module]:
         case nn.Linear():
             return [torch.nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)]
         case nn.MaxPool2d(ceil_mode=False):
-            window = window_of(placed)
+            window = placed.window
             before, padding = _padding(window.padding, -np.inf)
             pool = torch.nn.MaxPool2d(window.kernel_size, window.stride, padding, window.dilation)
             return [*before, pool]
         case nn.AvgPool2d(ceil_mode=False, count_include_pad=True):
-            window = window_of(placed)
+            window = placed.window
             before, padding = _padding(window.padding, 0.0)
             return [*before, torch.nn.AvgPool2d(window.kernel_size, window.stride, padding)]
         case nn.LocalResponseNorm():

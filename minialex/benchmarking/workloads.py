@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from minialex import nn
-from minialex.benchmarking.layers import PlacedLayer, placed_layers, window_of
+from minialex.benchmarking.layers import PlacedLayer, placed_layers
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from minialex.checks import require_int
 from minialex.errors import KernelError
@@ -164,18 +164,18 @@ def _of_layer(placed: PlacedLayer) -> Iterator[Workload]:
     layer, x, y = placed.module, placed.x, placed.y
     match layer:
         case nn.Conv2d():
-            window = window_of(placed)
+            window = placed.window
             parameters = _window(window.stride, window.padding, window.dilation) | {"groups": layer.groups}
             yield from _convolution(x, layer.weight.shape, parameters)
             yield Workload("sum.forward", ((y, normal),), {"axis": (0, 2, 3), "keepdims": False})
         case nn.Linear():
             yield from _dense(x[0], layer.in_features, layer.out_features)
         case nn.MaxPool2d():
-            window = window_of(placed)
+            window = placed.window
             parameters = _window(window.stride, window.padding, window.dilation)
             yield from _max_pool(x, window.kernel_size, parameters, layer.ceil_mode)
         case nn.AvgPool2d():
-            window = window_of(placed)
+            window = placed.window
             options = {"ceil_mode": layer.ceil_mode, "count_include_pad": layer.count_include_pad}
             yield from _avg_pool(x, window.kernel_size, window.stride, window.padding, options)
         case nn.LocalResponseNorm():

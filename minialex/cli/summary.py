@@ -93,7 +93,7 @@ def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_
             stage.name,
             _both(_read(part) for part in stage.towers),
             _both(_kernels(stage, part) for part in stage.towers),
-            stage.window.arithmetic() if stage.window else "",
+            stage.window.vertical.arithmetic() if stage.window else "",
             _both(_shape(part.output_shape) for part in stage.towers),
             _both(f"{part.weights:,} + {part.biases:,}" if part.weights else "" for part in stage.towers),
             _both(f"{part.sent_bytes:,} B" if part.sent_bytes else "" for part in stage.towers),
@@ -152,7 +152,7 @@ def _kernels(stage: Stage, part: TowerPart) -> str:
         return f"{part.kernels} of {_shape(part.kernel_shape)}"
     if stage.neighbours is not None:
         return f"over {stage.neighbours} maps"
-    return _shape(stage.window.kernel) if stage.window else ""
+    return _shape(stage.window.kernel_size) if stage.window else ""
 
 
 def _both(cells) -> str:

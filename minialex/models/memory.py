@@ -14,7 +14,7 @@ import numpy as np
 
 from minialex import nn
 from minialex.kernels.contract.registry import select
-from minialex.kernels.contract.windows import pair, resolve_padding
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.models.architecture import Network, Shape
 from minialex.models.summary import summarise
 
@@ -104,16 +104,17 @@ def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape, device: str) 
     x, y = _stand_in(x_shape), _stand_in(y_shape)
     if isinstance(module, nn.Conv2d):
         weight = _stand_in(module.weight.shape)
-        stride, dilation = pair(module.stride, "stride"), pair(module.dilation, "dilation")
-        window = {
-            "stride": stride,
-            "padding": resolve_padding(module.padding, x_shape[2:], weight.shape[2:], stride, dilation),
-            "dilation": dilation,
-            "groups": module.groups,
-        }
-        return _workspace("conv2d.forward", device, x, weight, None, **window), max(
-            _workspace("conv2d.input_grad", device, y, weight, input_size=x_shape[2:], **window),
-            _workspace("conv2d.weight_grad", device, y, x, kernel_size=weight.shape[2:], **window),
+        call = ConvCall.of(
+            x_shape,
+            weight.shape,
+            stride=module.stride,
+            padding=module.padding,
+            dilation=module.dilation,
+            groups=module.groups,
+        )
+        return _workspace(FORWARD, device, x, weight, None, call=call), max(
+            _workspace(INPUT_GRAD, device, y, weight, call=call),
+            _workspace(WEIGHT_GRAD, device, y, x, call=call),
         )
     if isinstance(module, nn.Linear):
         weight = _stand_in(module.weight.shape)

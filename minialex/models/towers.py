@@ -24,45 +24,12 @@ from dataclasses import asdict, dataclass
 from minialex import nn
 from minialex.checks import is_int
 from minialex.errors import ModelError
-from minialex.kernels.contract.windows import Padding, Pair, pair, resolve_padding
+from minialex.kernels.contract.windows import Pair, Window
 from minialex.models.architecture import Network, Shape
+from minialex.nn.layers import window_of
 
 TOWERS = 2
 _BYTES = 4  # float32
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a convolution or a pool slides over a plane; each pair is (vertical, horizontal).
-
-    Attributes
-    ----------
-    size : pair of int
-        Of the plane.
-    kernel, stride, dilation : pair of int
-    padding : ((top, bottom), (left, right))
-    positions : pair of int
-        Where it stops.
-    """
-
-    size: Pair
-    kernel: Pair
-    stride: Pair
-    padding: Padding
-    dilation: Pair
-    positions: Pair
-
-    def arithmetic(self, axis: int = 0) -> str:
-        """How the positions along an axis follow, such as ``(27 + 2 + 2 - 5) / 1 + 1 = 27``.
-
-        A division that leaves a rest is written ``//`` and rounds down, as in Python.
-        """
-        size, stride, (before, after) = self.size[axis], self.stride[axis], self.padding[axis]
-        span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
-        room = size + before + after - span
-        padded = f"{size} + {before} + {after}" if before or after else f"{size}"
-        divided = "//" if room % stride else "/"
-        return f"({padded} - {span}) {divided} {stride} + 1 = {self.positions[axis]}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +125,8 @@ class Towers:
             "sent_bytes": list(self.sent_bytes),
             "stages": [
                 asdict(stage)
-                | {"arithmetic": stage.window.arithmetic() if stage.window else None}
+                | {"window": _window_to_dict(stage.window) if stage.window else None}
+                | {"arithmetic": stage.window.vertical.arithmetic() if stage.window else None}
                 | {"exchanges": stage.exchanges}
                 for stage in self.stages
             ],
@@ -207,7 +175,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
             Stage(
                 name=name,
                 kind=type(module).__name__,
-                window=_window(module, size, shape[2:]),
+                window=_window(module, size),
                 neighbours=module.size if isinstance(module, nn.LocalResponseNorm) else None,
                 towers=parts,
             )
@@ -264,13 +232,18 @@ def _crossing(module: nn.Module, maps: int) -> int:
     return maps if sees_all else 0
 
 
-def _window(module: nn.Module, size: Shape, positions: Shape) -> Window | None:
-    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        return None
-    kernel, stride = pair(module.kernel_size, "kernel_size"), pair(module.stride, "stride")
-    dilation = pair(getattr(module, "dilation", 1), "dilation")
-    padding = resolve_padding(module.padding, size, kernel, stride, dilation)
-    return Window((size[0], size[1]), kernel, stride, padding, dilation, (positions[0], positions[1]))
+def _window(module: nn.Module, size: Pair) -> Window | None:
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return window_of(module, size)
+    return None
+
+
+def _window_to_dict(window: Window) -> dict:
+    names = {"kernel": "kernel_size"}
+    return {
+        name: getattr(window, names.get(name, name))
+        for name in ("size", "kernel", "stride", "padding", "dilation", "positions")
+    }
 
 
 def _halves(count: int) -> Pair:

@@ -9,7 +9,7 @@ import numpy as np
 from minialex import functional as F
 from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.contract.windows import pair
+from minialex.kernels.contract.windows import Pair, Window, pair
 from minialex.nn import init
 from minialex.nn.module import Module, Parameter
 from minialex.tensor import Tensor
@@ -240,3 +240,15 @@ class Sequential(Module):
         if isinstance(index, slice):
             return Sequential(dict(list(self._modules.items())[index]))
         return list(self._modules.values())[index]
+
+
+def window_of(layer: Module, size: Pair) -> Window:
+    """The window of a convolution or a pool, over images of that height and width."""
+    return Window.of(
+        size,
+        pair(layer.kernel_size, "kernel_size"),
+        stride=pair(layer.stride, "stride"),
+        padding=layer.padding,
+        dilation=pair(getattr(layer, "dilation", 1), "dilation"),
+        ceil_mode=getattr(layer, "ceil_mode", False),
+    )

@@ -350,7 +350,7 @@ def test_arithmetic_is_right(size, kernel, stride, padding):
     )
     window = walk_towers(network).stages[0].window
     assert window.positions == (len(places), len(places))
-    text, result = window.arithmetic().split(" = ")
+    text, result = window.vertical.arithmetic().split(" = ")
     assert eval(text) == int(result) == len(places)
     assert ("//" in text) == ((size + 2 * padding - kernel) % stride != 0)
 
@@ -359,14 +359,14 @@ def test_arithmetic_of_each_axis_and_as_the_paper_s_network_has_it():
     stages = {
         s.name: s for s in walk_towers(get_architecture("alexnet").build(), input_size=(230, 227)).stages
     }
-    assert stages["conv1"].window.arithmetic() == "(230 - 11) // 4 + 1 = 55"
-    assert stages["conv1"].window.arithmetic(axis=1) == "(227 - 11) / 4 + 1 = 55"
-    assert stages["conv2"].window.arithmetic() == "(27 + 2 + 2 - 5) / 1 + 1 = 27"
-    assert stages["pool5"].window.arithmetic() == "(13 - 3) / 2 + 1 = 6"
+    assert stages["conv1"].window.vertical.arithmetic() == "(230 - 11) // 4 + 1 = 55"
+    assert stages["conv1"].window.horizontal.arithmetic() == "(227 - 11) / 4 + 1 = 55"
+    assert stages["conv2"].window.vertical.arithmetic() == "(27 + 2 + 2 - 5) / 1 + 1 = 27"
+    assert stages["pool5"].window.vertical.arithmetic() == "(13 - 3) / 2 + 1 = 6"
     same = small(
         conv(2, 4, padding="same"), conv(2, 1, groups=2), flatten(), dense("classes"), image=(1, 8, 8)
     )
-    assert walk_towers(same).stages[0].window.arithmetic() == "(8 + 1 + 2 - 4) / 1 + 1 = 8"
+    assert walk_towers(same).stages[0].window.vertical.arithmetic() == "(8 + 1 + 2 - 4) / 1 + 1 = 8"
 
 
 def test_bytes_count_the_batch_and_the_size_of_the_images():
