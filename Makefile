@@ -45,7 +45,7 @@ lint: $(READY)
 	@# The floors, on the package as it is installed: with kernels/ inside it.
 	rm -rf build/house && mkdir -p build/house
 	cp -r minialex build/house/ && cp -r kernels build/house/minialex/
-	cd build/house && $(CURDIR)/$(BIN)/lint-imports --no-cache --config $(CURDIR)/pyproject.toml
+	cd build/house && $(CURDIR)/$(BIN)/lint-imports --no-cache --no-logo $(CURDIR)/pyproject.toml
 
 format: $(READY) ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .

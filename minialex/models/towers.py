@@ -167,7 +167,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
     architecture.require_fit(image)
     shape, held, is_image, stages = (1, *image), (image, image), True, []
     for row, (name, module) in zip(architecture.layers, network.named_children(), strict=True):
-        size = shape[2:]
+        x = shape
         with nn.init.deferred():
             _, shape = row.make(shape, network.num_classes)
         parts = _parts(module, held, shape[1:], is_image, batch)
@@ -175,7 +175,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
             Stage(
                 name=name,
                 kind=type(module).__name__,
-                window=_window(module, size),
+                window=_window(module, x),
                 neighbours=module.size if isinstance(module, nn.LocalResponseNorm) else None,
                 towers=parts,
             )
@@ -232,9 +232,9 @@ def _crossing(module: nn.Module, maps: int) -> int:
     return maps if sees_all else 0
 
 
-def _window(module: nn.Module, size: Pair) -> Window | None:
+def _window(module: nn.Module, x: Shape) -> Window | None:
     if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        return window_of(module, size)
+        return window_of(module, (x[2], x[3]))
     return None
 
 
