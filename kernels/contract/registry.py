@@ -141,11 +141,11 @@ class Kernel:
         """Why the kernel cannot do this call; None if it can."""
         dtype = getattr(args[0], "dtype", None) if args else None
         if dtype is not None and dtype not in self._taken:
-            return f"{' and '.join(self._in_words())} only, not {dtype}"
+            return self._refusal_of(dtype)
         if self.dtypes is not None:
             for array in args:
                 if array is not None and array.dtype.kind == "f" and array.dtype not in self._taken:
-                    return f"{' and '.join(self._in_words())} only, not {array.dtype}"
+                    return self._refusal_of(array.dtype)
         if self.supports is None:
             return None
         answer = self.supports(*args, **as_taken(self.operation, args, parameters))
@@ -160,6 +160,16 @@ class Kernel:
         # A set, as every call asks; dtypes of the other byte order are not in it.
         codes = "".join(np.typecodes[_CODES[kind]] for kind in self.kinds if kind in _CODES)
         return frozenset(map(np.dtype, (*(self.dtypes or FLOATS), *codes, *("?" * ("b" in self.kinds)))))
+
+    @functools.cached_property
+    def _refusals(self) -> dict[np.dtype, str]:
+        # Kept, as the fast kernels refuse each call of float64.
+        return {}
+
+    def _refusal_of(self, dtype: np.dtype) -> str:
+        if dtype not in self._refusals:
+            self._refusals[dtype] = f"{' and '.join(self._in_words())} only, not {dtype}"
+        return self._refusals[dtype]
 
     def _in_words(self) -> list[str]:
         """The dtypes that it takes."""

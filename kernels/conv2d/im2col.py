@@ -17,6 +17,7 @@ most of AlexNet.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -48,13 +49,13 @@ def _chunks(call: ConvCall) -> Iterator[tuple[slice, _Strip]]:
         # Equal chunks: a small rest would run at the speed of a small matrix product.
         pieces = ceil_div(images, fitting_rows // rows)
         size = ceil_div(images, pieces) if pieces else 1
-        strip = _Strip(call, slice(0, rows))
+        strip = _strip(call, 0, rows)
         for start in range(0, images, size):
             yield slice(start, min(start + size, images)), strip
     else:
         for image in range(images):
             for start in range(0, rows, fitting_rows):
-                yield slice(image, image + 1), _Strip(call, slice(start, min(start + fitting_rows, rows)))
+                yield slice(image, image + 1), _strip(call, start, min(start + fitting_rows, rows))
 
 
 class _Strip:
@@ -126,6 +127,12 @@ class _Strip:
         # One tap at a time: within a tap no cell is met twice, across taps they overlap.
         for i, j in np.ndindex(*self.window[:2]):
             windows[:, i, j] += matrix[:, i, j]
+
+
+@functools.lru_cache(maxsize=1024)
+def _strip(call: ConvCall, start: int, stop: int) -> _Strip:
+    """The strip of output rows `start` to `stop`, kept as the next step asks for the same."""
+    return _Strip(call, slice(start, stop))
 
 
 def _images_last(y: np.ndarray) -> np.ndarray:
