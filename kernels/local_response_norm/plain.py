@@ -16,7 +16,7 @@ def _window_sum(v, size):
 
 
 def _scale(x, call):
-    """D = k + alpha * S(x * x) for one image."""
+    """d = k + alpha * S(x * x) for one image."""
     d = _window_sum(x * x, call.size)
     d *= call.alpha
     d += call.k
@@ -24,7 +24,7 @@ def _scale(x, call):
 
 
 def _inverse_power(d, beta):
-    """D ** -beta. Square roots are several times faster than a general power."""
+    """d ** -beta. Square roots are several times faster than a general power."""
     if beta == 0.75:
         root = np.sqrt(d)
         root *= np.sqrt(root)

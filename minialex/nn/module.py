@@ -109,7 +109,7 @@ class Module:
         ------
         TypeError
             If a module holds others, or parameters, in a list or a dictionary and nowhere else: they would be
-            computed with, but not trained, moved or saved.
+            used, but not trained, moved or saved.
         """
         self._refuse_unregistered()
         return self._named("_parameters")
@@ -292,7 +292,7 @@ class Module:
     # Printing
 
     def extra_repr(self) -> str:
-        """The module's parameters for its one line of print."""
+        """What the printed line says of the module beside its name."""
         return ""
 
     def __repr__(self) -> str:

@@ -100,7 +100,7 @@ def cross_entropy(
     ShapeError
         If the shapes do not fit, or an option is out of range.
     DataError
-        If a label is not one of the C classes, or `target` or `weight` hold something else than they should.
+        If a label is not one of the C classes, or `target` or `weight` hold anything else.
 
     Notes
     -----

@@ -175,22 +175,22 @@ def _binary(operation, a, b) -> Tensor:
 
 
 def add(a, b) -> Tensor:
-    """A + b."""
+    """a + b."""
     return _binary(Add, a, b)
 
 
 def subtract(a, b) -> Tensor:
-    """A - b."""
+    """a - b."""
     return _binary(Subtract, a, b)
 
 
 def multiply(a, b) -> Tensor:
-    """A * b."""
+    """a * b."""
     return _binary(Multiply, a, b)
 
 
 def divide(a, b) -> Tensor:
-    """A / b."""
+    """a / b."""
     return _binary(Divide, a, b)
 
 
@@ -235,7 +235,7 @@ def absolute(x: Tensor) -> Tensor:
 
 
 def power(x: Tensor, exponent: float) -> Tensor:
-    """X to the power of a number."""
+    """x to the power of a number."""
     require_tensor("power", x)
     if not is_number(exponent):
         raise TypeError(

@@ -50,7 +50,7 @@ class LinearWeightGrad(Operation):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """X @ weight.T + bias.
+    """x @ weight.T + bias.
 
     Parameters
     ----------

@@ -23,6 +23,6 @@ class MatMul(Operation):
 
 
 def matmul(a, b) -> Tensor:
-    """A @ b for two matrices (M, K) and (K, N), one of which may be an array."""
+    """a @ b for two matrices (M, K) and (K, N), one of which may be an array."""
     like = a if isinstance(a, Tensor) else b
     return MatMul()(as_tensor(a, like), as_tensor(b, like))

@@ -153,11 +153,11 @@ class ReduceLROnPlateau:
         Whether smaller or larger is better.
     factor : float
     patience : int
-        How many steps without an improvement are let pass.
+        How many steps without an improvement to wait.
     threshold : float
         The relative change that counts as an improvement.
     min_lr : float
-        No group falls below.
+        No group's rate falls below it.
     monitor : str
         Which metric of an epoch the trainer gives it.
     """
