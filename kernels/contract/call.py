@@ -68,6 +68,13 @@ def calls_of(operation: str) -> Callable[[C], C]:
     return register
 
 
+def _class_of(name: str) -> Any | None:
+    """The class of the calls of ``<operation>.<direction>``; None if its kernels take no call."""
+    operation, _, direction = name.partition(".")
+    calls = _classes.get(operation)
+    return calls if calls is not None and direction in calls.DIRECTIONS else None
+
+
 def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
     """The parameters as kernels of ``<operation>.<direction>`` take them: one call in place of several.
 
@@ -78,10 +85,10 @@ def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
     TypeError
         If a parameter is missing or unknown.
     """
-    operation, _, direction = name.partition(".")
-    if "call" in parameters or operation not in _classes or direction not in _classes[operation].DIRECTIONS:
+    calls = None if "call" in parameters else _class_of(name)
+    if calls is None:
         return parameters
-    return {"call": _classes[operation].of_arrays(direction, arrays, **parameters)}
+    return {"call": calls.of_arrays(name.partition(".")[2], arrays, **parameters)}
 
 
 def require_call(name: str, function: Callable) -> None:
@@ -92,13 +99,14 @@ def require_call(name: str, function: Callable) -> None:
     KernelError
         If its signature has no ``call``, where the operation has a class of calls.
     """
-    operation, _, direction = name.partition(".")
-    if operation not in _classes or direction not in _classes[operation].DIRECTIONS:
+    calls = _class_of(name)
+    if calls is None:
         return
-    parameters = inspect.signature(function).parameters.values()
-    if not any(each.name == "call" or each.kind is each.VAR_KEYWORD for each in parameters):
+    signature = inspect.signature(function)
+    takes = signature.parameters.values()
+    if not any(each.name == "call" or each.kind is each.VAR_KEYWORD for each in takes):
         raise KernelError(
             f"a kernel of {name} must take its arrays and `call`, an object with all parameters "
-            f"({_classes[operation].__name__} in minialex.kernels.{operation}); {function.__name__} takes "
-            f"{inspect.signature(function)}"
+            f"({calls.__name__} in minialex.kernels.{name.partition('.')[0]}); {function.__name__} takes "
+            f"{signature}"
         )
