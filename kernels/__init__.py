@@ -7,14 +7,15 @@
 
 Every module of an operation is imported here and registers the kernels it holds, so that a new operation or a
 new algorithm is one new file. Modules named ``cuda...`` are imported when a kernel of a CUDA device is first
-asked for; those with a leading underscore, which import Numba, when something is compiled.
+asked for; ``examples``, when a test, a check or a benchmark asks for calls; those with a leading underscore,
+which import Numba, when something is compiled.
 """
 
 import functools
 import importlib
 import pkgutil
 
-from minialex.kernels.contract import registry
+from minialex.kernels.contract import examples, registry
 from minialex.kernels.contract.registry import (
     Kernel,
     devices,
@@ -58,18 +59,28 @@ __all__ = [
 _SHARED = ("contract", "cuda", "cuda_host", "gemm", "runtime")
 
 
-def _import_operations(*, cuda: bool) -> None:
-    """Import the modules of all operations, those for CUDA or the others."""
+def _import_operations(kind: str) -> None:
+    """Import the modules of one kind of all operations."""
     for operation in pkgutil.iter_modules(__path__):
         if operation.name not in _SHARED:
             package = importlib.import_module(f"{__name__}.{operation.name}")
             for module in pkgutil.iter_modules(package.__path__):
-                if module.name.startswith("cuda") == cuda and not module.name.startswith("_"):
+                if _kind(module.name) == kind:
                     importlib.import_module(f"{package.__name__}.{module.name}")
 
 
-_import_operations(cuda=False)
-registry.register_later(("cuda", "cuda-host"), functools.partial(_import_operations, cuda=True))
+def _kind(module: str) -> str:
+    """What a module of an operation is for: the processor, CUDA, examples, or others to import."""
+    if module.startswith("_"):
+        return "compiled"
+    if module.startswith("cuda"):
+        return "cuda"
+    return "examples" if module == "examples" else "cpu"
+
+
+_import_operations("cpu")
+registry.register_later(("cuda", "cuda-host"), functools.partial(_import_operations, "cuda"))
+examples.register_later(functools.partial(_import_operations, "examples"))
 
 
 def __getattr__(name: str):

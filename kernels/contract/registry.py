@@ -90,7 +90,7 @@ class Kernel:
         Called with the kernel's arguments; True, or the reason why it cannot do them.
     domain : callable or None
         Called without arguments; what a call must look like to be supported, in the words with which the
-        operation's calls are drawn (`minialex.checking.testing.strategies.call`), such as the sizes of a tile
+        operation's calls are drawn (`examples.py` in its folder), such as the sizes of a tile
         of this processor. It restricts nothing: it lets tests draw calls that `supports` accepts.
     workspace : callable or None
         Called with the kernel's arguments; the bytes it allocates beyond its results.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minialex.benchmarking.workloads import Workload, model_workloads
+from minialex.benchmarking.workloads import model_workloads
 from minialex.checks import require_int
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
+from minialex.kernels.contract.examples import Example
 from minialex.models import get_architecture
 
 # They run for second derivatives, or with another optimiser.
@@ -51,7 +52,7 @@ def choices(model: str, batch: int, operation: str | None = None) -> list[Choice
     return found
 
 
-def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
+def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
     """The calls of a training step of a model with momentum SGD, in order, each with its layer's name.
 
     Raises
@@ -73,7 +74,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Workload]]:
     return sorted(found, key=lambda call: order.index(call[0]))
 
 
-def _choice(workload: Workload, layer: str) -> Choice:
+def _choice(workload: Example, layer: str) -> Choice:
     arrays = workload.undefined()
     entry = select(workload.operation, "cpu", *arrays, **workload.parameters)
     seconds = entry.predicted_seconds(*arrays, **workload.parameters) if entry.cost else None

@@ -14,10 +14,11 @@ import numpy as np
 from minialex.benchmarking.agreement import Error, error_of
 from minialex.benchmarking.limits import Limits
 from minialex.benchmarking.timing import Timing, Turns, interleave
-from minialex.benchmarking.workloads import Workload
 from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel, list_kernels
+from minialex.kernels.contract.call import as_taken
+from minialex.kernels.contract.examples import Example
 from minialex.kernels.contract.registry import REFERENCE, renamed
 
 TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
@@ -38,7 +39,7 @@ _LIMIT = "the machine's limit"
 class KernelResult:
     """What became of one kernel on one workload."""
 
-    workload: Workload
+    workload: Example
     algorithm: str
     # "timed", "wrong", "failed" (it raised) or "refused" (it does not support the call), and why not timed.
     status: str
@@ -67,17 +68,17 @@ class KernelResult:
             "judge": self.judge,
             "error": self.error and self.error.to_dict(),
             "workspace_bytes": self.workspace,
-            "operations": self.workload.operations,
+            "operations": 2 * self.workload.products,
             "moved_bytes": self.moved,
             "timing": self.timing and self.timing.to_dict(),
         }
         if self.timing is not None:
             seconds = self.timing.median
-            answer["gflops"] = self.workload.operations / seconds / 1e9
+            answer["gflops"] = 2 * self.workload.products / seconds / 1e9
             answer["gb_per_s"] = self.moved / seconds / 1e9
             limit = self.limit
             if limit is None:
-                limit = limits.seconds(self.workload.operations, self.moved, dtype)
+                limit = limits.seconds(2 * self.workload.products, self.moved, dtype)
             answer["limit_seconds"], answer["share_of_limit"] = limit, limit / seconds
         return answer
 
@@ -107,13 +108,13 @@ def choose_kernels(
 
 
 def run_workload(
-    workload: Workload, kernels: Sequence[Kernel], dtype: str, turns: Turns, limits: Limits | None = None
+    workload: Example, kernels: Sequence[Kernel], dtype: str, turns: Turns, limits: Limits | None = None
 ) -> list[KernelResult]:
     """Validate some kernels on one workload and time those that are right, in turns.
 
     Each gets arrays on its own device. With the `limits` of the processor, the one that binds takes its turn.
     """
-    arrays = workload.draw(np.dtype(dtype))
+    arrays = workload.arrays(np.dtype(dtype))
     judge, expected = _truth(workload, arrays)
     # The truth is wider than what a kernel gives.
     given = [each.size * _kept_dtype(each, dtype).itemsize for each in expected]
@@ -129,7 +130,7 @@ def run_workload(
                 workspace = int(entry.workspace_bytes(*arrays, **workload.parameters))
         results[name] = KernelResult(workload, name, status, reason, judge, error, workspace, moved)
     del expected
-    roof = limits.roof(workload.operations, moved, dtype) if limits is not None and ready else None
+    roof = limits.roof(2 * workload.products, moved, dtype) if limits is not None and ready else None
     if roof is not None:
         ready[_LIMIT] = roof.run
     timings = interleave(ready, turns)
@@ -139,9 +140,9 @@ def run_workload(
     return list(results.values())
 
 
-def _truth(workload: Workload, arrays) -> tuple[str, list[np.ndarray]]:
+def _truth(workload: Example, arrays) -> tuple[str, list[np.ndarray]]:
     """What a kernel should give, computed in float64, and by whom."""
-    small = max(workload.elements, workload.operations // 2) <= _REFERENCE_STEPS
+    small = max(workload.elements, workload.products) <= _REFERENCE_STEPS
     # Its loops are quadratic in the elements of a feature.
     if workload.operation == "batch_norm.backward":
         small = small and workload.elements <= _REFERENCE_STEPS // 100
@@ -151,7 +152,7 @@ def _truth(workload: Workload, arrays) -> tuple[str, list[np.ndarray]]:
     return judge, _outcome(find_kernel(workload.operation, algo=judge), workload, wide)
 
 
-def _outcome(entry: Kernel, workload: Workload, arrays) -> list[np.ndarray]:
+def _outcome(entry: Kernel, workload: Example, arrays) -> list[np.ndarray]:
     """The arrays that a call gives: its results and, of the inputs, those that it changes."""
     results = entry(*arrays, **workload.parameters)
     results = results if isinstance(results, tuple) else (results,)
@@ -165,7 +166,7 @@ def _kept_dtype(right: np.ndarray, dtype: str) -> np.dtype:
 
 
 def _validated(
-    entry: Kernel, workload: Workload, arrays, expected, dtype: str
+    entry: Kernel, workload: Example, arrays, expected, dtype: str
 ) -> tuple[str, str, Error | None]:
     """The status, the reason and the error of a kernel that was called once."""
     refusal = entry.refusal(*arrays, **workload.parameters)
@@ -213,10 +214,12 @@ def _compared(actual, expected, dtype: str) -> tuple[str, str, Error | None]:
     return "timed", "", largest
 
 
-def _call(entry: Kernel, workload: Workload, arrays) -> Callable[[], object]:
+def _call(entry: Kernel, workload: Example, arrays) -> Callable[[], object]:
     """The call that is timed, on arrays of its own where it changes them or is on another device."""
     own = [
         None if a is None else (copy_to_device if i in workload.changes else to_device_array)(a, entry.device)
         for i, a in enumerate(arrays)
     ]
-    return lambda: entry(*own, **workload.parameters)
+    # As the engine does: it makes the object for a call once.
+    taken = as_taken(workload.operation, tuple(own), workload.parameters)
+    return lambda: entry(*own, **taken)

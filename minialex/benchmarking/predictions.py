@@ -70,7 +70,7 @@ def predict_step(
         densest = max(mixes, key=lambda name: mixes[name].density, default=None)
         for name, same in by_name.items():
             call = (layer, workload.operation, entry.algorithm, name, len(same))
-            operations = workload.operations if name == densest else 0
+            operations = 2 * workload.products if name == densest else 0
             found.append(PredictedKernel(*call, *_predict_all(same, mixes[name], operations, gpu)))
     return found
 

@@ -21,9 +21,9 @@ from minialex.benchmarking.report import where
 from minialex.benchmarking.tables import limits_line
 from minialex.benchmarking.tasks import Task
 from minialex.benchmarking.timing import Turns, by_clock, interleave
-from minialex.benchmarking.workloads import Workload, awkward_workloads, normal
 from minialex.errors import MiniAlexError
 from minialex.kernels import Kernel, find_kernel
+from minialex.kernels.contract.examples import Example, example_calls, normal
 from minialex.models import summarise
 
 ONE = Turns(1, shortest=0.0, sleep=lambda _: None)
@@ -144,8 +144,8 @@ class TestBaselines:
         (theirs,) = cudnn_baseline.cudnn_kernels(operation)
         assert (theirs.device, theirs.algorithm) == ("cuda", "cudnn")
         on_cpu = Kernel(operation, "cpu", "cudnn", theirs.function)
-        for workload in awkward_workloads():
-            if workload.operation == operation and workload.name in ("tiny", "prime lengths", "dilated"):
+        for workload in example_calls(operation, "awkward"):
+            if workload.name in ("tiny", "prime lengths", "dilated"):
                 (found,) = run_workload(workload, [on_cpu], "float64", ONE)
                 assert (found.status, found.reason) == ("timed", ""), workload.name
 
@@ -155,7 +155,7 @@ class TestBaselines:
 
 def test_kernels_of_another_device_are_timed():
     """Its arrays are made by that device, and its results compared as NumPy arrays."""
-    workload = Workload("relu.forward", (((3, 5, 7), normal),), name="small")
+    workload = Example("relu.forward", (normal((3, 5, 7)),), name="small")
     kernels = choose_kernels("relu.forward", (), False, "cuda-host")
     assert {entry.device for entry in kernels} == {"cuda-host"}
     right = find_kernel("relu.forward", algo="plain").function

@@ -6,13 +6,13 @@ import pytest
 from minialex.benchmarking.kernel_runs import choose_kernels, run_workload
 from minialex.benchmarking.limits import Limits, Roof
 from minialex.benchmarking.timing import Turns
-from minialex.benchmarking.workloads import Workload, awkward_workloads, normal
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, unregister
+from minialex.kernels.contract.examples import Example, example_calls, normal
 
 LIMITS = Limits(1, {"float32": 10.0, "float64": 5.0}, {"float32": 10.0, "float64": 5.0}, 1.0, 1.0)
-RELU = Workload("relu.forward", (((3, 5, 7), normal),), name="small")
-CONVOLUTION = next(each for each in awkward_workloads() if each.operation == "conv2d.forward")
+RELU = Example("relu.forward", (normal((3, 5, 7)),), name="small")
+CONVOLUTION = next(example_calls("conv2d.forward", "awkward"))
 
 
 def quick(rounds, **options):
@@ -74,7 +74,7 @@ def test_a_wrong_kernel_is_not_timed(function, says):
 
 
 def test_one_wrong_index_of_max_pooling():
-    workload = next(each for each in awkward_workloads() if each.operation == "max_pool2d.forward")
+    workload = next(example_calls("max_pool2d.forward", "awkward"))
 
     def shifted(x, **window):
         y, index = find_kernel("max_pool2d.forward", algo="plain")(x, **window)
@@ -88,7 +88,7 @@ def test_one_wrong_index_of_max_pooling():
 
 def test_an_update_that_is_wrong_only_in_the_velocity():
     parameters = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": False}
-    workload = Workload("sgd.update", (((4, 3), normal),) * 3, parameters, changes=(0, 2), name="small")
+    workload = Example("sgd.update", (normal((4, 3)),) * 3, parameters, changes=(0, 2), name="small")
 
     def update(parameter, gradient, velocity, **options):
         find_kernel("sgd.update", algo="plain")(parameter, gradient, velocity, **options)
@@ -153,7 +153,7 @@ def test_the_limit_takes_its_turn(monkeypatch):
 
 
 def test_a_large_call_is_judged_by_a_fast_kernel():
-    large = Workload("relu.forward", (((1000, 1000), normal),), name="large")
+    large = Example("relu.forward", (normal((1000, 1000)),), name="large")
     kernels = choose_kernels("relu.forward", ["plain"], False)
     (result,) = run_workload(large, kernels, "float32", quick(1))
     assert (result.judge, result.status) == ("plain", "timed")

@@ -15,11 +15,10 @@ from tiers import examples
 
 import minialex as ma
 import minialex.functional as F
-from minialex import operations
 from minialex.checking import gradcheck
+from minialex.checking.kernels.cases import case_of
 from minialex.checking.kernels.suite import WITHOUT_GRADIENT
 from minialex.checking.testing import strategies
-from minialex.random import seeded
 
 IN_ALL = 2000
 KINKED = ("absolute", "amax", "max_pool2d", "maximum", "minimum", "relu")
@@ -36,51 +35,18 @@ drawn_few_times = settings(
 )
 
 
-def _batch_norm(x, weight, bias, **parameters):
-    return F.batch_norm(x, None, None, weight, bias, training=True, **parameters)
-
-
-def _dropout(x, *, p, seed, offset):
-    with seeded(seed):
-        return F.dropout(x, p)
-
-
-# Functions whose arguments are not those of the kernel.
-ADAPTED = {
-    "batch_norm": _batch_norm,
-    "cross_entropy": lambda x, target: F.cross_entropy(x, target.detach(), reduction="none"),
-    "dropout": _dropout,
-    # The gradient of indexing: elements that are named several times are added up.
-    "index_add": lambda x, *, index, shape: x[index],
-}
-
-
 def draw_case(draw, operation):
     """A function of tensors, and small arrays for it."""
-    if operation == "conv2d":
-        drawn = draw(strategies.convolutions(limit=2))
-        shapes, parameters = (
-            [drawn.x, drawn.weight, *([drawn.weight[:1]] if drawn.has_bias else [])],
-            drawn.parameters,
-        )
-        generator = draw(strategies.seeds())
-        arrays = [strategies.normal_values(generator, shape) for shape in shapes]
-    else:
-        call = draw(strategies.call(f"{operation}.forward"))
-        arrays, parameters = [a for a in call.arrays if a is not None], call.parameters
-    if operation == "index_add":
-        arrays = [strategies.normal_values(draw(strategies.seeds()), parameters["shape"])]
-    assume(sum(a.size for a in arrays) <= LARGEST)
+    limit = {"limit": 2} if operation == "conv2d" else {}
+    case = case_of(draw(strategies.call(f"{operation}.forward", **limit)))
+    assume(sum(a.size for a in case.arrays) <= LARGEST)
     # Without features there is no batch to normalise, and a clear error.
-    assume(operation != "batch_norm" or arrays[0].size)
-    function = ADAPTED.get(operation) or getattr(operations, operation)
-    return lambda *tensors: function(*tensors, **parameters), arrays
+    assume(operation != "batch_norm" or case.arrays[0].size)
+    return case.function, case.arrays
 
 
-def check(operation, function, arrays, **options):
-    constants = (1,) if operation == "cross_entropy" else ()
-    inputs = [ma.Tensor(np.array(a), requires_grad=i not in constants) for i, a in enumerate(arrays)]
-    return gradcheck(function, inputs, **options)
+def check(function, arrays, **options):
+    return gradcheck(function, [ma.Tensor(np.array(a), requires_grad=True) for a in arrays], **options)
 
 
 @pytest.mark.parametrize("operation", [*SMOOTH, *KINKED])
@@ -89,7 +55,7 @@ def check(operation, function, arrays, **options):
 def test_no_right_gradient_fails(operation, data):
     function, arrays = draw_case(data.draw, operation)
     # Drawn arrays may be empty, and dropout may drop all.
-    report = check(operation, function, arrays, min_compared=0)
+    report = check(function, arrays, min_compared=0)
     assert report.skipped == report.uncertain == 0
 
 
@@ -100,7 +66,7 @@ def test_none_fails_at_ties_and_zeros(operation, data):
     function, arrays = draw_case(data.draw, operation)
     generator = data.draw(strategies.seeds())
     tied = [generator.integers(-1, 2, a.shape).astype(float) for a in arrays]
-    report = check(operation, function, tied, max_skipped=1.0, min_compared=0)
+    report = check(function, tied, max_skipped=1.0, min_compared=0)
     if operation == "relu":
         # An element at 0 has one derivative that is left out.
         assert report.skipped == np.count_nonzero(tied[0] == 0)
@@ -113,7 +79,7 @@ def test_the_loss_of_confident_predictions_passes(seed, reduction, mode):
     # It is some 1e-5, the difference of numbers near 12: rounding is relative to those.
     x = np.random.default_rng(seed).standard_normal((3, 4)) + 12 * (np.arange(4) == 0)
     labels = np.zeros(3, int)
-    check("loss", lambda x: F.cross_entropy(x, labels, reduction=reduction), [x], mode=mode)
+    check(lambda x: F.cross_entropy(x, labels, reduction=reduction), [x], mode=mode)
 
 
 def test_every_operation_is_drawn():

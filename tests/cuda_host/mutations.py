@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.checking.kernels.kernel_calls import KernelCall
 from minialex.checking.kernels.races import supported_calls
+from minialex.checking.testing.calls import Call
 from minialex.kernels import Kernel, cuda_host, list_kernels
 from minialex.kernels.cuda.checking_device import CheckingDevice, few_blocks
 from minialex.kernels.cuda.host import HostDevice
@@ -152,7 +152,7 @@ class _DryDevice(HostDevice):
 
 
 @functools.cache
-def _calls(kernel: Kernel) -> tuple[tuple[KernelCall, frozenset[tuple[Source, str]]], ...]:
+def _calls(kernel: Kernel) -> tuple[tuple[Call, frozenset[tuple[Source, str]]], ...]:
     """The calls of a registered kernel, with the CUDA kernels that each launches; the largest call first."""
     found = []
     for call in reversed(supported_calls(kernel)):
@@ -162,7 +162,7 @@ def _calls(kernel: Kernel) -> tuple[tuple[KernelCall, frozenset[tuple[Source, st
     return tuple(found)
 
 
-def _copies(call: KernelCall) -> list[np.ndarray | None]:
+def _copies(call: Call) -> list[np.ndarray | None]:
     return [None if array is None else array.copy() for array in call.arrays]
 
 
@@ -212,7 +212,7 @@ def findings(fault: Fault, chosen: tuple[Fault, ...]) -> list[Finding]:
     return []
 
 
-def _runs(fault: Fault) -> Iterator[tuple[Kernel, KernelCall]]:
+def _runs(fault: Fault) -> Iterator[tuple[Kernel, Call]]:
     """The calls that run the code with the fault."""
     for kernel in list_kernels(device="cuda-host"):
         for call, launched in _calls(kernel):

@@ -9,10 +9,12 @@ from click.testing import CliRunner
 from mutations import Fault, faults, faulty_module, findings, is_harmless, project_faults
 
 from minialex.checking.kernels import races as kernel_check
-from minialex.checking.kernels.kernel_calls import calls_of, kernel_calls
+from minialex.checking.testing.calls import kernel_calls
 from minialex.cli import cli
 from minialex.errors import KernelError
 from minialex.kernels import cuda_host, list_kernels
+from minialex.kernels.contract import examples as registered
+from minialex.kernels.contract.examples import Example, case, examples, normal
 from minialex.kernels.contract.registry import unregister
 from minialex.kernels.cuda import gemm
 from minialex.kernels.cuda.registration import cuda_kernel
@@ -137,7 +139,7 @@ def test_every_fault_in_the_reductions_is_found(fault: Fault):
 
 def test_every_operation_has_calls():
     for operation in {entry.operation for entry in KERNELS}:
-        calls = list(kernel_calls(operation))
+        calls = list(kernel_calls(operation, "blocks"))
         assert len(calls) >= 2
         for call in calls:
             assert any(entry.refusal(*call.arrays, **call.parameters) is None for entry in KERNELS)
@@ -147,7 +149,7 @@ def test_calls_agree_with_the_reference():
     """They are calls that the operations allow: the reference takes each of the small ones."""
     for entry in list_kernels(device="cpu"):
         if entry.algorithm == "reference":
-            call = next(iter(kernel_calls(entry.operation, np.float64)))
+            call = next(iter(kernel_calls(entry.operation, "blocks", np.float64)))
             entry(*call.arrays, **call.parameters)
 
 
@@ -155,7 +157,7 @@ def test_calls_agree_with_the_reference():
 
 
 @pytest.fixture
-def faulty_kernel(tmp_path):
+def faulty_kernel(tmp_path, monkeypatch):
     """A registered kernel that writes one element too many."""
     (tmp_path / "swish.cu").write_text(
         'extern "C" __global__ void swish(const float* x, float* y, int n)\n'
@@ -172,9 +174,11 @@ def faulty_kernel(tmp_path):
         device.launch(source["swish"], 4, 256, x, y, x.size)
         return y
 
-    @calls_of("swish.forward")
-    def swish_calls(random):
-        yield (random.normal(777),), {}
+    monkeypatch.setattr(registered, "_families", dict(registered._families))
+
+    @examples("swish.forward", blocks=[case((777,))])
+    def swish_examples(x):
+        yield Example("swish.forward", (normal(x),))
 
     yield tmp_path / "swish.cu"
     unregister("swish.forward", algo="one-pass", device="cuda-host")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from minialex.checking.testing.compare import assert_close, largest, rounding
-from minialex.checking.testing.strategies import MUTATED
 from minialex.kernels import find_kernel
 from minialex.kernels.adam import AdamCall
+from minialex.kernels.contract.examples import changed_by
 from minialex.kernels.runtime import threads
 from minialex.kernels.sgd import SgdCall
 
@@ -136,7 +136,7 @@ def _outcome(operation, algorithm, arrays, parameters, dtype=np.float64):
     assert kernel.refusal(*arrays, **parameters) is None
     results = kernel(*arrays, **parameters)
     results = results if isinstance(results, tuple) else (results,)
-    changed = (arrays[i] for i in MUTATED.get(operation, ()))
+    changed = (arrays[i] for i in changed_by(operation))
     return [each for each in (*results, *changed) if each is not None]
 
 
@@ -194,7 +194,7 @@ def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation, call)
     def refusal(*arrays):
         return find_kernel(operation, algo="one-pass").refusal(*arrays, call=call)
 
-    states = [np.zeros((2, 3)) for _ in MUTATED[operation][1:]]
+    states = [np.zeros((2, 3)) for _ in changed_by(operation)[1:]]
     assert "not C-contiguous" in refusal(np.ones((3, 2)).T, np.ones((2, 3)), *states)
     assert "not C-contiguous" in refusal(np.ones((2, 3)), np.ones((2, 3)), *states[1:], states[0].T)
     assert refusal(np.ones((2, 3)), np.ones((3, 2)).T, *states) is None

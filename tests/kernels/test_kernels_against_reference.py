@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.devices import on_device
-from minialex.checking.testing.strategies import MUTATED, call
+from minialex.checking.testing.strategies import call
 from minialex.devices import array_module, is_read_only, to_numpy
 from minialex.kernels import find_kernel, list_kernels
+from minialex.kernels.contract.examples import changed_by
 
 KERNELS = [entry for entry in list_kernels() if entry.algorithm != "reference"]
 every_kernel = pytest.mark.parametrize("entry", KERNELS, ids=lambda entry: entry.name)
@@ -30,7 +31,7 @@ def outcome(function, drawn):
     """The arrays that a call gives: its results and, of the inputs, those that it changes in place."""
     results = function(*drawn.arrays, **drawn.parameters)
     results = results if isinstance(results, tuple) else (results,)
-    changed = (drawn.arrays[i] for i in MUTATED.get(drawn.operation, ()))
+    changed = (drawn.arrays[i] for i in changed_by(drawn.operation))
     # NumPy's functions give a scalar where the result has no axes; the engine makes it an array.
     return [to_numpy(each) for each in (*results, *changed) if each is not None]
 
@@ -71,7 +72,7 @@ def test_changes_no_input_and_gives_memory_of_its_own(entry, data):
 
     results = entry(*drawn.arrays, **drawn.parameters)
 
-    changed = MUTATED.get(entry.operation, ())
+    changed = changed_by(entry.operation)
     for i, (array, copy) in enumerate(zip(drawn.arrays, before.arrays, strict=True)):
         if array is not None and i not in changed:
             np.testing.assert_array_equal(to_numpy(array), copy, err_msg=f"input {i} was changed")

@@ -20,7 +20,7 @@ def test_every_registered_operation_has_a_strategy():
 
 
 def test_an_unknown_operation_is_refused():
-    with pytest.raises(ValueError, match=r"'conv3d.forward' has no strategy; there are: .*conv2d.forward"):
+    with pytest.raises(ValueError, match=r"'conv3d.forward' has no example calls; .*conv2d.forward"):
         call("conv3d.forward")
 
 
@@ -74,7 +74,7 @@ def test_most_calls_drawn_for_a_kernel_are_supported(entry, monkeypatch):
 def test_a_domain_in_unknown_words_is_refused():
     entry = dataclasses.replace(find_kernel("relu.forward", algo="plain"), domain=lambda: {"colour": "red"})
     with pytest.raises(
-        ValueError, match=r"relu.forward\[cpu, plain\]: its domain speaks of colour; .*: nothing"
+        ValueError, match=r"relu.forward\[cpu, plain\]: the domain speaks of colour; .*: nothing"
     ):
         call("relu.forward", kernel=entry)
 

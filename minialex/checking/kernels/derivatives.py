@@ -14,8 +14,8 @@ import numpy as np
 
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
 from minialex.checking.kernels.agreement import Setting, check_agreement, differentiate, tolerance_of
-from minialex.checking.kernels.cases import Case, make_cases
-from minialex.checking.kernels.drawn_cases import case_code, case_of, drawn_calls, usual_calls
+from minialex.checking.kernels.cases import Case, case_of, make_cases
+from minialex.checking.kernels.drawn_cases import case_code, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
 from minialex.checking.kernels.races import check_kernel
 from minialex.checking.kernels.rows import Row

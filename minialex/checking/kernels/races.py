@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minialex.checking.kernels.kernel_calls import kernel_calls
+from minialex.checking.testing.calls import Call, kernel_calls
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, list_kernels
 
@@ -71,7 +71,7 @@ def kernels_to_check(name: str | None = None) -> list[Kernel]:
 
 
 def check_kernel(kernel: Kernel, dtype=np.float32, seed: int = 0) -> KernelCheck:
-    """Run a kernel on the awkward calls of its operation, each launch under the checker.
+    """Run a kernel on calls of several thread blocks, each launch under the checker.
 
     Each call is made twice: with as many blocks as it asks for, and with a single one where a grid-stride
     loop allows that.
@@ -103,7 +103,7 @@ def check_kernel(kernel: Kernel, dtype=np.float32, seed: int = 0) -> KernelCheck
     return result
 
 
-def supported_calls(kernel: Kernel, dtype=np.float32, seed: int = 0) -> list:
+def supported_calls(kernel: Kernel, dtype=np.float32, seed: int = 0) -> list[Call]:
     """The calls of the kernel's operation that it can do.
 
     Raises
@@ -113,7 +113,7 @@ def supported_calls(kernel: Kernel, dtype=np.float32, seed: int = 0) -> list:
     """
     calls = [
         call
-        for call in kernel_calls(kernel.operation, dtype, seed)
+        for call in kernel_calls(kernel.operation, "blocks", dtype, seed)
         if kernel.refusal(*call.arrays, **call.parameters) is None
     ]
     if not calls:

@@ -2,25 +2,24 @@
 
 The cases that gradients are checked with are small: each of their elements is moved. A kernel may well be
 right for these and wrong beyond its first tile, at a stride, with groups. So a plug-in's kernels are called
-as the registry's own are in the tests: the awkward sizes of `kernel_calls`, what
-`minialex.checking.testing.strategies` draws of the operation (or of the kernel's `domain`), and convolutions
-and poolings as networks have them.
+as the registry's own are in the tests: the examples of several thread blocks, what is drawn of the operation
+(or of the kernel's `domain`), and convolutions and poolings as networks have them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from minialex.checking.kernels.drawn_cases import draw, usual_calls
-from minialex.checking.kernels.kernel_calls import kernel_calls
 from minialex.checking.report import GradcheckError
+from minialex.checking.testing.calls import Call, kernel_calls
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.devices import to_numpy
-from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel
+from minialex.kernels.contract.examples import operations_with_examples
 from minialex.kernels.contract.registry import REFERENCE
 
 # How many rounds of some two dozen calls are drawn.
@@ -54,33 +53,27 @@ def check_calls(kernel: Kernel, *, seed: int = 0) -> int:
     dtype = np.dtype((kernel.dtypes or ("float64",))[0])
     compared = 0
     for call, code in _calls(kernel, dtype, seed):
-        size = sum(a.size for a in call.arrays if a is not None)
-        if size > _LARGEST or kernel.refusal(*call.arrays, **call.parameters) is not None:
+        if call.elements > _LARGEST or kernel.refusal(*call.arrays, **call.parameters) is not None:
             continue
         _compare(kernel, call, code, dtype)
         compared += 1
     return compared
 
 
-def _calls(kernel: Kernel, dtype: np.dtype, seed: int) -> Iterator[tuple]:
+def _calls(kernel: Kernel, dtype: np.dtype, seed: int) -> Iterator[tuple[Call, Sequence[str]]]:
     """Calls, each with the lines of Python that make it again."""
-    from minialex.checking.testing.strategies import Call, operations
-
     operation = kernel.operation
-    try:
-        for number, each in enumerate(kernel_calls(operation, dtype, seed)):
-            yield (
-                Call(operation, each.arrays, each.parameters),
-                [
-                    "from minialex.checking.kernels.kernel_calls import kernel_calls",
-                    f"call = list(kernel_calls({operation!r}, np.{dtype.name}, seed={seed}))[{number}]",
-                ],
+    drawable = operation in operations_with_examples()  # A plug-in's own operation may have none.
+    if drawable:
+        for number, each in enumerate(kernel_calls(operation, "blocks", dtype, seed)):
+            lines = (
+                "from minialex.checking.testing.calls import kernel_calls",
+                f"call = list(kernel_calls({operation!r}, 'blocks', np.{dtype.name}, {seed}))[{number}]",
             )
-    except KernelError:
-        pass  # A plug-in's own operation may have none.
+            yield each, lines
     root, direction = operation.split(".")
     calls = usual_calls(root, seed) if direction == "forward" else []
-    for number in range(_ROUNDS if operation in operations() else 0):
+    for number in range(_ROUNDS if drawable else 0):
         calls += draw(operation, kernel, seed * _ROUNDS + number, dtype)
     # Exponentials of numbers as large as logits get overflow; and a maximum may begin with 0.
     others = calls[:: len(calls) // _SCALED + 1]
@@ -106,7 +99,7 @@ def _negative(array: np.ndarray) -> np.ndarray:
     return 1000 * (array - array.max()) - 1
 
 
-def _compare(kernel: Kernel, call, code: list[str], dtype: np.dtype) -> None:
+def _compare(kernel: Kernel, call: Call, code: Sequence[str], dtype: np.dtype) -> None:
     from minialex.checking.testing.devices import on_device
 
     def fail(check: str, summary: str, cause: Exception | None = None):

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minialex.checking.testing.strategies import Call
+from minialex.checking.testing.calls import Call
 from minialex.devices import array_module
 
 

@@ -12,28 +12,19 @@ import numpy as np
 
 from minialex.checks import in_words, is_int, is_number
 from minialex.errors import MiniAlexError
+from minialex.kernels.contract.values import distinct_values, normal_values, positive_values
 
-
-def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
-    """Standard normal values."""
-    return generator.standard_normal(shape).astype(dtype)
-
-
-def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
-    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
-    return generator.uniform(0.5, 2, shape).astype(dtype)
-
-
-def distinct_values(generator: np.random.Generator, shape, dtype=np.float64, *, shift: int = 0) -> np.ndarray:
-    """Well-separated values: all differ by a quarter or more, and none is nearer to 0 than an eighth.
-
-    No maximum is tied, and no finite difference steps over the kink of a maximum or of ReLU. All are
-    multiples of an eighth, exact in float32. They lie around 0, or `shift` quarters above: arrays with other
-    shifts hold other numbers.
-    """
-    size = int(np.prod(shape))
-    ordered = (np.arange(size) - size // 2 + shift + 0.5) / 4
-    return generator.permutation(ordered).reshape(shape).astype(dtype)
+__all__ = [
+    "bounded_values",
+    "dependent_column_values",
+    "distinct_values",
+    "normal_values",
+    "positive_definite_values",
+    "positive_values",
+    "scaled_values",
+    "simplex_values",
+    "symmetric_values",
+]
 
 
 def bounded_values(
