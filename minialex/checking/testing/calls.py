@@ -38,8 +38,8 @@ class Call:
     def __post_init__(self, memory):
         if memory:
             arrays = zip(self.arrays, memory, strict=True)
-            arranged = tuple(None if a is None else arranged(a, how) for a, how in arrays)
-            object.__setattr__(self, "arrays", arranged)
+            laid_out = tuple(None if a is None else arranged(a, how) for a, how in arrays)
+            object.__setattr__(self, "arrays", laid_out)
 
     @classmethod
     def of(cls, example: Example, dtype, generator: np.random.Generator | int = 0) -> Call:
