@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from minialex.kernels.adam import UPDATE
 from minialex.kernels.adam.update import supports
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import items_of
@@ -22,7 +23,7 @@ def _step(item, worker, size, parameter, gradient, first, second, constants):
         p[i] = kept * p[i] - rate * (m[i] / (math.sqrt(v[i]) * deviation_scale + eps))
 
 
-@kernel("adam.update", algo="one-pass", rank=20, supports=supports)
+@kernel(UPDATE, algo="one-pass", rank=20, supports=supports)
 def adam_update(parameter, gradient, m, v, *, call):
     _step.run(
         *items_of(parameter.size),

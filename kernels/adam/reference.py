@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
+from minialex.kernels.adam import UPDATE
 from minialex.kernels.contract.registry import kernel
 
 
-@kernel("adam.update", algo="reference")
+@kernel(UPDATE, algo="reference")
 def adam_update(parameter, gradient, m, v, *, call):
     for at in np.ndindex(*parameter.shape):
         g = gradient[at]

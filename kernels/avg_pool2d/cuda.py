@@ -1,5 +1,6 @@
 """Average pooling on a GPU: the launches of avg_pool2d.cu."""
 
+from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
 
@@ -7,7 +8,7 @@ SOURCE = Source(__file__, "avg_pool2d.cu")
 _THREADS = 256
 
 
-@cuda_kernel("avg_pool2d.forward", algo="thread-per-cell", rank=10)
+@cuda_kernel(FORWARD, algo="thread-per-cell", rank=10)
 def avg_pool2d_forward(device, x, *, call):
     require_int_cells("avg_pool2d", call.window)
     x, y = device.contiguous(x), device.empty(call.y_shape, x.dtype)
@@ -18,7 +19,7 @@ def avg_pool2d_forward(device, x, *, call):
     return y
 
 
-@cuda_kernel("avg_pool2d.input_grad", algo="thread-per-cell", rank=10, workspace=lambda g, *, call: g.nbytes)
+@cuda_kernel(INPUT_GRAD, algo="thread-per-cell", rank=10, workspace=lambda g, *, call: g.nbytes)
 def avg_pool2d_input_grad(device, g, *, call):
     require_int_cells("avg_pool2d", call.window)
     g = device.contiguous(g)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from minialex.integers import ceil_div
+from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD
 from minialex.kernels.avg_pool2d.call import AvgPoolCall
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime import memory, threads
@@ -82,7 +83,7 @@ def _rows_shape(call: AvgPoolCall) -> tuple[int, int]:
     return threads.num_threads(), reach + _APART
 
 
-@kernel("avg_pool2d.forward", algo="one-pass", rank=20)
+@kernel(FORWARD, algo="one-pass", rank=20)
 def avg_pool2d_forward(x, *, call):
     y = memory.empty(call.y_shape, x.dtype)
     if y.size:
@@ -90,7 +91,7 @@ def avg_pool2d_forward(x, *, call):
     return y
 
 
-@kernel("avg_pool2d.input_grad", algo="one-pass", rank=20)
+@kernel(INPUT_GRAD, algo="one-pass", rank=20)
 def avg_pool2d_input_grad(g, *, call):
     gx = memory.empty(call.x_shape, g.dtype)
     if gx.size:

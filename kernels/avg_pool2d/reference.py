@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD
 from minialex.kernels.contract.registry import kernel
 
 
@@ -22,7 +23,7 @@ def _terms(call):
             yield (n, c, p, q), cell, divisor
 
 
-@kernel("avg_pool2d.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def avg_pool2d_forward(x, *, call):
     y = np.zeros(call.y_shape, x.dtype)
     for at_y, at_x, divisor in _terms(call):
@@ -30,7 +31,7 @@ def avg_pool2d_forward(x, *, call):
     return y
 
 
-@kernel("avg_pool2d.input_grad", algo="reference")
+@kernel(INPUT_GRAD, algo="reference")
 def avg_pool2d_input_grad(g, *, call):
     gx = np.zeros(call.x_shape, g.dtype)
     for at_y, at_x, divisor in _terms(call):

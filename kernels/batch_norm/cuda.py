@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import line_block
 
@@ -53,7 +54,7 @@ def _forward_bytes(x, weight, bias, *, call):
     return _partial_bytes(x, call.axis)
 
 
-@cuda_kernel("batch_norm.forward", algo="block-reduction", rank=10, workspace=_forward_bytes)
+@cuda_kernel(FORWARD, algo="block-reduction", rank=10, workspace=_forward_bytes)
 def batch_norm_forward(device, x, weight, bias, *, call):
     x, weight, bias = (device.contiguous(array) for array in (x, weight, bias))
     sums = _Sums.of(x.shape, call.axis)
@@ -70,7 +71,7 @@ def batch_norm_forward(device, x, weight, bias, *, call):
     return y, mean, var
 
 
-@cuda_kernel("batch_norm.evaluate", algo="block-reduction", rank=10)
+@cuda_kernel(EVALUATE, algo="block-reduction", rank=10)
 def batch_norm_evaluate(device, x, weight, bias, mean, var, *, call):
     x, weight, bias, mean, var = (device.contiguous(array) for array in (x, weight, bias, mean, var))
     features, inner = x.shape[call.axis], math.prod(x.shape[call.axis + 1 :])
@@ -84,7 +85,7 @@ def _backward_bytes(g, x, weight, mean, var, *, call):
     return _partial_bytes(x, call.axis)
 
 
-@cuda_kernel("batch_norm.backward", algo="block-reduction", rank=10, workspace=_backward_bytes)
+@cuda_kernel(BACKWARD, algo="block-reduction", rank=10, workspace=_backward_bytes)
 def batch_norm_backward(device, g, x, weight, mean, var, *, call):
     g, x, weight, mean, var = (device.contiguous(array) for array in (g, x, weight, mean, var))
     sums = _Sums.of(x.shape, call.axis)

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from minialex.integers import ceil_div
+from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.features import (
     LANES,
@@ -75,7 +76,7 @@ def _normalise(item, worker, x, weight, bias, eps, chunk, sums, factors, y, mean
                 result[i] = (row[i] - centre) * scale + shift
 
 
-@kernel("batch_norm.forward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
+@kernel(FORWARD, algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_forward(x, weight, bias, *, call):
     shape, x = x.shape, as_features(x, call.axis)
     _, features, inner = x.shape
@@ -125,7 +126,7 @@ def _differentiate(item, worker, g, x, weight, mean, var, eps, chunk, sums, fact
                 result[i] = (upstream[i] - of_g - (row[i] - centre) * of_product) * scale
 
 
-@kernel("batch_norm.backward", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
+@kernel(BACKWARD, algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_backward(g, x, weight, mean, var, *, call):
     shape, g, x = x.shape, as_features(g, call.axis), as_features(x, call.axis)
     _, features, inner = x.shape
@@ -151,7 +152,7 @@ def _scale_rows(item, worker, chunk, rows, mean, scale, bias, y):
             result[i] = (row[i] - centre) * factor + shift
 
 
-@kernel("batch_norm.evaluate", algo="one-pass", rank=20, supports=_supports, domain=long_rows)
+@kernel(EVALUATE, algo="one-pass", rank=20, supports=_supports, domain=long_rows)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
     shape, x = x.shape, as_features(x, call.axis)
     rows = x.reshape(-1, x.shape[2])

@@ -6,6 +6,7 @@ number c next to the mean; the rest of the mean becomes a part of the variance a
 
 import numpy as np
 
+from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.reduction.wide import wide_sum
 
@@ -18,7 +19,7 @@ def _others(x, axis):
     return axes, shape
 
 
-@kernel("batch_norm.forward", algo="plain", rank=10)
+@kernel(FORWARD, algo="plain", rank=10)
 def batch_norm_forward(x, weight, bias, *, call):
     axes, shape = _others(x, call.axis)
     wide_mean = x.mean(axis=axes, dtype=np.float64)
@@ -32,7 +33,7 @@ def batch_norm_forward(x, weight, bias, *, call):
     return y, mean, var.astype(x.dtype)
 
 
-@kernel("batch_norm.backward", algo="plain", rank=10)
+@kernel(BACKWARD, algo="plain", rank=10)
 def batch_norm_backward(g, x, weight, mean, var, *, call):
     axes, shape = _others(x, call.axis)
     count = x.size // max(1, x.shape[call.axis])
@@ -48,7 +49,7 @@ def batch_norm_backward(g, x, weight, mean, var, *, call):
     return h, gw, gb
 
 
-@kernel("batch_norm.evaluate", algo="plain", rank=10)
+@kernel(EVALUATE, algo="plain", rank=10)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
     _, shape = _others(x, call.axis)
     y = x - mean.reshape(shape)

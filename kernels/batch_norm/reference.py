@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
+from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD
 from minialex.kernels.contract.registry import kernel
 
 
-@kernel("batch_norm.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def batch_norm_forward(x, weight, bias, *, call):
     y = np.zeros_like(x)
     mean, var = np.zeros_like(weight), np.zeros_like(weight)
@@ -21,7 +22,7 @@ def batch_norm_forward(x, weight, bias, *, call):
     return y, mean, var
 
 
-@kernel("batch_norm.backward", algo="reference")
+@kernel(BACKWARD, algo="reference")
 def batch_norm_backward(g, x, weight, mean, var, *, call):
     # Every output of a feature depends on each of its inputs: directly, through the mean and
     # through the variance. The three derivatives are added up one pair at a time.
@@ -42,7 +43,7 @@ def batch_norm_backward(g, x, weight, mean, var, *, call):
     return gx, gw, gb
 
 
-@kernel("batch_norm.evaluate", algo="reference")
+@kernel(EVALUATE, algo="reference")
 def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
     y = np.zeros_like(x)
     for feature in range(len(weight)):

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from minialex.errors import KernelError
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.gemm import tile_grid
@@ -105,15 +106,15 @@ def _weight_grad(device, rung: _Rung, g, x, call: ConvCall):
 
 
 def _register(rung: _Rung) -> None:
-    @cuda_kernel("conv2d.forward", algo=rung.algorithm)
+    @cuda_kernel(FORWARD, algo=rung.algorithm)
     def forward(device, x, weight, bias, *, call):
         return _forward(device, rung, x, weight, bias, call)
 
-    @cuda_kernel("conv2d.input_grad", algo=rung.algorithm)
+    @cuda_kernel(INPUT_GRAD, algo=rung.algorithm)
     def input_grad(device, g, weight, *, call):
         return _input_grad(device, rung, g, weight, call)
 
-    @cuda_kernel("conv2d.weight_grad", algo=rung.algorithm)
+    @cuda_kernel(WEIGHT_GRAD, algo=rung.algorithm)
     def weight_grad(device, g, x, *, call):
         return _weight_grad(device, rung, g, x, call)
 

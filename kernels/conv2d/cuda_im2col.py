@@ -15,6 +15,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
@@ -90,8 +91,8 @@ def _gradient_matrices(device, g, call: ConvCall):
     )
 
 
-@cuda_kernel("conv2d.forward", algo="im2col", devices=("cuda",), workspace=_forward_workspace)
-@cuda_kernel("conv2d.forward", algo="im2col", rank=10, devices=("cuda-host",), workspace=_forward_workspace)
+@cuda_kernel(FORWARD, algo="im2col", devices=("cuda",), workspace=_forward_workspace)
+@cuda_kernel(FORWARD, algo="im2col", rank=10, devices=("cuda-host",), workspace=_forward_workspace)
 def conv2d_forward(device, x, weight, bias, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.y_shape, x.dtype, bias)
@@ -110,10 +111,8 @@ def conv2d_forward(device, x, weight, bias, *, call):
     return y
 
 
-@cuda_kernel("conv2d.input_grad", algo="im2col", devices=("cuda",), workspace=_gradient_workspace)
-@cuda_kernel(
-    "conv2d.input_grad", algo="im2col", rank=10, devices=("cuda-host",), workspace=_gradient_workspace
-)
+@cuda_kernel(INPUT_GRAD, algo="im2col", devices=("cuda",), workspace=_gradient_workspace)
+@cuda_kernel(INPUT_GRAD, algo="im2col", rank=10, devices=("cuda-host",), workspace=_gradient_workspace)
 def conv2d_input_grad(device, g, weight, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.x_shape, g.dtype)
@@ -134,10 +133,8 @@ def conv2d_input_grad(device, g, weight, *, call):
     return gx
 
 
-@cuda_kernel("conv2d.weight_grad", algo="im2col", devices=("cuda",), workspace=_gradient_workspace)
-@cuda_kernel(
-    "conv2d.weight_grad", algo="im2col", rank=10, devices=("cuda-host",), workspace=_gradient_workspace
-)
+@cuda_kernel(WEIGHT_GRAD, algo="im2col", devices=("cuda",), workspace=_gradient_workspace)
+@cuda_kernel(WEIGHT_GRAD, algo="im2col", rank=10, devices=("cuda-host",), workspace=_gradient_workspace)
 def conv2d_weight_grad(device, g, x, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.weight_shape, g.dtype)

@@ -17,6 +17,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract import windows
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, gemm, launcher
@@ -283,7 +284,7 @@ def _registered(operation: str, workspace):
     return register
 
 
-@_registered("conv2d.forward", _forward_workspace)
+@_registered(FORWARD, _forward_workspace)
 def conv2d_forward(device, x, weight, bias, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.y_shape, x.dtype, bias)
@@ -298,7 +299,7 @@ def conv2d_forward(device, x, weight, bias, *, call):
     return y
 
 
-@_registered("conv2d.input_grad", _input_grad_workspace)
+@_registered(INPUT_GRAD, _input_grad_workspace)
 def conv2d_input_grad(device, g, weight, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.x_shape, g.dtype)
@@ -317,7 +318,7 @@ def conv2d_input_grad(device, g, weight, *, call):
     return gx
 
 
-@_registered("conv2d.weight_grad", _weight_grad_workspace)
+@_registered(WEIGHT_GRAD, _weight_grad_workspace)
 def conv2d_weight_grad(device, g, x, *, call):
     if nothing_to_add(call):
         return without_terms(device, call.weight_shape, g.dtype)

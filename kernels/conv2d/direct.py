@@ -34,6 +34,7 @@ from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Axis, Window
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
@@ -368,7 +369,7 @@ _SAYS = {
 }
 
 
-@kernel("conv2d.forward", **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     x = np.ascontiguousarray(x)
@@ -394,7 +395,7 @@ def _panels(weight, call: ConvCall):
     return pack_panels(_grouped(weight, call.groups), call.group_outputs, call.taps, depth)
 
 
-@kernel("conv2d.input_grad", **_SAYS, cost=_cost, workspace=_input_grad_workspace)
+@kernel(INPUT_GRAD, **_SAYS, cost=_cost, workspace=_input_grad_workspace)
 def conv2d_input_grad(g, weight, *, call):
     gradients = _gradients_of(call)
     reached = sum(len(each.cells) for each in gradients)
@@ -413,7 +414,7 @@ def conv2d_input_grad(g, weight, *, call):
     return gx
 
 
-@kernel("conv2d.weight_grad", **_SAYS, cost=_weight_grad_cost, workspace=_weight_grad_workspace)
+@kernel(WEIGHT_GRAD, **_SAYS, cost=_weight_grad_cost, workspace=_weight_grad_workspace)
 def conv2d_weight_grad(g, x, *, call):
     groups, columns = call.groups, call.group_outputs
     gw = empty(call.weight_shape, np.float32)

@@ -26,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.runtime import memory
 
@@ -152,7 +153,7 @@ def _weight_matrices(weight: np.ndarray, call: ConvCall) -> np.ndarray:
     return weight.reshape(call.groups, call.group_outputs, call.taps)
 
 
-@kernel("conv2d.forward", algo="im2col", rank=10, workspace=workspace)
+@kernel(FORWARD, algo="im2col", rank=10, workspace=workspace)
 def conv2d_forward(x, weight, bias, *, call):
     y = memory.empty(call.y_shape, x.dtype)  # (N, O, P, Q)
     matrix_weight = _weight_matrices(weight, call)
@@ -170,7 +171,7 @@ def conv2d_forward(x, weight, bias, *, call):
     return y
 
 
-@kernel("conv2d.input_grad", algo="im2col", rank=10, workspace=workspace)
+@kernel(INPUT_GRAD, algo="im2col", rank=10, workspace=workspace)
 def conv2d_input_grad(g, weight, *, call):
     gx = memory.zeros(call.x_shape, g.dtype)  # (N, C, H, W)
     matrix_weight = _weight_matrices(weight, call)
@@ -183,7 +184,7 @@ def conv2d_input_grad(g, weight, *, call):
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="im2col", rank=10, workspace=workspace)
+@kernel(WEIGHT_GRAD, algo="im2col", rank=10, workspace=workspace)
 def conv2d_weight_grad(g, x, *, call):
     gw = memory.zeros((call.groups, call.group_outputs, call.taps), g.dtype)
     for images, strip in _chunks(call):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
 
@@ -71,7 +72,7 @@ def _contiguous(*arrays):
     return (np.ascontiguousarray(array) for array in arrays)
 
 
-@kernel("conv2d.forward", algo="loops")
+@kernel(FORWARD, algo="loops")
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, x.dtype)
     bias = np.zeros(call.outputs, x.dtype) if bias is None else bias
@@ -81,7 +82,7 @@ def conv2d_forward(x, weight, bias, *, call):
     return y
 
 
-@kernel("conv2d.input_grad", algo="loops")
+@kernel(INPUT_GRAD, algo="loops")
 def conv2d_input_grad(g, weight, *, call):
     gx = np.zeros(call.x_shape, g.dtype)
     g, weight = _contiguous(g, weight)
@@ -98,7 +99,7 @@ def conv2d_input_grad(g, weight, *, call):
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="loops")
+@kernel(WEIGHT_GRAD, algo="loops")
 def conv2d_weight_grad(g, x, *, call):
     gw = np.zeros(call.weight_shape, g.dtype)
     g, x = _contiguous(g, x)

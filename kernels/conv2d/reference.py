@@ -3,6 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 
 
 def _products(call):
@@ -17,7 +18,7 @@ def _products(call):
                 yield (n, o, p, q), (o, c, i, j), (n, group * call.group_channels + c, h, w)
 
 
-@kernel("conv2d.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def conv2d_forward(x, weight, bias, *, call):
     y = np.zeros(call.y_shape, x.dtype)
     if bias is not None:
@@ -27,7 +28,7 @@ def conv2d_forward(x, weight, bias, *, call):
     return y
 
 
-@kernel("conv2d.input_grad", algo="reference")
+@kernel(INPUT_GRAD, algo="reference")
 def conv2d_input_grad(g, weight, *, call):
     gx = np.zeros(call.x_shape, g.dtype)
     for at_y, at_weight, at_x in _products(call):
@@ -35,7 +36,7 @@ def conv2d_input_grad(g, weight, *, call):
     return gx
 
 
-@kernel("conv2d.weight_grad", algo="reference")
+@kernel(WEIGHT_GRAD, algo="reference")
 def conv2d_weight_grad(g, x, *, call):
     gw = np.zeros(call.weight_shape, g.dtype)
     for at_y, at_weight, at_x in _products(call):

@@ -42,6 +42,7 @@ from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Pair
 from minialex.kernels.contract.workspace import workspace_limit
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
@@ -502,7 +503,7 @@ _SAYS = {
 }
 
 
-@kernel("conv2d.forward", **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
+@kernel(FORWARD, **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     plan = _Plan(call)
@@ -517,7 +518,7 @@ def conv2d_forward(x, weight, bias, *, call):
     return y
 
 
-@kernel("conv2d.input_grad", **_SAYS, workspace=_input_grad_workspace, cost=_input_grad_cost)
+@kernel(INPUT_GRAD, **_SAYS, workspace=_input_grad_workspace, cost=_input_grad_cost)
 def conv2d_input_grad(g, weight, *, call):
     gx = empty(call.x_shape, np.float32)  # (N, C, H, W)
     plan = _Plan(call, of_gradient=True)
@@ -527,7 +528,7 @@ def conv2d_input_grad(g, weight, *, call):
     return gx
 
 
-@kernel("conv2d.weight_grad", **_SAYS, workspace=_weight_grad_workspace, cost=_weight_grad_cost)
+@kernel(WEIGHT_GRAD, **_SAYS, workspace=_weight_grad_workspace, cost=_weight_grad_cost)
 def conv2d_weight_grad(g, x, *, call):
     plan = _Plan(call)
     gw = empty((plan.groups, plan.outputs, plan.channels, math.prod(call.kernel_size)), np.float32)

@@ -14,3 +14,6 @@ softmax: NaN, as in PyTorch.
 Labels, class weights, labels to ignore and label smoothing are written as a target distribution by the engine
 (`minialex.operations.cross_entropy`).
 """
+
+FORWARD = "cross_entropy.forward"
+BACKWARD = "cross_entropy.backward"

@@ -17,6 +17,7 @@ from minialex.kernels.contract.examples import (
     weights_of_classes,
 )
 from minialex.kernels.contract.registry import Sizes
+from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 
 
 def draw_loss(choose: Choices, images: Sizes = ANY) -> Arguments:
@@ -25,8 +26,8 @@ def draw_loss(choose: Choices, images: Sizes = ANY) -> Arguments:
 
 
 @examples(
-    "cross_entropy.forward",
-    "cross_entropy.backward",
+    FORWARD,
+    BACKWARD,
     small={"a distribution": case(3, 5)},
     blocks=[case(1, 1), case(37, 10), case(3, 301)],
     awkward={"prime lengths": case(31, 1009)},
@@ -36,5 +37,5 @@ def cross_entropy(images: int, classes: int) -> Iterator[Example]:
     """Both directions."""
     shape = images, classes
     x, target = logits(shape), weights_of_classes(shape)
-    yield Example("cross_entropy.forward", (x, target))
-    yield Example("cross_entropy.backward", (normal((images,)), x, target))
+    yield Example(FORWARD, (x, target))
+    yield Example(BACKWARD, (normal((images,)), x, target))

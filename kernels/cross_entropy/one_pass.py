@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from minialex.kernels.contract.registry import Sizes, kernel
+from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 from minialex.kernels.reduction.features import LANES, total
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
@@ -54,7 +55,7 @@ def _losses(item, worker, chunk, x, target, loss, powers, sums, tops):
 
 
 @kernel(
-    "cross_entropy.forward",
+    FORWARD,
     algo="one-pass",
     rank=20,
     supports=_forward_supports,
@@ -86,7 +87,7 @@ def _gradients(item, worker, chunk, g, x, target, gx, sums, tops):
 
 
 @kernel(
-    "cross_entropy.backward",
+    BACKWARD,
     algo="one-pass",
     rank=20,
     supports=_backward_supports,

@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 from minialex.kernels.softmax.reference import log_softmax_of
 
 
-@kernel("cross_entropy.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def cross_entropy_forward(x, target):
     loss = np.zeros(len(x), x.dtype)
     for n, row in enumerate(x):
@@ -19,7 +20,7 @@ def cross_entropy_forward(x, target):
     return loss
 
 
-@kernel("cross_entropy.backward", algo="reference")
+@kernel(BACKWARD, algo="reference")
 def cross_entropy_backward(g, x, target):
     gx = np.zeros_like(x)
     for n, row in enumerate(x):

@@ -13,3 +13,5 @@ threads, and made again in the backward pass instead of being kept.
 
     dropout.forward  x, any shape -> y; takes p, seed, offset. It is linear, and its own gradient.
 """
+
+FORWARD = "dropout.forward"

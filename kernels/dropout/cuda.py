@@ -4,12 +4,13 @@ import math
 
 from minialex.integers import ceil_div
 from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.dropout import FORWARD
 
 SOURCE = Source(__file__, "dropout.cu")
 _ELEMENTS_A_THREAD = 4
 
 
-@cuda_kernel("dropout.forward", algo="one-pass", rank=10)
+@cuda_kernel(FORWARD, algo="one-pass", rank=10)
 def dropout_forward(device, x, *, p, seed, offset):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)

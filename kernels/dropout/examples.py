@@ -15,6 +15,7 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.dropout import FORWARD
 
 
 def draw_dropout(choose: Choices) -> Arguments:
@@ -25,7 +26,7 @@ def draw_dropout(choose: Choices) -> Arguments:
 
 
 @examples(
-    "dropout.forward",
+    FORWARD,
     small={"p 0.4": case((5, 7), 0.4, seed=5, offset=0)},
     # The last one because a thread draws four numbers.
     blocks=[case(shape, 0.5, seed=2**63 + 1, offset=7) for shape in (*LENGTHS, (2100,))],
@@ -34,4 +35,4 @@ def draw_dropout(choose: Choices) -> Arguments:
 )
 def dropout(x: Shape, p: float, seed: int = 1, offset: int = 2) -> Iterator[Example]:
     """Its only direction: dropout is its own gradient."""
-    yield Example("dropout.forward", (normal(x),), {"p": p, "seed": seed, "offset": offset})
+    yield Example(FORWARD, (normal(x),), {"p": p, "seed": seed, "offset": offset})

@@ -6,6 +6,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.dropout import FORWARD
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
@@ -64,7 +65,7 @@ def _words_bytes(x, *, p, seed, offset) -> int:
     return math.prod(_words_shape()) * np.dtype(np.uint32).itemsize
 
 
-@kernel("dropout.forward", algo="one-pass", rank=20, workspace=_words_bytes)
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_words_bytes)
 def dropout_forward(x, *, p, seed, offset):
     y = memory.empty(x.shape, x.dtype)
     words = memory.empty(_words_shape(), np.uint32)

@@ -4,6 +4,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.dropout import FORWARD
 from minialex.kernels.runtime import memory
 
 # Philox blocks made at a time: their eight arrays of 64-bit words stay in the second-level cache.
@@ -28,7 +29,7 @@ def _random_words(first_block, blocks, seed, offset):
     return np.stack((a, b, c, d), axis=1)
 
 
-@kernel("dropout.forward", algo="plain", rank=10)
+@kernel(FORWARD, algo="plain", rank=10)
 def dropout_forward(x, *, p, seed, offset):
     y = memory.zeros(x.shape, x.dtype)
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)

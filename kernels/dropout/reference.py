@@ -3,6 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.dropout import FORWARD
 
 _WORD = 0xFFFFFFFF
 
@@ -23,7 +24,7 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     return a, b, c, d
 
 
-@kernel("dropout.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def dropout_forward(x, *, p, seed, offset):
     y = np.zeros_like(x)
     for i, at in enumerate(np.ndindex(*x.shape)):

@@ -4,3 +4,5 @@
 
 An element that the index names several times collects all of its gradients.
 """
+
+INDEX_ADD = "index_add.forward"

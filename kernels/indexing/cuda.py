@@ -8,6 +8,7 @@ from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.device import to_numpy
 from minialex.kernels.cuda.lines import line_block
+from minialex.kernels.indexing import INDEX_ADD
 
 SOURCE = Source(__file__, "indexing.cu")
 
@@ -19,12 +20,12 @@ def _on_host(index):
     return to_numpy(index) if hasattr(index, "__cuda_array_interface__") else index
 
 
-@cuda_kernel("index_add.forward", algo="thread-per-cell", rank=10)
+@cuda_kernel(INDEX_ADD, algo="thread-per-cell", rank=10)
 def index_add_forward(device, g, *, index, shape):
     gx = device.zeros(shape, g.dtype)
     # Number the elements and index the numbers: for each position of g, the element that it belongs to.
     targets = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)[_on_host(index)]
-    require_same_shape("index_add.forward", g=g.shape, indexed=np.shape(targets))
+    require_same_shape(INDEX_ADD, g=g.shape, indexed=np.shape(targets))
     targets = np.ravel(targets)
     order = np.argsort(targets, kind="stable")
     places, starts = np.unique(targets[order], return_index=True)

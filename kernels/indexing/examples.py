@@ -9,6 +9,7 @@ import numpy as np
 
 from minialex.kernels.contract.examples import PLANE, Arguments, Choices, Example, case, examples, normal
 from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.indexing import INDEX_ADD
 
 _SMALL = {
     "slices": case((3, 4), (slice(1, None), slice(None, None, 2))),
@@ -32,7 +33,7 @@ def draw_index(choose: Choices) -> Arguments:
 
 
 @examples(
-    "index_add.forward",
+    INDEX_ADD,
     small=_SMALL,
     blocks=_blocks,
     awkward={"every second row": case(PLANE, slice(None, None, 2))},
@@ -41,4 +42,4 @@ def draw_index(choose: Choices) -> Arguments:
 def index_add(shape: Shape, index: Any) -> Iterator[Example]:
     """Gradients that are added into an array of that shape."""
     named = np.empty(shape, np.bool_)[index].shape
-    yield Example("index_add.forward", (normal(named),), {"index": index, "shape": shape})
+    yield Example(INDEX_ADD, (normal(named),), {"index": index, "shape": shape})

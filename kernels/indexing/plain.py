@@ -3,6 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.indexing import INDEX_ADD
 from minialex.kernels.runtime import memory
 
 
@@ -12,7 +13,7 @@ def _is_basic(index):
     return all(item is None or item is ... or isinstance(item, int | slice) for item in items)
 
 
-@kernel("index_add.forward", algo="plain", rank=10)
+@kernel(INDEX_ADD, algo="plain", rank=10)
 def index_add_forward(g, *, index, shape):
     gx = memory.zeros(shape, g.dtype)
     if _is_basic(index):

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.indexing import INDEX_ADD
 
 
-@kernel("index_add.forward", algo="reference")
+@kernel(INDEX_ADD, algo="reference")
 def index_add_forward(g, *, index, shape):
     gx = np.zeros(math.prod(shape), g.dtype)
     sources = np.arange(gx.size).reshape(shape)[index]

@@ -6,3 +6,7 @@
 
 Bilinear like convolution, and closed under derivatives like it.
 """
+
+FORWARD = "linear.forward"
+INPUT_GRAD = "linear.input_grad"
+WEIGHT_GRAD = "linear.weight_grad"

@@ -3,10 +3,11 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.runtime import memory
 
 
-@kernel("linear.forward", algo="blas", rank=10)
+@kernel(FORWARD, algo="blas", rank=10)
 def linear_forward(x, weight, bias):
     y = np.matmul(x, weight.T, out=memory.empty((len(x), len(weight)), x.dtype))
     if bias is not None:
@@ -14,11 +15,11 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel("linear.input_grad", algo="blas", rank=10)
+@kernel(INPUT_GRAD, algo="blas", rank=10)
 def linear_input_grad(g, weight):
     return np.matmul(g, weight, out=memory.empty((len(g), weight.shape[1]), g.dtype))
 
 
-@kernel("linear.weight_grad", algo="blas", rank=10)
+@kernel(WEIGHT_GRAD, algo="blas", rank=10)
 def linear_weight_grad(g, x):
     return np.matmul(g.T, x, out=memory.empty((g.shape[1], x.shape[1]), g.dtype))

@@ -16,6 +16,7 @@ from minialex.kernels.contract.registry import Sizes, kernel
 from minialex.kernels.gemm.blocked import multiply, multiply_packing
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import not_empty
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.runtime.memory import empty
 
 
@@ -27,7 +28,7 @@ def _domain():
 _blocked = partial(kernel, algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 
 
-@_blocked("linear.forward")
+@_blocked(FORWARD)
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -35,14 +36,14 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@_blocked("linear.input_grad")
+@_blocked(INPUT_GRAD)
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     multiply_packing(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
     return gx
 
 
-@_blocked("linear.weight_grad")
+@_blocked(WEIGHT_GRAD)
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     multiply(np.ascontiguousarray(g).T, np.ascontiguousarray(x), gw)

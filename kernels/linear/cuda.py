@@ -4,6 +4,7 @@ from minialex.integers import ceil_div
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda import gemm as planner
 from minialex.kernels.cuda.gemm import Gemm, Split, fits_grid, parts_bytes, product
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.matmul.cuda import DOUBLE_BUFFERED
 
 _LINEAR = Source(__file__, "linear.cu")
@@ -20,7 +21,7 @@ def _forward_bytes(x, weight, bias) -> int:
 
 
 @cuda_kernel(
-    "linear.forward",
+    FORWARD,
     algo="double-buffered",
     rank=10,
     supports=lambda x, weight, bias: fits_grid(len(x)),
@@ -41,7 +42,7 @@ def _input_grad(g, weight) -> Gemm:
 
 
 @cuda_kernel(
-    "linear.input_grad",
+    INPUT_GRAD,
     algo="double-buffered",
     rank=10,
     supports=lambda g, weight: fits_grid(len(g)),
@@ -57,7 +58,7 @@ def _weight_grad(g, x) -> Gemm:
 
 
 @cuda_kernel(
-    "linear.weight_grad",
+    WEIGHT_GRAD,
     algo="double-buffered",
     rank=10,
     supports=lambda g, x: fits_grid(g.shape[1]),
@@ -89,7 +90,7 @@ def _parts(outputs: int, blocks: int) -> Split:
     return planner.split_sum(outputs, 4 * planner.ENOUGH_BLOCKS // max(1, blocks), _LEAST_OUTPUTS)
 
 
-@cuda_kernel("linear.forward", algo="matrix-vector", rank=15, supports=_few_images)
+@cuda_kernel(FORWARD, algo="matrix-vector", rank=15, supports=_few_images)
 def linear_forward_few(device, x, weight, bias):
     x, weight, bias = _forward_operands(device, x, weight, bias)
     (images, inputs), outputs = x.shape, len(weight)
@@ -106,9 +107,7 @@ def _input_grad_few_bytes(g, weight) -> int:
     return parts * len(g) * inputs * g.dtype.itemsize if parts > 1 else 0
 
 
-@cuda_kernel(
-    "linear.input_grad", algo="matrix-vector", rank=15, supports=_few_images, workspace=_input_grad_few_bytes
-)
+@cuda_kernel(INPUT_GRAD, algo="matrix-vector", rank=15, supports=_few_images, workspace=_input_grad_few_bytes)
 def linear_input_grad_few(device, g, weight):
     g, weight = device.contiguous(g), device.contiguous(weight)
     images, (outputs, inputs) = len(g), weight.shape
@@ -122,7 +121,7 @@ def linear_input_grad_few(device, g, weight):
     return gx
 
 
-@cuda_kernel("linear.weight_grad", algo="matrix-vector", rank=15, supports=_few_images)
+@cuda_kernel(WEIGHT_GRAD, algo="matrix-vector", rank=15, supports=_few_images)
 def linear_weight_grad_few(device, g, x):
     g, x = device.contiguous(g), device.contiguous(x)
     (images, outputs), inputs = g.shape, x.shape[1]
@@ -133,7 +132,7 @@ def linear_weight_grad_few(device, g, x):
     return gw
 
 
-@cuda_kernel("linear.forward", algo="cublas", rank=20, devices=("cuda",))
+@cuda_kernel(FORWARD, algo="cublas", rank=20, devices=("cuda",))
 def linear_forward_cublas(device, x, weight, bias):
     y = x @ weight.T
     if bias is not None:
@@ -141,11 +140,11 @@ def linear_forward_cublas(device, x, weight, bias):
     return y
 
 
-@cuda_kernel("linear.input_grad", algo="cublas", rank=20, devices=("cuda",))
+@cuda_kernel(INPUT_GRAD, algo="cublas", rank=20, devices=("cuda",))
 def linear_input_grad_cublas(device, g, weight):
     return g @ weight
 
 
-@cuda_kernel("linear.weight_grad", algo="cublas", rank=20, devices=("cuda",))
+@cuda_kernel(WEIGHT_GRAD, algo="cublas", rank=20, devices=("cuda",))
 def linear_weight_grad_cublas(device, g, x):
     return g.T @ x

@@ -15,6 +15,7 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.registry import Sizes
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.matmul.examples import PRODUCTS
 
 
@@ -25,9 +26,9 @@ def draw_layer(choose: Choices, images: Sizes = ANY, inputs: Sizes = ANY, output
 
 
 @examples(
-    "linear.forward",
-    "linear.input_grad",
-    "linear.weight_grad",
+    FORWARD,
+    INPUT_GRAD,
+    WEIGHT_GRAD,
     small={"with bias": case(3, 4, 5), "without bias": case(2, 6, 3, bias=False)},
     blocks=[case(*lengths, bias=i % 2 == 1) for i, lengths in enumerate(PRODUCTS)],
     awkward={"prime lengths": case(31, 1021, 509), "batch 1": case(1, 4096, 1000)},
@@ -38,6 +39,6 @@ def dense(images: int, inputs: int, outputs: int, bias: bool = True) -> Iterator
     products = images * inputs * outputs
     x, weight, g = normal((images, inputs)), normal((outputs, inputs)), normal((images, outputs))
     biases = normal((outputs,)) if bias else None
-    yield Example("linear.forward", (x, weight, biases), products=products)
-    yield Example("linear.input_grad", (g, weight), products=products)
-    yield Example("linear.weight_grad", (g, x), products=products)
+    yield Example(FORWARD, (x, weight, biases), products=products)
+    yield Example(INPUT_GRAD, (g, weight), products=products)
+    yield Example(WEIGHT_GRAD, (g, x), products=products)

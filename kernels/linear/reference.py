@@ -3,9 +3,10 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 
 
-@kernel("linear.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def linear_forward(x, weight, bias):
     y = np.zeros((len(x), len(weight)), x.dtype)
     for n, o in np.ndindex(*y.shape):
@@ -15,7 +16,7 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@kernel("linear.input_grad", algo="reference")
+@kernel(INPUT_GRAD, algo="reference")
 def linear_input_grad(g, weight):
     gx = np.zeros((len(g), weight.shape[1]), g.dtype)
     for n, o, i in np.ndindex(*g.shape, weight.shape[1]):
@@ -23,7 +24,7 @@ def linear_input_grad(g, weight):
     return gx
 
 
-@kernel("linear.weight_grad", algo="reference")
+@kernel(WEIGHT_GRAD, algo="reference")
 def linear_weight_grad(g, x):
     gw = np.zeros((g.shape[1], x.shape[1]), g.dtype)
     for n, o, i in np.ndindex(*g.shape, x.shape[1]):

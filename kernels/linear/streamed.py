@@ -13,6 +13,7 @@ from minialex.kernels.contract.registry import Sizes, kernel
 from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 from minialex.kernels.gemm.skinny import add_rows, multiply_rows, outer_products
 from minialex.kernels.gemm.tile import not_empty
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.runtime.memory import empty
 
 # Up to this many images they are faster than the blocked gemm; measured on AVX2.
@@ -48,7 +49,7 @@ def _domain(most: int, least: int = 1):
 _streamed = partial(kernel, algo="streamed", rank=30, dtypes=("float32",))
 
 
-@_streamed("linear.forward", supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS))
+@_streamed(FORWARD, supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS))
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)
@@ -56,7 +57,7 @@ def linear_forward(x, weight, bias):
     return y
 
 
-@_streamed("linear.input_grad", supports=_input_grad_supported, domain=lambda: _domain(_MOST))
+@_streamed(INPUT_GRAD, supports=_input_grad_supported, domain=lambda: _domain(_MOST))
 def linear_input_grad(g, weight):
     gx = empty((len(g), weight.shape[1]), np.float32)
     add_rows(np.ascontiguousarray(g), np.ascontiguousarray(weight), gx)
@@ -67,7 +68,7 @@ def _weight_grad_domain():
     return _domain(_MOST_IN_WEIGHT_GRAD, processor().rows)
 
 
-@_streamed("linear.weight_grad", supports=_weight_grad_supported, domain=_weight_grad_domain)
+@_streamed(WEIGHT_GRAD, supports=_weight_grad_supported, domain=_weight_grad_domain)
 def linear_weight_grad(g, x):
     gw = empty((g.shape[1], x.shape[1]), np.float32)
     outer_products(np.ascontiguousarray(g), np.ascontiguousarray(x), gw)

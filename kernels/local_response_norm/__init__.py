@@ -19,5 +19,6 @@ from minialex.kernels.local_response_norm.call import ResponseNormCall
 
 FORWARD = "local_response_norm.forward"
 BACKWARD = "local_response_norm.backward"
+WINDOW_SUM = "channel_window_sum.forward"
 
-__all__ = ["BACKWARD", "FORWARD", "ResponseNormCall"]
+__all__ = ["BACKWARD", "FORWARD", "WINDOW_SUM", "ResponseNormCall"]

@@ -1,6 +1,7 @@
 """Local response normalisation on a GPU: the launches of local_response_norm.cu."""
 
 from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 
 SOURCE = Source(__file__, "local_response_norm.cu")
 
@@ -10,7 +11,7 @@ def _window(x, size):
     return x.size, x.shape[1], x.shape[2] * x.shape[3], size // 2
 
 
-@cuda_kernel("local_response_norm.forward", algo="thread-per-cell", rank=10)
+@cuda_kernel(FORWARD, algo="thread-per-cell", rank=10)
 def local_response_norm_forward(device, x, *, call):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
@@ -19,9 +20,7 @@ def local_response_norm_forward(device, x, *, call):
     return y
 
 
-@cuda_kernel(
-    "local_response_norm.backward", algo="thread-per-cell", rank=10, workspace=lambda g, x, **_: x.nbytes
-)
+@cuda_kernel(BACKWARD, algo="thread-per-cell", rank=10, workspace=lambda g, x, **_: x.nbytes)
 def local_response_norm_backward(device, g, x, *, call):
     g, x = device.contiguous(g), device.contiguous(x)
     gx, cross = device.empty(x.shape, x.dtype), device.empty(x.shape, x.dtype)
@@ -32,7 +31,7 @@ def local_response_norm_backward(device, g, x, *, call):
     return gx
 
 
-@cuda_kernel("channel_window_sum.forward", algo="thread-per-cell", rank=10)
+@cuda_kernel(WINDOW_SUM, algo="thread-per-cell", rank=10)
 def channel_window_sum_forward(device, x, *, size):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)

@@ -19,7 +19,7 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.shapes import Shape
-from minialex.kernels.local_response_norm import BACKWARD, FORWARD
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 
 _SMALL = {
     "alpha 1": case((2, 7, 2, 1), 5, alpha=1.0),
@@ -53,7 +53,7 @@ def draw_normalisation(choose: Choices) -> Arguments:
 @examples(
     FORWARD,
     BACKWARD,
-    "channel_window_sum.forward",
+    WINDOW_SUM,
     small=_SMALL,
     blocks=_BLOCKS,
     awkward=_AWKWARD,
@@ -66,4 +66,4 @@ def response_normalisation(
     parameters = {"size": size, "alpha": alpha, "beta": beta, "k": k}
     yield Example(FORWARD, (normal(x),), parameters)
     yield Example(BACKWARD, (normal(x), normal(x)), parameters)
-    yield Example("channel_window_sum.forward", (normal(x),), {"size": size})
+    yield Example(WINDOW_SUM, (normal(x),), {"size": size})

@@ -20,6 +20,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
@@ -214,17 +215,17 @@ def _sum_bytes(x, *, size) -> int:
     return _scratch_bytes(x, _SUM_ROWS)
 
 
-@kernel("local_response_norm.forward", algo="one-pass", rank=20, workspace=_forward_bytes)
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes)
 def local_response_norm_forward(x, *, call):
     return _run(_forward, (x,), _FORWARD_ROWS, call.size, call.alpha, call.beta, call.k)
 
 
-@kernel("local_response_norm.backward", algo="one-pass", rank=20, workspace=_backward_bytes)
+@kernel(BACKWARD, algo="one-pass", rank=20, workspace=_backward_bytes)
 def local_response_norm_backward(g, x, *, call):
     rows = _backward_rows(x.shape[1], call.size)
     return _run(_backward, (g, x), rows, call.size, call.alpha, call.beta, call.k)
 
 
-@kernel("channel_window_sum.forward", algo="one-pass", rank=20, workspace=_sum_bytes)
+@kernel(WINDOW_SUM, algo="one-pass", rank=20, workspace=_sum_bytes)
 def channel_window_sum_forward(x, *, size):
     return _run(_window_sum, (x,), _SUM_ROWS, size)

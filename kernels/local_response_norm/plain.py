@@ -3,6 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 from minialex.kernels.runtime import memory
 
 
@@ -34,7 +35,7 @@ def _inverse_power(d, beta):
     return d**-beta
 
 
-@kernel("local_response_norm.forward", algo="plain", rank=10)
+@kernel(FORWARD, algo="plain", rank=10)
 def local_response_norm_forward(x, *, call):
     y = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for image, result in zip(x, y, strict=True):
@@ -42,7 +43,7 @@ def local_response_norm_forward(x, *, call):
     return y
 
 
-@kernel("local_response_norm.backward", algo="plain", rank=10)
+@kernel(BACKWARD, algo="plain", rank=10)
 def local_response_norm_backward(g, x, *, call):
     gx = memory.empty(x.shape, x.dtype)  # (N, C, H, W)
     for upstream, image, result in zip(g, x, gx, strict=True):
@@ -58,7 +59,7 @@ def local_response_norm_backward(g, x, *, call):
     return gx
 
 
-@kernel("channel_window_sum.forward", algo="plain", rank=10)
+@kernel(WINDOW_SUM, algo="plain", rank=10)
 def channel_window_sum_forward(x, *, size):
     y = memory.empty(x.shape, x.dtype)
     for image, result in zip(x, y, strict=True):

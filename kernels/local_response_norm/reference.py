@@ -3,13 +3,14 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 
 
 def _window(channel: int, channels: int, size: int) -> range:
     return range(max(0, channel - size // 2), min(channels, channel + size // 2 + 1))
 
 
-@kernel("local_response_norm.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def local_response_norm_forward(x, *, call):
     y = np.zeros_like(x)
     for n, c, h, w in np.ndindex(*x.shape):
@@ -18,7 +19,7 @@ def local_response_norm_forward(x, *, call):
     return y
 
 
-@kernel("local_response_norm.backward", algo="reference")
+@kernel(BACKWARD, algo="reference")
 def local_response_norm_backward(g, x, *, call):
     # The derivative of each output y[c] with respect to each input x[other] of its window.
     gx = np.zeros_like(x)
@@ -32,7 +33,7 @@ def local_response_norm_backward(g, x, *, call):
     return gx
 
 
-@kernel("channel_window_sum.forward", algo="reference")
+@kernel(WINDOW_SUM, algo="reference")
 def channel_window_sum_forward(x, *, size):
     y = np.zeros_like(x)
     for n, c, h, w in np.ndindex(*x.shape):

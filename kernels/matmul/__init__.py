@@ -2,3 +2,5 @@
 
 matmul.forward  (a, b) -> y
 """
+
+FORWARD = "matmul.forward"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.gemm import LARGE, Gemm, fits_grid, parts_bytes, product, tile_grid
+from minialex.kernels.matmul import FORWARD
 
 DOUBLE_BUFFERED = Source(__file__, "5_double_buffered.cu")
 
@@ -51,17 +52,17 @@ _VECTORISED = _Rung(
 _TENSOR_CORE = _Rung(Source(__file__, "6_tensor_core.cu"), "matmul_tensor_core", (128, 128), (256,), False)
 
 
-@cuda_kernel("matmul.forward", algo="naive")
+@cuda_kernel(FORWARD, algo="naive")
 def matmul_naive(device, a, b):
     return _NAIVE.launch(device, a, b)
 
 
-@cuda_kernel("matmul.forward", algo="shared-tile")
+@cuda_kernel(FORWARD, algo="shared-tile")
 def matmul_shared_tile(device, a, b):
     return _SHARED_TILE.launch(device, a, b)
 
 
-@cuda_kernel("matmul.forward", algo="register-tile", rank=5)
+@cuda_kernel(FORWARD, algo="register-tile", rank=5)
 def matmul_register_tile(device, a, b):
     return _REGISTER_TILE.launch(device, a, b)
 
@@ -70,7 +71,7 @@ def _fits_grid(a, b) -> bool | str:
     return fits_grid(len(a))
 
 
-@cuda_kernel("matmul.forward", algo="vectorised", supports=_fits_grid)
+@cuda_kernel(FORWARD, algo="vectorised", supports=_fits_grid)
 def matmul_vectorised(device, a, b):
     return _VECTORISED.launch(device, a, b)
 
@@ -79,7 +80,7 @@ def _parts_bytes(a, b) -> int:
     return parts_bytes(_gemm(a, b), a.dtype.itemsize)
 
 
-@cuda_kernel("matmul.forward", algo="double-buffered", rank=10, supports=_fits_grid, workspace=_parts_bytes)
+@cuda_kernel(FORWARD, algo="double-buffered", rank=10, supports=_fits_grid, workspace=_parts_bytes)
 def matmul_double_buffered(device, a, b):
     operands = device.contiguous(a), device.contiguous(b)
     return product(device, DOUBLE_BUFFERED, "matmul", operands, _gemm(a, b))
@@ -95,13 +96,11 @@ def _has_tensor_cores(a, b) -> bool | str:
 # A product of two rounded factors is off by up to 2**-10 of itself (6_tensor_core.cu says why), a sum of such
 # products by as much of the sum of their magnitudes. Where terms cancel, this is more than the result: hence
 # the factor of 4.
-@cuda_kernel(
-    "matmul.forward", algo="tensor-core", supports=_has_tensor_cores, dtypes=("float32",), error=2**-8
-)
+@cuda_kernel(FORWARD, algo="tensor-core", supports=_has_tensor_cores, dtypes=("float32",), error=2**-8)
 def matmul_tensor_core(device, a, b):
     return _TENSOR_CORE.launch(device, a, b)
 
 
-@cuda_kernel("matmul.forward", algo="cublas", rank=20, devices=("cuda",))
+@cuda_kernel(FORWARD, algo="cublas", rank=20, devices=("cuda",))
 def matmul_cublas(device, a, b):
     return a @ b

@@ -4,12 +4,13 @@ import numpy as np
 
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
+from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
 
 SOURCE = Source(__file__, "max_pool2d.cu")
 _THREADS = 256
 
 
-@cuda_kernel("max_pool2d.forward", algo="thread-per-cell", rank=10)
+@cuda_kernel(FORWARD, algo="thread-per-cell", rank=10)
 def max_pool2d_forward(device, x, *, call):
     window = call.window
     require_int_cells("max_pool2d", window)
@@ -22,7 +23,7 @@ def max_pool2d_forward(device, x, *, call):
     return y, index
 
 
-@cuda_kernel("max_pool2d.gather", algo="thread-per-cell", rank=10)
+@cuda_kernel(GATHER, algo="thread-per-cell", rank=10)
 def max_pool2d_gather(device, x, index):
     x, index = device.contiguous(x), device.contiguous(index)
     y = device.empty(index.shape, x.dtype)
@@ -42,7 +43,7 @@ def _bounds_bytes(g, index, *, input_size):
     return 2 * int(np.prod(_bounds_shape(index))) * np.dtype(np.int32).itemsize
 
 
-@cuda_kernel("max_pool2d.scatter", algo="thread-per-cell", rank=10, workspace=_bounds_bytes)
+@cuda_kernel(SCATTER, algo="thread-per-cell", rank=10, workspace=_bounds_bytes)
 def max_pool2d_scatter(device, g, index, *, input_size):
     g, index = device.contiguous(g), device.contiguous(index)
     lowest, highest = (device.empty(_bounds_shape(index), np.int32) for _ in range(2))

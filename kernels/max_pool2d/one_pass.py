@@ -15,6 +15,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
 from minialex.kernels.max_pool2d.call import PoolCall
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
@@ -153,7 +154,7 @@ def _scratch_bytes(x, *, call: PoolCall) -> int:
     return math.prod(_padded_planes(call)) * (x.itemsize + np.dtype(np.int32).itemsize)
 
 
-@kernel("max_pool2d.forward", algo="one-pass", rank=20, workspace=_scratch_bytes)
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_scratch_bytes)
 def max_pool2d_forward(x, *, call):
     window, y_shape = call.window, call.y_shape
     y, index = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
@@ -169,7 +170,7 @@ def max_pool2d_forward(x, *, call):
     return y, index
 
 
-@kernel("max_pool2d.scatter", algo="one-pass", rank=20)
+@kernel(SCATTER, algo="one-pass", rank=20)
 def max_pool2d_scatter(g, index, *, input_size):
     gx = memory.empty((*g.shape[:2], *input_size), g.dtype)
     planes, flat_gx = _planes_per_item(input_size), _flat_planes(gx)
@@ -177,7 +178,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     return gx
 
 
-@kernel("max_pool2d.gather", algo="one-pass", rank=20)
+@kernel(GATHER, algo="one-pass", rank=20)
 def max_pool2d_gather(x, index):
     y = memory.empty(index.shape, x.dtype)
     planes, flat_y = _planes_per_item(x.shape[2:]), _flat_planes(y)

@@ -4,10 +4,11 @@ import numpy as np
 
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Window, tap_slices
+from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
 from minialex.kernels.runtime import memory
 
 
-@kernel("max_pool2d.forward", algo="plain", rank=10)
+@kernel(FORWARD, algo="plain", rank=10)
 def max_pool2d_forward(x, *, call):
     window, y_shape = call.window, call.y_shape
     taps = list(tap_slices(window))
@@ -57,7 +58,7 @@ def _point_at_first_nan(x, index, taps):
         np.copyto(index[:, :, *at_y], cells[at_x], where=np.isnan(x[:, :, *at_x]))
 
 
-@kernel("max_pool2d.scatter", algo="plain", rank=10)
+@kernel(SCATTER, algo="plain", rank=10)
 def max_pool2d_scatter(g, index, *, input_size):
     n, channels = g.shape[:2]
     cells = input_size[0] * input_size[1]
@@ -71,7 +72,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     return gx.reshape(n, channels, *input_size)
 
 
-@kernel("max_pool2d.gather", algo="plain", rank=10)
+@kernel(GATHER, algo="plain", rank=10)
 def max_pool2d_gather(x, index):
     n, channels, height, width = x.shape
     planes = x.reshape(n, channels, height * width)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
 
 
-@kernel("max_pool2d.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def max_pool2d_forward(x, *, call):
     rows, columns = call.window
     y = np.zeros(call.y_shape, x.dtype)
@@ -24,7 +25,7 @@ def max_pool2d_forward(x, *, call):
     return y, index
 
 
-@kernel("max_pool2d.scatter", algo="reference")
+@kernel(SCATTER, algo="reference")
 def max_pool2d_scatter(g, index, *, input_size):
     gx = np.zeros((*g.shape[:2], *input_size), g.dtype)
     for n, c, p, q in np.ndindex(*g.shape):
@@ -33,7 +34,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     return gx
 
 
-@kernel("max_pool2d.gather", algo="reference")
+@kernel(GATHER, algo="reference")
 def max_pool2d_gather(x, index):
     y = np.zeros(index.shape, x.dtype)
     for n, c, p, q in np.ndindex(*index.shape):

@@ -7,6 +7,7 @@ from minialex.integers import ceil_div
 from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import WARP, line_block
+from minialex.kernels.reduction import AMAX, SUM
 
 SOURCE = Source(__file__, "reduction.cu")
 
@@ -74,14 +75,14 @@ def _launch(device, operation, x, y, length, inner, piece):
     device.launch(kernel, grid, block.shape, x, y, y.size, length, inner, piece)
 
 
-@cuda_kernel("sum.forward", algo="block-reduction", rank=10, workspace=_partial_bytes)
+@cuda_kernel(SUM, algo="block-reduction", rank=10, workspace=_partial_bytes)
 def sum_forward(device, x, *, axis, keepdims):
     if not x.size:
         return device.zeros(output_shape("sum", x.shape, axis=axis, keepdims=keepdims), x.dtype)
     return _reduce(device, "sum", x, axis, keepdims)
 
 
-@cuda_kernel("amax.forward", algo="block-reduction", rank=10, workspace=_partial_bytes)
+@cuda_kernel(AMAX, algo="block-reduction", rank=10, workspace=_partial_bytes)
 def amax_forward(device, x, *, axis, keepdims):
     if not x.size:
         return device.empty(output_shape("amax", x.shape, axis=axis, keepdims=keepdims), x.dtype)

@@ -19,6 +19,7 @@ from minialex.kernels.contract.examples import (
 )
 from minialex.kernels.contract.registry import Sizes
 from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.reduction import AMAX, SUM
 
 _SMALL = {"an axis": case((3, 4, 2), (1,)), "two axes, kept": case((3, 4, 2), (0, 2), keepdims=True)}
 _BLOCKS = [
@@ -82,5 +83,5 @@ def _reduction(operation: str, **kinds):
     return reduction
 
 
-total = _reduction("sum.forward", drawn=draw_sum)
-maximum = _reduction("amax.forward", drawn=draw_maximum)
+total = _reduction(SUM, drawn=draw_sum)
+maximum = _reduction(AMAX, drawn=draw_maximum)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.reduction import SUM
 from minialex.kernels.reduction.features import LANES, features_per_item, long_rows, short_rows, total
 from minialex.kernels.reduction.shape import sum_shape
 from minialex.kernels.runtime.compiled import compiled
@@ -80,7 +81,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
         y[first + f] = total(sums[f])
 
 
-@kernel("sum.forward", algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
+@kernel(SUM, algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
 def sum_forward(x, *, axis, keepdims):
     outer, features, inner = _around_kept(x.shape, axis) or (0, 0, 0)  # as it is supported, not None
     chunk = features_per_item(outer, features, inner)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.reduction import AMAX, SUM
 
 
 def _reduce(x, axis, keepdims, start, step):
@@ -13,11 +14,11 @@ def _reduce(x, axis, keepdims, start, step):
     return y if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axis])
 
 
-@kernel("sum.forward", algo="reference")
+@kernel(SUM, algo="reference")
 def sum_forward(x, *, axis, keepdims):
     return _reduce(x, axis, keepdims, 0, lambda total, value: total + value)
 
 
-@kernel("amax.forward", algo="reference")
+@kernel(AMAX, algo="reference")
 def amax_forward(x, *, axis, keepdims):
     return _reduce(x, axis, keepdims, -np.inf, max)

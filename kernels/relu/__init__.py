@@ -6,3 +6,6 @@
 The gradient at x = 0 is 0, as in every library. The backward pass reads the result y, which the next
 layer keeps anyway, so that the input can be freed. A NaN is passed on.
 """
+
+FORWARD = "relu.forward"
+BACKWARD = "relu.backward"

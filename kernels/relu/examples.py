@@ -20,6 +20,7 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.relu import BACKWARD, FORWARD
 
 
 def _result(x: Shape) -> Operand:
@@ -37,8 +38,8 @@ def draw_shape(choose: Choices) -> Arguments:
 
 
 @examples(
-    "relu.forward",
-    "relu.backward",
+    FORWARD,
+    BACKWARD,
     small={"away from 0": case((4, 5))},
     blocks=[case(shape) for shape in LENGTHS],
     awkward={"prime length": case(LONG)},
@@ -46,5 +47,5 @@ def draw_shape(choose: Choices) -> Arguments:
 )
 def rectifier(x: Shape, values: Callable[[Shape], Operand] = distinct) -> Iterator[Example]:
     """Both directions."""
-    yield Example("relu.forward", (values(x),))
-    yield Example("relu.backward", (normal(x), _result(x)))
+    yield Example(FORWARD, (values(x),))
+    yield Example(BACKWARD, (normal(x), _result(x)))

@@ -4,6 +4,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.relu import BACKWARD, FORWARD
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
 
@@ -37,11 +38,11 @@ def _run(body, *arrays):
     return result
 
 
-@kernel("relu.forward", algo="one-pass", rank=20)
+@kernel(FORWARD, algo="one-pass", rank=20)
 def relu_forward(x):
     return _run(_forward, x)
 
 
-@kernel("relu.backward", algo="one-pass", rank=20)
+@kernel(BACKWARD, algo="one-pass", rank=20)
 def relu_backward(g, y):
     return _run(_backward, g, y)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.relu import BACKWARD, FORWARD
 
 
-@kernel("relu.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def relu_forward(x):
     y = np.zeros_like(x)
     for at in np.ndindex(*x.shape):
@@ -13,7 +14,7 @@ def relu_forward(x):
     return y
 
 
-@kernel("relu.backward", algo="reference")
+@kernel(BACKWARD, algo="reference")
 def relu_backward(g, y):
     gx = np.zeros_like(g)
     for at in np.ndindex(*g.shape):

@@ -2,15 +2,16 @@
 
 from minialex.kernels.contract.shapes import require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
+from minialex.kernels.sgd import UPDATE
 from minialex.kernels.sgd.update import supports
 
 SOURCE = Source(__file__, "sgd.cu")
 
 
-@cuda_kernel("sgd.update", algo="one-pass", rank=10, supports=supports)
+@cuda_kernel(UPDATE, algo="one-pass", rank=10, supports=supports)
 def sgd_update(device, parameter, gradient, velocity, *, call):
     arrays = {"parameter": parameter, "gradient": gradient, "velocity": velocity}
-    require_same_shape("sgd.update", **{name: a.shape for name, a in arrays.items() if a is not None})
+    require_same_shape(UPDATE, **{name: a.shape for name, a in arrays.items() if a is not None})
     n, gradient = parameter.size, device.contiguous(gradient)
     if velocity is None:
         device.launch_over(SOURCE["sgd_update"], n, parameter, gradient, n, call.lr, call.weight_decay)

@@ -5,6 +5,7 @@ import numpy as np
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import items_of
 from minialex.kernels.runtime.compiled import compiled
+from minialex.kernels.sgd import UPDATE
 from minialex.kernels.sgd.update import supports
 
 
@@ -31,7 +32,7 @@ def _momentum_step(item, worker, size, parameter, gradient, velocity, lr, moment
             p[i] -= lr * v[i]
 
 
-@kernel("sgd.update", algo="one-pass", rank=20, supports=supports)
+@kernel(UPDATE, algo="one-pass", rank=20, supports=supports)
 def sgd_update(parameter, gradient, velocity, *, call):
     items, size = items_of(parameter.size)
     number = parameter.dtype.type

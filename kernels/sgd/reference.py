@@ -3,9 +3,10 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.sgd import UPDATE
 
 
-@kernel("sgd.update", algo="reference")
+@kernel(UPDATE, algo="reference")
 def sgd_update(parameter, gradient, velocity, *, call):
     for at in np.ndindex(*parameter.shape):
         d = gradient[at] + call.weight_decay * parameter[at]

@@ -10,3 +10,8 @@ The maximum is subtracted first, which changes neither and keeps exp in range.
     log_softmax.forward   x -> y
     log_softmax.backward  (g, y) -> g - exp(y) * sum(g)
 """
+
+FORWARD = "softmax.forward"
+BACKWARD = "softmax.backward"
+LOG_FORWARD = "log_softmax.forward"
+LOG_BACKWARD = "log_softmax.backward"

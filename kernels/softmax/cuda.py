@@ -5,6 +5,7 @@ import math
 from minialex.kernels.contract.shapes import output_shape, require_same_shape
 from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import line_block
+from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 
 SOURCE = Source(__file__, "softmax.cu")
 
@@ -23,21 +24,21 @@ def _run(device, name, axis, **arrays):
     return y
 
 
-@cuda_kernel("softmax.forward", algo="block-reduction", rank=10)
+@cuda_kernel(FORWARD, algo="block-reduction", rank=10)
 def softmax_forward(device, x, *, axis):
     return _run(device, "softmax_forward", axis, x=x)
 
 
-@cuda_kernel("softmax.backward", algo="block-reduction", rank=10)
+@cuda_kernel(BACKWARD, algo="block-reduction", rank=10)
 def softmax_backward(device, g, y, *, axis):
     return _run(device, "softmax_backward", axis, g=g, y=y)
 
 
-@cuda_kernel("log_softmax.forward", algo="block-reduction", rank=10)
+@cuda_kernel(LOG_FORWARD, algo="block-reduction", rank=10)
 def log_softmax_forward(device, x, *, axis):
     return _run(device, "log_softmax_forward", axis, x=x)
 
 
-@cuda_kernel("log_softmax.backward", algo="block-reduction", rank=10)
+@cuda_kernel(LOG_BACKWARD, algo="block-reduction", rank=10)
 def log_softmax_backward(device, g, y, *, axis):
     return _run(device, "log_softmax_backward", axis, g=g, y=y)

@@ -18,6 +18,7 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 
 # Shorter and longer than a warp and a block, beside each other and apart.
 _BLOCKS = [case((3, 10), 1), case((2, 301), 1), case((4, 37, 5), 1), case((1, 1), 0)]
@@ -48,10 +49,10 @@ def _probabilities(shape: Shape, axis: int, log: bool = False) -> Operand:
 
 
 @examples(
-    "softmax.forward",
-    "softmax.backward",
-    "log_softmax.forward",
-    "log_softmax.backward",
+    FORWARD,
+    BACKWARD,
+    LOG_FORWARD,
+    LOG_BACKWARD,
     small={f"axis {axis}": case((3, 4, 2), axis) for axis in (0, 1, 2)},
     blocks=_BLOCKS,
     awkward={"prime lengths": case((31, 1009), 1)},

@@ -7,6 +7,7 @@ import numpy as np
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
+from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 from minialex.kernels.softmax.exponential import exp_float32
 from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_out, sum_and_product
 
@@ -72,25 +73,21 @@ def _log_softmax_grad(item, worker, chunk, g, y, gx, sums, tops):
             result[i] = upstream[i] - exp_float32(row[i]) * inner
 
 
-@kernel("softmax.forward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel(FORWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_forward(x, *, axis):
     return _run(_softmax, x)
 
 
-@kernel("softmax.backward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@kernel(BACKWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def softmax_backward(g, y, *, axis):
     return _run(_softmax_grad, g, y)
 
 
-@kernel(
-    "log_softmax.forward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain
-)
+@kernel(LOG_FORWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def log_softmax_forward(x, *, axis):
     return _run(_log_softmax, x)
 
 
-@kernel(
-    "log_softmax.backward", algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain
-)
+@kernel(LOG_BACKWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
 def log_softmax_backward(g, y, *, axis):
     return _run(_log_softmax_grad, g, y)

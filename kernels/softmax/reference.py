@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
+from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 
 
 def _lines(shape, axis):
@@ -22,7 +23,7 @@ def log_softmax_of(line):
     return [value - top - total for value in values]
 
 
-@kernel("softmax.forward", algo="reference")
+@kernel(FORWARD, algo="reference")
 def softmax_forward(x, *, axis):
     y = np.zeros_like(x)
     for at in _lines(x.shape, axis):
@@ -32,7 +33,7 @@ def softmax_forward(x, *, axis):
     return y
 
 
-@kernel("softmax.backward", algo="reference")
+@kernel(BACKWARD, algo="reference")
 def softmax_backward(g, y, *, axis):
     # The derivative of y[j] with respect to x[i] is y[j] * ((i == j) - y[i]).
     gx = np.zeros_like(g)
@@ -44,7 +45,7 @@ def softmax_backward(g, y, *, axis):
     return gx
 
 
-@kernel("log_softmax.forward", algo="reference")
+@kernel(LOG_FORWARD, algo="reference")
 def log_softmax_forward(x, *, axis):
     y = np.zeros_like(x)
     for at in _lines(x.shape, axis):
@@ -53,7 +54,7 @@ def log_softmax_forward(x, *, axis):
     return y
 
 
-@kernel("log_softmax.backward", algo="reference")
+@kernel(LOG_BACKWARD, algo="reference")
 def log_softmax_backward(g, y, *, axis):
     # The derivative of y[j] with respect to x[i] is (i == j) - exp(y[i]).
     gx = np.zeros_like(g)

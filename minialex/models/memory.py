@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from minialex import nn
+from minialex.kernels import conv2d, linear
 from minialex.kernels.contract.registry import select
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.models.architecture import Network, Shape
 from minialex.models.summary import summarise
 
@@ -104,7 +104,7 @@ def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape, device: str) 
     x, y = _stand_in(x_shape), _stand_in(y_shape)
     if isinstance(module, nn.Conv2d):
         weight = _stand_in(module.weight.shape)
-        call = ConvCall.of(
+        call = conv2d.ConvCall.of(
             x_shape,
             weight.shape,
             stride=module.stride,
@@ -112,14 +112,14 @@ def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape, device: str) 
             dilation=module.dilation,
             groups=module.groups,
         )
-        return _workspace(FORWARD, device, x, weight, None, call=call), max(
-            _workspace(INPUT_GRAD, device, y, weight, call=call),
-            _workspace(WEIGHT_GRAD, device, y, x, call=call),
+        return _workspace(conv2d.FORWARD, device, x, weight, None, call=call), max(
+            _workspace(conv2d.INPUT_GRAD, device, y, weight, call=call),
+            _workspace(conv2d.WEIGHT_GRAD, device, y, x, call=call),
         )
     if isinstance(module, nn.Linear):
         weight = _stand_in(module.weight.shape)
-        return _workspace("linear.forward", device, x, weight, None), max(
-            _workspace("linear.input_grad", device, y, weight), _workspace("linear.weight_grad", device, y, x)
+        return _workspace(linear.FORWARD, device, x, weight, None), max(
+            _workspace(linear.INPUT_GRAD, device, y, weight), _workspace(linear.WEIGHT_GRAD, device, y, x)
         )
     return 0, 0
 

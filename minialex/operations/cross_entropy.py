@@ -11,6 +11,7 @@ from minialex.checks import is_number
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -24,7 +25,7 @@ class CrossEntropy(Operation):
     saved_inputs = (0, 1)
 
     def forward(self, x, target):
-        return self.kernel("cross_entropy.forward", x, target)
+        return self.kernel(FORWARD, x, target)
 
     def backward(self, g):
         x, target = self.saved
@@ -39,7 +40,7 @@ class CrossEntropyBackward(Operation):
     saved_inputs = (0, 1, 2)
 
     def forward(self, g, x, target):
-        return self.kernel("cross_entropy.backward", g, x, target)
+        return self.kernel(BACKWARD, g, x, target)
 
     def backward(self, u):
         g, x, target = self.saved

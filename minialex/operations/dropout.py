@@ -5,6 +5,7 @@ from __future__ import annotations
 from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.errors import ShapeError
+from minialex.kernels.dropout import FORWARD
 from minialex.random import next_stream
 from minialex.tensor import Tensor, require_tensor
 
@@ -16,7 +17,7 @@ class Dropout(Operation):
         self.parameters = {"p": p, "seed": seed, "offset": offset}
 
     def forward(self, x):
-        return self.kernel("dropout.forward", x, **self.parameters)
+        return self.kernel(FORWARD, x, **self.parameters)
 
     def backward(self, g):
         return (Dropout(**self.parameters)(g),)

@@ -11,6 +11,7 @@ from minialex.autograd import Operation
 from minialex.devices import is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.indexing import INDEX_ADD
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -57,7 +58,7 @@ class IndexAdd(Operation):
         self.index, self.shape = index, shape
 
     def forward(self, g):
-        return self.kernel("index_add.forward", g, index=self.index, shape=self.shape)
+        return self.kernel(INDEX_ADD, g, index=self.index, shape=self.shape)
 
     def backward(self, u):
         return (GetItem(self.index)(u),)

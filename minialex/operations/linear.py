@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
+from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.operations.reduction import sum
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -13,7 +14,7 @@ class Linear(Operation):
 
     def forward(self, x, weight, bias):
         output_shape("linear", x.shape, weight.shape, None if bias is None else bias.shape)
-        return self.kernel("linear.forward", x, weight, bias)
+        return self.kernel(FORWARD, x, weight, bias)
 
     def backward(self, g):
         x, weight = self.saved
@@ -27,7 +28,7 @@ class LinearInputGrad(Operation):
     saved_inputs = (0, 1)
 
     def forward(self, g, weight):
-        return self.kernel("linear.input_grad", g, weight)
+        return self.kernel(INPUT_GRAD, g, weight)
 
     def backward(self, u):
         g, weight = self.saved
@@ -40,7 +41,7 @@ class LinearWeightGrad(Operation):
     saved_inputs = (0, 1)
 
     def forward(self, g, x):
-        return self.kernel("linear.weight_grad", g, x)
+        return self.kernel(WEIGHT_GRAD, g, x)
 
     def backward(self, u):
         g, x = self.saved

@@ -6,7 +6,7 @@ from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
-from minialex.kernels.local_response_norm import BACKWARD, FORWARD, ResponseNormCall
+from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM, ResponseNormCall
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -63,7 +63,7 @@ class ChannelWindowSum(Operation):
         self.size = size
 
     def forward(self, x):
-        return self.kernel("channel_window_sum.forward", x, size=self.size)
+        return self.kernel(WINDOW_SUM, x, size=self.size)
 
     def backward(self, g):
         return (ChannelWindowSum(self.size)(g),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
+from minialex.kernels.matmul import FORWARD
 from minialex.operations.layout import transpose
 from minialex.tensor import Tensor, as_tensor
 
@@ -13,7 +14,7 @@ class MatMul(Operation):
 
     def forward(self, a, b):
         output_shape("matmul", a.shape, b.shape)
-        return self.kernel("matmul.forward", a, b)
+        return self.kernel(FORWARD, a, b)
 
     def backward(self, g):
         a, b = self.saved

@@ -10,6 +10,7 @@ from minialex.autograd import Operation
 from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.reduction import AMAX, SUM
 from minialex.kernels.reduction.shape import reduced_axes
 from minialex.operations.layout import items_of, reshape
 from minialex.tensor import Tensor, require_tensor
@@ -20,7 +21,7 @@ class Sum(Operation):
         self.axis, self.keepdims = axis, keepdims
 
     def forward(self, x):
-        return self.kernel("sum.forward", x, axis=self.axis, keepdims=self.keepdims)
+        return self.kernel(SUM, x, axis=self.axis, keepdims=self.keepdims)
 
     def backward(self, g):
         (shape,) = self.shapes
@@ -49,7 +50,7 @@ class Amax(Operation):
         self.axis, self.keepdims = axis, keepdims
 
     def forward(self, x):
-        return self.kernel("amax.forward", x, axis=self.axis, keepdims=self.keepdims)
+        return self.kernel(AMAX, x, axis=self.axis, keepdims=self.keepdims)
 
     def branch(self, inputs, results):
         return self._maxima(inputs[0], results[0])

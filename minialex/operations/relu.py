@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.kernels.relu import BACKWARD, FORWARD
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -10,7 +11,7 @@ class ReLU(Operation):
     saved_outputs = (0,)
 
     def forward(self, x):
-        return self.kernel("relu.forward", x)
+        return self.kernel(FORWARD, x)
 
     def branch(self, inputs, results):
         return results[0] > 0
@@ -27,7 +28,7 @@ class ReLUBackward(Operation):
         self.y = y
 
     def forward(self, g):
-        return self.kernel("relu.backward", g, self.y)
+        return self.kernel(BACKWARD, g, self.y)
 
     def backward(self, u):
         return (ReLUBackward(self.y)(u),)

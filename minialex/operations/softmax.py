@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
+from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -14,7 +15,7 @@ class Softmax(Operation):
         self.axis = axis
 
     def forward(self, x):
-        return self.kernel("softmax.forward", x, axis=self.axis)
+        return self.kernel(FORWARD, x, axis=self.axis)
 
     def backward(self, g):
         (y,) = self.saved
@@ -30,7 +31,7 @@ class SoftmaxBackward(Operation):
         self.axis = axis
 
     def forward(self, g, y):
-        return self.kernel("softmax.backward", g, y, axis=self.axis)
+        return self.kernel(BACKWARD, g, y, axis=self.axis)
 
     def backward(self, u):
         g, y = self.saved
@@ -47,7 +48,7 @@ class LogSoftmax(Operation):
         self.axis = axis
 
     def forward(self, x):
-        return self.kernel("log_softmax.forward", x, axis=self.axis)
+        return self.kernel(LOG_FORWARD, x, axis=self.axis)
 
     def backward(self, g):
         (y,) = self.saved
@@ -63,7 +64,7 @@ class LogSoftmaxBackward(Operation):
         self.axis = axis
 
     def forward(self, g, y):
-        return self.kernel("log_softmax.backward", g, y, axis=self.axis)
+        return self.kernel(LOG_BACKWARD, g, y, axis=self.axis)
 
     def backward(self, u):
         g, y = self.saved
