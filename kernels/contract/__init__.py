@@ -1,1 +1,1 @@
-"""What kernels and callers agree on: the registry, shapes, windows, cost, workspace and the choice."""
+"""What kernels and callers agree on: registry, shapes, windows, cost, workspace and choice of a kernel."""

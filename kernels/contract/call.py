@@ -1,14 +1,14 @@
-"""One object for a call: what is asked of an operation, and all that follows from it.
+"""A call as one object: what is asked of an operation, and all that follows from it.
 
-An operation with parameters has a class of calls. Its kernels take the arrays and, as ``call``, an object of
-this class: shapes and parameters, checked and resolved, with the shape of the result. It is made once by the
-public function (`minialex.operations`) and read by everyone else: the kernels, what they say of
+An operation with parameters has a call class. Its kernels take the arrays and, as ``call``, an instance of
+it: shapes and parameters, checked and resolved, with the shape of the result. It is made once, by the
+public function (`minialex.operations`), and read by everyone else: the kernels, what they say about
 themselves (``supports``, ``workspace``, ``cost``), the backward pass, summaries and benchmarks.
 
     @kernel("conv2d.forward", algo="im2col", workspace=lambda *arrays, call: ...)
     def conv2d_forward(x, weight, bias, *, call): ...
 
-Whoever calls a kernel directly may write the parameters instead; the call is made from them:
+To call a kernel directly, one may pass the parameters instead; the call is made from them:
 
     find_kernel("conv2d.forward", algo="im2col")(x, weight, bias, stride=1, padding=2, dilation=1, groups=1)
 """
@@ -25,7 +25,7 @@ from minialex.errors import KernelError
 
 
 class Call(Protocol):
-    """What a class of calls has."""
+    """What a call class provides."""
 
     @classmethod
     def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> Call:
@@ -34,13 +34,13 @@ class Call(Protocol):
 
 
 class Parameters:
-    """A base for calls that follow from no shape: the operation's parameters, as plain numbers."""
+    """A base for calls that depend on no shape: the operation's parameters, as plain numbers."""
 
     DIRECTIONS: tuple[str, ...]
 
     @classmethod
     def of(cls, **parameters):
-        """The call; NumPy's numbers become Python's, whose dtype does not widen float32 arrays."""
+        """The call; NumPy scalars become Python numbers, which do not promote float32 arrays."""
         return cls(**{name: plain_number(value) for name, value in parameters.items()})
 
     @classmethod
@@ -50,7 +50,7 @@ class Parameters:
 
 
 def plain_number(value):
-    """A parameter as a Python number if it is one of NumPy's."""
+    """A parameter as a Python number if it is a NumPy scalar."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -59,7 +59,7 @@ _classes: dict[str, Any] = {}
 
 
 def calls_of(operation: str) -> Callable[[C], C]:
-    """Register the decorated class as that of an operation's calls."""
+    """Register the decorated class as the call class of an operation."""
 
     def register(calls: C) -> C:
         _classes[operation] = calls
@@ -69,14 +69,14 @@ def calls_of(operation: str) -> Callable[[C], C]:
 
 
 def _class_of(name: str) -> Any | None:
-    """The class of the calls of ``<operation>.<direction>``; None if its kernels take no call."""
+    """The call class of ``<operation>.<direction>``; None if its kernels take no call."""
     operation, _, direction = name.partition(".")
     calls = _classes.get(operation)
     return calls if calls is not None and direction in calls.DIRECTIONS else None
 
 
 def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
-    """The parameters as kernels of ``<operation>.<direction>`` take them: one call in place of several.
+    """The parameters as kernels of ``<operation>.<direction>`` take them: as one call, where it has calls.
 
     Raises
     ------
@@ -92,12 +92,12 @@ def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
 
 
 def require_call(name: str, function: Callable) -> None:
-    """Refuse a kernel of ``<operation>.<direction>`` that does not take the call that it is going to get.
+    """Refuse a kernel of ``<operation>.<direction>`` that does not take the call it will be passed.
 
     Raises
     ------
     KernelError
-        If its signature has no ``call``, where the operation has a class of calls.
+        If its signature lacks ``call``, where the operation has a call class.
     """
     calls = _class_of(name)
     if calls is None:

@@ -1,12 +1,12 @@
-"""What a kernel call costs, as it is predicted before it runs.
+"""The predicted cost of a kernel call.
 
 A kernel states how many floating-point operations it does and how many bytes it moves between the caches
-and memory. The time is predicted as their sum on a processor of these rates: operations overlap with
-memory traffic only within a pass, and fast kernels are made of passes of one or the other kind.
+and memory. The predicted time is the sum of both at nominal rates: operations overlap with memory traffic
+only within a pass, and the passes of fast kernels are bound by one or the other.
 
-The rates are nominal, those of one core of a server of about 2020, so that the choice among kernels is the
-same on machines of one kind, and from run to run. Only ratios matter for it. `minialex bench` measures the
-rates of the machine at hand, and `minialex.kernels.contract.tuning` the kernels themselves.
+The rates are those of one core of a server of about 2020. Being nominal, they make the choice among kernels
+the same on machines of one kind, and from run to run; only their ratio matters. `minialex bench` measures
+the rates of the machine at hand, and `minialex.kernels.contract.tuning` the kernels themselves.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from minialex.kernels.runtime.threads import num_threads
 
-# Of one core: fused multiply-adds of AVX2, as products of tiles reach them.
+# One core: what tiles of AVX2's fused multiply-adds reach.
 OPERATIONS_PER_SECOND = 90e9
-# Of all cores together. Intermediate results are in the L2 and L3 caches for the most part.
+# All cores together. Intermediate results are mostly in the L2 and L3 caches.
 BYTES_PER_SECOND = 25e9
 
 
@@ -30,7 +30,7 @@ class Cost:
     operations : float
         Floating-point additions and multiplications.
     bytes : float
-        Read and written, by inputs, results and intermediate arrays.
+        Read and written: inputs, results and intermediate arrays.
     """
 
     operations: float

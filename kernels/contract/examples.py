@@ -1,21 +1,21 @@
-"""Example calls: what the kernels of an operation are tried with, from one source.
+"""Example calls: what an operation's kernels are tested and timed with, from one source.
 
-The folder of an operation has a file ``examples.py``. A decorated function says which arrays its calls
-consist of, for each direction, and the decorator which calls there are:
+Each operation's folder has a file ``examples.py``. A decorated function says which arrays a call takes, for
+each direction, and the decorator says which calls there are:
 
     @examples("relu.forward", "relu.backward", small=[case((3, 4))], drawn=...)
     def relu(x):
         yield Example("relu.forward", (distinct(x),))
         yield Example("relu.backward", (normal(x), ...))
 
-    small     a few numbers each: the gradient checker moves every one
-    blocks    few and larger: no multiple of a warp or a tile, less than a thread block and more than several;
-              the race checker looks at each access
+    small     a few numbers each: the gradient checker perturbs every one
+    blocks    fewer and larger: no multiples of a warp or a tile, some below one thread block, some above
+              several; the race checker looks at each access
     usual     convolutions and poolings as networks have them, in all combinations
     awkward   prime lengths, a batch of one, dilation: what benchmarks time beside the layers of networks
-    drawn     any, by someone who chooses (`Choices`): Hypothesis for the tests and the judge
+    drawn     any, as a chooser (`Choices`) draws them: Hypothesis, in the tests and in the checking commands
 
-A plug-in's own operation brings its examples in the same way.
+A plug-in with an operation of its own brings its examples in the same way.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PRIMES, PLANE, LONG = (3, 17, 37, 41), (7, 13, 101, 3), (1_000_003,)
 
 
 class Filling:
-    """Fills the arrays of one call, from first to last.
+    """Fills the arrays of one call, in order.
 
     Attributes
     ----------
     generator : numpy.random.Generator
     dtype : float32 or float64
     arrays : list of array or None
-        Those that stand before the one that is filled.
+        Those before the one being filled.
     """
 
     def __init__(self, generator: np.random.Generator, dtype):
@@ -61,7 +61,7 @@ Fill = Callable[[Filling, Shape], np.ndarray]
 
 @dataclass(frozen=True)
 class Operand:
-    """One array of a call: its shape, and how it is filled; of a float's dtype unless another is named."""
+    """One array of a call: its shape, and how it is filled; of the call's float dtype unless it names one."""
 
     shape: Shape
     fill: Fill
@@ -78,7 +78,7 @@ def _normal(filling: Filling, shape: Shape) -> np.ndarray:
 
 
 def logits(shape: Shape) -> Operand:
-    """Normal values with a standard deviation of 3: classes of which some are much more likely."""
+    """Normal values with a standard deviation of 3: some classes are much more likely than others."""
     return Operand(shape, lambda filling, shape: np.asarray(3 * _normal(filling, shape)))
 
 
@@ -111,7 +111,7 @@ def divisors(shape: Shape) -> Operand:
 
 
 def distinct(shape: Shape) -> Operand:
-    """Values without ties and away from 0 (`distinct_values`); no array of the call has one of another's."""
+    """Values without ties and away from 0 (`distinct_values`); no two arrays of a call share a value."""
 
     def fill(filling: Filling, shape: Shape) -> np.ndarray:
         values = distinct_values(filling.generator, shape, filling.dtype)
@@ -123,7 +123,7 @@ def distinct(shape: Shape) -> Operand:
 
 @dataclass(frozen=True)
 class Example:
-    """One call of an operation's kernels, whose arrays are yet to be filled.
+    """One call of an operation's kernels, its arrays not yet filled.
 
     Attributes
     ----------
@@ -132,9 +132,9 @@ class Example:
     operands : tuple of Operand or None
         The positional arguments.
     parameters : dict
-        The keyword arguments, in the canonical form that every kernel of the operation takes.
+        The keyword arguments, in the canonical form that the operation's kernels take.
     products : int
-        The multiplications of the definition; 0 where it is not a sum of products.
+        The multiplications in the definition; 0 if it is not a sum of products.
     changes : tuple of int
         The positions of the arrays that kernels of the operation change in place.
     name : str
@@ -149,14 +149,14 @@ class Example:
     name: str = ""
 
     def arrays(self, dtype, generator: np.random.Generator | int = 0) -> tuple[np.ndarray | None, ...]:
-        """The arrays, filled; given a seed, the same at every call."""
+        """The arrays, filled; the same for the same seed."""
         filling = Filling(np.random.default_rng(generator), dtype)
         for operand in self.operands:
             filling.arrays.append(None if operand is None else operand.fill(filling, operand.shape))
         return tuple(filling.arrays)
 
     def undefined(self, dtype=np.float32) -> tuple[np.ndarray | None, ...]:
-        """Arrays of the same shapes and types, not filled: the system gives them no memory."""
+        """Arrays of the same shapes and types, uninitialised, so that no memory is touched."""
         return tuple(None if o is None else np.empty(o.shape, o.dtype or dtype) for o in self.operands)
 
     @property
@@ -174,7 +174,7 @@ class Example:
 
 
 class Choices(Protocol):
-    """Who draws a call: makes one choice after the other."""
+    """Who draws a call, one choice after another."""
 
     def one_of(self, values: Sequence) -> Any:
         """One of these; the first is the simplest."""
@@ -193,11 +193,11 @@ class Choices(Protocol):
         ...
 
     def index(self, shape: Shape) -> Any:
-        """What an array of this shape can be indexed with."""
+        """An index that fits an array of this shape."""
         ...
 
     def reject(self) -> Any:
-        """Give up: what was chosen so far makes no call."""
+        """Give up: the choices so far lead to no valid call."""
         ...
 
 
@@ -205,7 +205,7 @@ ANY = Sizes()
 
 
 def length(choose: Choices, sizes: Sizes = ANY) -> int:
-    """A length in a kernel's domain: one of the least ones, or next to its grain or twice as much."""
+    """A length in a kernel's domain: one of the shortest, or close to its grain or to twice its grain."""
     drawn = [n + max(0, sizes.least - 1) for n in (1, 2, 3, 1, 2, 3, 4)] + [sizes.least]
     if sizes.grain > 1:
         drawn += [n for i in (1, 2) for n in (i * sizes.grain - 1, i * sizes.grain, i * sizes.grain + 1)]
@@ -220,14 +220,14 @@ def two(choose: Choices, low: int, high: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of a function of examples."""
+    """The arguments of an example function."""
 
     arguments: tuple
     options: dict
 
 
 def case(*arguments, **options) -> Arguments:
-    """One case of a function of examples: the arguments that it gets."""
+    """One case of an example function: its arguments."""
     return Arguments(arguments, options)
 
 
@@ -236,7 +236,7 @@ Cases = Mapping[str, Arguments] | Sequence[Arguments]
 
 @dataclass(frozen=True)
 class _Family:
-    """A function of examples, with its cases of each kind."""
+    """An example function, with its cases of each kind."""
 
     build: Callable[..., Iterable[Example]]
     cases: dict[str, Cases | Callable[[], Cases]]
@@ -248,7 +248,7 @@ _later: list[Callable[[], None]] = []
 
 
 def register_later(load: Callable[[], None]) -> None:
-    """Call `load`, which registers examples, when they are first asked for."""
+    """Call `load`, which registers examples, when examples are first asked for."""
     _later.append(load)
 
 
@@ -260,16 +260,16 @@ def examples(
     awkward: Cases | Callable[[], Cases] = (),
     drawn: Callable[..., Arguments] | None = None,
 ):
-    """Register the decorated function as the source of examples of these operations.
+    """Register the decorated function as the source of these operations' examples.
 
     Parameters
     ----------
     *operations : str
-        Such as ``"conv2d.forward"``; what the function yields examples of.
+        What the function yields examples of, such as ``"conv2d.forward"``.
     small, blocks, usual, awkward : sequence or mapping of Arguments, or callable, optional
-        The cases of that kind, by their names if they have any; or a function that makes them.
+        The cases of that kind, by name if they have names; or a function that makes them.
     drawn : callable, optional
-        Takes someone who chooses (`Choices`), and words in which kernels state their domain; gives a case.
+        Takes a chooser (`Choices`), and as keywords what kernels state as their domain; returns a case.
     """
     cases = {"small": small, "blocks": blocks, "usual": usual, "awkward": awkward}
 
@@ -306,18 +306,18 @@ def example_calls(operation: str, kind: str) -> Iterator[Example]:
 
 
 def changed_by(operation: str) -> tuple[int, ...]:
-    """The positions of the arrays that kernels of an operation change in place; most change none."""
+    """The positions of the arrays that an operation's kernels change in place; most change none."""
     return next(example_calls(operation, "small")).changes
 
 
 def domain_words(operation: str) -> list[str]:
-    """The words in which a kernel of the operation may state its domain."""
+    """The keywords with which a kernel of the operation may state its domain."""
     drawn = _family(operation).drawn
     return [] if drawn is None else list(inspect.signature(drawn).parameters)[1:]
 
 
 def drawn_example(operation: str, choose: Choices, **domain) -> Example:
-    """An example of the operation that someone chooses, in a kernel's domain.
+    """An example of the operation, drawn by a chooser within a kernel's domain.
 
     Raises
     ------

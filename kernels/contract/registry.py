@@ -7,18 +7,17 @@ A kernel is a plain function on arrays. It is registered under (operation, devic
 
 Operations are named ``<operation>.<direction>``: ``conv2d.forward``, ``conv2d.input_grad``. Each has
 one kernel with the algorithm ``reference``, which is its definition, and which the engine never
-chooses by itself.
+chooses on its own.
 
 How the engine chooses
 ----------------------
 1. Where `use` names algorithms for the operation: the first of them that supports the call.
-2. Otherwise: among the kernels with a rank, the highest ranked one that supports the call.
-3. Of several with the same rank: the one whose predicted time is the least
-   (`minialex.kernels.contract.cost`); or, where `minialex.kernels.contract.tuning` is on, the one that was
-   measured to be the fastest.
+2. Otherwise: among the kernels with a rank, the highest-ranked one that supports the call.
+3. Of several with the same rank: the one with the shortest predicted time
+   (`minialex.kernels.contract.cost`); or, where `minialex.kernels.contract.tuning` is on, the one that
+   measured fastest.
 
-If none is left, that is a `KernelError` which lists every candidate and why it was refused. There is
-no other fallback.
+If none is left, a `KernelError` lists every candidate and why it was refused. There is no other fallback.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ Domain = Callable[[], Mapping[str, object]]
 REFERENCE = "reference"
 FLOATS = ("float32", "float64")
 _CODES = {"i": "Integer", "u": "UnsignedInteger"}
-# What algorithms were called when they were named after libraries.
+# Former names of algorithms, from when they were named after libraries.
 _FORMER_NAMES = {
     "numpy": "'plain'",
     "numba": "'one-pass'",
@@ -55,14 +54,14 @@ _FORMER_NAMES = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """The lengths of an axis that a kernel supports, as its `domain` states them.
+    """The lengths of an axis that a kernel supports, as stated by its `domain`.
 
     Attributes
     ----------
     least : int
     most : int or None
     grain : int
-        Where it is more than 1: the kernel takes that many at a time, and the rest in another way.
+        If above 1, the kernel takes that many at a time, and the remainder in another way.
     """
 
     least: int = 0
@@ -85,25 +84,25 @@ class Kernel:
     function : callable
         The kernel.
     rank : int or None
-        Its place in the default choice, the highest first; None if it runs only on request.
+        Its place in the default choice, highest first; None if it runs only on request.
     supports : callable or None
-        Called with the kernel's arguments; True, or the reason why it cannot do them.
+        Called with the kernel's arguments; True, or the reason why the kernel cannot take them.
     domain : callable or None
-        Called without arguments; what a call must look like to be supported, in the words with which the
-        operation's calls are drawn (`examples.py` in its folder), such as the sizes of a tile
-        of this processor. It restricts nothing: it lets tests draw calls that `supports` accepts.
+        Called without arguments; what a supported call looks like, such as the sizes of this processor's
+        tile, in the keywords with which the operation's calls are drawn (`examples.py` in its folder).
+        It restricts nothing: it lets tests draw calls that `supports` accepts.
     workspace : callable or None
         Called with the kernel's arguments; the bytes it allocates beyond its results.
     dtypes : tuple of str or None
-        The floating-point types that it takes; None for both, float32 and float64.
+        The floating-point types it takes; None for both float32 and float64.
     kinds : str
-        The kinds of dtype that it takes, by NumPy's letters: "f" for floats only, "iuf" for integers, too,
-        "b" for bools. They hold for its first array; others may be indices.
+        The kinds of dtype it takes, in NumPy's letters: "f" for floats only, "iuf" for integers, too,
+        "b" for bools. They apply to its first array; others may be indices.
     cost : callable or None
         Called with the kernel's arguments; a `minialex.kernels.contract.cost.Cost`.
     error : float or None
-        The relative error of its results that it promises, by norm and of the worst element, where that
-        is more than the rounding of a sum in another order; None where it is not.
+        The bound that it promises on the relative error of its results, in norm and in the worst element,
+        if that exceeds the rounding of a sum in another order; None if it does not.
     """
 
     operation: str
@@ -129,7 +128,7 @@ class Kernel:
         Raises
         ------
         KernelError
-            If it cannot do this call.
+            If it cannot take this call.
         """
         parameters = as_taken(self.operation, args, parameters)
         refusal = self.refusal(*args, **parameters)
@@ -138,7 +137,7 @@ class Kernel:
         return self.function(*args, **parameters)
 
     def refusal(self, *args, **parameters) -> str | None:
-        """Why the kernel cannot do this call; None if it can."""
+        """Why the kernel cannot take this call; None if it can."""
         dtype = getattr(args[0], "dtype", None) if args else None
         if dtype is not None and dtype not in self._taken:
             return self._refusal_of(dtype)
@@ -157,13 +156,13 @@ class Kernel:
 
     @functools.cached_property
     def _taken(self) -> frozenset[np.dtype]:
-        # A set, as every call asks; dtypes of the other byte order are not in it.
+        # A set, because every call asks; dtypes of the other byte order are not in it.
         codes = "".join(np.typecodes[_CODES[kind]] for kind in self.kinds if kind in _CODES)
         return frozenset(map(np.dtype, (*(self.dtypes or FLOATS), *codes, *("?" * ("b" in self.kinds)))))
 
     @functools.cached_property
     def _refusals(self) -> dict[np.dtype, str]:
-        # Kept, as the fast kernels refuse each call of float64.
+        # Kept, because the fast kernels refuse every float64 call.
         return {}
 
     def _refusal_of(self, dtype: np.dtype) -> str:
@@ -172,12 +171,12 @@ class Kernel:
         return self._refusals[dtype]
 
     def _in_words(self) -> list[str]:
-        """The dtypes that it takes."""
+        """The dtypes it takes."""
         others = {"i": "integers", "b": "bools"}
         return [*(self.dtypes or FLOATS), *(others[kind] for kind in self.kinds if kind in others)]
 
     def predicted_seconds(self, *args, **parameters) -> float:
-        """The time that the call is predicted to take; infinite for a kernel that states no cost."""
+        """The predicted time of the call; infinite for a kernel that states no cost."""
         return (
             self.cost(*args, **as_taken(self.operation, args, parameters)).seconds()
             if self.cost
@@ -185,14 +184,14 @@ class Kernel:
         )
 
     def workspace_bytes(self, *args, **parameters) -> int:
-        """The bytes that the call allocates beyond its results, as the kernel states them; else 0."""
+        """The bytes that the call allocates beyond its results, as stated by the kernel; else 0."""
         return self.workspace(*args, **as_taken(self.operation, args, parameters)) if self.workspace else 0
 
 
 _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
-# The kernels with a rank, in its order, as every call asks for them.
+# The kernels with a rank, in its order: kept, because every call asks for them.
 _ranked: dict[tuple[str, str], list[Kernel]] = {}
-# For devices whose kernels are not registered yet: what registers them.
+# For each device whose kernels are not registered yet: what registers them.
 _later: dict[str, Callable[[], None]] = {}
 
 
@@ -243,12 +242,12 @@ def kernel(
 
 
 def register_later(names: Iterable[str], load: Callable[[], None]) -> None:
-    """Have the kernels of some devices registered by `load` when one of them is first asked for."""
+    """Have `load` register the kernels of some devices when one of them is first asked for."""
     _later.update(dict.fromkeys(names, load))
 
 
 def _load(device: str | None = None) -> None:
-    """Register the kernels of a device, or of all, if that was left for later."""
+    """Register the kernels of a device, or of all devices, if that was put off."""
     for load in {_later[name] for name in _later if device in (None, name)}:
         for name in [name for name in _later if _later[name] is load]:
             del _later[name]
@@ -262,7 +261,7 @@ def _algorithms(operation: str, device: str) -> dict[str, Kernel]:
 
 
 def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
-    """Take a kernel out of the registry, as a plug-in's tests need to."""
+    """Remove a kernel from the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
     del _kernels[operation, device][algo]
     _ranked.pop((operation, device), None)
@@ -304,13 +303,13 @@ def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
 
 
 def renamed(algorithm: str) -> str:
-    """For a message: what an algorithm of a former name is called now; "" for any other name."""
+    """For a message: the present name of an algorithm that was renamed; "" for any other name."""
     new = _FORMER_NAMES.get(algorithm)
     return f"{algorithm!r} is called {new} now; " if new else ""
 
 
 def ranked(operation: str, device: str) -> list[Kernel]:
-    """The kernels that the engine may choose by itself, the one that it tries first at the front."""
+    """The kernels that the engine may choose on its own, in the order in which it tries them."""
     algorithms = _algorithms(operation, device).values()
     if (operation, device) not in _ranked:
         with_rank = (entry for entry in algorithms if entry.rank is not None)
@@ -368,7 +367,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
 
 
 def least_predicted(candidates: list[Kernel], args: tuple, parameters: dict) -> Kernel:
-    """The kernel whose predicted time for the call is the least, the first of equals."""
+    """The kernel with the shortest predicted time for the call, the first of equals."""
     return min(candidates, key=lambda entry: entry.predicted_seconds(*args, **parameters))
 
 
@@ -377,7 +376,7 @@ _by_measurement: Chooser = least_predicted
 
 
 def set_measured_choice(choose: Chooser) -> None:
-    """Set who chooses among several kernels of the same rank where the setting ``tuning`` is on."""
+    """Set who chooses among kernels of the same rank while the setting ``tuning`` is on."""
     global _by_measurement
     _by_measurement = choose
 
@@ -389,17 +388,17 @@ def run(operation: str, device: str, *args, **parameters):
 
 
 class use(using):
-    """Choose algorithms by name, from now on or for a ``with`` block: `minialex.using` for operations only.
+    """Choose algorithms by name, from now on or for a ``with`` block: `minialex.using` for kernels only.
 
     ``use(conv2d="reference")`` holds for every direction of the operation, and
-    ``use({"conv2d.forward": "reference"})`` for one. Several names are tried in their order:
-    ``use(conv2d=("winograd", "im2col"))``. None goes back to the default choice. Without a ``with``
+    ``use({"conv2d.forward": "reference"})`` for one. Several names are tried in order:
+    ``use(conv2d=("winograd", "im2col"))``. None restores the default choice. Without a ``with``
     it holds for the process.
 
     Raises
     ------
     KernelError
-        If no kernel of that operation, on any device, has one of the names.
+        If no kernel of the operation, on any device, has one of the names.
     """
 
     def __init__(self, choice: Mapping[str, str | Iterable[str] | None] | None = None, /, **choices):

@@ -1,8 +1,8 @@
 """The one function that computes output shapes.
 
 The engine (on every device), the model summary and the documentation all ask `output_shape`. Each
-operation's rule stands in its own folder (``kernels/<operation>/shape.py``) and checks, too, that the
-shapes and parameters fit: a rule that returns has accepted the call.
+operation's rule is in its own folder (``kernels/<operation>/shape.py``), and also checks that shapes
+and parameters fit: a rule that returns has accepted the call.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def output_shape(operation: str, *shapes: Shape | None, **parameters) -> Shape:
     operation : str
         Such as ``"conv2d"``; see `operations_with_shapes`.
     *shapes : tuple of int
-        The shapes of its array arguments, in the order of its signature; None for an optional one.
+        The shapes of its array arguments, in the order of its signature; None for one left out.
     **parameters
         Its other arguments, as its function in `minialex.functional` takes them.
 
     Raises
     ------
     ShapeError
-        If shapes and parameters do not fit together; the message has all of them.
+        If shapes and parameters do not fit together; the message gives all of them.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def require_rank(shape: Shape, rank: int, name: str, layout: str) -> None:
 
 
 def require_same_shape(operation: str, **shapes: Shape) -> Shape:
-    """Return the one shape that the arrays have; `ShapeError` with all of them if they differ."""
+    """The one shape that the arrays have; `ShapeError` with all of them if they differ."""
     if len(set(shapes.values())) != 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ShapeError(f"{operation}: the arrays should have one shape; got {listed}")

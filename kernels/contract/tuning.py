@@ -1,15 +1,15 @@
-"""The measured choice among kernels, on request: each candidate is timed once for each kind of call.
+"""Autotuning, on request: each candidate kernel is timed once for each kind of call.
 
     minialex.kernels.set_tuning(True)
 
-or ``MINIALEX_TUNING=1``. At the first call with certain shapes, types and
-parameters, every kernel that the rules leave to choose from is run three times, and the one with the
-shortest time is taken from then on. What was found is kept in a file for this processor, this number of
-threads and this state of the kernels' sources, and is not measured again. The kernels compute the same up
-to rounding; so with tuning the last bits may differ between machines, and between a first run and one on
-another machine's file, but not between runs that use the same file.
+or ``MINIALEX_TUNING=1``. At the first call with given shapes, types and
+parameters, every kernel that the rules leave to choose from is run three times, and the fastest is taken
+from then on. The choices are kept in a file for this processor, this number of threads and this state of
+the kernels' sources, and are not measured again. The kernels agree up to rounding; so with tuning the last
+bits may differ between machines, and between two files of choices, but not between runs that use the same
+file.
 
-Only operations that leave their inputs alone have candidates to choose from.
+Only operations that do not change their inputs have candidates to choose from.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Measured:
 
 
 def describe(operation: str, args: tuple, parameters: dict) -> str:
-    """What of a call its time depends on: shapes, types, parameters, and which weights are frozen."""
+    """What a call's time depends on: shapes, types, parameters, and which weights are frozen."""
     arrays = [
         "None" if a is None else f"{a.dtype}{list(a.shape)}{' frozen' if frozen(a) else ''}" for a in args
     ]
@@ -73,7 +73,7 @@ def _seconds(entry, args, parameters) -> float:
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
-    """The choices in a file; none if it is not one that this module has written."""
+    """The choices in a file; none if this module did not write it."""
     try:
         content = json.loads(path.read_text())
         valid = isinstance(content, dict) and all(
@@ -94,7 +94,7 @@ def _measured() -> _Measured:
 
 
 def set_tuning(on: bool) -> None:
-    """Choose kernels by measurement from now on, or by their predicted times."""
+    """Choose kernels by measurement from now on, or by predicted time."""
     set_for_process(tuning=True if on else None)
 
 

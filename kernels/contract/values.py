@@ -1,6 +1,6 @@
 """Values that calls are filled with, drawn from a NumPy generator: random, but without accidents.
 
-Each function takes a generator, a shape and a dtype, and gives an array.
+Each function takes a generator, a shape and a dtype, and returns an array.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ def positive_values(generator: np.random.Generator, shape, dtype: Any = np.float
 def distinct_values(
     generator: np.random.Generator, shape, dtype: Any = np.float64, *, shift: int = 0
 ) -> np.ndarray:
-    """Well-separated values: all differ by a quarter or more, and none is nearer to 0 than an eighth.
+    """Well-separated values: any two differ by a quarter or more, and none is closer to 0 than an eighth.
 
-    No maximum is tied, and no finite difference steps over the kink of a maximum or of ReLU. All are
-    multiples of an eighth, exact in float32. They lie around 0, or `shift` quarters above: arrays with other
-    shifts hold other numbers.
+    No maximum is tied, and no finite difference crosses the kink of a maximum or of ReLU. All are
+    multiples of an eighth, exact in float32. They are centred on 0, or `shift` quarters above.
     """
     size = int(np.prod(shape))
     ordered = (np.arange(size) - size // 2 + shift + 0.5) / 4

@@ -1,12 +1,12 @@
 """Sliding windows: the arithmetic that convolution and pooling share.
 
-Along one axis a window of ``kernel`` cells, ``dilation`` apart, moves by ``stride`` over an input of
-``size`` cells that is extended by ``before`` and ``after`` padding cells. Output position p reads the
+Along one axis, a window of ``kernel`` cells, ``dilation`` apart, moves by ``stride`` over an input of
+``size`` cells, padded by ``before`` and ``after`` cells. Output position p reads the
 input at p * stride - before + i * dilation for i = 0 .. kernel - 1.
 
 Kernels take these parameters in one form only (two-dimensional, integers): stride, dilation and
 kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right)). `pair` and
-`resolve_padding` bring what users write into that form.
+`resolve_padding` convert what users write to that form.
 """
 
 from __future__ import annotations
@@ -22,24 +22,23 @@ from minialex.integers import ceil_div
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-# Kernels compute cells in int32 (CUDA) or int64, and a product of two of these numbers fits an int64.
+# Kernels compute cell indices in int32 (CUDA) or int64, and the product of two such numbers fits an int64.
 LARGEST = 2**31 - 1
-# No machine has the memory for one image of that many, and numbers of bytes still fit an int64.
+# No machine has the memory for an image of that many cells, and byte counts still fit an int64.
 MOST_CELLS = 2**40
 
-# Concrete types: asking an abstract one takes as long as computing a shape.
+# Concrete types: isinstance with an abstract one takes as long as computing a shape.
 _INTEGERS = (int, np.integer)
 _SEQUENCES = (tuple, list)
 
 
 def pair(value, name: str, *, minimum: int = 1) -> Pair:
-    """Bring an int or a pair of ints into the form (vertical, horizontal).
+    """Convert an int or a pair of ints to the form (vertical, horizontal).
 
     Raises
     ------
     ShapeError
-        If `value` is neither, or below `minimum` or above `LARGEST`. `name` is the argument's name in the
-        message.
+        If `value` is neither, or below `minimum` or above `LARGEST`; the message calls it `name`.
     """
     items = (value, value) if isinstance(value, _INTEGERS) else value
     if (
@@ -57,13 +56,13 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
 def resolve_padding(
     padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
 ) -> Padding:
-    """Bring a padding into the form ((top, bottom), (left, right)).
+    """Convert a padding to the form ((top, bottom), (left, right)).
 
     Parameters
     ----------
     padding : int, pair, pair of pairs, "valid" or "same"
         ``"valid"`` is no padding. ``"same"`` is TensorFlow's SAME at any stride: the output has
-        ceil(size / stride) positions, and where the padding is odd, the cell more stands at the
+        ceil(size / stride) positions, and where the padding is odd, the extra cell is at the
         bottom and right (tf.nn.convolution, "padding").
     size, kernel, stride, dilation : pairs of ints
         The input's height and width, and the window.
@@ -71,7 +70,7 @@ def resolve_padding(
     Raises
     ------
     ShapeError
-        If `padding` is none of these, or makes more than `MOST_CELLS` cells of the input.
+        If `padding` is none of these, or pads the input to more than `MOST_CELLS` cells.
     """
     resolved = padding_form(padding)
     if resolved == "valid":
@@ -92,7 +91,7 @@ def resolve_padding(
 
 
 def padding_form(padding) -> Literal["valid", "same"] | Padding:
-    """Bring a padding as users write it into ``"valid"``, ``"same"`` or ((top, bottom), (left, right)).
+    """Convert a padding as users write it to ``"valid"``, ``"same"`` or ((top, bottom), (left, right)).
 
     Raises
     ------
@@ -129,8 +128,8 @@ def output_positions(
 ) -> int:
     """How many positions a window has along one axis; 0 or less if it does not fit.
 
-    floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1, or with ceil in place
-    of floor in ceil mode, where a last window that would start in the padding after the input is
+    floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1. In ceil mode it is ceil
+    instead of floor, and a last window that would start in the padding after the input is
     dropped (PyTorch's and Caffe's convention).
     """
     before, after = padding
@@ -159,7 +158,7 @@ class Axis(NamedTuple):
     def arithmetic(self) -> str:
         """How the positions follow, such as ``(27 + 2 + 2 - 5) / 1 + 1 = 27``.
 
-        A division that leaves a rest is written ``//`` and rounds down, as in Python.
+        A division with a remainder is written ``//`` and rounds down, as in Python.
         """
         span = self.dilation * (self.kernel - 1) + 1
         room = self.size + self.before + self.after - span
@@ -187,7 +186,7 @@ class Window(NamedTuple):
         dilation: Pair,
         ceil_mode: bool = False,
     ) -> Window:
-        """Resolve the padding, and count the positions; they may be 0 or less, where the window does not fit.
+        """Resolve the padding, and count the positions, which may be 0 or less if the window does not fit.
 
         Raises
         ------
@@ -247,17 +246,17 @@ class Window(NamedTuple):
 def has_empty_window(axis: Axis) -> bool:
     """Whether a window at one of the positions reads no cell of the input along this axis.
 
-    It takes a time that does not grow with any of the numbers.
+    The time does not grow with any of the numbers.
     """
     size, before, dilation = axis.size, axis.before, axis.dilation
     if (axis.positions - 1) * axis.stride - before >= size:
-        return True  # the last window starts behind the input
+        return True  # the last window starts after the input
     if dilation * (axis.kernel - 1) < before:
         return True  # the first one ends before it
     if dilation <= size:
         return False  # too narrow a gap to step over the input
-    # A window that starts before the input, at p * stride - before < 0, first reads behind that edge the cell
-    # (p * stride - before) modulo dilation; all cells of the input that it reads lie behind that one.
+    # A window that starts before the input, at p * stride - before < 0, first reads past that edge the cell
+    # (p * stride - before) modulo dilation; all other cells of the input that it reads come after that one.
     starts = min(axis.positions, ceil_div(before, axis.stride))
     offset = -before % dilation
     inside = _sum_of_floors(starts, dilation, axis.stride, offset + dilation) - _sum_of_floors(
@@ -269,7 +268,7 @@ def has_empty_window(axis: Axis) -> bool:
 def _sum_of_floors(n: int, m: int, a: int, b: int) -> int:
     """The sum of (a * i + b) // m for i = 0 .. n - 1, by Euclid's algorithm; none may be negative.
 
-    It counts the points of the integer lattice below a line, which are the same seen from either axis
+    It counts the lattice points below a line, which are the same seen from either axis
     (Graham, Knuth and Patashnik, Concrete Mathematics, section 3.5).
     """
     total = 0
@@ -293,8 +292,8 @@ def tap_slices(
     at_y : pair of slice
         The output positions for which that cell lies inside the image.
     at_x : pair of slice
-        The cells of the image that they read, in the same order. Cells for which no position
-        reads the image are left out.
+        The cells of the image that they read, in the same order. Cells of the window at which no
+        position reads the image are left out.
     """
     rows, columns = ([_tap_slice(i, axis) for i in range(axis.kernel)] for axis in window)
     for i, row in enumerate(rows):

@@ -1,7 +1,7 @@
 """How much memory a kernel may take beyond its inputs and results.
 
-A kernel that needs a large intermediate (the matrix of im2col) works in chunks that fit this budget.
-A single unit of work (one row of output positions) is done even where it exceeds the budget by itself.
+A kernel that needs a large intermediate array (the matrix of im2col) works in chunks that fit this budget.
+A single unit of work (one row of output positions) is done even if it exceeds the budget on its own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from minialex.checks import is_int
 from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 
-# On the whole the fastest for AlexNet's layers among 4 to 128 MiB: larger matrices leave the cache before
-# they are read.
+# On the whole the fastest for AlexNet's layers, of 4 to 128 MiB: larger matrices are evicted from the cache
+# before they are read.
 _DEFAULT_BYTES = 8 * 2**20
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -25,7 +25,7 @@ def workspace_limit() -> int:
 
 
 def set_workspace_limit(limit: int | str | None) -> None:
-    """Set the budget of one kernel call: bytes, or a text such as "32 MiB"; None goes back to 8 MiB."""
+    """Set the budget of one kernel call: bytes, or a string such as "32 MiB"; None restores 8 MiB."""
     set_for_process(workspace=limit)
 
 

@@ -1,1 +1,1 @@
-"""What all fast products share: the register tile, packed panels, the blocked and the skinny product."""
+"""What all fast products share: the register tile, packed panels, the blocked and the skinny gemm."""

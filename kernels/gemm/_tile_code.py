@@ -1,4 +1,4 @@
-"""The machine code of `minialex.kernels.gemm.tile`, as Numba intrinsics that emit LLVM's language.
+"""The machine code of `minialex.kernels.gemm.tile`, as Numba intrinsics that emit LLVM IR.
 
 Imported at the first compilation. What the operations do, and why, stands in `minialex.kernels.gemm.tile`.
 """
@@ -25,7 +25,7 @@ from minialex.kernels.gemm._vectors import (
 )
 from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
 
-# Steps of k in one turn of the loop.
+# Steps of k in one iteration of the loop.
 UNROLLED = 4
 
 
@@ -93,7 +93,7 @@ def _tile(rows: int, vectors: int):
         b_now, acc = loop(constant(0), whole, UNROLLED, b, zeros)
         _, acc = loop(whole, depth, 1, b_now, acc)
 
-        # Sums start from zero and are added to c at the end: many short sums round less than a long one.
+        # Sums start at zero and are added to c at the end: many short sums round less than a long one.
         def store(also_add):
             for m in range(rows):
                 line = builder.add(c, builder.mul(c_stride, constant(m)))
@@ -124,7 +124,7 @@ tile_wide = _tile(processor().rows, 3)
 
 
 def _dot_tile(columns: int):
-    """The intrinsic for the products of four rows of a matrix with some of another, a vector at a time."""
+    """The intrinsic for the products of four rows of a matrix with a few of another, a vector at a time."""
 
     def emit(context, builder, signature, arguments):
         w, row_stride, x, column_stride, vectors, sums, accumulate = arguments
@@ -177,7 +177,7 @@ def _dot_tile(columns: int):
 
 
 def _add_tile(columns: int):
-    """The intrinsic that adds four rows of a matrix, each times a factor, to some sums."""
+    """The intrinsic that adds four rows of a matrix, each times a factor, to a few sums."""
 
     def emit(context, builder, signature, arguments):
         w, row_stride, factors, vectors, sums, sum_stride, accumulate = arguments
@@ -200,7 +200,7 @@ def _add_tile(columns: int):
                 for m, start in enumerate(starts):
                     row = load_vector(builder, start, offset)
                     total = [multiply_add(builder, row, factor[n][m], total[n]) for n in range(columns)]
-                # LLVM may unroll the loop, and the registers hold one step: twelve factors and three sums.
+                # LLVM may unroll the loop, but the registers hold only one step: twelve factors, three sums.
                 total = fence(builder, total)
                 for n in range(columns):
                     store_vector(builder, total[n], places[n], offset)
@@ -272,7 +272,7 @@ def _load_rows(builder, source, stride):
 
 
 def _transposed(builder, rows):
-    """Exchange halves, quarters, ... off the diagonal, down to single numbers."""
+    """Swap halves, quarters, ... off the diagonal, down to single numbers."""
     mask = ir.VectorType(I32, LANES)
     size = LANES // 2
     while size:
@@ -289,7 +289,7 @@ def _transposed(builder, rows):
 
 @intrinsic
 def bytes_of(typing_context, numbers):
-    """The bytes that this many float32 numbers take."""
+    """The bytes of this many float32 numbers."""
 
     def emit(context, builder, signature, arguments):
         return builder.mul(arguments[0], constant(4), flags=("nsw",))

@@ -1,6 +1,6 @@
-"""Vectors of float32 in LLVM's language: what the emitters of machine code share.
+"""Vectors of float32 in LLVM IR: what the emitters of machine code share.
 
-Imported at the first compilation: it imports Numba. Addresses are int64 values, strides count bytes.
+Imported at the first compilation, because it imports Numba. Addresses are int64 values, strides are in bytes.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def broadcast(builder, scalar):
 
 
 def multiply_add(builder, a, b, c):
-    """Compute a * b + c, with one rounding where the processor has the instruction, else with two."""
+    """Compute a * b + c, with one rounding if the processor has the instruction, else with two."""
     name = f"llvm.{'fma' if processor().fused else 'fmuladd'}.v{LANES}f32"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
     return builder.call(function, [a, b, c])
 
 
 def fence(builder, vectors):
-    """Have the vectors computed, and in registers, before anything that follows is loaded.
+    """Have the vectors computed, and in registers, before anything after it is loaded.
 
-    An assembly without instructions, which costs nothing. LLVM is otherwise free to begin unrolled steps with
-    the loads of all of them, and stores on the stack what there are no registers for.
+    Inline assembly without instructions, so it costs nothing. Without it LLVM is free to hoist the loads of
+    all unrolled steps to the top, and spills what does not fit the registers.
     """
     place = processor().register
     if not place:

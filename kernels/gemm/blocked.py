@@ -1,11 +1,11 @@
 """The blocked gemm: matrix products c = a @ b made of tiles.
 
-There are two, for different operands that are large, and different use of their numbers:
+There are two, which differ in the operand that is large and in when b is packed:
 
-`multiply`          b is packed into panels first; an item is a block of rows of a. For an a that is large,
-                    or for a b that is small.
-`multiply_packing`  b is copied in pieces by the item that uses them, so that a large b is read once, and
-                    no second copy of it is made. An item is a range of columns.
+`multiply`          b is packed into panels first; an item is a block of rows of a. For a large a or a
+                    small b.
+`multiply_packing`  b is packed in pieces by the item that uses them, so that a large b is read once, and
+                    never copied as a whole. An item is a range of columns.
 
 Each sum is taken in the order of the depth, so results do not depend on the number of threads. float32 only.
 """
@@ -32,20 +32,20 @@ from minialex.kernels.runtime.compiled import address, compiled
 from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.threads import num_threads
 
-# Rows of a that one item multiplies with all panels: the more, the more rarely these come from the L3 cache.
+# Rows of a that one item multiplies with all panels: the more, the less often panels come from the L3 cache.
 _BLOCK = 192
 # Numbers of a panel that are multiplied with such a block at a time: they stay in the L1 cache from tile to
 # tile; the block, a copy, stays in the L2 cache from panel to panel. (The rows of a copy are read as streams,
 # so a panel may take more of the L1 cache than `multiply_panel` allows it.)
 _PIECE = 6 * 1024
-# A block of a is copied, with its rows (or its steps) this many numbers further apart than they are long:
-# at a power of two they would share a few sets of the cache.
+# A block of a is copied, and its rows (or its steps) are padded by this many numbers: a power of two apart,
+# they would share a few sets of the cache.
 _APART = 16
 # Columns that one item copies and multiplies: enough for long runs in the rows of b.
 _COLUMNS = 192
-# The depth of a piece that is copied.
+# The depth of a copied piece.
 _PIECE_DEPTH = 128
-# Rows of a result that are stored at a time: lines of the cache that two panels share are still in L1.
+# Rows of a result that are stored at a time: cache lines that two panels share are still in L1.
 _ROWS_AT_ONCE = 4
 
 
@@ -69,7 +69,7 @@ def _multiply_block(
         for panel in range(panel_count(vectors)):
             start = panel_start(vectors, panel) * lanes()
             wide = panel_start(vectors, panel + 1) - panel_start(vectors, panel)
-            # Sums that are complete at once need not be kept until the last piece of the depth.
+            # Sums that are complete after one piece need not be kept until the last.
             block = sums[height * start :] if steps.size > most else sums
             multiply_piece(
                 address(piece),
@@ -150,17 +150,17 @@ def multiply(a, b, c, bias=None) -> None:
     Parameters
     ----------
     a, b : float32 arrays (M, K), (K, V)
-        C-contiguous, or the transpose of an array that is; any other is copied.
+        C-contiguous, or the transpose of a C-contiguous array; any other is copied.
     c : float32 array (M, V); with a bias (V, M)
         What is written.
     bias : float32 array (M,), optional
-        Added to each row of the product, which is stored transposed then.
+        Added to the rows of the product, which is then stored transposed.
     """
     (rows, depth), columns = a.shape, b.shape[1]
     numbers, row_stride, step_stride = _flat(a)
     b_numbers, depth_stride, column_stride = _flat(b)
     panels = pack_panels(b_numbers[None], columns, column_stride, np.arange(depth) * depth_stride)[0]
-    # As many blocks for each thread.
+    # The same number of blocks for each thread.
     tiles = ceil_div(rows, processor().rows)
     blocks = ceil_div(tiles * processor().rows, _BLOCK * num_threads()) * num_threads()
     tiles_a_block = ceil_div(tiles, blocks)
@@ -193,7 +193,7 @@ def multiply(a, b, c, bias=None) -> None:
 
 
 def _flat(matrix) -> tuple[np.ndarray, int, int]:
-    """The numbers of a matrix as a flat array, and how far apart in it rows are, and columns."""
+    """A matrix as a flat array, with the strides of its rows and columns in elements."""
     if matrix.flags.c_contiguous:
         return matrix.reshape(-1), matrix.shape[1], 1
     return matrix.T.reshape(-1), 1, matrix.shape[0]

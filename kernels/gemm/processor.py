@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 
 SKINNY_ROWS = 4
-"""Rows of the large matrix of a skinny product that are read beside each other."""
+"""Rows of the large matrix of a skinny product that are read side by side."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What the tiles are cut for.
+    """What the tiles are shaped for.
 
     Attributes
     ----------
@@ -23,11 +23,11 @@ class Processor:
     rows : int
         Rows of a tile.
     widest : int
-        Vectors in the widest tile's row.
+        Vectors in a row of the widest tile.
     fused : bool
         Whether there is a fused multiply-add.
     register : str
-        A vector register, as LLVM's inline assembly names its kind; empty if that depends on the processor.
+        LLVM's constraint for a vector register in inline assembly; empty if that depends on the processor.
     """
 
     name: str
@@ -43,8 +43,8 @@ _AVX2 = Processor("AVX2", 8, 4, 3, True, "x")
 _NEON = Processor("NEON", 4, 8, 3, True, "w")
 _PLAIN = Processor("plain", 4, 4, 2, False, "")
 
-# Sixteen multiply-adds. What LLVM makes of them tells the processor: only LLVM knows the features that a name
-# (``NUMBA_CPU_NAME``) stands for.
+# Sixteen multiply-adds. What LLVM compiles them to reveals the processor: only LLVM knows which features a
+# name (``NUMBA_CPU_NAME``) stands for.
 _PROBE = """
 define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
   %sum = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)

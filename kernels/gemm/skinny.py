@@ -1,14 +1,15 @@
-"""Skinny products, of a large matrix w and a few vectors: w is read or written once, in place, never copied.
+"""Skinny products, of a large matrix w and a few vectors: w is read or written once, and never copied.
 
     multiply_rows      y[n, o] = sum over i of w[o, i] * x[n, i]     (a dense layer forward)
     add_rows           y[n, i] = sum over o of g[n, o] * w[o, i]     (its input gradient)
     outer_products     w[o, i] = sum over n of g[n, o] * x[n, i]     (its weight gradient)
 
-With few vectors, memory takes the time: w has 151 MB in AlexNet's fc6. Copying a block of it first, as
-`minialex.kernels.gemm.blocked` does to use it many times, would cost as much again. Four rows are read beside
-each other, as long runs, which the processor fetches ahead.
+With few vectors the product is bound by memory: w has 151 MB in AlexNet's fc6. Copying a block of it first,
+as `minialex.kernels.gemm.blocked` does to use it many times, would cost as much again. Four rows are read
+side by side, as long runs, which the processor prefetches.
 
-The shapes decide the order of each sum: the bits are the same for any number of threads. float32 only.
+The order of each sum depends only on the shapes: the bits are the same for any number of threads. float32
+only.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ from minialex.kernels.runtime.compiled import address, compiled
 from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.threads import num_threads
 
-# Numbers of four rows that all vectors are multiplied with before the next: they stay in the L2 cache.
+# Numbers of four rows that all vectors are multiplied by before the next ones: they stay in the L2 cache.
 _DEPTH = 16384
-# Columns of w of one item in `add_rows`: the sums stay in the cache while all rows are added.
+# Columns of w in one item of `add_rows`: the sums stay in the cache while all rows are added.
 _COLUMNS = 2304
-# Fours of rows that are added before their sum is added to others: short sums round less than a long one.
+# Groups of four rows that are added before their sum is added to others: short sums round less.
 _SUMMED = 64
-# Numbers between the rows of sums: a power of two apart they would share a few sets of the cache.
+# Padding between the rows of sums: a power of two apart, they would share a few sets of the cache.
 _APART = 16
-# Tiles of rows that one item of `outer_products` writes beside each other: with more, each row comes in runs
-# that are too far apart, with fewer x is read more often.
+# Tiles of rows that one item of `outer_products` writes side by side: with more, the runs of each row are too
+# far apart; with fewer, x is read more often.
 _TILES = 4
 
 
@@ -78,7 +79,7 @@ def _multiply_rows(item, worker, w, x, bias, y, scratch):
     whole = depth // lanes() * lanes()
     groups = (images + widest() - 1) // widest()
     block = SKINNY_ROWS * lanes()
-    # The last four rows may overlap with those before, whose results they repeat.
+    # The last four rows may overlap the ones before, whose results they repeat.
     row = min(item * SKINNY_ROWS, w.shape[0] - SKINNY_ROWS)
     for k in range(0, whole, _DEPTH):
         for group in range(groups):
@@ -109,7 +110,7 @@ def multiply_rows(w, x, bias, y) -> None:
     Parameters
     ----------
     w : float32 array (O, I)
-        With at least four rows.
+        At least four rows.
     x : float32 array (N, I)
     bias : float32 array (O,)
     y : float32 array (N, O)
@@ -194,7 +195,7 @@ def _outer_products(item, worker, g, rows, steps, panels, w, scratch):
         wide = panel_start(vectors, panel + 1) - panel_start(vectors, panel)
         inside = start + wide * lanes() <= columns
         for tile in range(item * _TILES, min((item + 1) * _TILES, tiles)):
-            # The last rows may overlap with those before, whose results they repeat.
+            # The last rows may overlap the ones before, whose results they repeat.
             row = min(tile * tile_rows(), rows.size - tile_rows())
             multiply_tile(
                 address(g),
@@ -220,7 +221,7 @@ def outer_products(g, x, w) -> None:
     Parameters
     ----------
     g : float32 array (N, O)
-        For at least as many rows O as a tile has.
+        O is at least the rows of a tile.
     x : float32 array (N, I)
     w : float32 array (O, I)
         What is written.

@@ -4,11 +4,11 @@ A tile is a few rows of a result, each a few vectors wide:
 
     c[m, v]  =  sum over k of  a[row[m] + step[k]] * b[k, v]
 
-One step of the loop over k loads a row of b (vectors), and for each m one number of a, which it repeats
-through a vector (broadcasts) and multiplies onto all of that row. With R rows and V vectors that is
+One step of the loop over k loads a row of b (V vectors), and for each m one number of a, which it broadcasts
+to a vector and multiplies by all of that row. With R rows and V vectors that is
 R * V fused multiply-adds for R + V loads, all into different registers, so that none waits for the one
-before. A processor starts one or two multiply-adds each cycle, and each takes four: at least eight
-tiles' worth of registers must be under way. What limits the tile is the number of registers: R * V sums,
+before. A processor starts one or two multiply-adds a cycle, and each takes four cycles: at least eight
+independent sums must be in flight. What limits the tile is the number of registers: R * V sums,
 V vectors of b and one or two broadcasts.
 
     processor     lanes   registers   tile (rows x vectors)
@@ -17,28 +17,28 @@ V vectors of b and one or two broadcasts.
     ARM's NEON    4       32          8 x 3, 8 x 2
     any other     4       16          4 x 2, 4 x 1   (LLVM splits or scalarises the vectors if it must)
 
-(Tried on AVX2: 6 x 2, which has as many sums, reaches three quarters of 4 x 3; five rows of three spill.)
+(Tried on AVX2: 6 x 2, which has as many sums, reaches three quarters of 4 x 3; 5 x 3 spills.)
 
-The loop takes four steps of k a turn. LLVM likes to begin a turn with the loads of all four, and then has
-more broadcasts under way than registers, so each row of a step ends with a fence (`_vectors.fence`). Whether
+The loop is unrolled over four steps of k. LLVM likes to hoist the loads of all four, and then has
+more broadcasts in flight than registers, so each row of a step ends with a fence (`_vectors.fence`). Whether
 the sums stay in registers shows in the code of a loop as it is launched:
 `minialex.kernels.runtime.machine_code`.
 
-Why two tables of offsets: where the numbers of `a` stand is then free, and one loop serves all of these
+Why two tables of offsets: the numbers of `a` may then be anywhere, and one loop serves all of these
 
     matrix product          row[m] = m * stride           step[k] = k * stride
     convolution             row[m] = output position m    step[k] = (channel, tap) k of the window
     its weight gradient     row[m] = (channel, tap) m     step[k] = output position k
     Winograd's products     row[m] = tile of the image    step[k] = channel
 
-so that convolution needs no im2col matrix: the window's numbers are read where they are. The price is
-one load more for each step of k, and that is hidden: the loop has room for it.
+so that convolution needs no im2col matrix: the windows are read in place. The price is
+one more load for each step of k, and that is hidden: the loop has room for it.
 
-b is packed into panels of V vectors, one row of a panel after another, so that the loop reads it as one
+b is packed into panels of V vectors, row after row of a panel, so that the loop reads it as one
 stream. `panel_count` and `panel_start` say how columns are cut into panels.
 
 The vector length is the processor's, as Numba sees it (``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are
-honoured). Sums are taken in the order of k, in pieces of a fixed length that are then added in their order:
+honoured). Sums are taken in the order of k, in pieces of a fixed length that are then added in order:
 the same bits for any number of threads, and less rounding than one long sum.
 """
 
@@ -53,7 +53,7 @@ from minialex.kernels.runtime.memory import empty
 
 _MODULE = "minialex.kernels.gemm._tile_code"
 
-# The arguments below are addresses and int64 numbers; strides count bytes (`bytes_of`).
+# The arguments below are addresses and int64 numbers; strides are in bytes (`bytes_of`).
 
 # (a, row offsets, steps, depth, b, stride of b, c, stride of c, accumulate). Row offsets are int64 and steps
 # int32, in float32 elements. With accumulate != 0 the sums are added to what c holds.
@@ -61,7 +61,7 @@ tile_narrow = Intrinsic("tile_narrow", _MODULE)  # one vector
 tile_medium = Intrinsic("tile_medium", _MODULE)  # two
 tile_wide = Intrinsic("tile_wide", _MODULE)  # three
 
-# For four rows of a matrix w that is read once, and one, two or three vectors x or sums, used again.
+# For four rows of a matrix w that is read once, and one, two or three vectors x or sums that are reused.
 # (w, stride of w, x, stride of x, vectors of the depth, sums, accumulate): the products of each row with each
 # x, still to be added over the lanes: sums (x's, four rows, lanes).
 dot_tile_1, dot_tile_2, dot_tile_3 = (Intrinsic(f"dot_tile_{columns}", _MODULE) for columns in (1, 2, 3))
@@ -73,11 +73,11 @@ add_tile_1, add_tile_2, add_tile_3 = (Intrinsic(f"add_tile_{columns}", _MODULE) 
 copy_vectors = Intrinsic("copy_vectors", _MODULE)
 
 # (source, its stride, target, its stride): target[i, j] = source[j, i] for lanes x lanes numbers. The second
-# takes the address of `lanes` numbers, too, and adds shift[i] to row i of the target.
+# also takes the address of `lanes` numbers, and adds shift[i] to row i of the target.
 transpose_block = Intrinsic("transpose_block", _MODULE)
 transpose_block_add = Intrinsic("transpose_block_add", _MODULE)
 
-# (numbers): the bytes that this many float32 numbers take.
+# (numbers): the bytes of this many float32 numbers.
 bytes_of = Intrinsic("bytes_of", _MODULE)
 
 # Constants of the processor, in compiled code.
@@ -88,9 +88,9 @@ widest = Intrinsic("widest", _MODULE)
 # The bytes of a step and of a row's offset.
 _STEP, _ROW = 4, 8
 
-# Of a panel, what one pass over the rows uses: with the numbers of `a` that it meets it fits the L1 cache.
+# The part of a panel that one pass over the rows uses: it fits the L1 cache, with what it meets of `a`.
 _PANEL_BYTES = 16 * 1024
-# Panels, and rows of them, that are packed together where rows are runs of numbers: lines of the cache that
+# Panels, and rows of them, that are packed together where rows are runs of numbers: cache lines that
 # two panels share are still in L1.
 _PANELS_AT_ONCE, _ROWS_AT_ONCE = 4, 4
 # Rows of a panel that are packed together, so that the lines they are written to stay in the L1 cache.
@@ -105,13 +105,13 @@ def panel_count(vectors):
 
 @compiled
 def panel_start(vectors, panel):
-    """The first vector of a panel; that of the next panel is its end. Widths differ by one at most."""
+    """The first vector of a panel, which ends where the next begins. Widths differ by at most one."""
     return panel * vectors // panel_count(vectors)
 
 
 @compiled
 def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c, accumulate):
-    """Some rows of a product with one panel: `tiles` tiles below each other.
+    """Some rows of a product with one panel: `tiles` tiles, one below another.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def multiply_panel(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c,
 
 @compiled
 def multiply_piece(a, row_offsets, tiles, steps, depth, b, b_stride, vectors, c, accumulate):
-    """The same in one pass over the rows: for a panel that stays in the L1 cache meanwhile."""
+    """The same in one pass over the rows, for a panel that stays in the L1 cache throughout."""
     width = bytes_of(vectors * lanes())
     for tile in range(tiles):
         rows = row_offsets + tile * tile_rows() * _ROW
@@ -155,7 +155,7 @@ def multiply_tile(a, row_offsets, steps, depth, b, b_stride, vectors, c, c_strid
 
 @compiled.parallel
 def _pack(item, worker, source, columns, column_stride, depth_offsets, depth_is_run, together, packed):
-    # source (B, size), packed (B, depth * vectors * lanes); an item is some panels of one of the B.
+    # source (B, size), packed (B, depth * vectors * lanes). An item is some panels of one of the B.
     depth = depth_offsets.size
     vectors = (columns + lanes() - 1) // lanes()
     count = panel_count(vectors)
@@ -205,7 +205,7 @@ def _pack_rows(numbers, columns, depth_offsets, first_panel, last_panel, packed)
 
 @compiled
 def _pack_columns(numbers, first, columns, stride, depth_offsets, first_depth, width, target):
-    """Pack columns of a panel from `first` on one number at a time; those from `columns` on are zeros."""
+    """Pack columns of a panel, from `first` on, one number at a time; those from `columns` on are zeros."""
     for start in range(first_depth, depth_offsets.size, _PACKED_DEPTH):
         stop = min(start + _PACKED_DEPTH, depth_offsets.size)
         for v in range(first, width):
@@ -226,7 +226,7 @@ def pack_panels(source, columns: int, column_stride: int, depth_offsets) -> np.n
     Returns
     -------
     array (B, depth * columns rounded up to vectors)
-        Panel after panel; what is beyond the last column is zero.
+        Panel after panel, with zeros beyond the last column.
     """
     vectors = ceil_div(columns, processor().lanes)
     packed = empty((len(source), len(depth_offsets) * vectors * processor().lanes), np.float32)
@@ -239,13 +239,13 @@ def pack_panels(source, columns: int, column_stride: int, depth_offsets) -> np.n
 
 
 def tiled(offsets: np.ndarray) -> np.ndarray:
-    """Row offsets (int64) of whole tiles: the last is repeated, for rows that nobody reads."""
+    """Row offsets (int64) padded to whole tiles: the last is repeated, for rows that nobody reads."""
     whole = round_up(len(offsets), processor().rows)
     return offsets.astype(np.int64)[np.minimum(np.arange(whole), len(offsets) - 1)]
 
 
 def not_empty(*arrays, call=None) -> bool | str:
-    """`supports` of kernels made of tiles: an array without elements is left to the plain kernels."""
+    """`supports` of kernels made of tiles: empty arrays are left to the plain kernels."""
     if any(array is not None and array.size == 0 for array in arrays) or (call and 0 in call.x_shape):
         return "not for an array without elements"
     return True

@@ -26,7 +26,7 @@ from minialex.kernels.runtime.mailbox import (
 )
 
 WORD = ir.IntType(64)
-# The hint to a processor that it waits in a loop.
+# The hint to a processor that it is in a spin loop.
 _PAUSE = {
     **dict.fromkeys(("x86_64", "AMD64"), ("llvm.x86.sse2.pause",)),
     **dict.fromkeys(("aarch64", "arm64"), ("llvm.aarch64.hint", ir.IntType(32)(1))),
@@ -39,7 +39,7 @@ def _word_at(builder, address):
 
 @intrinsic
 def load_acquire(typing_context, address):
-    """The word at an address; what another thread wrote before `store_release` is seen after it."""
+    """Read the word at an address, and see all that the writer wrote before its `store_release`."""
 
     def emit(context, builder, signature, arguments):
         return builder.load_atomic(_word_at(builder, arguments[0]), "acquire", 8)
@@ -60,7 +60,7 @@ def store_release(typing_context, address, value):
 
 @intrinsic
 def replace_word(typing_context, address, expected, value):
-    """Set the word at an address if it is what was expected; whether it was."""
+    """Set the word at an address if it is the expected one; whether it was."""
 
     def emit(context, builder, signature, arguments):
         result = builder.cmpxchg(
@@ -73,7 +73,7 @@ def replace_word(typing_context, address, expected, value):
 
 @intrinsic
 def pause(typing_context):
-    """Say that this thread waits."""
+    """Tell the processor that this thread spins."""
 
     def emit(context, builder, signature, arguments):
         name, *hint = _PAUSE.get(platform.machine(), (None,))
@@ -87,7 +87,7 @@ def pause(typing_context):
 
 @intrinsic
 def yield_processor(typing_context):
-    """Let another thread have this thread's processor, if one waits for it."""
+    """Yield this thread's processor to another thread, if one is waiting for it."""
 
     def emit(context, builder, signature, arguments):
         if os.name == "posix":
@@ -103,19 +103,19 @@ def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
     """Make the task of a launch: a machine function that takes items until none is left.
 
     It is ``int64 task(buffer, worker)``, which calls ``body(item, worker, *arguments)`` for each item, and
-    returns whether that failed. It begins with the worker's own range of items, and goes on with what is left
+    returns whether that failed. It starts on the worker's own range of items, and goes on to what is left
     of the others'.
 
     Parameters
     ----------
     body : compiled function
     buffer : int64 array
-        Filled with all that the task reads.
+        Filled with everything that the task reads.
     items : int64
     grain : int64
         How many items a thread takes at a time.
     threads : int64
-        How many ranges of equal length there are; workers are below it.
+        The number of ranges, all of equal length; workers are below it.
     arguments : tuple
 
     Returns
@@ -233,7 +233,7 @@ def _emit_task(task, call_body, packed_type, arguments: int):
 
 @intrinsic
 def call_task(typing_context, task, buffer, worker):
-    """Call a task that `pack_task` made, with the address of its buffer; whether it failed."""
+    """Call a task made by `pack_task`, with the address of its buffer; whether it failed."""
 
     def emit(context, builder, signature, arguments):
         function_type = ir.FunctionType(WORD, [WORD, WORD])

@@ -1,6 +1,6 @@
-"""The machine operations that Python has no words for, as Numba intrinsics.
+"""Machine operations that Python cannot express, as Numba intrinsics.
 
-This module imports Numba, and is itself imported at the first compilation: compiled functions name its
+This module imports Numba, and is itself imported at the first compilation: compiled functions refer to its
 operations through `minialex.kernels.runtime.compiled.Intrinsic`.
 """
 
@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def address(typing_context, array, offset=0):
-    """The address of an array's first element, or of the one `offset` elements behind it in memory."""
+    """The address of an array's first element, or of the one `offset` elements after it in memory."""
 
     def emit(context, builder, signature, arguments):
         value = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])

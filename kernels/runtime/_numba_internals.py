@@ -1,15 +1,15 @@
-"""What compiled kernels use of Numba that it does not promise to keep as it is.
+"""The private parts of Numba that compiled kernels use.
 
-Numba's public interface compiles functions and lets intrinsics emit LLVM's language. It does not offer two
-things: keeping compiled code in files of one's own (its own cache watches the file of a function, and not
-those of the functions that it calls), and calling a function by its address, as threads do that share a loop.
+Numba's public interface compiles functions and lets intrinsics emit LLVM IR. It does not offer two
+things: keeping compiled code in files of one's own (its own cache watches the file of a function, but not
+those of the functions it calls), and calling a function by its address, as threads that share a loop do.
 
-The versions in `TRIED` pass the tests. With any other nothing is kept on disk: each process compiles anew,
-and says so once. Loops are shared among threads there if that passes a trial (`compiled._shares_loops`),
-and else run on the caller's thread. To try a version, add it to `TRIED` and run
+The versions in `TRIED` pass the tests. With any other, nothing is kept on disk: each process compiles anew,
+and says so once. There, loops are shared among threads if that passes a trial (`compiled._shares_loops`),
+and otherwise run on the caller's thread. To try a version, add it to `TRIED` and run
 ``make test-numba NUMBA=...``.
 
-Imported at the first compilation: it imports Numba. What may be missing is imported where it is used.
+Imported at the first compilation, because it imports Numba. What may be missing is imported where it is used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OPTIONS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "BOUNDSCHECK
 
 @functools.cache
 def is_tried() -> bool:
-    """Whether this version of Numba is one of those that were tried; the first call warns if it is not."""
+    """Whether this version of Numba is one of those tried; the first call warns if it is not."""
     if numba.version_info.short in TRIED:
         return True
     oldest, newest = (".".join(map(str, version)) for version in (TRIED[0], TRIED[-1]))
@@ -48,7 +48,7 @@ def is_tried() -> bool:
 
 
 def build() -> tuple:
-    """What machine code depends on beside its source, as far as Numba decides it."""
+    """What machine code depends on besides its source, as far as Numba decides."""
     from numba.core import config
 
     options = [(name, str(getattr(config, name, None))) for name in _OPTIONS]
@@ -56,20 +56,20 @@ def build() -> tuple:
 
 
 def keep(dispatcher, cache, before_load: Callable[[tuple], None] | None) -> None:
-    """Have a dispatcher load its code from a cache, and hand it what it compiles.
+    """Have a dispatcher load its code from a cache, and store there what it compiles.
 
     Parameters
     ----------
     dispatcher : numba Dispatcher
     cache : minialex.kernels.runtime.code_cache.FunctionCache
     before_load : callable, optional
-        Called with a signature before its code is looked for.
+        Called with a signature before its code is looked up.
     """
     dispatcher._cache = _DispatcherCache(cache, before_load)
 
 
 class _DispatcherCache:
-    """What a dispatcher asks for code; it has the methods of ``numba.core.caching.FunctionCache``."""
+    """Where a dispatcher looks for code, with the methods of ``numba.core.caching.FunctionCache``."""
 
     def __init__(self, cache, before_load: Callable[[tuple], None] | None):
         self.cache, self.before_load = cache, before_load
@@ -108,7 +108,7 @@ class _DispatcherCache:
             self.cache.write(signature, payload)
 
     def flush(self) -> None:
-        """Forget nothing: what is on disk is right for as long as its folder is."""
+        """Discard nothing: what is on disk is valid as long as its folder is."""
 
     def enable(self) -> None:
         """Do nothing."""
@@ -118,14 +118,14 @@ class _DispatcherCache:
 
 
 def assembly_of(dispatcher, parameters: tuple) -> str:
-    """The assembly of a function that was compiled for these types of its parameters."""
+    """The assembly of a function compiled for these parameter types."""
     library = dispatcher.overloads[parameters].library
-    # A copy: to translate a module changes it. (The module is there for code loaded from disk, too.)
+    # A copy, because code generation changes a module. (Code loaded from disk has its module, too.)
     return str(_codegen()._tm.emit_assembly(library._get_module_for_linking().clone()))
 
 
 def assembly_from(text: str) -> str:
-    """The assembly of text in LLVM's language, for Numba's processor; empty where that is not known."""
+    """The assembly of LLVM IR, for Numba's processor; empty if that is not known."""
     try:
         return str(_codegen()._tm.emit_assembly(llvmlite.binding.parse_assembly(text)))
     except Exception:
@@ -141,7 +141,7 @@ def _codegen():
 
 
 def publish(dispatcher, parameters: tuple, symbol: str) -> None:
-    """Give a compiled function's code for these types a symbol, by which other code may call it."""
+    """Give a compiled function's code for these types a symbol by which other code may call it."""
     dispatcher.compile(parameters)
     result = dispatcher.overloads[parameters]
     address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
@@ -151,7 +151,7 @@ def publish(dispatcher, parameters: tuple, symbol: str) -> None:
 def emit_call(context, builder, symbol: str, parameters: tuple, arguments: list):
     """Call a published function, which returns nothing, by its symbol; whether that failed.
 
-    By a symbol, not by linking, which would optimise and translate it a second time.
+    Linking it instead would optimise and compile it a second time.
     """
     function_type = context.call_conv.get_function_type(types.none, parameters)
     callee = cgutils.get_or_insert_function(builder.module, function_type, symbol)
@@ -160,10 +160,10 @@ def emit_call(context, builder, symbol: str, parameters: tuple, arguments: list)
 
 
 def without_owners(context, builder, tuple_type, values):
-    """A tuple whose arrays do not name the owner of their memory.
+    """A tuple whose arrays do not refer to the owner of their memory.
 
-    The caller keeps them alive as long as a task runs. Otherwise each slice of an array would count its
-    owner's references up and down, in a word that all threads write.
+    The caller keeps them alive as long as a task runs. Otherwise each slice of an array would update its
+    owner's reference count, a word that all threads would write.
     """
     for i, each in enumerate(tuple_type.types):
         if isinstance(each, types.Array):

@@ -12,12 +12,12 @@ from minialex.integers import ceil_div
 # Six blocks of float32 (an Adam update with its two scratch arrays) take half of a 1 MiB cache.
 BLOCK = 2**15
 
-# Below this many elements a kernel is done before a second thread has started.
+# Below this many elements a kernel is done before a second thread starts.
 SMALL = 2**17
 
 
 def items_of(length: int, elements: int = 1) -> tuple[int, int]:
-    """(items, rows of an item) to share out rows of `elements` each: blocks, or one item if all are few."""
+    """(items, rows an item) to share out rows of `elements` each: blocks, or one item if there are few."""
     rows = length if length * elements <= SMALL else max(1, BLOCK // elements)
     return ceil_div(length, max(1, rows)), rows
 

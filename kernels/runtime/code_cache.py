@@ -1,13 +1,13 @@
-"""Compiled functions on disk: what one process has compiled, later ones load.
+"""Compiled functions on disk: what one process compiles, later ones load.
 
 A folder holds the code for one state of the sources (every ``.py`` file below kernels/) and one
 environment: the versions of Python, Numba and llvmlite, and the processor that Numba compiles for, so
-that each ``NUMBA_CPU_NAME`` has its own. The folders are below `root`. New ones replace old ones: of each
-environment the three used last are kept, and none that was not used for 30 days.
+that each ``NUMBA_CPU_NAME`` has its own. The folders are below `root`. New ones replace old ones: for each
+environment the three last used are kept, and none unused for 30 days.
 
-Like any compiler's cache, it holds code that is run as it is read, so folders and files are writable only by
-the user. What belongs to another user, or can be written by one, is not read; nor is a file whose
-SHA-256 is not the one that it was written with, or that was written for something else. All of these
+Like any compiler's cache, it holds code that is run as read, so folders and files are writable only by
+the user. What belongs to another user, or is writable by one, is not read; nor is a file whose
+SHA-256 does not match, or that was written for something else. All of these
 are compiled again, as if they were not there. A cache that cannot be written costs a warning.
 
 This module does not know Numba; `minialex.kernels.runtime._numba_internals` connects the two.
@@ -34,7 +34,7 @@ _KEPT_SECONDS = 30 * 24 * 3600
 
 
 def root() -> Path:
-    """Where the folders are: ``$MINIALEX_CACHE_DIR``, or else in the user's cache directory."""
+    """Where the folders are: ``$MINIALEX_CACHE_DIR``, or the user's cache directory."""
     given = os.environ.get(_VARIABLE)
     if given:
         return Path(given).absolute()
@@ -44,7 +44,7 @@ def root() -> Path:
 
 
 def is_empty() -> bool:
-    """Whether nothing that was compiled is kept yet."""
+    """Whether no compiled code is kept yet."""
     try:
         return not any(path.is_file() for path in root().rglob("*"))
     except OSError:
@@ -55,8 +55,8 @@ def is_empty() -> bool:
 def store() -> Store | None:
     """The files for this environment and these sources.
 
-    None where the folder cannot be used, which is said in a warning; and None where the sources have
-    changed since they were imported, so that a process would leave old code for new sources.
+    None, with a warning, if the folder cannot be used; None, too, if the sources have changed since they
+    were imported: the process would store old code for new sources.
     """
     if not _IMPORTED or _state_of_sources() != _IMPORTED:
         return None
@@ -78,14 +78,14 @@ def store() -> Store | None:
 
 
 def environment() -> str:
-    """What machine code depends on beside its source."""
+    """What machine code depends on besides its source."""
     from minialex.kernels.runtime import _numba_internals
 
     return repr((platform.python_implementation(), platform.python_version(), _numba_internals.build()))
 
 
 class Store:
-    """The files of a folder, each with a header that proves it whole and meant for its reader."""
+    """The files of a folder, each with a header that proves it intact and meant for its reader."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -103,7 +103,7 @@ class Store:
         return payload if header == self._header(identity, payload) else None
 
     def write(self, name: str, identity: str, payload: bytes) -> None:
-        """Keep bytes under a name. Readers see the old file or the new one, never a part.
+        """Keep bytes under a name. Readers see the old file or the new one, never part of one.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class FunctionCache:
     name : str
         The function's name, with its module's.
     digest : str
-        Tells apart functions of the same name.
+        Tells functions of the same name apart.
     persistent : bool
         Whether the function may be kept on disk.
     """
@@ -148,7 +148,7 @@ class FunctionCache:
         self.name, self.digest, self.persistent = name, digest, persistent
 
     def symbol(self, signature) -> str:
-        """A name for the machine code: the same in every process, where the code may be kept on disk."""
+        """A name for the machine code: the same in every process, if the code may be kept on disk."""
         mark = "" if self.persistent else f"\n{id(self)}"
         return f"minialex_{_digest(self._place(signature)[1] + mark)[:32]}"
 
@@ -192,7 +192,7 @@ def _sources() -> list[Path]:
 
 
 def _state_of_sources() -> list:
-    """What changes whenever a source does, without reading it."""
+    """What changes whenever a source does, found without reading it."""
     states = ((path, path.stat()) for path in _sources())
     return [(path, state.st_mtime_ns, state.st_size) for path, state in states]
 
@@ -201,7 +201,7 @@ _IMPORTED = _state_of_sources()
 
 
 def _digest(*parts: str | bytes) -> str:
-    """The SHA-256 of a sequence of texts: of their digests, so that it tells where each ends."""
+    """The SHA-256 of a sequence of texts: of their digests, so that it depends on where each ends."""
     texts = (part.encode() if isinstance(part, str) else part for part in parts)
     return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()
 
@@ -214,7 +214,7 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only the user can write to; what stands there and others could write is removed."""
+    """Make a folder that only the user can write to, in place of one that others could write to."""
     if os.path.lexists(folder):
         status = folder.lstat()
         if stat.S_ISDIR(status.st_mode) and _is_private(status):
@@ -248,7 +248,7 @@ _warned = False
 
 
 def _warn(message: str) -> None:
-    """Warn of the first trouble; the others of a process are likely to be the same."""
+    """Warn of the first problem; the others in a process are likely to be the same."""
     global _warned
     if not _warned:
         _warned = True

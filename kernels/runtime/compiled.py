@@ -12,13 +12,13 @@ Both are written in the part of Python that Numba compiles, on arrays and number
 compiled functions and `Intrinsic` operations by their plain names. Importing this module does not import
 Numba, which takes longer than all of the engine.
 
-Numba compiles a function anew into each that calls it, so that it can be inlined. It does not do so with a
-loop's body: the loop's launch, of which there is one for each combination of types, calls it by a symbol.
+Numba compiles a function anew into each of its callers, so that it can be inlined. A loop's body is an
+exception: the loop's launch, of which there is one for each combination of types, calls it by a symbol.
 
-What was compiled is kept on disk (`minialex.kernels.runtime.code_cache`) and loaded by the next process. A
+Compiled code is kept on disk (`minialex.kernels.runtime.code_cache`) and loaded by the next process. A
 function of a plug-in, whose sources the cache does not watch, is compiled in each process that calls it.
 
-The arithmetic is IEEE's, in the order that is written: Numba's ``fastmath`` stays off. Division by
+The arithmetic is IEEE's, in the order written: Numba's ``fastmath`` stays off. Division by
 zero gives infinity, as in NumPy.
 """
 
@@ -76,19 +76,19 @@ class Compiled:
 
     @functools.cached_property
     def dispatcher(self):
-        """Numba's compiled function, for each of the types it has met, to call from Python."""
+        """Numba's compiled function, for all the types it has met, to call from Python."""
         return _compile(self.function)
 
     @functools.cached_property
     def for_compiled(self):
-        """The same, to call only from compiled functions: without what would take Python's objects apart."""
+        """The same, to call only from compiled functions: without the code that unpacks Python objects."""
         return _compile(self.function, from_python=False)
 
     def __call__(self, *arguments):
         return self.dispatcher(*map(_writable, arguments))
 
     def intrinsics(self) -> set[str]:
-        """The names of the intrinsics that it uses, and that the functions use which it calls."""
+        """The names of the intrinsics used by it and by the functions it calls."""
         return {
             value.name
             for _, values in _reached(self.function)
@@ -100,8 +100,8 @@ class Compiled:
 class CompiledLoop(Compiled):
     """A compiled loop body, ``body(item, worker, *arguments)``, run for many items on all threads.
 
-    No two items may write the same memory, so that the result does not depend on how many threads
-    there are. ``worker`` is below `threads.num_threads` and tells apart the bodies that run at the
+    No two items may write the same memory, so that the result does not depend on the number of
+    threads. ``worker`` is below `threads.num_threads` and differs between bodies that run at the
     same time: it indexes scratch memory.
     """
 
@@ -116,7 +116,7 @@ class CompiledLoop(Compiled):
 
     @property
     def serve(self):
-        """``serve(mailbox, worker, patience)``, for the workers: it returns how many tasks it has done."""
+        """``serve(mailbox, worker, patience)``, for the workers: returns the number of tasks done."""
         return serve.dispatcher
 
     def run(self, items: int, *arguments) -> None:
@@ -133,7 +133,7 @@ _loops: weakref.WeakSet[CompiledLoop] = weakref.WeakSet()
 
 
 def loops() -> list[CompiledLoop]:
-    """The compiled loops of the modules that are imported."""
+    """The compiled loops of the imported modules."""
     return sorted(_loops, key=lambda loop: (loop.function.__module__, loop.function.__qualname__))
 
 
@@ -157,9 +157,9 @@ store_release = Intrinsic("store_release", _ATOMICS)
 
 @compiled
 def wait(looks):
-    """Pass the time between two looks at a word that another thread will change."""
+    """Pass the time between two reads of a word that another thread will change."""
     if looks % 64 == 63:
-        # The other thread may be waiting for this very processor.
+        # The other thread may be waiting for this processor.
         yield_processor()
     else:
         pause()
@@ -167,7 +167,7 @@ def wait(looks):
 
 @compiled
 def share(mailboxes, task, start, patience):
-    """Post a task, take part, take it back where nobody began, and wait for the others a while.
+    """Post a task, take part, withdraw it where no worker has begun, and wait for the others a while.
 
     Returns whether this thread's part failed.
     """
@@ -195,19 +195,19 @@ def _launch(mailboxes, buffer, patience, items, *arguments):
 
 
 def _launch_alone(mailboxes, buffer, patience, items, *arguments):
-    """The same on one thread, for a Numba that cannot do the other; errors are raised from here."""
+    """The same on one thread, for a Numba that cannot share loops; errors are raised from here."""
     for item in range(items):
         body(item, 0, *arguments)
     return 0
 
 
 def body(item, worker, *arguments):
-    """Stands for the body in the functions above."""
+    """Stand in for the body in the functions above."""
 
 
 @compiled
 def serve(mailbox, worker, patience):
-    """Do the tasks that come into a mailbox, until none has come for a while; return how many came."""
+    """Do the tasks that arrive in a mailbox, until none has for a while; return how many there were."""
     tasks, looks = 0, 0
     state = mailbox + STATE * WORD
     while looks < patience:
@@ -243,11 +243,10 @@ def _count(item, worker, counts):
 
 @contextmanager
 def on_compile(callback: Callable[[str, float | None], None]) -> Iterator[None]:
-    """Call ``callback(name, seconds)`` around each compilation, as long as the ``with`` block is open.
+    """Call ``callback(name, seconds)`` before and after each compilation inside the ``with`` block.
 
-    ``seconds`` is None when the compilation of a function begins, and when it has ended the time that it
-    took, without that of the functions compiled meanwhile. Nothing is called for a function that is
-    loaded from disk.
+    ``seconds`` is None before; after, it is the time that the function took, without that of the functions
+    compiled meanwhile. A function loaded from disk causes no calls.
     """
     _callbacks.append(callback)
     try:
@@ -261,10 +260,10 @@ _callbacks: list[Callable[[str, float | None], None]] = []
 
 @contextmanager
 def only_compiling() -> Iterator[set[tuple[CompiledLoop, tuple]]]:
-    """As long as the ``with`` block is open, compile the loops that are run, and do not run them.
+    """Inside the ``with`` block, compile loops instead of running them.
 
-    This is for reading what is made of them for a processor that this machine lacks (``NUMBA_CPU_NAME``).
-    What kernels return meanwhile has no meaning.
+    This is for reading their code for a processor that this machine lacks (``NUMBA_CPU_NAME``).
+    What kernels return meanwhile is meaningless.
 
     Yields
     ------
@@ -283,7 +282,7 @@ _compiling: set[tuple[CompiledLoop, tuple]] | None = None
 
 
 def _compile_body(loop: CompiledLoop, arguments: tuple) -> tuple:
-    """Compile a loop's body, as its launch does; the types of its parameters."""
+    """Compile a loop's body, as its launch does; return the types of its parameters."""
     import numba
 
     types = numba.int64, numba.int64, *map(numba.typeof, arguments)
@@ -295,13 +294,13 @@ _PACKAGE = __name__.removesuffix("runtime.compiled")
 
 
 def _compile(function: Callable, from_python: bool = True, body: Compiled | None = None):
-    """Numba's dispatcher of a function; of the launch of a body, if that is given."""
+    """Numba's dispatcher of a function; of a body's launch, if a body is given."""
     import numba
 
     from minialex.kernels.runtime import _numba_internals
 
     _watch_compilations()
-    # Numba looks names up in a function's globals, where it must find its own objects.
+    # Numba looks names up in a function's globals, and must find its own objects there.
     names = dict(function.__globals__)
     named = function if body is None else body.function
     if body is not None:
@@ -312,7 +311,7 @@ def _compile(function: Callable, from_python: bool = True, body: Compiled | None
     name = named.__qualname__ + ("" if body is None else "_launch")
     persistent, digest = _identity(function, from_python, body)
     copy = types.FunctionType(function.__code__, names, named.__name__, function.__defaults__, cells)
-    # Numba makes symbols of these two: loaded code must not meet another function's under its name.
+    # Numba makes symbols of these two: loaded code must not clash with another function's.
     copy.__module__, copy.__qualname__ = named.__module__, f"{name}_{digest[:8]}"
     copy.code_cache = cache = code_cache.FunctionCache(
         f"{named.__module__.removeprefix(_PACKAGE)}.{name}", digest, persistent
@@ -326,8 +325,8 @@ def _compile(function: Callable, from_python: bool = True, body: Compiled | None
     )(copy)
 
     def publish_body(signature: tuple) -> None:
-        # The body's types, from those of launch(mailboxes, buffer, patience, items, *arguments). A launch
-        # that is loaded refers to the body by a symbol, the same in every process.
+        # The body's types, from those of launch(mailboxes, buffer, patience, items, *arguments). A loaded
+        # launch refers to the body by a symbol, the same in every process.
         types = numba.int64, numba.int64, *signature[4].types
         callee = body.for_compiled  # pyright: ignore[reportOptionalMemberAccess] - only launches are published
         _numba_internals.publish(callee, types, callee.py_func.code_cache.symbol(types))
@@ -344,10 +343,10 @@ def _for_numba(value):
 
 
 def _identity(function: Callable, from_python: bool, body: Compiled | None) -> tuple[bool, str]:
-    """Whether a function comes only from the package, and a digest of what Numba builds into its code.
+    """Whether a function comes only from the package, and a digest of what Numba compiles into it.
 
-    That is the code of it and of all that it calls, and the values of the names and the closures that they
-    use. (The values that another module holds are constants of the sources, which the cache watches.)
+    That is its code and the code of all it calls, and the values of the names and closures they
+    use. (Values held by another module are constants of the sources, which the cache watches.)
     """
     import hashlib
 
@@ -371,7 +370,7 @@ def _identity(function: Callable, from_python: bool, body: Compiled | None) -> t
 
 
 def _reached(*functions: Callable) -> Iterator[tuple[Callable, list]]:
-    """The functions and those that they call, with the constants, names and closures that each uses."""
+    """The functions and those they call, with the constants, names and closures that each uses."""
     seen: set[Callable] = set()
     pending = list(functions)
     while pending:
@@ -389,12 +388,12 @@ def _reached(*functions: Callable) -> Iterator[tuple[Callable, list]]:
 
 @functools.cache
 def _watch_compilations() -> None:
-    """Have Numba say when it compiles one of our functions."""
+    """Have Numba report when it compiles one of our functions."""
     from numba.core import event
 
     class Watcher(event.Listener):
         def __init__(self):
-            # For each compilation under way, the outermost first: its start, and the time of those inside.
+            # For each compilation under way, outermost first: its start, and the time of those nested in it.
             self.under_way: list[list[float]] = []
 
         def on_start(self, details):
@@ -422,7 +421,7 @@ def _watch_compilations() -> None:
 
 
 def _writable(argument):
-    """A read-only array as one that is not marked so: Numba would compile once more for it.
+    """A read-only array without that mark, for which Numba would compile once more.
 
     Compiled functions write only to results, which their callers have made.
     """
@@ -432,7 +431,7 @@ def _writable(argument):
 
 
 class _Unmarked:
-    """Hands out an array's memory without the mark that it is read-only."""
+    """Exposes an array's memory without marking it read-only."""
 
     def __init__(self, array: np.ndarray):
         self.array = array

@@ -1,9 +1,9 @@
-"""The loops of a program in machine code: natural loops, as compilers define them.
+"""The loops in machine code: natural loops, as compilers define them.
 
 An instruction *dominates* another if every path from the start to the other passes through it. A branch back
 to an instruction that dominates it closes a loop; its body is whatever leads to that branch without passing
 the loop's first instruction (Aho, Lam, Sethi, Ullman, "Compilers", section 9.6). Not every branch to a lower
-address is one: code for rare cases is placed behind a kernel's end, and branches back into it.
+address closes a loop: code for rare cases is placed after a kernel's end, and branches back into it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Protocol, TypeVar
 
 
 class Instruction(Protocol):
-    """What must be known of an instruction of any processor.
+    """What must be known about an instruction, whatever the processor.
 
     Attributes
     ----------
     address : int
-        Those of following instructions are larger.
+        Later instructions have larger ones.
     target : int or None
-        The address that a branch goes to; None if it is not a branch, or goes where a register says.
+        The address that a branch goes to; None if it is not a branch, or is an indirect one.
     leaves : bool
         Whether an instruction other than the next may follow.
     goes_on : bool
@@ -67,7 +67,7 @@ def natural_loops(instructions: Sequence[_I]) -> list[list[_I]]:
 
 
 def _basic_blocks(instructions: Sequence[_I]) -> dict[int, list[_I]]:
-    """Runs of instructions that are entered at the first and left at the last, by their address."""
+    """Runs of instructions that are entered at the first and left at the last, by address."""
     starts = {each.target for each in instructions if each.target is not None}
     blocks: dict[int, list[_I]] = {}
     block: list[_I] | None = None
@@ -92,7 +92,7 @@ def _successors(blocks: Mapping[int, Sequence[Instruction]]) -> dict[int, set[in
 
 
 def _dominators(following: dict[int, set[int]]) -> dict[int, set[int]]:
-    """The blocks that dominate each block that can be reached, itself among them."""
+    """The blocks that dominate each reachable block, itself included."""
     if not following:
         return {}
     entry = next(iter(following))

@@ -1,8 +1,8 @@
 """The machine code of compiled loops on x86, read from the assembly that LLVM writes.
 
-LLVM decides how a loop is unrolled, how its instructions are ordered and what it keeps in registers, and does
+LLVM decides how a loop is unrolled, how its instructions are ordered and what stays in registers, and does
 so anew for each function that the loop is inlined into. So the code to read is that of a loop as it is
-launched. What matters are the innermost loops: the sums of a tile should stay in registers there, because
+launched. What matters are the innermost loops: there the sums of a tile should stay in registers, because
 vectors that go to the stack and back (*spills*) take the place of multiply-adds.
 
     with only_compiling() as compiled:
@@ -26,13 +26,13 @@ _LABEL = re.compile(r"(\.L\w+):")
 _INSTRUCTION = re.compile(r"\s+([a-z]\w*)\s*([^#]*)")
 _VECTOR = re.compile(r"%[xyz]mm\d")
 _STACK = {False: re.compile(r"\(%rsp"), True: re.compile(r"\(%r[sb]p")}
-# Without a fused instruction a multiply-add is a multiplication and an addition.
+# Without a fused instruction, a multiply-add is a multiplication and an addition.
 _MULTIPLY_ADD = re.compile(r"vfn?madd\d*ps|mulps")
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, in AT&T's syntax: its last operand is its target.
+    """One instruction, in AT&T syntax: its last operand is its target.
 
     Attributes
     ----------
@@ -40,7 +40,8 @@ class Instruction:
         Its number in the function.
     opcode, operands : str
     target : int or None
-        The number of the instruction that a branch goes to; None if it is no branch, or leaves the function.
+        The number of the instruction that a branch goes to; None if it is not a branch, or leaves the
+        function.
     """
 
     address: int
@@ -50,7 +51,7 @@ class Instruction:
 
     @property
     def leaves(self) -> bool:
-        """Whether another instruction than the next may follow."""
+        """Whether an instruction other than the next may follow."""
         return self.opcode.startswith("j") or self.opcode in ("ret", "retq", "ud2")
 
     @property
@@ -64,7 +65,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class MultiplyLoop:
-    """A loop whose own instructions, not counting those of loops inside it, multiply and add vectors.
+    """A loop whose own instructions, not counting those of inner loops, multiply and add vectors.
 
     Attributes
     ----------
@@ -79,7 +80,7 @@ class MultiplyLoop:
 
     @cached_property
     def multiply_adds(self) -> int:
-        """How many instructions multiply and add vectors."""
+        """The number of instructions that multiply and add vectors."""
         return sum(map(_multiplies, self.instructions))
 
     @cached_property
@@ -94,14 +95,14 @@ class MultiplyLoop:
 
 
 def assembly(loop: CompiledLoop, types: tuple) -> str:
-    """The assembly of a loop that was compiled for these types of its body's parameters."""
+    """The assembly of a loop compiled for these types of its body's parameters."""
     from minialex.kernels.runtime import _numba_internals
 
     return _numba_internals.assembly_of(loop.for_compiled, types)
 
 
 def multiply_loops(text: str) -> list[MultiplyLoop]:
-    """The loops in assembly that multiply and add vectors themselves."""
+    """The loops in assembly whose own instructions multiply and add vectors."""
     found = []
     for instructions in read_assembly(text).values():
         frame = any(each.opcode == "movq" and each.operands == "%rsp, %rbp" for each in instructions)

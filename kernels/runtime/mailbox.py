@@ -1,11 +1,11 @@
-"""How the threads of a launch find each other and share its items: what the memory between them holds.
+"""How the threads of a launch find each other and share its items: the layout of their shared memory.
 
 Each worker of the pool (`minialex.kernels.runtime.threads`) has a *mailbox* of four words. The caller posts
 a task there, which the worker takes:
 
     the caller                                      a worker
     ----------------------------------------------  ------------------------------------------------
-    writes TASK, BUFFER and FAILED = 0, and         looks at STATE for a while; then it sleeps,
+    writes TASK, BUFFER and FAILED = 0, and         polls STATE for a while; then it sleeps,
     then POSTED, into each mailbox                  and a later caller wakes it
     runs the task itself, as worker 0               POSTED -> RUNNING, and runs the task
     POSTED -> IDLE where no worker has begun;       writes FAILED, and then IDLE
@@ -16,9 +16,9 @@ waits for a thread that the system has not woken. The state is written last, wit
 with acquire order: whoever sees a state also sees the words that belong to it.
 
 A task is a machine function, ``int64 task(buffer, worker)``, which returns whether it failed. Its *buffer*
-describes one launch to all threads. The items are cut into a range for each thread, of equal length. A thread
-takes GRAIN items at a time by an atomic addition to the range's counter: first from its own range, then
-what is left of the others', in turn.
+describes one launch to all threads. The items are cut into one range for each thread, of equal length. A
+thread takes GRAIN items at a time by an atomic addition to the range's counter: first from its own range,
+then what is left of the others', in turn.
 
 `compiled.share` and `compiled.serve` are the two columns above; `_atomics.pack_task` fills the buffer and
 makes the task.
@@ -30,10 +30,10 @@ STATE, TASK, BUFFER, FAILED = range(4)
 IDLE, POSTED, RUNNING = range(3)
 
 # A buffer: the byte offsets of the number of items, how many are taken at a time, the number of threads, and
-# the arguments of the loop, a struct.
+# the loop's arguments, a struct.
 ITEMS, GRAIN, THREADS, ARGUMENTS = 0, 8, 16, 64
-# Behind them, the counters: the next item of each thread's range. Other threads write them, too, so that they
-# stand as far apart as processors take from memory at a time.
+# After them, the counters: the next item of each thread's range. Other threads write them, too, so they are
+# as far apart as what a processor fetches from memory at a time.
 COUNTERS, COUNTER_BYTES = 4096, 128
 MOST_ARGUMENT_BYTES = COUNTERS - COUNTER_BYTES - ARGUMENTS
 

@@ -1,11 +1,11 @@
 """Memory for the results and the scratch arrays of kernels.
 
-A training step makes large arrays and drops them again, the same ones in every step. Asking the system for
-each costs a page fault for every 4 KiB that is touched, more time than many kernels
+A training step allocates large arrays and drops them again, the same ones in every step. Asking the system
+for each costs a page fault for every 4 KiB touched, which takes longer than many kernels
 compute. So large arrays come from an arena: address space that the process asks for once,
 in segments, and keeps. A block is cut from the smallest free interval that holds it; it goes back, and
-joins its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer Programming,
-volume 1, section 2.5: best fit with boundary tags.)
+merges with its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer
+Programming, volume 1, section 2.5: best fit with boundary tags.)
 
 The arena asks for huge pages where the system offers them: fewer faults, and fewer misses of the TLB.
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from minialex.integers import round_up
 
-# Below this, malloc itself keeps memory for the next array.
+# Below this, malloc itself keeps freed memory for the next array.
 LARGE = 64 * 2**10
 ALIGNMENT = 64
 _SEGMENT = 2**30
@@ -48,7 +48,7 @@ def empty(shape, dtype) -> np.ndarray:
     Raises
     ------
     MemoryError
-        If the system has no address space for it; the message says how much was asked.
+        If the system has no address space for it; the message says how much was asked for.
     """
     dtype = np.dtype(dtype)
     shape = tuple(map(operator.index, shape)) if isinstance(shape, tuple | list) else (operator.index(shape),)
@@ -77,40 +77,40 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def owns(array: np.ndarray) -> bool:
-    """Whether an array is not a view of another, so that its memory goes when it does."""
+    """Whether an array is not a view of another, so that its memory is freed with it."""
     return array.base is None or isinstance(array.base, _Block)
 
 
 def in_use() -> int:
-    """Bytes of the arena that arrays have now."""
+    """Bytes of the arena that arrays occupy now."""
     return _arena.in_use()
 
 
 def peak() -> int:
-    """The most bytes of the arena that arrays had at one time, since the start or `reset_peak`."""
+    """The most bytes of the arena occupied at one time, since the start or `reset_peak`."""
     return _arena.peak()
 
 
 def reset_peak() -> None:
-    """Begin a new search for the peak."""
+    """Restart the peak from what is in use now."""
     _arena.reset_peak()
 
 
 def reserved() -> int:
-    """Bytes of address space that the arena has; the system backs only what was touched with memory."""
+    """Bytes of the arena's address space, of which the system backs only what was touched."""
     return _arena.reserved()
 
 
 def trim() -> None:
-    """Give the memory behind free parts of the arena back to the system."""
+    """Return the memory behind free parts of the arena to the system."""
     _arena.trim()
 
 
 class Arena:
     """Blocks of memory, cut from segments.
 
-    Addresses are ints. All methods but `release` take the lock. Finalisers call `release`, and may run in the
-    middle of any other method, in the same thread.
+    Addresses are ints. All methods but `release` take the lock. `release` is called by finalisers, which may
+    run in the middle of any other method, in the same thread.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Arena:
         self._segments: list[tuple[int, mmap.mmap]] = []
         self._by_size: list[tuple[int, int]] = []  # the free intervals: (size, start), sorted
         self._size_at: dict[int, int] = {}  # by their first address
-        self._start_before: dict[int, int] = {}  # by the address behind their last
+        self._start_before: dict[int, int] = {}  # by the address after their last
         self._in_use = self._peak = self._reserved = 0
         self._released: deque[tuple[int, int]] = deque()
         self._closed = False
@@ -155,7 +155,7 @@ class Arena:
                 self.lock.release()
 
     def close(self) -> None:
-        """Take nothing back from now on: the interpreter ends."""
+        """Take nothing back from now on: the interpreter is shutting down."""
         self._closed = True
 
     def in_use(self) -> int:
@@ -185,7 +185,7 @@ class Arena:
             return sorted(self._size_at.items())
 
     def trim(self) -> None:
-        """Let the system have the whole pages of the free intervals; they are zero when touched again."""
+        """Return the whole pages of the free intervals to the system; they are zero when touched again."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         with self.lock:
@@ -222,8 +222,8 @@ class Arena:
         del self._by_size[bisect_left(self._by_size, (size, start))]
 
     def _add_segment(self, needed: int) -> None:
-        """Ask the system for address space, and for less of it where it refuses."""
-        # The last bytes stay unused, so that intervals of two segments do not join.
+        """Ask the system for address space, and for less if it refuses."""
+        # The last bytes stay unused, so that intervals of two segments do not merge.
         needed = round_up(needed + ALIGNMENT, mmap.PAGESIZE)
         size = max(self._segment_bytes, needed)
         while True:
@@ -234,7 +234,7 @@ class Arena:
                 if size == needed:
                     raise MemoryError from None
                 size = max(size // 4 // mmap.PAGESIZE * mmap.PAGESIZE, needed)
-        # Arrays may outlive this module when the interpreter ends: the segment is never unmapped.
+        # Arrays may outlive this module at interpreter shutdown: the segment is never unmapped.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment))
         first = ctypes.addressof(ctypes.c_char.from_buffer(segment))
         self._segments.append((first, segment))
@@ -249,7 +249,7 @@ _untrack.argtypes, _untrack.restype = [ctypes.c_uint, ctypes.c_size_t], ctypes.c
 
 
 class _Block:
-    """The memory of one array, its base; gone when the last view is."""
+    """The memory of one array, its base; freed when the last view is gone."""
 
     __slots__ = ("__array_interface__", "_arena", "_size", "_start")
 
@@ -257,7 +257,7 @@ class _Block:
         self._arena, self._start, self._size = arena, start, size
         self.__array_interface__ = interface
 
-    # The defaults serve at the interpreter's end, when modules have lost their names.
+    # The defaults serve at interpreter shutdown, when module globals are gone.
     def __del__(self, is_tracing=tracemalloc.is_tracing, untrack=_untrack, domain=_TRACE_DOMAIN):
         if is_tracing():
             untrack(domain, self._start)
@@ -267,7 +267,7 @@ class _Block:
 def _map(size: int) -> mmap.mmap:
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, size)
-    # Private: a forked child goes on with a copy of its own.
+    # Private: a forked child continues with a copy of its own.
     segment = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
@@ -280,7 +280,7 @@ def _map(size: int) -> mmap.mmap:
 _arena = Arena()
 atexit.register(_arena.close)
 if hasattr(os, "register_at_fork"):
-    # A child starts with intervals that no other thread was changing.
+    # A child must not start with intervals that another thread was changing.
     os.register_at_fork(
         before=_arena.lock.acquire, after_in_parent=_arena.lock.release, after_in_child=_arena.lock.release
     )

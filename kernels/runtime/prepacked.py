@@ -1,6 +1,6 @@
-"""Prepacked weights: forms of weights that are kept between calls while the weights cannot change.
+"""Prepacked weights, kept between calls while the weights cannot change.
 
-Fast kernels first bring weights into a form of their own: panels, or Winograd's transform. In training
+Fast kernels first convert weights to a form of their own: panels, or Winograd's transform. In training
 the weights are new in every step, and so is the form. In inference it is the same for every image, and at
 batch 1 making it takes longer than the convolution. A kernel asks here for its form:
 
@@ -8,7 +8,7 @@ batch 1 making it takes longer than the convolution. A kernel asks here for its 
 
 If the array is frozen, its form is kept as long as it lives. Frozen means read-only and owner of its memory,
 so that nobody changes it through another array. `minialex.nn.Module.freeze` freezes a network's parameters.
-Kernels that do not pack need not know of it.
+Kernels that do not pack need not know about it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def frozen(array: np.ndarray) -> bool:
 
 
 def prepacked(array: np.ndarray, form: Hashable, make: Callable[[], Form]) -> Form:
-    """A form of an array: the kept one if the array is frozen, else what `make` returns.
+    """A packed form of an array: the kept one if the array is frozen, else what `make` returns.
 
     Parameters
     ----------
     array : array
         The weights.
     form : hashable
-        Says which form, and all that it depends on besides the array.
+        Identifies the form, and everything it depends on besides the array.
     make : callable
-        Makes the form; it is called without arguments.
+        Makes the form; called without arguments.
     """
     if not frozen(array):
         _forget(id(array))
@@ -57,7 +57,7 @@ def prepacked(array: np.ndarray, form: Hashable, make: Callable[[], Form]) -> Fo
 
 
 def kept_bytes() -> int:
-    """The memory that kept forms take."""
+    """The bytes that kept forms take."""
     with _lock:
         return sum(value.nbytes for forms in _kept.values() for value in forms.values())
 

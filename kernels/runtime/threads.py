@@ -1,22 +1,22 @@
 """The threads that share the work of one kernel call.
 
-A pool of threads runs compiled loops, which do not hold the interpreter's lock while they compute. The caller
+A pool of threads runs compiled loops, which release the GIL while they compute. The caller
 is one of the threads. Each has a range of the items, which it takes a few at a time where there are many; one
-that has finished its range goes on with those of the others, so that a thread that the system has slowed down
+that has finished its range goes on to those of the others, so that a thread slowed down by the system
 takes fewer. Neighbouring items read and write neighbouring memory, often the two halves of a cache line:
-where two threads took turns in them, the lines would go to and fro between their processors.
+if two threads took turns in them, the lines would bounce between their processors.
 
 How many: `set_num_threads`, or the environment variable ``MINIALEX_NUM_THREADS`` before the start, or
-else as many as the process may use. Results are the same bits for any number. The pool is the only
+as many as the process may use. Results are the same bits for any number. The pool is the only
 source of threads here: compiled loops never call BLAS, and NumPy's kernels, whose BLAS has threads of its
 own, run only in the caller.
 
 The caller hands a launch to the workers through their mailboxes (`minialex.kernels.runtime.mailbox`). A
-worker that has done its task looks into its mailbox for a while (`_PATIENCE`), in compiled code, and finds
-the next one at once where launches follow each other. Then it sleeps, and the next caller wakes it.
+worker that has done its task polls its mailbox for a while (`_PATIENCE`), in compiled code, and so finds
+the next one at once where launches follow each other closely. Then it sleeps, and the next caller wakes it.
 
 While one thread of a program uses the pool, kernels called from another run on that thread only. A
-forked child starts a pool of its own. A loop that raises an error in any thread raises it in the caller.
+forked child starts a pool of its own. An error raised by a loop in any thread is raised in the caller.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from minialex.errors import KernelError
 from minialex.kernels.runtime.mailbox import FAILED, IDLE, STATE, buffer_words
 
 _VARIABLE = "MINIALEX_NUM_THREADS"
-_PATIENCE = 2e-3  # seconds that a worker looks into its mailbox before it sleeps,
-_TIMES = 2  # and how many times that when a launch has begun whose task may come
+_PATIENCE = 2e-3  # seconds that a worker polls its mailbox before it sleeps,
+_TIMES = 2  # and how many times that once a launch has begun whose task may come
 _NAP = 20e-6  # seconds between a caller's looks at a worker that is slow to finish
 NOBODY = np.zeros(0, np.int64)  # no mailboxes
 
 
 def available_threads() -> int:
-    """How many processors this process may use: those of its affinity, within its container's quota."""
+    """How many processors this process may use: its affinity, within its container's quota."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = control_groups.processors()
-    # Threads beyond the quota would take turns, each waiting for one that does not run.
+    # Threads beyond the quota would take turns, each waiting for one that is not running.
     return processors if quota is None else max(1, min(processors, math.ceil(quota)))
 
 
@@ -75,7 +75,7 @@ def _default_threads() -> int:
 
 
 def set_num_threads(number: int | None) -> None:
-    """Set how many threads share the work of a kernel call; None goes back to the default.
+    """Set how many threads share the work of a kernel call; None restores the default.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class _Worker(threading.Thread):
     def __init__(self, index: int, pool: _Pool):
         super().__init__(name=f"minialex-{index}", daemon=True)
         self.index, self.pool = index, pool
-        self.mailbox = np.zeros(48, np.int64)[16:32]  # in cache lines that nothing else shares
+        self.mailbox = np.zeros(48, np.int64)[16:32]  # in cache lines of its own
         self.asleep = False
         self.alarm: SimpleQueue = SimpleQueue()
         self.start()
@@ -122,7 +122,7 @@ class _Worker(threading.Thread):
         while True:
             in_vain = 0 if pool.serve(mailbox, self.index, pool.patience) else in_vain + 1
             self.asleep = True
-            # A caller sets `helpers` first and looks at `asleep` then; here it is the other way
+            # A caller sets `helpers` first and then looks at `asleep`; here it is the other way
             # round. So one of the two sees the other, and no launch is slept through.
             if pool.helpers >= self.index and in_vain < _TIMES:
                 self.asleep = False
@@ -156,7 +156,7 @@ class _Pool:
                 self.helpers = 0
                 self.busy.release()
         if failed:
-            # An error cannot leave a thread of machine code, so meet it again, here.
+            # An error cannot leave machine code that runs in a thread, so raise it again here.
             for item in range(items):
                 loop(item, 0, *arguments)
             raise KernelError("a compiled loop failed, and did not when it was run again")
@@ -185,14 +185,14 @@ class _Pool:
         while len(self.workers) < number:
             try:
                 self.workers.append(_Worker(len(self.workers) + 1, self))
-            except RuntimeError:  # the system, or an interpreter that ends, allows no more threads
+            except RuntimeError:  # the system, or an interpreter at shutdown, allows no more threads
                 break
         self.mailboxes = np.array([worker.mailbox.ctypes.data for worker in self.workers], np.int64)
         self.buffer = _new_buffer(1 + len(self.workers))
 
 
 def _looks_within(seconds: float, serve: Callable) -> int:
-    """How often a worker looks into its mailbox in some time."""
+    """How many times a worker polls its mailbox in this time."""
     empty, looks = np.zeros(4, np.int64), 2000
     shortest = float("inf")
     for _ in range(4):  # the first compiles
@@ -203,7 +203,7 @@ def _looks_within(seconds: float, serve: Callable) -> int:
 
 
 def _wait_for(workers: list[_Worker]) -> None:
-    """Wait for those that still run: what they read and write must not go while they do."""
+    """Wait for those still running: what they read and write must live until they end."""
     interruption = None
     for worker in workers:
         while worker.mailbox[STATE] != IDLE:
