@@ -6,12 +6,12 @@ A step of Adam or AdamW, in place.
     v = beta2 * v + share2 * slope * slope                  (share2 = 1 - beta2)
     p = kept * p - rate * m / (sqrt(v) * scale + eps)       (kept is 1 - lr * weight_decay in AdamW, else 1)
 
-The corrections of the bias are numbers of the whole step: rate = lr / (1 - beta1**step), and
-scale = 1 / sqrt(1 - beta2**step). The launching code computes all of them in float64; in float32, 1 - 0.999
+The bias corrections are the same for all elements: rate = lr / (1 - beta1**step), and
+scale = 1 / sqrt(1 - beta2**step). The launching code computes all constants in float64; in float32, 1 - 0.999
 would lose three of seven digits.
 
-A thread computes every (threads of the grid)-th element. Each number is read once and written once: 28 bytes
-an element in float32.
+A grid-stride loop: a thread computes every (threads of the grid)-th element. Each number is read once and
+written once: 28 bytes an element in float32.
 */
 
 #include "real.cuh"

@@ -22,10 +22,10 @@ class AdamCall(Parameters):
     DIRECTIONS = ("update",)
 
     def constants(self) -> tuple[float, ...]:
-        """What a kernel in one pass is told.
+        """The constants that a one-pass kernel takes.
 
-        The rate, beta1 and what is left of it, beta2 and what is left of it, the scale of the deviation, eps,
-        the decay that is added to the slope, and the share of the parameter that is kept.
+        The rate, beta1 and 1 - beta1, beta2 and 1 - beta2, the scale of the square root, eps, the decay that
+        is added to the gradient, and the factor by which the parameter decays.
         """
         return (
             self.lr / (1 - self.beta1**self.step),

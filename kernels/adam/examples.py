@@ -39,7 +39,7 @@ def draw_update(choose: Choices) -> Arguments:
     drawn=draw_update,
 )
 def update(shape: Shape, **parameters) -> Iterator[Example]:
-    """One step; what of the parameters is not given has a usual value."""
+    """One step; parameters not given take usual values."""
     usual = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
     usual |= {"weight_decay": 0.05, "decoupled": False, "step": 3}
     p = normal(shape)

@@ -2,7 +2,7 @@
 
     y[n, c, p, q] = (sum of the window's cells inside the image) / divisor[p, q]
 
-The divisor is the number of the window's cells that lie inside the image and, where
+The divisor is the number of the window's cells that lie inside the image or, if
 count_include_pad is true, in its padding (PyTorch's default; TensorFlow counts the image only).
 Cells that ceil mode adds beyond the padding are never counted.
 

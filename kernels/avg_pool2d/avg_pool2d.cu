@@ -4,15 +4,14 @@ Average pooling and its gradient.
     y[n, c, p, q] = (sum of the window's cells inside the image) / divisor[p, q]
 
 The divisor is the number of the window's cells that count: those inside the image and, if the padding
-counts, inside the padding. The cells that count are a rectangle, the rows from counted_top up to but not
-counted_bottom and the columns from counted_left up to but not counted_right, and so the divisor is a height
-times a width.
+counts, inside the padding. The cells that count are a rectangle, rows counted_top to counted_bottom - 1 and
+columns counted_left to counted_right - 1, so the divisor is a height times a width.
 
-Images are (N, C, H, W), results (N, C, P, Q), and C-contiguous. Each result, in either direction, has one
-thread, and neighbouring threads have neighbouring columns. The gradient is a gather: a cell adds up what the
+Images are (N, C, H, W), results (N, C, P, Q), both C-contiguous. Each result, in either direction, has one
+thread, and neighbouring threads have neighbouring columns. The gradient is a gather: a cell sums what the
 windows that hold it send back, and no two threads add to the same cell. Row h lies in the windows p with
-p * stride <= h + top < p * stride + kernel. What a window sends back is divided in a kernel of its own, once
-and not for each of its cells: a division is some ten instructions.
+p * stride <= h + top < p * stride + kernel. A kernel of its own divides what a window sends back, once
+rather than for each of its cells: a division is some ten instructions.
 */
 
 #include "real.cuh"
@@ -45,7 +44,7 @@ avg_pool2d_forward(
     }
 }
 
-// The first half of the gradient: what each window sends back to every one of its cells, g / divisor.
+// The first half of the gradient: what each window sends back to each of its cells, g / divisor.
 extern "C" __global__ void __launch_bounds__(256)
 avg_pool2d_shares(
     const real* __restrict__ g, real* __restrict__ shares, int results, int out_height, int out_width,
@@ -69,7 +68,7 @@ avg_pool2d_input_grad(
     int kernel_height, int kernel_width, int stride_down, int stride_across, int top, int left)
 {
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += gridDim.x * blockDim.x) {
-        // From the first cell of the padding on, so that no quotient is negative.
+        // Counted from the first cell of the padding, so that no quotient is negative.
         int row = i / width % height + top;
         int column = i % width + left;
         const real* plane = shares + i / (height * width) * (out_height * out_width);

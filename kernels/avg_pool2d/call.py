@@ -1,4 +1,4 @@
-"""One average pooling, and how many cells each of its windows counts."""
+"""One average pooling, and the divisor of each of its windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minialex.kernels.max_pool2d.call import PoolCall
 @calls_of("avg_pool2d")
 @dataclass(frozen=True)
 class AvgPoolCall(PoolCall):
-    """A pooling, and whether the padding counts in the divisor."""
+    """A pooling, and whether the padding counts towards the divisor."""
 
     count_include_pad: bool = True
 
@@ -37,7 +37,7 @@ class AvgPoolCall(PoolCall):
         return cls(pool.x_shape, pool.y_shape, pool.window, bool(count_include_pad))
 
     def divisors(self) -> np.ndarray:
-        """The cells that each window counts: int64 (P, Q)."""
+        """The number of cells that each window counts: int64 (P, Q)."""
         return np.outer(*(_counts(axis, self.count_include_pad) for axis in self.window))
 
 
@@ -49,6 +49,6 @@ def _counts(axis: Axis, include_pad: bool) -> np.ndarray:
 
 @shape_rule("avg_pool2d")
 def avg_pool2d_shape(x: Shape, **parameters) -> Shape:
-    """(N, C, H, W) gives (N, C, P, Q), by the rule of max-pooling."""
+    """(N, C, H, W) gives (N, C, P, Q), by the same rule as max-pooling."""
     require_rank(x, 4, "pooling input", "(N, C, H, W)")
     return AvgPoolCall.of(x, **parameters).y_shape

@@ -36,7 +36,7 @@ def _window(call) -> tuple[int, ...]:
 
 
 def _counted(call) -> tuple[int, ...]:
-    """The rectangle of the cells that count: its first row, the row after its last; its columns likewise."""
+    """The rectangle of cells that count: its first row and the row after its last, and so its columns."""
     rows, columns = (
         (-axis.before, axis.size + axis.after) if call.count_include_pad else (0, axis.size)
         for axis in call.window

@@ -44,7 +44,7 @@ _AWKWARD = {
 
 
 def draw_pooling(choose: Choices) -> Arguments:
-    """A pooling, each window of which holds a cell of the image."""
+    """A pooling whose every window holds a cell of the image."""
     x, kernel, options = draw_window(choose)
     options["count_include_pad"] = choose.one_of((False, True))
     try:
@@ -64,7 +64,7 @@ def draw_pooling(choose: Choices) -> Arguments:
     drawn=draw_pooling,
 )
 def average_pooling(x: Shape, kernel_size: tuple[int, int], **options) -> Iterator[Example]:
-    """Both directions of one pooling; what of the options is not given has its default."""
+    """Both directions of one pooling; options not given take their defaults."""
     nothing = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "ceil_mode": False, "count_include_pad": True}
     parameters = {"kernel_size": kernel_size, **nothing, **options}
     y = AvgPoolCall.of(x, **parameters).y_shape

@@ -1,4 +1,4 @@
-"""Average pooling in compiled loops, plane by plane: each window is added up along its columns, then across.
+"""Average pooling in compiled loops, plane by plane: each window is summed down its columns, then across.
 
 The gradient goes the other way: a row of shares is spread across, and added to each row of its windows.
 """
@@ -14,17 +14,17 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
-# Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
+# Elements of an item: some ten microseconds of work. A batch below this size stays on one thread.
 _ITEM = 2**15
-# Between the scratch rows of two threads, in elements: at least two cache lines, which processors fetch in
-# pairs. Threads that write to one line wait for each other; with small images that took longer than the work.
+# Padding between the scratch rows of two threads, in elements: at least two cache lines, which processors
+# fetch in pairs. Threads that write to one line wait for each other; with small images that dominated.
 _APART = 32
 
 
 @compiled.parallel
 def _forward(item, worker, x, y, rows, counts, planes, kernel_size, stride, start):
     height, width = x.shape[1:]
-    padded = rows[worker]  # zeros, but for the columns of the image
+    padded = rows[worker]  # zeros, except in the columns of the image
     row = padded[start[1] : start[1] + width]
     for plane in range(item * planes, min((item + 1) * planes, len(x))):
         image = x[plane]
@@ -77,7 +77,7 @@ def _run(body, source, result, call: AvgPoolCall) -> None:
 
 
 def _rows_shape(call: AvgPoolCall) -> tuple[int, int]:
-    """The shape of the scratch rows, one a thread, with the padding on both sides."""
+    """The shape of the scratch rows, one for each thread, with padding on both sides."""
     axis = call.window.horizontal
     reach = max((axis.positions - 1) * axis.stride + axis.kernel, axis.before + axis.size)
     return threads.num_threads(), reach + _APART

@@ -1,4 +1,4 @@
-"""Average pooling by its definition: both directions add up the same terms."""
+"""Average pooling by definition: both directions sum the same terms."""
 
 import numpy as np
 

@@ -14,7 +14,7 @@ and the gradients
     batch_norm.forward   (x, weight, bias) -> y, mean, var    takes axis, eps; mean, var (F,)
     batch_norm.backward  (g, x, weight, mean, var) -> gx, gw, gb
 
-At evaluation the running statistics stand in place of those of the batch, as constants:
+At evaluation the running statistics take the place of the batch's, as constants:
 
     batch_norm.evaluate  (x, weight, bias, mean, var) -> y    takes axis, eps
 """

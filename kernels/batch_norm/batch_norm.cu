@@ -11,20 +11,20 @@ features are (N, C, H * W), a matrix (N, F) is (N, F, 1). M is outer * inner.
 
 Sums
 ----
-A feature has one sum over many rows of memory, and a GPU wants many threads. So sums are taken in two steps.
+A feature has one sum over many rows of memory, and a GPU needs many threads. So sums are taken in two steps.
 
-1. The array is a matrix of `outer` rows and `columns` = features * inner columns. A thread adds up one column over
-   every slices-th row: of all elements every (slices * columns)-th, which lies in the same column. Whatever
+1. The array is a matrix of `outer` rows and `columns` = features * inner columns. A thread sums one column over
+   every slices-th row: every (slices * columns)-th of all elements, which lies in the same column. Whatever
    the layout, neighbouring threads read neighbouring numbers; and there are many threads, 193,600 for the
-   first layer of AlexNet at one slice. What they write is (slices, columns).
-2. The threads of a row of a block add up the slices * inner partial sums of a feature, as reduce.cuh explains.
+   first layer of AlexNet at one slice. They write (slices, columns).
+2. The threads of a row of a block sum the slices * inner partial sums of a feature, as reduce.cuh explains.
 
-Each sum has one order, so that two runs give the same bits.
+Each sum has a fixed order, so that two runs give the same bits.
 
 Digits
 ------
-mean(x**2) - mean(x)**2 has no digit left in float32 where the mean is 1e4 times the deviation. Here `centre`,
-the mean as far as a first pass gets it, is subtracted before a second pass adds up the differences and their squares:
+mean(x**2) - mean(x)**2 has no digit left in float32 if the mean is 1e4 times the deviation. Here `centre`,
+the mean as computed by a first pass, is subtracted before a second pass sums the differences and their squares:
 
     offset = sum(x - centre) / M,   mean = centre + offset,   var = sum((x - centre)**2) / M - offset**2
 
@@ -37,7 +37,7 @@ lacks becomes part of the shift.
 #include "real.cuh"
 #include "reduce.cuh"
 
-// What the second step adds up for feature f: its partial sums of (slices, columns).
+// What the second step sums for feature f: its partial sums in (slices, columns).
 static __device__ real feature_sum(const real* partial, int f, int inner, int features, int slices)
 {
     return line_sum<RowThreads>(slices * inner, [=](int k) {
@@ -85,7 +85,7 @@ batch_norm_column_moments(
     }
 }
 
-// Of each feature: mean, var, and y = (x - mean) * scale + shift.
+// For each feature: mean, var, and y = (x - mean) * scale + shift.
 extern "C" __global__ void __launch_bounds__(256)
 batch_norm_statistics(
     const real* __restrict__ differences, const real* __restrict__ squares, const real* __restrict__ centre,
@@ -99,7 +99,7 @@ batch_norm_statistics(
     real square = feature_sum(squares, f, inner, features, slices) / (real)count;
     if (line == f && RowThreads::first() == 0) {
         real variance = square - offset * offset;
-        if (variance < 0) variance = 0;  // by rounding; unlike fmax this leaves NaN as it is
+        if (variance < 0) variance = 0;  // by rounding; unlike fmax this keeps a NaN
         real rounded = centre[f] + offset;
         real factor = weight[f] / sqrt(variance + eps);
         mean[f] = rounded;
@@ -109,7 +109,7 @@ batch_norm_statistics(
     }
 }
 
-// Scale at evaluation, where mean and var are given and the shift is the bias.
+// The scale at evaluation, where mean and var are given and the shift is the bias.
 extern "C" __global__ void __launch_bounds__(256)
 batch_norm_scale(
     const real* __restrict__ weight, const real* __restrict__ var, real* __restrict__ scale,
@@ -148,7 +148,7 @@ batch_norm_column_gradients(
     }
 }
 
-// Of each feature: gw, gb, and gx = (g - of_g - (x - mean) * of_x) * scale.
+// For each feature: gw, gb, and gx = (g - of_g - (x - mean) * of_x) * scale.
 extern "C" __global__ void __launch_bounds__(256)
 batch_norm_gradients(
     const real* __restrict__ sums, const real* __restrict__ products,

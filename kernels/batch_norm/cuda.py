@@ -8,8 +8,8 @@ from minialex.kernels.cuda import Source, cuda_kernel
 from minialex.kernels.cuda.lines import line_block
 
 SOURCE = Source(__file__, "batch_norm.cu")
-# Columns are cut into slices until there are that many threads, but not into slices of fewer rows: the
-# partial sums should be few compared with x.
+# Columns are cut into slices until there are this many threads, but not into slices of fewer rows: partial
+# sums should be few compared with x.
 _ENOUGH_THREADS = 2**16
 _SHORTEST = 16
 
@@ -35,12 +35,12 @@ class _Sums:
         return self.slices * self.features * self.inner
 
     def by_column(self, device, kernel, *arrays, more=()):
-        """Launch a kernel of the first step, which gives the partial sums."""
+        """Launch a kernel of the first step, which computes the partial sums."""
         size = self.outer * self.features * self.inner
         device.launch_over(SOURCE[kernel], self.partial, *arrays, size, self.partial, *more)
 
     def by_feature(self, device, kernel, *arrays, more=()):
-        """Launch a kernel of the second step, which adds them up for each feature."""
+        """Launch a kernel of the second step, which sums them for each feature."""
         block = line_block(self.slices * self.inner)
         sizes = (self.inner, self.features, self.slices, self.outer * self.inner)
         device.launch(SOURCE[kernel], block.grid(self.features), block.shape, *arrays, *sizes, *more)

@@ -28,7 +28,7 @@ from minialex.kernels.contract.shapes import Shape
 from minialex.kernels.reduction.examples import OUTER, draw_inner
 
 _SMALL = {"channels": case((3, 4, 2, 2), 1), "rows": case((2, 2, 3, 2), 2), "vectors": case((5, 3), 1)}
-# Few features with much in each, many with little, one.
+# Few features of many elements, many of few, and one.
 _BLOCKS = [case((3, 5, 4, 7), 1), case((37, 300), 1), case((9, 3, 21, 23), 1), case((2, 2), 0)]
 _AWKWARD = {"prime lengths": case(PRIMES, 1), "rows": case((5, 6, 31, 29), 2)}
 
@@ -36,7 +36,7 @@ _AWKWARD = {"prime lengths": case(PRIMES, 1), "rows": case((5, 6, 31, 29), 2)}
 def draw_features(choose: Choices, inner: Sizes = ANY) -> tuple[Shape, int]:
     """A shape and a feature axis, with at least two elements for each of 0 or more features.
 
-    `inner` are how many elements a feature has behind its axis; if that is at least one, there is a feature.
+    `inner` is how many elements a feature has after its axis; if at least one, there is a feature.
     """
     if inner.least:
         before = choose.one_of(OUTER)
@@ -50,7 +50,7 @@ def draw_features(choose: Choices, inner: Sizes = ANY) -> tuple[Shape, int]:
 
 
 def draw_normalisation(choose: Choices, inner: Sizes = ANY) -> Arguments:
-    """Distinct values: a feature whose values were nearly equal would be divided by nearly 0."""
+    """Distinct values: a feature with nearly equal values would be divided by nearly 0."""
     shape, axis = draw_features(choose, inner)
     return case(shape, axis, choose.one_of((1e-5, 1e-3, 0.1)), values=distinct)
 

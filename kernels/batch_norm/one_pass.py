@@ -1,14 +1,15 @@
 """Batch normalisation with each feature read from memory once.
 
-A thread takes a few features: it adds up their statistics, then normalises them while they are in the
+A thread takes a few features: it computes their statistics, then normalises them while they are in the
 cache.
 
-The sums are those of x - k, where k is the feature's first element, in float64. As k is one of the M
-values, (k - mean)**2 <= M var: the subtraction in var = mean((x - k)**2) - (mean - k)**2 costs at most M
-units of float64's rounding, which float32 does not notice (Chan, Golub and LeVeque 1983, on shifted data).
+The sums are of x - k, where k is the feature's first element, in float64. As k is one of the M
+values, (k - mean)**2 <= M * var: the subtraction in var = mean((x - k)**2) - (mean - k)**2 amplifies the
+rounding of float64 at most M times, which does not show in float32 (Chan, Golub and LeVeque 1983, on
+shifted data).
 
-A mean of x much larger than its deviation would lose digits in float32. For the float32 number c next to
-the mean x - c is exact there, and the rest of the mean becomes a part of the bias.
+A mean of x much larger than its deviation would cost digits in float32. For c, the float32 number nearest
+the mean, x - c is exact there, and the rest of the mean becomes part of the bias.
 """
 
 import math

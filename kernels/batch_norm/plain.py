@@ -1,7 +1,7 @@
 """Batch normalisation in whole-array NumPy operations.
 
-The sums are in float64. For a mean much larger than the deviation, x - c is exact in float32 for the
-number c next to the mean; the rest of the mean becomes a part of the variance and of the bias.
+The sums are in float64. For a mean much larger than the deviation, x - c is exact in float32 for c, the
+number nearest the mean; the rest of the mean becomes part of the variance and of the bias.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from minialex.kernels.reduction.wide import wide_sum
 
 
 def _others(x, axis):
-    """The axes that a feature's statistics are taken over, and the shape that broadcasts a feature."""
+    """The axes over which a feature's statistics are taken, and the shape that broadcasts a feature."""
     axes = tuple(i for i in range(x.ndim) if i != axis)
     shape = [1] * x.ndim
     shape[axis] = -1

@@ -25,7 +25,7 @@ def batch_norm_forward(x, weight, bias, *, call):
 @kernel(BACKWARD, algo="reference")
 def batch_norm_backward(g, x, weight, mean, var, *, call):
     # Every output of a feature depends on each of its inputs: directly, through the mean and
-    # through the variance. The three derivatives are added up one pair at a time.
+    # through the variance. The three derivatives are summed one pair at a time.
     gx, gw, gb = np.zeros_like(x), np.zeros_like(weight), np.zeros_like(weight)
     for feature in range(len(weight)):
         at = (slice(None),) * call.axis + (feature,)

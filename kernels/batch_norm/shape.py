@@ -9,7 +9,7 @@ from minialex.kernels.contract.shapes import Shape, shape_rule
 def batch_norm_shape(
     x: Shape, weight: Shape | None = None, bias: Shape | None = None, *, axis: int = 1, **_
 ) -> Shape:
-    """Any shape with the feature axis, unchanged; weight and bias hold one number a feature."""
+    """Any shape with the feature axis, unchanged; weight and bias hold one number per feature."""
     if not is_int(axis, -len(x), len(x) - 1):
         raise ShapeError(f"batch_norm: axis={axis!r} is not an axis of the input {x}")
     for name, shape in (("weight", weight), ("bias", bias)):

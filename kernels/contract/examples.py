@@ -34,7 +34,7 @@ from minialex.kernels.contract.shapes import Shape
 from minialex.kernels.contract.values import distinct_values
 
 LENGTHS = ((1,), (777,), (3, 5, 7), (2, 3, 4, 5))
-"""Less than a warp, several blocks with the last one partly empty, and more than one axis."""
+"""Less than a warp, several blocks of which the last is partly empty, and more than one axis."""
 PRIMES, PLANE, LONG = (3, 17, 37, 41), (7, 13, 101, 3), (1_000_003,)
 """Shapes to time: images of prime lengths, long and narrow ones, and a million elements."""
 

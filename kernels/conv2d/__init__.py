@@ -3,8 +3,8 @@
     y[n, o, p, q] = bias[o] + sum over c, i, j of
                     weight[o, c, i, j] * x[n, g * C/groups + c, p * sh - top + i * dh, q * sw - left + j * dw]
 
-where g is the group of output channel o and cells outside the image count as zero. It is linear in x
-and in weight, so its two gradients sum the same products, into the other two places. The three make
+where g is the group of output channel o, and cells outside the image count as zero. It is linear in x
+and in weight, so its two gradients sum the same products, into the other two arrays. The three are
 a closed family: the derivatives of each are the other two.
 
     conv2d.forward      (x, weight, bias) -> y (N, O, P, Q)
@@ -17,8 +17,8 @@ All take a `ConvCall`: shapes, stride, padding, dilation and groups. The ladder,
 
     reference      the formula
     loops          the same nested loops, compiled
-    im2col         one large matrix product by BLAS; the matrix is made in chunks
-    direct         register tiles that read the image where it stands
+    im2col         one large matrix product by BLAS; the matrix is built in chunks
+    direct         register tiles that read the image in place
     winograd       fewer multiplications, for 3 x 3 and 5 x 5 windows at stride 1
     cuda, cuda_im2col, cuda_packed    the rungs in CUDA
 """

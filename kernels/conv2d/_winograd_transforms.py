@@ -1,4 +1,4 @@
-"""The transforms of `minialex.kernels.conv2d.winograd`, as Numba intrinsics that emit LLVM's language.
+"""The transforms of `minialex.kernels.conv2d.winograd`, as Numba intrinsics that emit LLVM IR.
 
 Imported at the first compilation. ``input_5_3`` is the input transform of F(5 x 5, 3 x 3), and so on.
 """
@@ -32,7 +32,7 @@ _MATRICES = {
     "input": lambda m, r: input_transform(m + r - 1),
     "weight": lambda m, r: scaled_evaluation(m + r - 1, r),
     "output": lambda m, r: transposed(evaluation(m + r - 1, m)),
-    # Of the weight gradient, F(r x r, m x m).
+    # For the weight gradient, F(r x r, m x m).
     "gradient": lambda m, r: scaled_evaluation(m + r - 1, m),
     "taps": lambda m, r: transposed(evaluation(m + r - 1, r)),
 }
@@ -44,7 +44,7 @@ def _intrinsic(kind: str, m: int, r: int):
 
 
 def _both_sides(matrix: Matrix):
-    """T @ X @ T.T, where each element of X stands for a vector: of other channels at the same place."""
+    """T @ X @ T.T, where each element of X stands for a vector: the same place in several channels."""
 
     def emit(context, builder, signature, arguments):
         source, source_row, source_column, target, target_row, target_column = arguments
@@ -69,8 +69,8 @@ def _both_sides(matrix: Matrix):
 
 
 def _combine(builder, factors, vectors):
-    """The sum of factors times vectors, without what a factor of 0, 1 or -1 makes superfluous."""
-    # A factor of 1 first: the sum then starts without a multiplication.
+    """The sum of factors times vectors, without the operations that a factor of 0, 1 or -1 saves."""
+    # A factor of 1 goes first: the sum then starts without a multiplication.
     terms = sorted(
         ((f, v) for f, v in zip(factors, vectors, strict=True) if f), key=lambda term: term[0] != 1
     )

@@ -45,12 +45,12 @@ class ConvCall:
     def of(
         cls, x: Shape, weight: Shape, dtype: Any = np.float32, *, stride=1, padding=0, dilation=1, groups=1
     ) -> ConvCall:
-        """Check and resolve the parameters, as users write them, of a convolution of these shapes.
+        """Check and resolve the parameters, as users write them, for a convolution of these shapes.
 
         Raises
         ------
         ShapeError
-            If shapes and parameters do not fit together; the message has all of them.
+            If shapes and parameters do not fit together; the message gives all of them.
         """
         if not is_int(groups, 1):
             raise ShapeError(f"groups={groups!r} should be a positive int")
@@ -84,7 +84,7 @@ class ConvCall:
         return call
 
     def require_bias(self, shape: Shape | None) -> None:
-        """Raise `ShapeError` unless a bias of that shape fits."""
+        """Raise `ShapeError` unless a bias of this shape fits."""
         if shape is not None and shape != self.weight_shape[:1]:
             raise ShapeError(
                 f"conv2d: bias {shape} should have shape ({self.outputs},) for weight {self.weight_shape}"
@@ -119,12 +119,12 @@ class ConvCall:
 
     @property
     def taps(self) -> int:
-        """The numbers that one output is a sum of: C / groups * KH * KW."""
+        """The number of products that an output sums: C / groups * KH * KW."""
         return math.prod(self.weight_shape[1:])
 
     @property
     def products(self) -> int:
-        """The multiplications of each direction, those with padding included: N * O * P * Q * taps."""
+        """The multiplications of each direction, including those by padding: N * O * P * Q * taps."""
         return math.prod(self.y_shape) * self.taps
 
     # The window's numbers
@@ -160,7 +160,7 @@ class ConvCall:
 def _resolved(
     shapes: tuple[Shape, Shape], dtype: np.dtype, stride: Pair, padding, dilation: Pair, groups: int
 ) -> ConvCall:
-    """The call, checked; the training loop asks for the same few thousands of times."""
+    """The call, checked; cached, because training asks for the same few thousands of times."""
     x, weight = shapes
     require_rank(x, 4, "conv2d input", "(N, C, H, W)")
     require_rank(weight, 4, "conv2d weight", "(O, C/groups, KH, KW)")

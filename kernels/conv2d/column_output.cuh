@@ -1,14 +1,14 @@
 // Storing the results of a tile of a matrix product whose columns are positions of images.
 //
-// Neighbouring columns are neighbours in memory, (N, O, P*Q), but rows of P*Q numbers begin at no multiple of
-// 16 bytes, and a column may be the last of its image. So each number is stored by itself, by a warp that has 32
-// neighbours.
+// Neighbouring columns are neighbours in memory, (N, O, P*Q), but rows of P*Q numbers need not begin at multiples
+// of 16 bytes, and a column may be the last of its image. So each number is stored on its own, by a warp that has
+// 32 neighbours.
 
 #include "matrix_product.cuh"
 
-// Hands the block's results to output(row, value), where a thread has one column and neighbouring threads
-// neighbouring columns: in registers a thread has 4 neighbours itself, and a warp's stores of them would be
-// 16 bytes apart. They change places in the shared memory of the tiles, some rows at a time.
+// Passes the block's results to output(row, value), where a thread has one column and neighbouring threads have
+// neighbouring columns: in registers, a thread itself has 4 neighbours, and a warp's stores of them would be
+// 16 bytes apart. They are exchanged through the shared memory of the tiles, some rows at a time.
 template <typename Tile, typename Output>
 __device__ __forceinline__ void store_by_columns(
     const real (&sums)[Tile::THREAD_M][Tile::THREAD_N], SharedTiles<Tile, 2>& shared, const Output& output)

@@ -14,7 +14,7 @@
 //
 //     left(row, k)       an element of left
 //     place(column)      what the elements and the result of a column have in common
-//     right(k, place)    an element of right, with its column's place; 0 for a cell outside the image
+//     right(k, place)    an element of right, given its column's place; 0 for a cell outside the image
 //     at(row, place)     where in the result array the sum of (row, column) belongs
 
 #include "real.cuh"
@@ -33,7 +33,7 @@ struct Convolution {
     __device__ __forceinline__ int positions() const { return rows * columns; }
 };
 
-// Three indices that are one: (first, row, column) with `rows` rows of `columns` columns each.
+// One index as three: (first, row, column) with `rows` rows of `columns` columns each.
 struct Cell {
     int first, row, column;
 

@@ -1,6 +1,6 @@
-"""Convolution in CUDA, the rungs that have no matrix of windows: naive.cu and implicit_gemm.cu.
+"""Convolution in CUDA, the rungs that build no matrix of windows: naive.cu and implicit_gemm.cu.
 
-All take the image and the weights as they are, and need no memory of their own.
+All take the image and the weights as they are, and need no workspace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMPLICIT = Source(__file__, "implicit_gemm.cu")
 
 
 class _Rung(NamedTuple):
-    """An algorithm, whose kernels are ``<algorithm>_forward``, ``_input_grad`` and ``_weight_grad``."""
+    """An algorithm: its kernels are ``<algorithm>_forward``, ``_input_grad`` and ``_weight_grad``."""
 
     algorithm: str
     source: Source
@@ -40,12 +40,12 @@ _RUNGS = (
 
 
 def convolution_struct(call: ConvCall, images: int | None = None) -> tuple[int, ...]:
-    """The members of ``struct Convolution`` (convolution.cuh), in its order, for some of the images or all.
+    """The members of ``struct Convolution`` (convolution.cuh), in order, for some or all of the images.
 
     Raises
     ------
     KernelError
-        If the padded image is so large that an int index into it would overflow.
+        If the padded image is too large to be indexed by an int.
     """
     for name, axis in zip(("high", "wide"), call.window, strict=True):
         if axis.size + axis.before + axis.after > MAX_ELEMENTS:
@@ -64,7 +64,7 @@ def nothing_to_add(call: ConvCall) -> bool:
 
 
 def without_terms(device, shape, dtype, bias=None):
-    """What such a convolution gives: zeros, or the bias."""
+    """The result of such a convolution: zeros, or the bias."""
     y = device.zeros(shape, dtype)
     if bias is not None:
         y += bias.reshape(-1, 1, 1)

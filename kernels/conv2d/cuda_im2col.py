@@ -1,9 +1,9 @@
 """Convolution in CUDA by im2col, a tiled matrix product and col2im: im2col.cu.
 
-The matrix of windows is KH*KW times the image, so it is made for as many images at a time as fit the
-workspace limit, and for one at least.
+The matrix of windows is KH*KW times the size of the image, so it is built for as many images at a time as fit
+the workspace limit, but at least one.
 
-On ``cuda-host`` it is the fastest of all on AlexNet's layers at batch 1, and so has the rank there.
+On ``cuda-host`` it is the fastest of all on AlexNet's layers at batch 1, so it has the rank there.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def _padded(size: int, dtype) -> int:
 
 
 def _images_at_once(call: ConvCall) -> int:
-    """How many images' windows fit the workspace limit; 1 if not even those of one do."""
+    """How many images' windows fit the workspace limit; at least 1."""
     numbers = call.groups * _padded(call.taps, call.dtype) * math.prod(call.positions)
     return max(1, min(call.images, workspace_limit() // max(1, numbers * call.dtype.itemsize)))
 
 
 def _chunks(call: ConvCall) -> Iterator[slice]:
-    # Equal chunks: a small rest would be a small matrix product, with few blocks.
+    # Equal chunks: a small remainder would be a small matrix product, with few blocks.
     images = call.images
     size = ceil_div(images, ceil_div(images, _images_at_once(call)))
     return (slice(start, min(start + size, images)) for start in range(0, images, size))
@@ -84,7 +84,7 @@ def _windows(device, x, padded_taps: int, call: ConvCall):
 
 
 def _gradient_matrices(device, g, call: ConvCall):
-    """The gradient g (n, O, P, Q) as (groups, O/groups, padded n*P*Q): its windows of one cell."""
+    """The gradient g (n, O, P, Q) as (groups, O/groups, padded n*P*Q): its 1 x 1 windows."""
     one_cell = call.outputs, call.group_outputs, 1, 1
     return _windows(
         device, g, call.group_outputs, ConvCall.of(g.shape, one_cell, g.dtype, groups=call.groups)
@@ -107,7 +107,7 @@ def conv2d_forward(device, x, weight, bias, *, call):
         arrays = matrices, windows, bias_or_any, part, int(bias is not None)
         sizes = call.group_outputs, depth, row_length, len(part), math.prod(call.positions)
         device.launch(SOURCE["weight_times_windows"], grid, _THREADS, *arrays, *sizes)
-        del windows, arrays  # else the next chunk's would be made while these are still held
+        del windows, arrays  # else they would still be held while the next chunk's are made
     return y
 
 

@@ -1,10 +1,10 @@
 """Convolution in CUDA on packed operands: packed_gemm.cu.
 
 What remains for Python is the geometry of one product: along each axis of the image, which positions there
-are and which cells their taps read. `_Axis` has it, for forward and for a phase of the input gradient alike.
+are and which cells their taps read. `_Axis` holds it, both for forward and for a phase of the input gradient.
 
-On ``cuda-host`` im2col is ranked above it: a processor gains nothing from the order in which a warp reads
-memory, which is what the packing is for, and pays for it.
+On ``cuda-host`` im2col is ranked above it: packing serves coalesced reads by a warp, from which a CPU gains
+nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, gemm, launche
 SOURCE = Source(__file__, "packed_gemm.cu")
 _THREADS = 256
 
-# The weight gradient's sum is cut into parts until there are that many blocks, two for each multiprocessor of
-# a large GPU; no part is shorter than this many positions, over which its addition in the second pass pays.
+# The weight gradient's sum is cut into parts until there are this many blocks, two for each multiprocessor of
+# a large GPU; no part is shorter than this many positions, which make up for adding it in the second pass.
 _BLOCKS = 256
 _SHORTEST_PART = 512
 
@@ -57,13 +57,13 @@ class _Axis:
 
     @property
     def cells(self) -> tuple[int, int]:
-        """The first and the last cell that are read."""
+        """The first and the last cell that is read."""
         ends = (self.first_cell, self.first_cell + (self.taps - 1) * self.dilation)
         return min(ends), max(ends) + (self.positions - 1) * self.stride
 
 
 def _step(count: int, step: int) -> int:
-    """The step between `count` things: any number will do for one, and a large one would overflow an int."""
+    """The step between `count` things: for a single one, 1, because a large step would overflow an int."""
     return step if count > 1 else 1
 
 
@@ -73,11 +73,11 @@ def _forward_axis(axis: windows.Axis) -> _Axis:
 
 
 def _phases(axis: windows.Axis) -> list[_Axis]:
-    """The cells h of an image's axis, by their remainder by the stride.
+    """The cells h of an image's axis, by their remainder modulo the stride.
 
-    Tap i reads cell h at position p = (h + before - i * dilation) / stride, if that is whole: for the cells
-    of one remainder, that is every stride / gcd(stride, dilation)-th tap. A remainder that no tap reads is
-    left out.
+    Tap i reads cell h at position p = (h + before - i * dilation) / stride, if that is an integer: for the
+    cells of one remainder, that is every stride / gcd(stride, dilation)-th tap. A remainder that no tap reads
+    is left out.
     """
     phases = []
     size, stride, before, dilation = axis.size, axis.stride, axis.before, axis.dilation
@@ -112,7 +112,7 @@ def _padded(size: int, dtype) -> int:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Which cells of an image its packed copy has: from (top, left) on, rows x columns of them."""
+    """Which cells of an image its packed copy holds: rows x columns of them, from (top, left) on."""
 
     top: int
     left: int
@@ -121,7 +121,7 @@ class _Frame:
 
     @classmethod
     def around(cls, vertical: list[_Axis], horizontal: list[_Axis]) -> _Frame:
-        """The cells that some of the axes read."""
+        """The cells that any of the axes reads."""
         (top, bottom), (left, right) = (
             (min(axis.cells[0] for axis in axes), max(axis.cells[1] for axis in axes))
             for axes in (vertical, horizontal)
@@ -129,13 +129,13 @@ class _Frame:
         return cls(top, left, bottom - top + 1, right - left + 1)
 
     def size(self, channels: int, dtype) -> int:
-        """Numbers in the packed copy of one image of one group."""
+        """Elements in the packed copy of one group of one image."""
         return self.rows * self.columns * _padded(channels, dtype)
 
 
 @dataclass(frozen=True)
 class _Product:
-    """One product: of weights at the taps of two axes, and of the cells that they read in packed images.
+    """One product: of the weights at the taps of two axes with the cells that these read in packed images.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class _Product:
     frame : _Frame
         Of the packed images.
     is_forward : bool
-        Whether products are added up along the weights' channels, and not along their outputs.
+        Whether products are summed over the weights' channels, and not over their outputs.
     """
 
     vertical: _Axis
@@ -166,7 +166,7 @@ def _pack(device, x, groups: int, frame: _Frame):
 
 
 def _table(device, shape: tuple[int, int, int], ahead: int, first: int, steps: tuple[int, int, int]):
-    """Tabulate first + a * steps[0] + b * steps[1] + c * steps[2] for all (a, b, c); `ahead` entries more."""
+    """Tabulate first + a * steps[0] + b * steps[1] + c * steps[2] for all (a, b, c), and `ahead` more."""
     used = math.prod(shape)
     table = device.empty((used + ahead,), np.int32)
     grid = blocks_for(table.size, _THREADS)
@@ -193,7 +193,7 @@ def _pack_weights(device, weight, groups: int, product: _Product):
 
 
 def _convolve(device, product: _Product, packed, weight, bias, result) -> None:
-    """Fill the cells of result (N, C, H, W) that the axes name, from packed images and weights (O, ...)."""
+    """Fill the cells of result (N, C, H, W) given by the axes, from packed images and weights (O, ...)."""
     groups, n, _, _, channels = packed.shape
     vertical, horizontal, frame = product.vertical, product.horizontal, product.frame
     lanes = _lanes(packed.dtype)
@@ -223,7 +223,7 @@ def _forward_axes(call: ConvCall) -> tuple[_Axis, _Axis]:
 
 
 def _bytes_of_product(call: ConvCall, frame: _Frame, taps: int, sides: tuple[int, int]) -> int:
-    """Bytes of the packed images, the packed weights and their table; sides: channels added up, and rows."""
+    """Bytes of the packed images, the packed weights and their table; sides: channels summed, and rows."""
     channels, rows = sides
     depth = taps * _padded(channels, call.dtype)
     images = call.images * frame.size(channels, call.dtype)
@@ -266,14 +266,14 @@ def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
 def _parts(depth: int, rows: int, columns: int, groups: int) -> gemm.Split:
     """How the weight gradient's sum is cut.
 
-    It depends on the sizes only, so that the result is the same on every device.
+    It depends only on the sizes, so that the result is the same on every device.
     """
     blocks = math.prod(gemm.tile_grid((128, 128), rows, columns, groups))
     return gemm.split_sum(depth, ceil_div(_BLOCKS, blocks), _SHORTEST_PART, gemm.TILE_DEPTH)
 
 
 def _registered(operation: str, workspace):
-    """Register a kernel for both devices; the engine chooses it on a GPU only."""
+    """Register a kernel for both devices; the engine chooses it only on a GPU."""
 
     def register(function):
         for device, rank in (("cuda", 10), ("cuda-host", None)):

@@ -1,16 +1,16 @@
-"""Direct convolution: the window's numbers are read where they stand, and no im2col matrix is made.
+"""Direct convolution: windows are read in place, and no im2col matrix is built.
 
 The three directions are products that `minialex.kernels.gemm.tile` computes from two tables of
 offsets into the padded image: one of the output positions and one of the window's taps.
 
     forward      rows: positions (p, q)   steps: taps (c, i, j)     b: weights (taps, O)      c: y
-    input_grad   the same on g, with the taps turned around: see below
+    input_grad   the same on g, with the taps reversed: see below
     weight_grad  rows: taps (c, i, j)     steps: positions (p, q)   b: g (positions, O)       c: gw
 
 The padded image. Images are copied in chunks into (n, C, A, B, H', W'): rows and columns are sorted by
-their remainder modulo the stride, and the A and B remainders that some tap reads are kept. Positions next
-to each other then read numbers next to each other at any stride, and tap (i, j) stands at a constant
-distance from the position.
+their remainder modulo the stride, and the A and B remainders that some tap reads are kept. Adjacent
+positions then read adjacent numbers at any stride, and tap (i, j) is at a constant offset from the
+position.
 
 The input gradient at stride s: the cells of gx with the same remainders modulo s are reached by the same
 taps, so each of these classes is a convolution of g, at stride 1, with those taps in reverse. There are at
@@ -18,7 +18,7 @@ most s * s, and no more than the window has taps; a cell of no class is 0.
 
 A panel of weights is as many output channels as fit a tile. Sums run over (c, i, j) in forward, over
 (o, i, j) in input_grad and over (n, p, q) in weight_grad, in this order for any number of threads.
-float32 only: in float64 the plain kernels are as exact, and are what the fast ones are judged by.
+float32 only: float64 is left to the plain kernels, the yardstick of the fast ones.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ from minialex.kernels.runtime.memory import empty, zeros
 from minialex.kernels.runtime.prepacked import prepacked
 from minialex.kernels.runtime.threads import num_threads
 
-# What one item multiplies with a panel: enough to use a panel's chunk many times while it is in the L1 cache.
+# What one item multiplies by a panel: enough to use a panel's chunk many times while it is in the L1 cache.
 # (AlexNet's layers: 256 positions are as fast as 64 or up to 9 % faster, 256 taps up to 6 % slower.)
 _POSITIONS, _TAPS = 256, 64
-# With fewer blocks than this, panels are shared out, too: a single image should keep all threads busy.
+# With fewer blocks than this, panels are shared out as well: a single image should keep all threads busy.
 _LEAST_ITEMS = 16
 
 
@@ -117,7 +117,7 @@ def _image_of(call: ConvCall) -> _Image:
 
 
 class _Cells:
-    """Along one axis, the cells of gx that are reached by the same taps.
+    """The cells of gx along one axis that are reached by the same taps.
 
     Cell h is read at output position p through tap i where h + before = p * stride + i * dilation. For
     the cells with (h + before) % stride = r these are the taps with (i * dilation) % stride = r: for the
@@ -130,14 +130,14 @@ class _Cells:
         self.taps = np.flatnonzero(distance % axis.stride == (first + axis.before) % axis.stride)
         back = distance[self.taps] // axis.stride
         farthest = int(back[-1]) if len(back) else 0
-        # The padding before g, so that the first cell's farthest tap is the first cell of the padded g.
+        # The padding before g that makes the first cell's farthest tap the first cell of the padded g.
         before = farthest - (first + axis.before) // axis.stride
         self.of_g = Axis(axis.positions, farthest + 1, 1, before, 0, 1, len(self.cells))
         self.shifts = farthest - back
 
     @classmethod
     def reached(cls, axis: Axis) -> list[_Cells]:
-        """The classes that some tap reaches: at most as many as there are taps, however large the stride."""
+        """The classes that some tap reaches: no more than there are taps, however large the stride."""
         firsts = np.unique((np.arange(axis.kernel) * axis.dilation - axis.before) % axis.stride)
         return [cls(first, axis) for first in firsts[firsts < axis.size].tolist()]
 
@@ -152,7 +152,7 @@ class _GradientOfCells:
     cells : int64 array
         Where the cells are in a plane of gx.
     depth : int64 array
-        Where the numbers of one input channel are in the weights of a group: (O/G, I, J), flat.
+        Where the weights of one input channel are within a group's: (O/G, I, J), flat.
     """
 
     def __init__(self, call: ConvCall, rows: _Cells, columns: _Cells):
@@ -239,7 +239,7 @@ def _store(sums, width, planes, bias, cells):
     """Store sums (positions, width) at some cells of planes (channels, cells), and add the bias."""
     channels, positions = planes.shape[0], cells.size
     whole_channels, whole_positions = 0, 0
-    # Cells are in order, and so these are next to each other.
+    # Cells are in order, so these are adjacent.
     if cells[positions - 1] - cells[0] == positions - 1:
         whole_channels = channels // lanes() * lanes()
         whole_positions = positions // lanes() * lanes()
@@ -259,7 +259,7 @@ def _store(sums, width, planes, bias, cells):
 
 
 def _blocks(rows: int, most: int) -> tuple[int, int]:
-    """Cut rows into equal blocks of about `most`: (tiles a block, blocks)."""
+    """Cut rows into equal blocks of about `most`: (tiles per block, blocks)."""
     tiles = ceil_div(rows, processor().rows)
     tiles_a_block = ceil_div(tiles, ceil_div(tiles * processor().rows, most))
     return tiles_a_block, ceil_div(tiles, tiles_a_block)
@@ -328,7 +328,7 @@ def _workspace(image: _Image, call: ConvCall, outputs: int, *, positions_packed:
     lanes, groups = processor().lanes, call.groups
     columns = ceil_div(outputs, lanes) * lanes
     at_once = max((chunk.stop - chunk.start for chunk in image.chunks(call.images, groups)), default=0)
-    if positions_packed:  # g is packed with each chunk, and the sums are those of all taps
+    if positions_packed:  # g is packed with each chunk, and the sums are of all taps
         panels = at_once * groups * len(image.positions) * columns
         sums = groups * len(tiled(image.taps)) * columns
     else:
@@ -381,12 +381,12 @@ def conv2d_forward(x, weight, bias, *, call):
     for chunk in image.chunks(call.images, call.groups):
         images = image.cut(x[chunk], call.groups)
         _correlate_all(image, images, panels, bias, targets, planes[chunk])
-        del images  # else they would stay while the next chunk's are made
+        del images  # else they would still be held while the next chunk's are made
     return y
 
 
 def _grouped(weight, groups: int):
-    """The weights as one contiguous row a group."""
+    """The weights as one contiguous row per group."""
     return np.ascontiguousarray(weight).reshape(groups, weight.size // groups)
 
 
@@ -434,6 +434,6 @@ def conv2d_weight_grad(g, x, *, call):
         _sum_over_positions.run(
             groups * blocks * count, images, rows, steps, panels, vectors, tiles, blocks, sums
         )
-        del images, panels, numbers  # else they would stay while the next chunk's are made
+        del images, panels, numbers  # else they would still be held while the next chunk's are made
     _unpack.run(groups * count, sums, len(rows), vectors, gw.reshape(groups, columns, call.taps))
     return gw

@@ -40,7 +40,7 @@ _BLOCKS = {
         groups=2,
     ),
     "four groups": case((1, 8, 6, 5), (12, 2, 3, 3), stride=(2, 2), padding=((1, 1), (1, 1)), groups=4),
-    # Of outputs, of positions and of terms, none of them full.
+    # Blocks of outputs, of positions and of terms, none of them full.
     "several tiles": case((2, 5, 10, 9), (70, 5, 3, 3), padding=((1, 1), (1, 1))),
 }
 _AWKWARD = {
@@ -55,7 +55,7 @@ _AWKWARD = {
 
 
 def _usual() -> dict[str, Arguments]:
-    """Square windows, as networks have them. What is drawn has all parameters unusual at once."""
+    """Square windows, as networks have them. Drawn calls have all parameters unusual at once."""
     cases = {}
     for window, stride, padded, dilation, groups, bias in itertools.product(
         (1, 2, 3, 4, 5, 7, 11), (1, 2, 3, 4), (False, True), (1, 2), (1, 2, 4), (False, True)
@@ -84,24 +84,24 @@ def draw_convolution(
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
 ) -> Arguments:
-    """A convolution of at most some thousand products.
+    """A convolution of at most a few thousand products.
 
     The number of positions is chosen first and the image follows from it, so that every choice is legal:
     images smaller than the window, and empty ones, that padding makes large enough; padding that
     differs on all four sides; strides beyond the window, which leave cells unread; dilation; groups,
-    depthwise ones included; batches and channels of any number, sometimes 0. One in three is what
-    Winograd's algorithm is for: a window of 3 x 3 or 5 x 5, without stride and dilation.
+    depthwise convolution included; any number of images and channels, sometimes 0. One in three is what
+    Winograd's algorithm is for: a window of 3 x 3 or 5 x 5 at stride 1, without dilation.
 
     Parameters
     ----------
     choose : Choices
     limit : int
-        No more images, groups, positions along an axis, cells of a window's side than this, but twice as
-        many positions, and five cells, in the last kind.
+        At most this many images, groups, positions along an axis and cells along a window's side; for
+        Winograd, twice as many positions, and five cells.
     empty : bool
-        Whether arrays may be without elements.
+        Whether arrays may be empty.
     windows, strides, dilations : sequence, optional
-        Choose windows (rows, columns), strides and dilations from these only.
+        Choose windows (rows, columns), strides and dilations only from these.
     """
     groups = choose.between(1, limit)
     channels = ((1, 1), (2, 1), (1, 2), (2, 2), (0, 1), (1, 0))
@@ -137,7 +137,7 @@ def _two_of(choose: Choices, values: Sequence[int]) -> tuple[int, int]:
 
 
 def _draw_axis(choose: Choices, axis: tuple[int, int, int, int], limit: int, empty: bool):
-    """The (size, (before, after)) of an axis: its (positions, kernel, stride, dilation)."""
+    """The (size, (before, after)) of an axis, given as (positions, kernel, stride, dilation)."""
     positions, kernel, stride, dilation = axis
     unread = choose.between(0, stride - 1)  # cells after the last window
     padded = (positions - 1) * stride + dilation * (kernel - 1) + 1 + unread
@@ -163,7 +163,7 @@ def convolution(
     bias: bool = True,
     **parameters,
 ) -> Iterator[Example]:
-    """The three directions of one convolution; what of the parameters is not given has its default."""
+    """The three directions of one convolution; parameters not given take their defaults."""
     nothing = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
     parameters = nothing | parameters
     call = ConvCall.of(x, weight, **parameters)

@@ -3,12 +3,12 @@
 //
 //     forward      y    (O, n*P*Q)       =  weight (O, C*KH*KW)   @  windows (C*KH*KW, n*P*Q)
 //     weight_grad  gw   (O, C*KH*KW)    +=  g      (O, n*P*Q)     @  windows.T
-//     input_grad   gwin (C*KH*KW, n*P*Q) =  weight.T              @  g,    added up onto the image by col2im
+//     input_grad   gwin (C*KH*KW, n*P*Q) =  weight.T              @  g,    added back onto the image by col2im
 //
-// of each group, for a chunk of n images. What it brings over naive.cu: the divisions that find a cell are
+// for each group, and for a chunk of n images. What it gains over naive.cu: the divisions that find a cell are
 // done once for each element of the matrix, and the product is that of matrix_product.cuh: tiles in shared
-// memory, 64 results a thread. What it costs: the matrix is KH*KW times the image, and is written to memory
-// and read again. In the weight gradient, each block does the whole sum over n*P*Q by itself.
+// memory, 64 results per thread. What it costs: the matrix is KH*KW times the image, and is written to memory
+// and read again. In the weight gradient, each block does the whole sum over n*P*Q.
 //
 // Rows of matrices are padded with zeros to whole vectors of 16 bytes, so that all loads of the product are
 // vectors; row_length and depth are those padded sizes.
@@ -42,10 +42,10 @@ extern "C" __global__ void __launch_bounds__(256) im2col(
     }
 }
 
-// gx (n, C, H, W) from the gradient of the windows, in the layout of im2col. A thread adds up what all taps
-// of all windows that contain its cell have for it, in a fixed order: no two threads write one cell, so no
-// atomic additions are needed, and the sum is the same in every run.
-// The 4 blocks a processor allow 64 registers; without the number ptxas takes 32 on sm_100, and spills.
+// gx (n, C, H, W) from the gradient of the windows, in the layout of im2col. A thread sums what all windows that
+// contain its cell have for it, in a fixed order: no two threads write one cell, so no atomic additions are
+// needed, and the sum is the same in every run.
+// 4 blocks per multiprocessor allow 64 registers; without this bound ptxas takes 32 on sm_100, and spills.
 //
 // grid: x over the cells
 extern "C" __global__ void __launch_bounds__(256, 4) col2im(
@@ -77,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) col2im(
     }
 }
 
-// Adds to what an earlier chunk of images has left.
+// Adds to what earlier chunks of images have left.
 struct AddingOutput {
     MatrixOutput<VECTOR> stored;
 
@@ -97,7 +97,7 @@ struct AddingOutput {
 
 // y (n, O, P, Q) = weight (groups, rows, depth) @ windows (groups, depth, row_length) + bias
 //
-// grid: x over tiles of columns, y over tiles of rows, z over the groups; so in all three products
+// grid: x over tiles of columns, y over tiles of rows, z over the groups; the same in all three products
 extern "C" __global__ void __launch_bounds__(256, LARGE_BLOCKS) weight_times_windows(
     const real* __restrict__ weight, const real* __restrict__ windows, const real* __restrict__ bias,
     real* __restrict__ y, int has_bias, int rows, int depth, int row_length, int images, int positions)

@@ -1,16 +1,16 @@
 """Convolution as one large matrix product: im2col (Chellapilla, Puri and Simard 2006; Caffe).
 
-The window's cells are laid out as the columns of a matrix, after which convolution is
+Windows are laid out as the columns of a matrix, after which convolution is
 
     forward      y    (O,   P*Q*n)  =  weight (O, C*KH*KW)  @  columns (C*KH*KW, P*Q*n)
     weight_grad  gw   (O, C*KH*KW) +=  g      (O, P*Q*n)    @  columns.T
     input_grad   gcol (C*KH*KW, P*Q*n)  =  weight.T @ g,  added back onto the image (col2im)
 
-The matrix is KH*KW times the image, so it is made in chunks of n images, or of some output rows of
-one image, under the budget of `minialex.kernels.contract.workspace`.
+The matrix is KH*KW times the size of the image, so it is built in chunks of n images, or of some output rows
+of one image, within the budget of `minialex.kernels.contract.workspace`.
 
 Inside a chunk the image index comes last, (C, H, W, n), the layout of cuda-convnet, the program that
-trained AlexNet. At stride 1 a row of the matrix is then made of runs of Q*n adjacent numbers, and
+trained AlexNet. At stride 1 a row of the matrix then consists of runs of Q*n adjacent numbers, and
 copying runs is all that im2col does; with the images first, the runs would be Q numbers long, 13 in
 most of AlexNet.
 """
@@ -37,7 +37,7 @@ def _row_bytes(call: ConvCall) -> int:
 
 
 def workspace(*arrays, call: ConvCall) -> int:
-    """The bytes of a chunk's matrix."""
+    """The bytes of one chunk's matrix."""
     row = _row_bytes(call)
     return min(call.images * call.positions[0] * row, max(row, workspace_limit()))
 
@@ -47,7 +47,7 @@ def _chunks(call: ConvCall) -> Iterator[tuple[slice, _Strip]]:
     images, rows = call.images, call.positions[0]
     fitting_rows = max(1, workspace_limit() // max(1, _row_bytes(call)))
     if fitting_rows >= rows:
-        # Equal chunks: a small rest would run at the speed of a small matrix product.
+        # Equal chunks: a small remainder would run at the speed of a small matrix product.
         pieces = ceil_div(images, fitting_rows // rows)
         size = ceil_div(images, pieces) if pieces else 1
         strip = _strip(call, 0, rows)
@@ -73,7 +73,7 @@ class _Strip:
         )
         self.shape = (call.group_channels, last - first + 1, strip_width)
         self.window = (*call.kernel_size, rows.stop - rows.start, horizontal.positions)
-        # Where the image lies in the strip, and which of its rows and columns that is.
+        # Where the image lies in the strip, and which of its rows and columns those are.
         self.inner_rows = slice(max(0, -first), min(height, last + 1) - first)
         self.image_rows = slice(max(0, first), min(height, last + 1))
         self.inner_columns = slice(left, min(left + width, strip_width))
@@ -122,17 +122,17 @@ class _Strip:
         return self.windows(strip).reshape(taps, rows * columns * strip.shape[-1])
 
     def add_columns(self, strip: np.ndarray, matrix: np.ndarray) -> None:
-        """col2im: add the matrix (C*KH*KW, P*Q*n) onto the cells it was taken from."""
+        """col2im: add the matrix (C*KH*KW, P*Q*n) back onto the cells it was taken from."""
         windows = self.windows(strip)
         matrix = matrix.reshape(windows.shape)
-        # One tap at a time: within a tap no cell is met twice, across taps they overlap.
+        # One tap at a time: within a tap no cell occurs twice, but taps overlap.
         for i, j in np.ndindex(*self.window[:2]):
             windows[:, i, j] += matrix[:, i, j]
 
 
 @functools.lru_cache(maxsize=1024)
 def _strip(call: ConvCall, start: int, stop: int) -> _Strip:
-    """The strip of output rows `start` to `stop`, kept as the next step asks for the same."""
+    """The strip of output rows `start` to `stop`; cached, because the next step asks for the same."""
     return _Strip(call, slice(start, stop))
 
 
@@ -143,7 +143,7 @@ def _images_last(y: np.ndarray) -> np.ndarray:
 
 
 def _group(array: np.ndarray, index: int, call: ConvCall) -> np.ndarray:
-    """The channels of one group: of (n, C, H, W) the part (n, C/G, H, W)."""
+    """The channels of one group: the part (n, C/G, H, W) of (n, C, H, W)."""
     size = array.shape[1] // call.groups
     return array[:, index * size : (index + 1) * size]
 
@@ -164,7 +164,7 @@ def conv2d_forward(x, weight, bias, *, call):
                 call.group_outputs, *strip.window[2:], images.stop - images.start
             )  # (O/G, P, Q, n)
             _group(y[images], group, call)[:, :, strip.rows] = part.transpose(3, 0, 1, 2)
-            # Else the next chunk's would be made while this one's are still held.
+            # Else these would still be held while the next chunk's are made.
             del matrix, part
     if bias is not None:
         y += bias.reshape(-1, 1, 1)

@@ -1,21 +1,21 @@
-// Implicit matrix product: convolution as a tiled product whose right matrix, the windows of the image, is
-// never in memory. Each element is fetched from the image at the moment when its tile is loaded (Chetlur et
+// Implicit gemm: convolution as a tiled product whose right matrix, the windows of the image, is
+// never in memory. Each element is fetched from the image when its tile is loaded (Chetlur et
 // al. 2014, "cuDNN: Efficient Primitives for Deep Learning"). convolution.cuh has the three directions as
-// products of functions; the two rungs here are templates on those.
+// products of functions; the two rungs here are templates over those.
 //
-//   implicit_shared      One thread a result, as in naive.cu, but 16 x 16 threads bring a tile of each
+//   implicit_shared      One thread per result, as in naive.cu, but 16 x 16 threads load a tile of each
 //                        operand into shared memory, and each element is used 16 times. Global loads fall to
 //                        a sixteenth, and with them the divisions of the index arithmetic. What remains: two
 //                        reads of shared memory for each multiply-add.
 //
 //   implicit_registers   A thread has 8 x 4 results in registers: for 32 multiply-adds it reads 12 values
 //                        from shared memory, with three 16-byte loads in float. A block computes 64 x 64
-//                        results, so that each element is used 64 times; the loads of the next tile are under
-//                        way while this one is multiplied. What remains: 4-byte loads, each with the
+//                        results, so that each element is used 64 times; the loads of the next tile are in
+//                        flight while this one is multiplied. What remains: 4-byte loads, each with the
 //                        divisions that find its cell, in the loop; and a weight gradient whose long sum,
-//                        over all positions of all images, one block does by itself.
+//                        over all positions of all images, is done by one block.
 //
-// packed_gemm.cu is the rung after these.
+// packed_gemm.cu is the next rung.
 //
 // grid: x over tiles of columns, y over tiles of rows of the group's product, z over the groups
 

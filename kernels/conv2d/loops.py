@@ -1,6 +1,6 @@
-"""Convolution by its definition, in compiled loops: the second rung of the ladder.
+"""Convolution by definition, in compiled loops: the second rung of the ladder.
 
-The same nested loops as in `minialex.kernels.conv2d.reference`, some thousand times faster, and still far
+The same nested loops as in `minialex.kernels.conv2d.reference`, about a thousand times faster, and still far
 from what the processor can do: one multiply-add at a time, each waiting for the sum before it.
 """
 
@@ -52,7 +52,7 @@ def _input_grad(item, worker, g, weight, stride, before, dilation, groups, gx):
 
 @compiled.parallel
 def _weight_grad(item, worker, g, x, stride, before, dilation, groups, gw):
-    # g (N, O, P, Q), x (N, C, H, W), gw (O, C/G, KH, KW). An item is an output channel and its channel.
+    # g (N, O, P, Q), x (N, C, H, W), gw (O, C/G, KH, KW). An item is an output channel and an input channel.
     o, c = divmod(item, gw.shape[1])
     channel = o // (g.shape[1] // groups) * gw.shape[1] + c
     for i in range(gw.shape[2]):

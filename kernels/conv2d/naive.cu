@@ -1,14 +1,14 @@
-// Convolution by its definition, in three directions: one thread a result. The first rung of the ladder.
+// Convolution by definition, in three directions: one thread per result. The first rung of the ladder.
 //
 //     x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,), y (N, O, P, Q)
 //
-// A thread adds up the products of its result, a row of the left matrix by a column of the right one as
-// convolution.cuh defines them. Neighbouring threads have neighbouring columns: of forward and of the input
-// gradient the stores are coalesced, and so are the reads of the image at stride 1; all of a warp read the
-// same weight.
+// A thread sums the products of its result, a row of the left matrix by a column of the right one, as
+// convolution.cuh defines them. Neighbouring threads have neighbouring columns: in forward and in the input
+// gradient the stores are coalesced, and at stride 1 so are the reads of the image; all threads of a warp read
+// the same weight.
 //
 // Every product costs two loads from global memory and some divisions for the indices, and what one thread
-// has read its neighbours read again: the arithmetic waits. The next rungs cure that.
+// has read its neighbours read again: the arithmetic waits. The next rungs mend that.
 //
 //     im2col.cu          the image's windows as a matrix, and a tiled matrix product
 //     implicit_gemm.cu   the tiled product without that matrix: shared memory, then registers

@@ -1,35 +1,35 @@
-// Implicit matrix product on packed operands: the last rung of the ladder for convolution.
+// Implicit gemm on packed operands: the last rung of the ladder for convolution.
 //
-// implicit_gemm.cu spends its main loop on finding cells: divisions and comparisons for each number, which is
-// then loaded one by one, because neighbours along the product's depth are not neighbours in memory. Here
+// implicit_gemm.cu spends its main loop on finding cells: divisions and comparisons for each number, and a load
+// of its own, because neighbours along the product's depth are not neighbours in memory. Here
 // everything that is not a multiply-add is moved out of that loop:
 //
 //   packed images    (groups, N, rows, columns, C) with the channels last, padded with zeros to a whole
 //                    number of vectors, and with the window's padding around each image. So the channels of
 //                    one tap are a 16-byte load, at any stride and dilation, and no cell is ever outside.
 //   packed weights   (groups, depth, rows), so that a tile's rows are neighbours.
-//   tables           where a cell lies is the sum of two offsets, one that depends only on the position and
-//                    one on the tap and channel: one of them a thread computes once, the other is read from a
+//   tables           the address of a cell is the sum of two offsets, one that depends only on the position and
+//                    one on the tap and channel: a thread computes one of them once, and reads the other from a
 //                    table, one tile ahead.
-//   split sums       the weight gradient adds up over all positions of all images. The depth is cut in parts
-//                    which blocks do in parallel; a second kernel adds the parts in a fixed order. So many
-//                    blocks have work, and the result is the same in every run.
+//   split sums       the weight gradient sums over all positions of all images. The depth is cut into parts
+//                    for blocks to do in parallel; a second kernel adds the parts in a fixed order. So there is
+//                    work for many blocks, and the result is the same in every run.
 //
 // Per tile of 8 steps a thread then does 512 multiply-adds (float, tile of 128 x 128), 32 16-byte reads of
-// shared memory, two 16-byte loads, one table entry, and the stores of the next tile: nine of ten
-// instructions multiply and add.
+// shared memory, two 16-byte loads, one table entry, and the stores of the next tile: nine in ten
+// instructions are multiply-adds.
 //
 // The input gradient is the same kernel as forward. At stride 1 it is the convolution of g with the weights'
-// rows and columns in reverse. At a greater stride, the cells of the image fall into stride_height *
-// stride_width phases, by their remainder; those of one phase read the same taps, and each phase is a
-// convolution at stride 1, with only those taps, so that no zero is multiplied, and one launch.
+// rows and columns reversed. At a larger stride, the cells of the image fall into stride_height *
+// stride_width phases, by their remainders; those of one phase read the same taps, and each phase is a
+// convolution at stride 1 with only those taps, so that no zero is multiplied, and one launch.
 
 #include "column_output.cuh"
 
 // x (N, C, H, W) as the packed images (groups, N, rows, columns, packed_channels), whose row r is row r - top
-// of the image. A block turns 32 cells and up to 32 channels around in shared memory, so that it reads and
-// writes neighbours. The distance between two channels there is chosen so that neither meets a bank twice, if
-// the channels of a block are 32 or divide 32.
+// of the image. A block transposes 32 cells and up to 32 channels in shared memory, so that both its reads and its
+// writes are coalesced. The distance between two channels there is chosen so that neither has bank conflicts, if
+// the channels of a block divide 32.
 //
 // grid: x over the cells and y over the channels, 32 at a time, z over groups * N (in strides)
 extern "C" __global__ void __launch_bounds__(256) pack_images(
@@ -65,15 +65,15 @@ extern "C" __global__ void __launch_bounds__(256) pack_images(
     }
 }
 
-// weight as packed weights (groups, depth, packed_rows) with depth (i, j, channel), which must be zeros
-// before: the padding is left as it is. In both directions the weights are matrices (rows, length) for each
-// `outer`, of neighbours in memory, to be turned around:
+// weight as packed weights (groups, depth, packed_rows) with depth (i, j, channel), which must be zeroed
+// beforehand: the padding is left as it is. In both directions the weights are matrices (rows, length) for each
+// `outer`, with rows contiguous in memory, to be transposed:
 //
 //     forward      row o, and neighbours (c, i, j); outer is 1
 //     input_grad   row c, and neighbours (i, j), for each o, which is the depth's channel; outer is O/groups
 //
-// A block turns 32 rows and up to 32 neighbours of each, so that it reads and writes neighbours. It takes the
-// taps first_row + a * row_stride of the kernel's rows, and its columns likewise, and leaves the others out.
+// A block transposes 32 rows and up to 32 neighbours of each, so that reads and writes are coalesced. It takes the
+// taps first_row + a * row_stride of the kernel's rows, and likewise of its columns, and leaves the others out.
 //
 // grid: x over the rows and y over the neighbours, 32 at a time, z over groups * outer (y and z in strides)
 extern "C" __global__ void __launch_bounds__(256) pack_weights(
@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) pack_weights(
         const int group = matrix / outer, channel = matrix % outer;
         for (int begin = blockIdx.y * ROWS; begin < length; begin += gridDim.y * ROWS) {
             const int here = min(ROWS, length - begin);
-            const int distance = here | 1;  // an odd stride meets each bank once
+            const int distance = here | 1;  // an odd stride uses each bank once
             for (int i = threadIdx.x; i < ROWS * here; i += blockDim.x) {
                 const int row = i / here, neighbour = i % here;
                 if (first + row < rows)
@@ -126,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(256) tabulate_offsets(
     }
 }
 
-// Reads the windows of packed images along the depth: a thread has one position, or two, and of each tile
+// Reads the windows of packed images along the depth: a thread has one position, or two, and in each tile
 // some vectors of channels of one tap.
 template <typename Tile>
 struct WindowLoader {
@@ -135,7 +135,7 @@ struct WindowLoader {
 
     const real* cells;
     int window[LOADS];  // where each begins: int indices need fewer instructions than pointers
-    const int* table;  // of this thread's vector in the next tile but one
+    const int* table;  // the entry of this thread's vector in the next tile but one
     int offset;        // of its vector in the next tile
     real staged[LOADS][VECTOR];
 
@@ -176,7 +176,7 @@ struct WindowLoader {
             load_lanes(cells + (window[load] + offset), staged[load]);
         read_ahead();
     }
-    // Turns the tile around, one element at a time. The padding of its rows keeps the 32 elements that a warp
+    // Transposes the tile, one element at a time. The padding of its rows keeps the 32 elements that a warp
     // writes together in 32 banks: see MatrixLoader::store.
     __device__ __forceinline__ void store(real* tile) const
     {
@@ -194,7 +194,7 @@ struct WindowLoader {
 };
 
 // Reads the windows of packed images with the positions along the depth: a thread has one vector of channels
-// of one tap, and of each tile one position, or some.
+// of one tap, and in each tile one position, or some.
 template <typename Tile>
 struct PositionLoader {
     static constexpr int VECTORS = Tile::BLOCK_N / VECTOR;
@@ -254,13 +254,13 @@ struct PositionLoader {
     }
 };
 
-// result (images, groups * rows, plane), of each image the cells first + p * result_row + q * result_column
-// for the positions (p, q) = (positions_high, positions_wide), is weights @ windows + bias.
+// result (images, groups * rows, plane) = weights @ windows + bias, in each image at the cells
+// first + p * result_row + q * result_column for positions_high x positions_wide positions (p, q).
 //
 // weights      packed, (groups, depth, packed_rows)
 // cells        packed images, image_size elements each; the window at (p, q) begins at
 //              p * row_step + q * column_step
-// offsets      of each vector of the depth from the window's begin, and VECTORS entries more
+// offsets      of each vector of the depth from the window's start, and VECTORS more entries
 //
 // grid: x over tiles of columns (images * positions), y over tiles of rows, z over the groups
 template <typename Tile>
@@ -301,7 +301,7 @@ __device__ __forceinline__ void convolve(
 //
 // g            packed, (groups, depth, packed_rows), with depth = images * positions
 // cells        packed images, group_size elements for each group
-// offsets      of each position's window from the first, and DEPTH entries more
+// offsets      of each position's window from the first, and DEPTH more entries
 // columns      (i, j, c) with packed_channels channels; tap (i, j) lies at i * row_step + j * column_step
 //
 // grid: x over tiles of columns, y over tiles of rows, z over splits * groups
@@ -331,7 +331,7 @@ __device__ __forceinline__ void gradient_parts(
 }
 
 // gw (O, C/groups, taps) = the sum of the parts (splits, O, taps, packed_channels), in their order.
-// A block turns 32 channels and up to 32 taps around, as pack_weights does.
+// A block transposes 32 channels and up to 32 taps, as pack_weights does.
 //
 // grid: x over the channels and y over the taps, 32 at a time, z over the outputs (y and z in strides)
 extern "C" __global__ void __launch_bounds__(256) add_parts(

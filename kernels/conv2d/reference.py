@@ -1,4 +1,4 @@
-"""Convolution by its definition: the three directions add up the same products."""
+"""Convolution by definition: the three directions sum the same products."""
 
 import numpy as np
 

@@ -1,30 +1,30 @@
 """Winograd's convolution F(m x m, r x r) for 3 x 3 and 5 x 5 windows at stride 1 (Lavin and Gray 2016).
 
-Output is made in tiles of m x m positions, each from n x n numbers of the input, n = m + r - 1. Both are
-taken to where the convolution is n * n multiplications instead of m * m * r * r (see
+Output is computed in tiles of m x m positions, each from n x n numbers of the input, n = m + r - 1. Both are
+transformed to where the convolution is n * n multiplications instead of m * m * r * r (see
 `minialex.kernels.conv2d.winograd_matrices`), and there the sum over channels is n * n matrix products:
 
     forward      Y[e]  (tiles, O)  =  X[e] (tiles, C)   @  W[e] (C, O)        e = 0 .. n * n - 1
-    input_grad   the same on g, with each window turned by 180 degrees and the channels exchanged
+    input_grad   the same on g, with each window rotated by 180 degrees and the channels swapped
     weight_grad  GW[e] (C, O)      =  X[e].T (C, tiles) @  G[e] (tiles, O)
 
-    window   tile     n   multiplications saved, of direct convolution's
+    window   tile     n   fewer multiplications than direct convolution
     3 x 3    4 x 4    6   4.0 times
     3 x 3    5 x 5    7   4.6 times
     5 x 5    4 x 4    8   6.25 times
 
 less what the last tiles compute beyond the image's edge: `tile_size` takes the tile with the fewest
-multiplications, for 13 x 13 positions 5 x 5. The transforms cost memory traffic, which pays where there
-are enough channels for the products to weigh more.
+multiplications, 5 x 5 for 13 x 13 positions. The transforms cost memory traffic, which pays off where there
+are enough channels for the products to dominate.
 
-The price is exactness: relative to float64 the error is near 4e-6, of direct convolution 5e-7. Tests hold
-it below 1e-5 on AlexNet's layers, and the worst element of any shape below 2e-5.
-``kernels.use(conv2d="direct")`` gives the exact mode. An infinity or a NaN in an image reaches every
-output of the tiles that read it, not only those whose window holds it: transforms subtract it from itself.
+The price is accuracy: relative to float64 the error is near 4e-6, against 5e-7 of direct convolution. Tests
+hold it below 1e-5 on AlexNet's layers, and the worst element of any shape below 2e-5.
+``kernels.use(conv2d="direct")`` gives the accurate mode. An infinity or a NaN in an image reaches every
+output of the tiles that read it, not only those whose windows hold it: transforms subtract it from itself.
 
-Images are taken in chunks, whose transformed tiles fit the workspace. In a transform, each lane of a
-vector is another channel: a group of channels is copied out with the channels last, tile for tile
-transformed, and stored by e, and the results' way back is the mirror image of that. Sums run over channels
+Images are taken in chunks whose transformed tiles fit the workspace. In a transform, each lane of a
+vector is another channel: a group of channels is copied with the channels last, transformed tile by tile,
+and stored by e; the results take the same way in reverse. Sums run over channels
 in forward and input_grad, over tiles in weight_grad, in this order for any number of threads. float32
 only.
 """
@@ -62,7 +62,7 @@ from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.prepacked import frozen, prepacked
 from minialex.kernels.runtime.threads import num_threads
 
-# Rows (tiles of the image, or channels) that one item multiplies with the panels.
+# Rows (tiles of the image, or channels) that one item multiplies by the panels.
 _BLOCK = 64
 
 _TILES = {3: (4, 5), 5: (4,)}
@@ -93,7 +93,7 @@ def _panel_of(vectors, vector):
 
 @compiled
 def _in_panels(depth, vectors, vector):
-    """Where a vector of columns begins in panels of `depth` rows, and how far apart its rows are."""
+    """Where a vector of columns begins in panels of `depth` rows, and the stride of its rows."""
     panel = _panel_of(vectors, vector)
     start = panel_start(vectors, panel)
     width = (panel_start(vectors, panel + 1) - start) * lanes()
@@ -112,7 +112,7 @@ def _channels_last(planes, first, count, top, left, height, width, patch):
         if count == lanes() and columns >= lanes():
             row = address(planes[first, h], first_column)
             for w in range(0, columns, lanes()):
-                # The last block overlaps with the one before.
+                # The last block overlaps the one before.
                 start = min(w, columns - lanes())
                 target = address(patch, at + start * lanes())
                 transpose_block(row + bytes_of(start), channel, target, bytes_of(lanes()))
@@ -240,7 +240,7 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
         window[: r * r * lanes()] = 0
         numbers = weight[group]
         elements = bytes_of(b.shape[2])
-        # Backwards from its last tap, a window is turned by 180 degrees.
+        # Read backwards from its last tap, a window is rotated by 180 degrees.
         first_tap, step = (r * r - 1, -bytes_of(lanes())) if reverse else (0, bytes_of(lanes()))
         for k in range(depth):
             start = first * column_stride + k * depth_stride
@@ -337,9 +337,9 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
 
 
 class _Plan:
-    """A convolution at stride 1 made of tiles, of `channels` to `outputs` channels a group.
+    """A convolution at stride 1 in tiles, from `channels` to `outputs` channels per group.
 
-    The input gradient is one of g, whose channels are the call's outputs.
+    The input gradient is a convolution of g, whose channels are the call's outputs.
     """
 
     def __init__(self, call: ConvCall, *, of_gradient: bool = False):
@@ -355,7 +355,7 @@ class _Plan:
         lanes = processor().lanes
         self.input_vectors = ceil_div(self.channels, lanes)
         self.output_vectors = ceil_div(self.outputs, lanes)
-        # Rows of the transformed input a multiple of 1 KiB apart would share a few sets of the L1 cache.
+        # Rows of the transformed input at a multiple of 1 KiB would share a few sets of the L1 cache.
         self.stride = self.input_vectors * lanes
         if self.stride % 256 == 0:
             self.stride += lanes
@@ -381,7 +381,7 @@ class _Plan:
 
     @property
     def columns(self) -> int:
-        """The columns of the panels: the outputs of a group, up to whole vectors."""
+        """The columns of the panels: the outputs of a group, rounded up to whole vectors."""
         return self.output_vectors * processor().lanes
 
     def chunks(self) -> list[slice]:
@@ -413,10 +413,10 @@ class _Plan:
             items = images * self.groups * self.output_vectors
             shape = self.down, self.right, self.groups
             self.transforms.output_tiles.run(items, c, len(rows), bias, *shape, y[chunk], self.scratch)
-            del a, c  # else they would stay while the next chunk's are made
+            del a, c  # else they would still be held while the next chunk's are made
 
     def multiply(self, rows_of_a, b, c, *, accumulate: int) -> None:
-        """Multiply the matrices of each group and element: rows of a, at their offsets, with panels b."""
+        """Multiply the matrices of each group and element: rows of a, at their offsets, by panels b."""
         a, rows, steps = rows_of_a
         tiles = ceil_div(len(rows), processor().rows)
         blocks = ceil_div(len(rows), _BLOCK)
@@ -448,7 +448,7 @@ def _domain():
 
 
 def _workspace(plan: _Plan) -> int:
-    """The bytes of a chunk's transformed tiles, before and after the products, and of the weights."""
+    """The bytes of one chunk's transformed tiles, before and after the products, and of the weights."""
     tiles = plan.tiles_of(plan.at_once)
     rows = ceil_div(tiles, processor().rows) * processor().rows
     numbers = tiles * plan.stride + (rows + plan.channels) * plan.columns
@@ -471,11 +471,11 @@ def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
 
 
 def _cost(plan: _Plan, weight_transforms: int) -> Cost:
-    """The cost, with that many transforms of all weights."""
+    """The cost, with this many transforms of all weights."""
     elements, groups = plan.n**2, plan.groups
     tiles = plan.tiles_of(plan.images)
     weight_numbers = elements * plan.channels * plan.outputs * groups
-    # Each transform multiplies by a matrix of n columns from both sides.
+    # Each transform multiplies by a matrix of n columns on both sides.
     transformed = elements * tiles * groups * (plan.channels + plan.outputs)
     operations = 2 * tiles * weight_numbers + 4 * plan.n * transformed
     return Cost(operations, 4 * (3 * transformed + (1 + weight_transforms) * weight_numbers))

@@ -1,6 +1,6 @@
 """The matrices of Winograd's convolution F(m x m, r x r), computed exactly.
 
-To multiply polynomials one may evaluate both at enough points, multiply the values, and interpolate
+To multiply polynomials, evaluate both at enough points, multiply the values, and interpolate
 (Toom and Cook). Winograd's minimal filtering is the transpose of that: m outputs of a filter of r taps
 from n = m + r - 1 multiplications instead of m * r,
 
@@ -14,15 +14,15 @@ With points p_0 .. p_{n-2} and infinity, and N_i(x) the product of (x - p_j) ove
     G[i, k]   = p_i^k / N_i(p_i)       and 1 at [n - 1, r - 1]     one of r terms, scaled
     B.T[i]    = coefficients of N_i    and of the product of all (x - p_j) in the last row
 
-B depends only on the points. The weight gradient, whose outputs are the r taps and whose filter is a
+B depends only on the points. The weight gradient, whose outputs are the r x r taps and whose filter is a
 tile of m x m gradients, is therefore F(r x r, m x m) with the same transformed input.
 
-The points decide the rounding error. Good ones are small fractions, and near each other's negative
+The points decide the rounding error. Good ones are small fractions, close to each other's negative
 reciprocals (Barabasz, Anderson, Soodhalter and Gregg 2020, "Error analysis and improving the accuracy of
 Winograd convolution for deep neural networks", section 5). Those below have the smallest error of the worst
 element among all choices from 1, 2, 3, 4, 3/2, 4/3, their reciprocals and negatives, or are as good and have
-fewer digits: F(4 x 4, 3 x 3) 0.4 of the error that it has with the usual 1, -1, 2, -2, and F(5 x 5, 3 x 3)
-0.4 of that with 1, -1, 1/2, -2, -1/2.
+fewer digits: F(4 x 4, 3 x 3) has 0.4 of its error with the usual 1, -1, 2, -2, and F(5 x 5, 3 x 3) 0.4 of
+its error with 1, -1, 1/2, -2, -1/2.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy as np
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
-# For each n, the points beside infinity.
+# For each n, the points besides infinity.
 POINTS = {
     n: tuple(map(Fraction, points.split()))
     for n, points in {
@@ -76,7 +76,7 @@ def as_array(matrix: Matrix) -> np.ndarray:
 
 
 def _coefficients(roots) -> tuple[Fraction, ...]:
-    """Of the polynomial with these roots and leading coefficient 1, the lowest degree first."""
+    """The coefficients of the monic polynomial with these roots, lowest degree first."""
     polynomial = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *polynomial]

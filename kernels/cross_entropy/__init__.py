@@ -6,13 +6,13 @@
     cross_entropy.forward   (x, target) -> loss (N,)     x and target (N, C)
     cross_entropy.backward  (g, x, target) -> gx (N, C)  g (N,)
 
-What has no weight does not count, whatever its logit: 0 * log(0) is 0, as in information theory, and so is
-0 * NaN. In a row whose target is all 0, loss and gradient are 0. (So it is for labels in PyTorch, which has
-NaN for a distribution without weight for a logit of -inf.) A row of logits whose largest is infinite has no
-softmax: NaN, as in PyTorch.
+A class of target 0 does not count, whatever its logit: 0 * log(0) is 0, as in information theory, and so is
+0 * NaN. In a row whose target is all 0, loss and gradient are 0. (PyTorch agrees for labels, but gives NaN
+for a distribution that is 0 at a logit of -inf.) A row of logits whose largest is infinite has no softmax:
+NaN, as in PyTorch.
 
-Labels, class weights, labels to ignore and label smoothing are written as a target distribution by the engine
-(`minialex.operations.cross_entropy`).
+The engine (`minialex.operations.cross_entropy`) writes labels, class weights, ignored labels and label
+smoothing as a target distribution.
 """
 
 FORWARD = "cross_entropy.forward"

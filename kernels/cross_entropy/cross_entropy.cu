@@ -5,7 +5,7 @@ each.
     loss[n] = sum over c of target[n, c] * (log_sum - (x[n, c] - top))
     gx[n, c] = g[n] * (exp(x[n, c] - top) / sum * total - target[n, c])
 
-A product is 0 where the target or its total is, whatever stands beside it.
+A product is 0 where the target or its total is, whatever the other factor.
 
     top = max(x[n]), sum = sum of exp(x[n] - top), log_sum = log(sum), total = sum of target[n]
 

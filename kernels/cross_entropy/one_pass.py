@@ -1,8 +1,8 @@
 """Cross-entropy row by row: a row stays in the cache for all its steps, and is written once.
 
-loss[n] = T log(sum(exp(x - top))) - sum(target (x - top)),    T = sum(target), top = max(x)
+loss[n] = T * log(sum(exp(x - top))) - sum(target * (x - top)),    T = sum(target), top = max(x)
 
-Both products are 0 where the target is, whatever stands beside it.
+Both products are 0 where the target is, whatever the other factor.
 """
 
 import math
@@ -29,7 +29,7 @@ def _backward_supports(g, x, target):
 
 @compiled
 def _sums_of_target(target, row, top, sums):
-    """Return sum(target) and sum(target (row - top)) over the elements where the target is not 0."""
+    """Return sum(target) and sum(target * (row - top)) over the elements where the target is not 0."""
     of_target, of_product = sums[0], sums[1]
     sums[:] = 0
     for start in range(0, len(target), LANES):

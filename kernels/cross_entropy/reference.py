@@ -1,4 +1,4 @@
-"""Cross-entropy by its definition, row by row, in Python's numbers."""
+"""Cross-entropy by definition, row by row, in Python floats."""
 
 import math
 

@@ -1,6 +1,6 @@
 // y (size,) = sum over p of parts[p] (count, size): the results of a product whose K was split.
 //
-// A thread an element, added in the order of p, so that the result is the same on each run.
+// One thread per element, which adds in the order of p, so that the result is the same in every run.
 
 #include "real.cuh"
 

@@ -4,12 +4,12 @@ Dropout with a mask from Philox 4x32-10; kernels/dropout/__init__.py has the def
     y[i] = x[i] / divisor if word i % 4 of Philox block i / 4 is below the threshold, else 0
 
 A thread makes the four words of one Philox block, those of four neighbouring elements. If it also wrote these
-four, neighbouring threads would write addresses four elements apart. So the 256 threads of a block put their
+four elements, neighbouring threads would write four elements apart. So the 256 threads of a block put their
 1024 words into shared memory, and each takes those of four elements that are 256 apart.
 
 In shared memory the first words of all threads come first, then the second ones, ... A warp that reads the
 words of 32 neighbouring elements reads 8 of each row. There are 32 banks: rows that began at the same bank
-would make it wait four times. The padding lets each row begin 8 banks after the one before.
+would cause four-way conflicts. The padding makes each row begin 8 banks after the one before.
 */
 
 #include "real.cuh"
@@ -26,7 +26,7 @@ dropout_forward(
     __shared__ unsigned int words_of[4][THREADS + PADDING];
 
     for (int start = blockIdx.x * (4 * THREADS); start < n; start += gridDim.x * (4 * THREADS)) {
-        // The counter's second word is the high half of the block's number, which an int does not reach.
+        // The counter's second word is the high half of the block index, which is 0 for an int.
         unsigned int block = start / 4 + threadIdx.x;
         unsigned int words[4] = {block, 0, (unsigned int)offset, (unsigned int)(offset >> 32)};
         philox(words, (unsigned int)seed, (unsigned int)(seed >> 32));

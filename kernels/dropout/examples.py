@@ -19,7 +19,7 @@ from minialex.kernels.dropout import FORWARD
 
 
 def draw_dropout(choose: Choices) -> Arguments:
-    """Any shape, share, seed and offset."""
+    """Any shape, probability, seed and offset."""
     p = choose.one_of((0.0, 0.1, 0.5, 0.9))
     seed, offset = choose.between(0, 2**64 - 1), choose.between(0, 2**64 - 1)
     return case(choose.shape(), p, seed=seed, offset=offset)
@@ -28,7 +28,7 @@ def draw_dropout(choose: Choices) -> Arguments:
 @examples(
     FORWARD,
     small={"p 0.4": case((5, 7), 0.4, seed=5, offset=0)},
-    # The last one because a thread draws four numbers.
+    # The last one, because a thread draws four numbers.
     blocks=[case(shape, 0.5, seed=2**63 + 1, offset=7) for shape in (*LENGTHS, (2100,))],
     awkward={"prime length": case(LONG, 0.3)},
     drawn=draw_dropout,

@@ -1,4 +1,4 @@
-"""Dropout in one compiled pass over memory: the random words are drawn on the way, and stay in the cache."""
+"""Dropout in one compiled pass over memory: random words are drawn on the way, and stay in the cache."""
 
 import math
 
@@ -10,9 +10,9 @@ from minialex.kernels.dropout import FORWARD
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
-# Philox blocks drawn at a time, whose four rows of words fit half of a first-level cache.
+# Philox blocks drawn at a time: their four rows of words fit half of an L1 cache.
 _DRAWN = 1024
-# Elements of an item: some twenty microseconds of work, and an array below this size stays on one thread.
+# Elements of an item: some twenty microseconds of work. An array below this size stays on one thread.
 _ITEM = 4 * 8 * _DRAWN
 
 
@@ -20,7 +20,7 @@ _ITEM = 4 * 8 * _DRAWN
 def _draw(first, low, high, low_offset, high_offset, a, b, c, d):
     """Philox 4x32-10 for the blocks first, first + 1, ...: their four words, uint32 (blocks).
 
-    A round is done for all blocks before the next, as several can then be done in one instruction.
+    Each round is done for all blocks before the next one, so that it can be vectorised.
     """
     shift = np.uint64(32)
     for i in range(a.size):
@@ -48,7 +48,7 @@ def _forward(item, worker, x, y, words, divisor, threshold, key, offset):
             drawn = own[word]
             for i in range((values.size + 3 - word) // 4):
                 at = 4 * i + word
-                scaled = values[at] / divisor  # before the choice, which then is no jump to mispredict
+                scaled = values[at] / divisor  # before the choice, which is then no branch to mispredict
                 result[at] = scaled if drawn[i] < threshold else zero
 
 

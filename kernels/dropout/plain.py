@@ -7,7 +7,7 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.dropout import FORWARD
 from minialex.kernels.runtime import memory
 
-# Philox blocks made at a time: their eight arrays of 64-bit words stay in the second-level cache.
+# Philox blocks made at a time: their eight arrays of 64-bit words stay in the L2 cache.
 _BLOCKS = 8192
 
 

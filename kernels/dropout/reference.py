@@ -1,4 +1,4 @@
-"""Dropout by its definition, with Philox 4x32-10 in plain integers."""
+"""Dropout by definition, with Philox 4x32-10 in plain integers."""
 
 import numpy as np
 

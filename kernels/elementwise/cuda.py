@@ -10,7 +10,7 @@ SOURCE = Source(__file__, "elementwise.cu")
 
 
 def _count_and_inner(operand, shape):
-    """How elementwise.cu describes an operand of a result; None if an axis is repeated between others."""
+    """An operand's `count` and `inner` for elementwise.cu; None if it is broadcast between other axes."""
     lengths = (1,) * (len(shape) - len(operand)) + operand
     kept = [i for i, n in enumerate(lengths) if n > 1]
     if not kept:
@@ -22,7 +22,7 @@ def _count_and_inner(operand, shape):
 
 
 def _operand(device, array, shape):
-    """The array and its description, repeated to the result's shape where it has none."""
+    """The array and its description; an array without one is first broadcast to the result's shape."""
     described = _count_and_inner(array.shape, shape)
     if described is None:
         array = device.xp.broadcast_to(array, shape)

@@ -3,11 +3,11 @@ Element-wise arithmetic, with NumPy's broadcasting.
 
     y[i] = formula(a[position of i in a], b[position of i in b])
 
-A thread computes every (threads of the grid)-th element of y: neighbouring threads, neighbouring elements. So
-little is computed on each number that the time is that of moving it: 12 bytes an addition in float32.
+A grid-stride loop: a thread computes every (threads of the grid)-th element of y. So little is computed on each
+number that the time is that of moving it: 12 bytes an addition in float32.
 
-An operand is described by its size, `count`, and by how often each of its elements comes in a row, `inner`.
-Then its position is i / inner % count:
+An operand is described by its size, `count`, and by how many times in a row each of its elements is repeated,
+`inner`. Its position is then i / inner % count:
 
     a's shape for y (N, C, H, W)      count            inner
     (N, C, H, W)                      N * C * H * W    1
@@ -16,9 +16,9 @@ Then its position is i / inner % count:
     (N, 1, 1, 1)                      N                C * H * W
     ()                                1                (any)
 
-The first and the last of these, the most common, are recognised and not divided: an integer division
-takes about as long as twenty additions. An operand that is repeated along an axis between two others, such as
-(N, 1, H, W), has no such description: the launching code repeats it beforehand.
+The first and the last of these, the most common, are recognised and need no division: an integer division
+takes about as long as twenty additions. An operand broadcast along an axis between two others, such as
+(N, 1, H, W), has no such description: the launching code expands it beforehand.
 */
 
 #include "real.cuh"
@@ -78,7 +78,7 @@ divide_forward(
     binary(a, b, y, n, a_count, a_inner, b_count, b_inner, [](real p, real q) { return p / q; });
 }
 
-// A NaN wins, on either side: a comparison with it is false, and p != p holds for nothing else.
+// A NaN wins, on either side: comparisons with it are false, and p != p holds for nothing else.
 extern "C" __global__ void __launch_bounds__(256)
 maximum_forward(
     const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
@@ -135,7 +135,7 @@ tanh_forward(const real* __restrict__ x, real* __restrict__ y, int n)
     unary(x, y, n, [](real v) { return tanh(v); });
 }
 
-// A square is not left to pow, which takes some hundred instructions for any exponent.
+// A square is not left to pow, which takes some hundred instructions whatever the exponent.
 extern "C" __global__ void __launch_bounds__(256)
 power_forward(const real* __restrict__ x, real* __restrict__ y, int n, real exponent)
 {

@@ -68,7 +68,7 @@ def unary(x: Shape) -> Iterator[Example]:
 
 
 def draw_power(choose: Choices) -> Arguments:
-    """Any shape; the exponents that gradients meet."""
+    """Any shape; the exponents that occur in gradients."""
     return case(choose.shape(), choose.one_of((2, 3, -1, -0.75, 0.5, 1, 0)))
 
 

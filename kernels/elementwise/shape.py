@@ -6,13 +6,13 @@ from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import Shape, shape_rule
 
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
-# They have values of their operands' own dtype for integers, too.
+# Their results have the operands' dtype for integers, too.
 OF_INTEGERS = ("add", "subtract", "multiply", "maximum", "minimum", "negative", "absolute", "power")
 UNARY = ("negative", "exp", "log", "sqrt", "tanh", "absolute", "power")
 
 
 def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:
-    """The shape that two broadcast to; `ShapeError` names the operation where they do not."""
+    """The shape that two broadcast to; a `ShapeError` that names the operation if they do not."""
     try:
         return np.broadcast_shapes(a, b)
     except ValueError:

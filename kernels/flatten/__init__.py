@@ -1,1 +1,1 @@
-"""Joining axes into one. It moves no numbers: the engine takes a view, and there is no kernel to choose."""
+"""Joining axes into one. It moves no data: the engine takes a view, and there is no kernel to choose."""

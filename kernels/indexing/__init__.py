@@ -1,8 +1,8 @@
 """The gradient of indexing.
 
-    index_add.forward  g -> gx of a given shape, zero but for gx[index] += g; takes index, shape
+    index_add.forward  g -> gx, zeros of the given shape with gx[index] += g; takes index, shape
 
-An element that the index names several times collects all of its gradients.
+An element that the index names several times accumulates all of its gradients.
 """
 
 INDEX_ADD = "index_add.forward"

@@ -14,7 +14,7 @@ SOURCE = Source(__file__, "indexing.cu")
 
 
 def _on_host(index):
-    """The index with NumPy arrays in place of a device's."""
+    """The index, with its device arrays as NumPy arrays."""
     if isinstance(index, tuple):
         return tuple(map(_on_host, index))
     return to_numpy(index) if hasattr(index, "__cuda_array_interface__") else index
@@ -23,7 +23,7 @@ def _on_host(index):
 @cuda_kernel(INDEX_ADD, algo="thread-per-cell", rank=10)
 def index_add_forward(device, g, *, index, shape):
     gx = device.zeros(shape, g.dtype)
-    # Number the elements and index the numbers: for each position of g, the element that it belongs to.
+    # Number the elements and index the numbers: for each position of g, the element it belongs to.
     targets = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)[_on_host(index)]
     require_same_shape(INDEX_ADD, g=g.shape, indexed=np.shape(targets))
     targets = np.ravel(targets)

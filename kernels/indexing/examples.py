@@ -40,6 +40,6 @@ def draw_index(choose: Choices) -> Arguments:
     drawn=draw_index,
 )
 def index_add(shape: Shape, index: Any) -> Iterator[Example]:
-    """Gradients that are added into an array of that shape."""
+    """Gradients added into an array of this shape."""
     named = np.empty(shape, np.bool_)[index].shape
     yield Example(INDEX_ADD, (normal(named),), {"index": index, "shape": shape})

@@ -1,15 +1,15 @@
 /*
 The gradient of indexing, gx[index] += g, where the index may name an element several times.
 
-A thread for each element of g would have to add to gx by an atomic operation, in an order that changes from
+A thread for each element of g would need atomic additions to gx, in an order that changes from
 run to run, and with it the last bits. Here the launching code sorts the positions of g by the element of gx
 that they belong to:
 
-    place[d]                        the element of gx of group d; elements that are not named stay as they are
-    order[start[d] : start[d + 1]]  the positions of g that belong to it, in their order
+    place[d]                        the element of gx of group d; elements not named are left as they are
+    order[start[d] : start[d + 1]]  the positions of g that belong to it, in order
 
-and the threads of a row of the block share a group (reduce.cuh). The groups are of different lengths, so that
-the threads of a short one wait for those of a long one.
+and the threads of a row of the block share a group (reduce.cuh). The groups differ in length, so the threads
+of a short one wait for those of a long one.
 */
 
 #include "real.cuh"

@@ -8,7 +8,7 @@ from minialex.kernels.runtime import memory
 
 
 def _is_basic(index):
-    """Whether the index is made only of ints, slices, None and ..., and so names no element twice."""
+    """Whether the index consists only of ints, slices, None and ..., and so names no element twice."""
     items = index if isinstance(index, tuple) else (index,)
     return all(item is None or item is ... or isinstance(item, int | slice) for item in items)
 

@@ -2,7 +2,7 @@
 
 In forward, the rows of the weights are the rows of the product, and the batch its columns: the weights are
 read once, in place, and only the batch is packed. The input gradient packs the weights in pieces
-while it reads them. Both matter because the weights (151 MB in AlexNet's fc6) are the largest operand.
+as it reads them. Both matter because the weights (151 MB in AlexNet's fc6) are the largest operand.
 float32 only.
 """
 

@@ -1,4 +1,4 @@
-"""The fully connected layer on CUDA devices: tiled products, and kernels of their own for a few images."""
+"""The fully connected layer on CUDA devices: tiled products, and skinny ones for a few images."""
 
 from minialex.integers import ceil_div
 from minialex.kernels.cuda import Source, cuda_kernel
@@ -71,8 +71,8 @@ def linear_weight_grad(device, g, x):
 
 # As in few_images.cu.
 _MAX_IMAGES, _WARPS, _BLOCK = 4, 8, (32, 8)
-# The fewest outputs that a block of the weights' gradient writes, or that a part of the input's gradient sums
-# over: so that reading x, and storing the part, weighs little.
+# The fewest outputs that a block of the weight gradient writes, or that a part of the input gradient sums
+# over, so that reading x, or storing the part, costs little in comparison.
 _LEAST_OUTPUTS = 64
 
 

@@ -3,21 +3,21 @@
 //     y (N, O)  = x (N, I) @ weight.T + bias        gx (N, I) = g (N, O) @ weight         gw (O, I) = g.T @ x
 //
 // With so few images, each element of the weights is read (or, of their gradient, written) once and used in a
-// few multiply-adds: memory sets the time. A tile of 128 x 128 would be 97 % padding. So these kernels are about
-// moving the weights, in AlexNet's fc6 151 MB, at the full rate of the memory: every warp reads 512 neighbouring
-// bytes with one load, 16 bytes a thread, and nothing of the weights is read twice.
+// few multiply-adds: the product is bound by memory. A tile of 128 x 128 would be 97 % padding. So these kernels
+// are about moving the weights, 151 MB in AlexNet's fc6, at full bandwidth: every warp reads 512 neighbouring
+// bytes with one load, 16 bytes a thread, and no weight is read twice.
 //
-// As in the tiled products, rows that do not start at multiples of 16 bytes are read by single elements.
+// As in the tiled products, rows that do not start at multiples of 16 bytes are read one element at a time.
 
 #include "reduce.cuh"
 #include "vector.cuh"
 
 constexpr int MAX_IMAGES = 4, WARPS = 8;
 
-// Columns that a warp covers: VECTOR a thread, by one vector or by VECTOR elements which are 32 apart.
+// Columns that a warp covers: VECTOR a thread, as one vector or as VECTOR elements 32 apart.
 constexpr int WARP_COLUMNS = 32 * VECTOR;
 
-// The products of one row of the weights with each image, of the elements that are this thread's.
+// The products of one row of the weights with each image, for this thread's elements.
 template <int LANES>
 __device__ __forceinline__ void multiply_row(
     const real* x, const real* row, int images, int inputs, real (&sums)[MAX_IMAGES])
@@ -39,8 +39,8 @@ __device__ __forceinline__ void multiply_row(
     }
 }
 
-// A warp an output. A block is 32 x 8 threads: 8 outputs, which are stored together. A warp beyond the last
-// output does the last one again, and does not store it.
+// One warp per output. A block is 32 x 8 threads: 8 outputs, which are stored together. A warp beyond the last
+// output repeats the last one, and does not store it.
 extern "C" __global__ void __launch_bounds__(256) linear_forward_few(
     const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ bias,
     real* __restrict__ y, int images, int outputs, int inputs)
@@ -125,8 +125,8 @@ __device__ __forceinline__ void multiply_columns(
 }
 
 // A block of 32 x 8 threads sums over a part of the outputs, for 128 columns of float, or 64 of double: warp w
-// takes every eighth row of the weights, and their sums are added in the order of w. blockIdx.y = p numbers the
-// parts of outputs_a_part rows each, whose results go to gx[p] of (parts, N, I), for sum_parts.
+// takes every eighth row of the weights, and the sums are added in the order of w. blockIdx.y = p is the part, of
+// outputs_a_part rows, whose result goes to gx[p] of (parts, N, I), for sum_parts.
 extern "C" __global__ void __launch_bounds__(256) linear_input_grad_few(
     const real* __restrict__ g, const real* __restrict__ weight, real* __restrict__ gx, int images, int outputs,
     int inputs, int outputs_a_part)

@@ -1,11 +1,11 @@
 // The fully connected layer for many images: two of its three products, on tiles.
 //
-//     linear_forward       y (N, O) = x (N, I) @ weight.T + bias       both operands have neighbours along I
-//     linear_weight_grad   gw (O, I) = g.T @ x, of g (N, O), x (N, I)  both have neighbours along the outer one
+//     linear_forward       y (N, O) = x (N, I) @ weight.T + bias       both operands are contiguous along I
+//     linear_weight_grad   gw (O, I) = g.T @ x, of g (N, O), x (N, I)  neither is contiguous along N
 //
-// The third, the input gradient g (N, O) @ weight (O, I), is the plain product of the operands as they lie in
+// The third, the input gradient g (N, O) @ weight (O, I), is the plain product of the operands as they are in
 // memory: the kernels of matmul/5_double_buffered.cu. No operand is transposed in memory: the loaders of
-// matrix_product.cuh read each as it lies. What a thread and a block compute, and what blockIdx.z is for, is
+// matrix_product.cuh read each as it is. What a thread and a block compute, and what blockIdx.z is for, is
 // explained there and in 5_double_buffered.cu.
 
 #include "matrix_product.cuh"

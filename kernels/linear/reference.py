@@ -1,4 +1,4 @@
-"""The fully connected layer by its definition."""
+"""The fully connected layer by definition."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """The fully connected layer for a few images, by skinny products.
 
-The weights are read once, or their gradient written once. float32 only.
+The weights are read, or their gradient written, once. float32 only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minialex.kernels.gemm.tile import not_empty
 from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.runtime.memory import empty
 
-# Up to this many images they are faster than the blocked gemm; measured on AVX2.
+# Up to this many images these are faster than the blocked gemm (measured on AVX2).
 _MOST, _MOST_IN_WEIGHT_GRAD = 40, 128
 
 
@@ -41,7 +41,7 @@ def _weight_grad_supported(g, x) -> bool | str:
 
 
 def _domain(most: int, least: int = 1):
-    """Calls for up to `most` images and at least `least` outputs, with vectors that are full and not."""
+    """Calls for up to `most` images and at least `least` outputs, with full vectors and partial ones."""
     lanes = processor().lanes
     return {"images": Sizes(1, most), "inputs": Sizes(1, grain=lanes), "outputs": Sizes(least, grain=least)}
 

@@ -4,8 +4,8 @@
     d = k + alpha * S(x * x)
     y = x * d ** -beta
 
-Alpha multiplies the sum, as in the paper and in TensorFlow; Caffe, PyTorch and ONNX divide it by the
-size first. S is symmetric, because a window of odd size is: c lies in the window of c' exactly if c'
+alpha multiplies the sum, as in the paper and in TensorFlow; Caffe, PyTorch and ONNX divide it by the
+size first. S is symmetric, because a window of odd size is: c lies in the window of c' if and only if c'
 lies in that of c. The gradient is
 
     gx = g * d ** -beta - 2 * alpha * beta * x * S(g * x * d ** (-beta - 1))

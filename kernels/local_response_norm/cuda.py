@@ -7,7 +7,7 @@ SOURCE = Source(__file__, "local_response_norm.cu")
 
 
 def _window(x, size):
-    """What each kernel of the file is told of x (N, C, H, W) and its window: sizes that are ints."""
+    """What each kernel takes of the shape of x (N, C, H, W) and of its window, as ints."""
     return x.size, x.shape[1], x.shape[2] * x.shape[3], size // 2
 
 

@@ -1,7 +1,7 @@
 """Example calls of local response normalisation.
 
-Alpha is near 1: at the paper's 1e-4 neighbouring channels hardly count, and a mistake in how they count
-drowns in rounding.
+alpha is near 1: at the paper's 1e-4 neighbouring channels hardly count, and an error in how they do is lost
+in rounding.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _AWKWARD = {
 
 
 def draw_normalisation(choose: Choices) -> Arguments:
-    """Up to 6 channels, and windows beyond them."""
+    """Up to 6 channels, and windows that exceed them."""
     x = length(choose), choose.between(0, 6), length(choose), length(choose)
     return case(
         x,

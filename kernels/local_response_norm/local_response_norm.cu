@@ -8,14 +8,14 @@ Local response normalisation across channels, its gradient, and the sum over a w
 
 Arrays are (N, C, H, W) and C-contiguous; `pixels` is H * W. One thread computes one element, so that
 neighbouring threads read neighbouring pixels, in each channel of the window. Every element is read by the
-threads of `size` channels, all but the first time from the cache.
+threads of `size` channels, from the cache all but the first time.
 
-The alternative is one thread a pixel, which walks up the channels and keeps a running sum: add the square that
-enters the window, subtract the one that leaves it. It reads each element twice, whatever the size of the window. But it
-has only N * H * W threads, 3,025 for an image of AlexNet's first layer, where a GPU wants a hundred thousand; and
-what a large square rounds away while it is in the window stays lost when it is subtracted.
+The alternative is one thread per pixel, which walks up the channels and keeps a running sum: add the square that
+enters the window, subtract the one that leaves it. It reads each element twice, whatever the window's size. But it
+has only N * H * W threads, 3,025 for an image of AlexNet's first layer, where a GPU needs a hundred thousand; and
+what a large square rounds away while it is in the window is still lost after it is subtracted.
 
-The gradient takes two kernels, for what S adds up in the second, g * x * d ** (-beta - 1), belongs to other
+The gradient takes two kernels, because what S sums in the second, g * x * d ** (-beta - 1), belongs to other
 channels, whose d would otherwise be computed once for each element of the window.
 */
 
@@ -53,7 +53,7 @@ static __device__ real window_sum_of_squares(const real* v, int i, int channels,
 }
 
 // d ** -beta. The paper's beta needs two square roots and a division, correctly rounded, which are several
-// times faster than a general power, and closer.
+// times faster than a general power, and more accurate.
 static __device__ real inverse_power(real d, real beta)
 {
     if (beta == (real)0.75) {

@@ -1,17 +1,17 @@
 """Local response normalisation in compiled loops that read and write each array in memory once.
 
 A block of pixels goes through the channels, so that the rows of a window stay in the cache. Each window
-is added up anew, in a fixed order: a running sum, which subtracts the channel that leaves the window,
-would carry its rounding errors on. The five channels in the middle, which are all of the usual window,
+is summed afresh, in a fixed order: a running sum, which subtracts the channel that leaves the window,
+would accumulate rounding errors. The five channels in the middle, which are all of the usual window,
 are added in registers; those farther away come as a row that holds their sum.
 
-The forward pass saves nothing. To compute d again in the backward pass takes less time than to read it
-from memory, and a training step needs no memory for it. Backward follows a channel by size // 2 others:
+The forward pass saves nothing. Recomputing d in the backward pass takes less time than reading it
+from memory, and a training step needs no memory for it. The backward pass lags size // 2 channels behind:
 g * d ** -beta and g * x * d ** (-beta - 1) are computed for channel c, and then channel c - size // 2,
 whose window ends at c, is finished. Only the rows of one window are kept.
 
-D ** -0.75 is 1 / (sqrt(d) * sqrt(sqrt(d))): four correctly rounded operations, an error of at most 2.25
-units of rounding. A general power takes ten times as long.
+d ** -0.75 is 1 / (sqrt(d) * sqrt(sqrt(d))): correctly rounded operations, with a relative error of at most
+2.25 times the unit roundoff. A general power takes ten times as long.
 """
 
 import math
@@ -24,9 +24,9 @@ from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
-# The pixels of a block: at float32 the dozen rows in use take less than half of a 512 KiB cache.
+# The pixels of a block: in float32 the dozen rows in use take less than half of a 512 KiB cache.
 _BLOCK = 3072
-# Few images are cut further for the threads to share them: into a few items a thread, but not into
+# A small batch is cut further, so that threads can share it: into a few items for each thread, but not into
 # shorter rows of pixels than this.
 _ITEMS = 4
 _SHORTEST = 256
@@ -39,7 +39,7 @@ _SUM_ROWS = 2
 def _window_sides(rows, c, half, channels, start, stop, zeros):
     """The pixels of the channels c - 2, c - 1, c + 1 and c + 2; zeros where the window has no such channel.
 
-    Channel c stands in row c % len(rows).
+    Channel c is in row c % len(rows).
     """
     a = b = d = e = zeros
     if half >= 1 and c >= 1:
@@ -55,7 +55,7 @@ def _window_sides(rows, c, half, channels, start, stop, zeros):
 
 @compiled
 def _add_far(rows, c, half, channels, start, stop, squares, far):
-    """Sum into `far` the channels of the window (or their squares) that are more than two away from c."""
+    """Sum into `far` the channels of the window, or their squares, that are more than two away from c."""
     far[:] = 0
     for other in range(max(0, c - half), min(channels, c + half + 1)):
         if abs(other - c) > 2:
@@ -70,7 +70,7 @@ def _add_far(rows, c, half, channels, start, stop, squares, far):
 
 @compiled
 def _raise(d, beta):
-    """Let d be d ** -beta."""
+    """Replace d by d ** -beta."""
     one = d.dtype.type(1)
     if beta == 0.5:
         for p in range(d.size):
@@ -192,7 +192,7 @@ def _scratch_bytes(x, rows):
 
 
 def _run(body, arrays, rows, size, *numbers):
-    """Run a body on arrays (N, C, H, W), with `rows` rows of scratch memory a thread; return its result."""
+    """Run a body on arrays (N, C, H, W), each thread with `rows` scratch rows; return its result."""
     shape, dtype = arrays[0].shape, arrays[0].dtype
     result = memory.empty(shape, dtype)
     if result.size:

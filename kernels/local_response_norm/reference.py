@@ -1,4 +1,4 @@
-"""Local response normalisation by its definition."""
+"""Local response normalisation by definition."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def local_response_norm_forward(x, *, call):
 
 @kernel(BACKWARD, algo="reference")
 def local_response_norm_backward(g, x, *, call):
-    # The derivative of each output y[c] with respect to each input x[other] of its window.
+    # The derivative of each output y[c] with respect to each input x[other] in its window.
     gx = np.zeros_like(x)
     for n, c, h, w in np.ndindex(*x.shape):
         window = _window(c, x.shape[1], call.size)

@@ -1,7 +1,7 @@
-"""The matrix product on CUDA devices: six rungs, from a thread a result to tensor cores.
+"""The matrix product on CUDA devices: six rungs, from one thread per result to tensor cores.
 
-Each ``.cu`` file says what its rung changes and what that should bring. The engine takes the fifth; for a
-result with more rows than the tiles' grids have, the third.
+Each ``.cu`` file says what its rung changes and what that should gain. The engine takes the fifth; for a
+result with more rows than a grid of tiles can cover, the third.
 """
 
 import math
@@ -21,7 +21,7 @@ class _Rung(NamedTuple):
     kernel: str
     tile: tuple[int, int]  # the results of a block: (rows, columns)
     block: tuple[int, ...]
-    is_numbered_along_x: bool  # the grid has one axis only: the others end at 65,535
+    is_numbered_along_x: bool  # the grid is one-dimensional: the other axes end at 65,535
 
     def launch(self, device, a, b):
         a, b, gemm = device.contiguous(a), device.contiguous(b), _gemm(a, b)
@@ -87,15 +87,15 @@ def matmul_double_buffered(device, a, b):
 
 
 def _has_tensor_cores(a, b) -> bool | str:
-    capability = getattr(a.device, "compute_capability", None)  # of a CuPy array; such as "80"
+    capability = getattr(a.device, "compute_capability", None)  # of a CuPy array, such as "80"
     if capability is not None and int(capability) < 80:
         return f"tensor cores compute in TF32 from sm_80 on; this GPU is sm_{capability}"
     return _fits_grid(a, b)
 
 
-# A product of two rounded factors is off by up to 2**-10 of itself (6_tensor_core.cu says why), a sum of such
-# products by as much of the sum of their magnitudes. Where terms cancel, this is more than the result: hence
-# the factor of 4.
+# A product of two rounded factors has a relative error of up to 2**-10 (6_tensor_core.cu says why), and a sum
+# of them the same error relative to the sum of their magnitudes. Where terms cancel, that exceeds the result:
+# hence the factor of 4.
 @cuda_kernel(FORWARD, algo="tensor-core", supports=_has_tensor_cores, dtypes=("float32",), error=2**-8)
 def matmul_tensor_core(device, a, b):
     return _TENSOR_CORE.launch(device, a, b)

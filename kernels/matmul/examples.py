@@ -18,7 +18,7 @@ from minialex.kernels.contract.registry import Sizes
 from minialex.kernels.matmul import FORWARD
 
 PRODUCTS = ((1, 1, 1), (3, 5, 7), (1, 301, 75), (5, 700, 9), (67, 35, 133), (133, 20, 67))
-"""Rows, terms, columns: one of each, less than a tile, a vector, a long sum, more than one tile of each."""
+"""Rows, terms, columns: one of each, less than a tile, a vector, a long sum, several tiles of each."""
 
 
 def draw_product(choose: Choices, rows: Sizes = ANY, inner: Sizes = ANY, columns: Sizes = ANY) -> Arguments:

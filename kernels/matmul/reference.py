@@ -1,4 +1,4 @@
-"""The matrix product by its definition."""
+"""The matrix product by definition."""
 
 import numpy as np
 

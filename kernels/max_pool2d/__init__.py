@@ -3,7 +3,7 @@
     y[n, c, p, q] = max over i, j of x[n, c, p * sh - top + i * dh, q * sw - left + j * dw]
 
 over the cells inside the image: padded cells never win. The first maximum in row-major order wins a
-tie; NaN counts as the largest number, so that it is passed on and not hidden.
+tie; NaN counts as the largest number, so that it is propagated, not hidden.
 
     max_pool2d.forward  x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q); takes a `PoolCall`
     max_pool2d.scatter  (g, index) -> gx (N, C, H, W), g added to the winners' cells; takes input_size=(H, W)

@@ -14,7 +14,7 @@ from minialex.kernels.contract.windows import Pair, Window, has_empty_window, pa
 @calls_of("max_pool2d")
 @dataclass(frozen=True)
 class PoolCall:
-    """A pooling of images, each of whose windows holds at least one cell of the image.
+    """A pooling of images whose every window holds at least one cell of the image.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class PoolCall:
 
     @classmethod
     def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> PoolCall:
-        """The call of a direction on these arrays: x in the forward one, else g, with the ``input_size``."""
+        """The call of a direction on these arrays: x for forward, otherwise g with the ``input_size``."""
         shape = arrays[0].shape
         if direction == "forward":
             return cls.of(shape, **parameters)

@@ -34,7 +34,7 @@ def max_pool2d_gather(device, x, index):
 
 
 def _bounds_shape(index):
-    """The lines of positions, for each of which the scatter keeps bounds: (N, C, P + Q)."""
+    """The lines of positions for which the scatter keeps bounds: (N, C, P + Q)."""
     n, channels, height, width = index.shape
     return n, channels, height + width
 

@@ -48,7 +48,7 @@ _AWKWARD = {
 
 
 def usual_windows(name: str, values: tuple) -> dict[str, Arguments]:
-    """Poolings as networks have them, with each value of the parameter that only one of the two takes."""
+    """Poolings as networks have them, with each value of the parameter that only this pooling takes."""
     cases = {}
     for window, stride, padded, ceil_mode, value in itertools.product(
         (2, 3, 4, 5), (1, 2, 3), (False, True), (False, True), values
@@ -73,7 +73,7 @@ def draw_window(choose: Choices) -> tuple[Shape, tuple[int, int], dict]:
 
 
 def draw_pooling(choose: Choices) -> Arguments:
-    """A pooling, each window of which holds a cell of the image."""
+    """A pooling whose every window holds a cell of the image."""
     x, kernel, options = draw_window(choose)
     options["dilation"] = two(choose, 1, 3)
     try:
@@ -84,7 +84,7 @@ def draw_pooling(choose: Choices) -> Arguments:
 
 
 def _winners(y: Shape, size: tuple[int, int]) -> Operand:
-    """Any cells of the image, some of them the winner of several windows."""
+    """Any cells of the image, some of them winners of several windows."""
 
     def fill(filling: Filling, shape: Shape) -> np.ndarray:
         return np.asarray(filling.generator.integers(0, size[0] * size[1], shape, np.int32))
@@ -105,7 +105,7 @@ def _winners(y: Shape, size: tuple[int, int]) -> Operand:
 def max_pooling(
     x: Shape, kernel_size: tuple[int, int], values: Callable[[Shape], Operand] = distinct, **options
 ) -> Iterator[Example]:
-    """The three directions of one pooling; what of the options is not given has its default."""
+    """The three directions of one pooling; options not given take their defaults."""
     nothing = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "ceil_mode": False}
     parameters = {"kernel_size": kernel_size, **nothing, **options}
     y, size = PoolCall.of(x, **parameters).y_shape, (x[2], x[3])

@@ -3,21 +3,21 @@ Max-pooling: the largest cell of each window, the cells that won, and the gradie
 
     y[n, c, p, q] = max over i, j of x[n, c, p * sh - top + i * dh, q * sw - left + j * dw]
 
-Images are (N, C, H, W), results (N, C, P, Q), and C-contiguous. The N * C planes do not depend on each
-other. An index is the winner's place in its plane, row * W + column.
+Images are (N, C, H, W), results (N, C, P, Q), both C-contiguous. The N * C planes are independent. An index is
+the winner's place in its plane, row * W + column.
 
-    max_pool2d_forward       one thread a result: neighbours in q read neighbouring windows, whose common
+    max_pool2d_forward       one thread per result: neighbours in q read neighbouring windows, whose common
                              cells come from the cache
-    max_pool2d_gather        one thread a result
-    max_pool2d_winner_bounds, max_pool2d_scatter: the gradient, one thread a cell of the image
+    max_pool2d_gather        one thread per result
+    max_pool2d_winner_bounds, max_pool2d_scatter: the gradient, one thread per cell of the image
 
-The gradient adds each g to the cell that won. Done by the threads of g that would be a scatter, in which
+The gradient adds each g to the cell that won. With one thread per g that would be a scatter, in which
 several threads add to one cell in an order that changes from run to run, and with it the last bits. Here each
-cell looks for the positions that it won and adds them up in their order. It need not look at all P * Q of them:
+cell looks for the positions that it won and sums them in order. It need not look at all P * Q of them:
 the winners of the positions of one row p lie between two rows of the image, those of a column q between two
-columns, and only where the cell lies between both can it have won. In the winners of a pooling those are few more
-than the windows that hold the cell. In any other index, which the definition allows as well, they may be
-all, and the sum is right nevertheless.
+columns, and the cell can have won only where it lies between both. For the winners of a pooling those positions
+are few more than the windows that hold the cell. For any other index, which the definition also allows, they may
+be all of them, and the sum is still right.
 */
 
 #include "real.cuh"
@@ -43,7 +43,7 @@ max_pool2d_forward(
                 int column = q * stride_across - left + b * dilation_across;
                 if (column < 0 || column >= width) continue;
                 real value = plane[row * width + column];
-                // NaN is not <= anything, so that it wins; against a NaN that has won nothing does.
+                // NaN is not <= anything, so it wins; nothing wins against a NaN that has won.
                 if (winner < 0 || (!(value <= best) && best == best)) {
                     best = value;
                     winner = row * width + column;
@@ -64,8 +64,8 @@ max_pool2d_gather(
         y[i] = x[i / positions * cells + index[i]];
 }
 
-// One thread a line of positions: for each plane first its P rows, then its Q columns. It gives the lowest
-// and the highest row (or column) of the image that the line's winners lie in; both are (planes, P + Q).
+// One thread per line of positions: for each plane first its P rows, then its Q columns. It finds the lowest
+// and the highest row (or column) of the image among the line's winners; both are (planes, P + Q).
 extern "C" __global__ void __launch_bounds__(256)
 max_pool2d_winner_bounds(
     const int* __restrict__ index, int* __restrict__ lowest, int* __restrict__ highest,

@@ -1,12 +1,12 @@
-"""Max-pooling in compiled loops, plane by plane, each of which is read once and stays in the cache.
+"""Max-pooling in compiled loops, plane by plane: each plane is read once and stays in the cache.
 
-The maximum of a window is taken along its columns first, in whole rows, and then across: a window of
-3 x 3 takes four comparisons instead of eight. That finds the first of equal maxima, too, if the second step
-compares the cells where the values are equal. All positions across are computed, adjacent ones in one
+The maximum of a window is taken down its columns first, in whole rows, and then across: a window of
+3 x 3 takes four comparisons instead of eight. That also finds the first of equal maxima, provided that the
+second step compares the cells where values are equal. All positions across are computed, adjacent ones in one
 instruction, and those that the stride skips are dropped.
 
-Three cells are compared in registers, which are the whole of the usual window; a cell that is not there
-is the first of the three once more, which never wins against itself.
+Three cells are compared in registers, enough for the usual window; a missing cell is replaced by the first of
+the three, which never wins against itself.
 """
 
 import math
@@ -20,12 +20,12 @@ from minialex.kernels.max_pool2d.call import PoolCall
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
 
-# Elements of an item: some ten microseconds of work, and a batch below this size stays on one thread.
+# Elements of an item: some ten microseconds of work. A batch below this size stays on one thread.
 _ITEM = 2**15
 # Rows are compared in multiples of this many columns. The rest of a row, one column at a time, would take
-# longer than the row: its comparisons are jumps that the processor cannot predict.
+# longer than the row: its comparisons are branches that the processor cannot predict.
 _LANES = 8
-# The cell of a padded column: behind all others, so that it loses even where all values are -inf.
+# The cell of a padded column: after all others, so that it loses even where all values are -inf.
 _NOWHERE = 2**31 - 1
 
 
@@ -39,8 +39,8 @@ def _greater(a, b):
 def _best_of_rows(x, plane, width, first, last, step, best, cells):
     """The largest of the rows first, first + step, ... up to last in each column, and its cell.
 
-    X is flat, and the plane begins at element `plane`. Behind a row of the plane a comparison reads the next
-    one, up to a multiple of the lanes; what it gives there becomes padding.
+    x is flat, and the plane begins at element `plane`. A comparison reads past a row of the plane into the
+    next one, up to a multiple of the lanes; the results there become padding.
     """
     second = first + step if first + step <= last else first
     third = first + 2 * step if first + 2 * step <= last else first
@@ -64,7 +64,7 @@ def _best_of_rows(x, plane, width, first, last, step, best, cells):
 
 @compiled
 def _wins(a, cell, best, winner):
-    """Whether a, at a cell, is larger than the best, or as large and before it."""
+    """Whether a, at a cell, is larger than the best, or equal and before it."""
     return _greater(a, best) | ((cell < winner) & (not _greater(best, a)))
 
 

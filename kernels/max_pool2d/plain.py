@@ -21,13 +21,13 @@ def max_pool2d_forward(x, *, call):
     for tap, at_y, _ in reversed(taps):
         first[at_y] = number[tap]
     cells = _tap_cells(window)
-    # Image by image, so that a plane stays in the cache while the window's cells pass over it.
+    # Image by image, so that planes stay in the cache while the window's cells pass over them.
     for image in range(len(x)):
-        winner = np.empty(y_shape[1:], small)  # the number of the tap that wins: (C, P, Q)
+        winner = np.empty(y_shape[1:], small)  # the index of the winning tap: (C, P, Q)
         winner[:] = first
         for tap, at_y, at_x in taps:
             value, best = x[image][:, *at_x], y[image][:, *at_y]
-            # Tap numbers rise, so that the last strict improvement is the largest number.
+            # Tap indices rise, so the last strict improvement has the largest index.
             wins = (value > best).view(np.uint8) * small(number[tap])
             np.maximum(winner[:, *at_y], wins, out=winner[:, *at_y])
             np.maximum(best, value, out=best)
@@ -41,7 +41,7 @@ def max_pool2d_forward(x, *, call):
 def _tap_cells(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Two int32 tables whose sum is the cell, row * W + column, that a tap reads at a position.
 
-    The first is by tap number, the second (P, Q) by position.
+    The first is indexed by tap, the second (P, Q) by position.
     """
     width = window.horizontal.size
     row, column = (np.arange(axis.kernel) * axis.dilation for axis in window)
@@ -64,7 +64,7 @@ def max_pool2d_scatter(g, index, *, input_size):
     cells = input_size[0] * input_size[1]
     gx = memory.empty((n, channels * cells), g.dtype)
     planes = np.arange(channels, dtype=np.int64).reshape(-1, 1, 1) * cells
-    # bincount adds in float64; a plane's cells are numbered on from the plane before.
+    # bincount adds in float64; cells are numbered consecutively over all planes.
     for image in range(n):
         gx[image] = np.bincount(
             (index[image] + planes).ravel(), weights=g[image].ravel(), minlength=channels * cells

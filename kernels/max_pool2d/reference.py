@@ -1,4 +1,4 @@
-"""Max-pooling by its definition."""
+"""Max-pooling by definition."""
 
 import numpy as np
 

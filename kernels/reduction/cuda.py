@@ -1,4 +1,4 @@
-"""Sums and maxima on a GPU: the launches of reduction.cu, one or two for each group of neighbouring axes."""
+"""Sums and maxima on a GPU: the launches of reduction.cu, one or two for each group of adjacent axes."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from minialex.kernels.reduction import AMAX, SUM
 
 SOURCE = Source(__file__, "reduction.cu")
 
-# A GPU runs about a thousand blocks at a time; a piece should be worth a thread's start and its exchanges.
+# A GPU runs about a thousand blocks at a time; a piece should be worth starting a thread and its exchanges.
 _BLOCKS = 1024
 _ELEMENTS_OF_A_THREAD = 32
 

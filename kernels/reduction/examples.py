@@ -34,18 +34,18 @@ _BLOCKS = [
 _AWKWARD = {"prime lengths": case(PLANE, (0, 2, 3), values=normal)}
 
 
-# Axes before that of the features: with their elements, rows are added four at a time.
+# Axes before that of the features: enough elements for rows to be added four at a time.
 OUTER = ((), (1,), (2,), (5,), (2, 3))
 
 
 def draw_inner(choose: Choices, inner: Sizes) -> Shape:
-    """Axes behind that of the features, with that many elements."""
+    """Axes after that of the features, with this many elements."""
     elements = length(choose, inner)
     return choose.one_of(((elements,), (1, elements), (2, elements)))
 
 
 def draw_sum(choose: Choices, layout: str | None = None, inner: Sizes = ANY) -> Arguments:
-    """Any axes of any shape; or all axes but one, which the gradients of biases keep."""
+    """Any axes of any shape; or all axes but the one that bias gradients keep."""
     keepdims = choose.one_of((False, True))
     if inner.least:
         before, after = choose.one_of(OUTER), draw_inner(choose, inner)

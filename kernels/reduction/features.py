@@ -1,6 +1,6 @@
 """Arrays seen as (outer, features, inner), and how kernels that sum over outer and inner share them out.
 
-An image batch (N, C, H, W) with its channels as features is (N, C, H W); any axis can be the features'.
+A batch of images (N, C, H, W) with its channels as features is (N, C, H * W); any axis can be the features'.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from minialex.kernels.runtime.compiled import compiled
 LANES = 64
 """How many running sums a feature has: element i of a row is added to sum i modulo LANES.
 
-Sums side by side are vector additions, which one running sum is not, as its order is the order that is
+Adjacent sums are vector additions; a single running sum would have to keep the order in which it is
 written. They are in float64, so that only the last rounding shows.
 """
 
-_RUN = 2048  # elements that lie side by side in memory: 8 KiB of float32
+_RUN = 2048  # elements that are contiguous in memory: 8 KiB of float32
 _ITEMS = 16
 
 
@@ -33,8 +33,8 @@ def as_features(x: np.ndarray, axis: int) -> np.ndarray:
 def features_per_item(outer: int, features: int, inner: int) -> int:
     """How many features one thread takes at a time.
 
-    A run of some KiB of each row, but 16 items where there are as many features; everything if the array
-    is small. It depends only on the shape, and so do the sums.
+    A run of some KiB of each row, but at least 16 items if there are enough features; everything if the
+    array is small. It depends only on the shape, and so do the sums.
     """
     if outer * features * inner <= SMALL:
         return features
@@ -50,7 +50,7 @@ def long_rows() -> dict[str, Sizes]:
 
 
 def short_rows(inner: int) -> str | None:
-    """Why rows of that length are left to NumPy, which works on whole arrays; None if they are not."""
+    """Why rows of this length are left to NumPy, which works on whole arrays; None if they are not."""
     if inner < _LEAST_ROW:
         return f"rows of {inner} element(s) are too short for a loop of their own"
     return None

@@ -1,4 +1,4 @@
-"""Sums over the axes around those that are kept, in one pass.
+"""Sums over the axes around the kept ones, in one pass.
 
 The gradient of a convolution's bias is such a sum: of (N, C, H, W) over (0, 2, 3). The running sums are
 in float64. Sums over only the first axes are left to NumPy, which adds whole rows.
@@ -18,7 +18,7 @@ from minialex.kernels.runtime.threads import num_threads
 
 
 def _around_kept(shape, axis):
-    """The shape as (outer, kept, inner), or None where a summed axis lies between axes that are kept."""
+    """The shape as (outer, kept, inner), or None if a summed axis lies between kept ones."""
     kept = [i for i, n in enumerate(shape) if n > 1 and i not in axis]
     if not kept:
         return None
@@ -53,7 +53,7 @@ def _add_row(row, sums):
 
 @compiled
 def _add_four_rows(a, b, c, d, sums):
-    # Four rows to one load and store of the running sums, which otherwise take most of the time.
+    # Four rows for each load and store of the running sums, which otherwise take most of the time.
     for start in range(0, len(a), LANES):
         end = start + LANES
         a_piece, b_piece, c_piece, d_piece = a[start:end], b[start:end], c[start:end], d[start:end]
@@ -83,7 +83,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
 
 @kernel(SUM, algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
 def sum_forward(x, *, axis, keepdims):
-    outer, features, inner = _around_kept(x.shape, axis) or (0, 0, 0)  # as it is supported, not None
+    outer, features, inner = _around_kept(x.shape, axis) or (0, 0, 0)  # supported, so it is not None
     chunk = features_per_item(outer, features, inner)
     sums = empty((num_threads(), chunk, min(inner, LANES)), np.float64)
     y = empty(sum_shape(x.shape, axis=axis, keepdims=keepdims), x.dtype)

@@ -4,8 +4,8 @@ Sums and maxima along the middle axis of x (outer, length, inner).
     y[o, p, i] = sum (or maximum) of x[o, j, i] over the positions j of piece p
 
 A line x[o, :, i] is cut into pieces of `piece` positions, the last of them perhaps shorter; y is (outer,
-pieces, inner). With one piece to a line that is the result. A long line with few others, such as a
-whole array that is summed, would leave most of the GPU idle: it is cut into many pieces, and a second launch
+pieces, inner). With one piece per line that is the result. A few long lines, such as a
+whole array to be summed, would leave most of the GPU idle: they are cut into many pieces, and a second launch
 sums their sums. The pieces depend only on the shape, and no atomic operation is used: the bits are the same
 in every run.
 
@@ -26,7 +26,7 @@ struct Piece {
     int length;
 };
 
-// The piece that the result number `line` is made of.
+// The piece that result `line` is computed from.
 __device__ Piece piece_of(const real* x, int line, int length, int inner, int piece)
 {
     int pieces = (length + piece - 1) / piece;

@@ -6,7 +6,7 @@ from minialex.kernels.contract.shapes import Shape, shape_rule
 
 
 def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
-    """Bring None (all axes), an int or a tuple into a sorted tuple of distinct axes >= 0."""
+    """Convert None (all axes), an int or a tuple to a sorted tuple of distinct axes >= 0."""
     if axis is None:
         return tuple(range(len(x)))
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
@@ -20,7 +20,7 @@ def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
 
 @shape_rule("sum")
 def sum_shape(x: Shape, *, axis=None, keepdims: bool = False) -> Shape:
-    """The axes named are left out, or kept with length 1."""
+    """The given axes are dropped, or kept with length 1."""
     axes = reduced_axes(x, axis)
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(x))
@@ -29,7 +29,7 @@ def sum_shape(x: Shape, *, axis=None, keepdims: bool = False) -> Shape:
 
 @shape_rule("amax")
 def amax_shape(x: Shape, *, axis=None, keepdims: bool = False) -> Shape:
-    """The axes named, none of them empty, are left out, or kept with length 1."""
+    """The given axes, none of them empty, are dropped, or kept with length 1."""
     if any(x[i] == 0 for i in reduced_axes(x, axis)):
         raise ShapeError(f"amax: shape {x} has no elements along axis={axis!r}")
     return sum_shape(x, axis=axis, keepdims=keepdims)

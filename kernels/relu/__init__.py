@@ -4,7 +4,7 @@
     relu.backward  (g, y) -> g where y > 0, else 0
 
 The gradient at x = 0 is 0, as in every library. The backward pass reads the result y, which the next
-layer keeps anyway, so that the input can be freed. A NaN is passed on.
+layer keeps anyway, so that the input can be freed. NaN is propagated.
 """
 
 FORWARD = "relu.forward"

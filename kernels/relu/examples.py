@@ -24,7 +24,7 @@ from minialex.kernels.relu import BACKWARD, FORWARD
 
 
 def _result(x: Shape) -> Operand:
-    """What ReLU gives: half of it is 0."""
+    """What ReLU returns: half of it is 0."""
 
     def fill(filling: Filling, shape: Shape) -> np.ndarray:
         return np.maximum(filling.generator.standard_normal(shape, filling.dtype), filling.dtype.type(0))

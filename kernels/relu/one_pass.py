@@ -8,7 +8,7 @@ from minialex.kernels.relu import BACKWARD, FORWARD
 from minialex.kernels.runtime.compiled import compiled
 from minialex.kernels.runtime.memory import empty
 
-# Elements of an item: some ten microseconds of work, and an array below this size stays on one thread.
+# Elements of an item: some ten microseconds of work. An array below this size stays on one thread.
 _BLOCK = 2**15
 
 
@@ -17,7 +17,7 @@ def _forward(item, worker, x, y):
     zero = x.dtype.type(0)
     x, y = x[item * _BLOCK : (item + 1) * _BLOCK], y[item * _BLOCK : (item + 1) * _BLOCK]
     for i in range(x.size):
-        y[i] = zero if x[i] <= zero else x[i]  # a NaN is not below zero
+        y[i] = zero if x[i] <= zero else x[i]  # a NaN is not <= 0
 
 
 @compiled.parallel
@@ -31,7 +31,7 @@ def _backward(item, worker, g, y, gx):
 
 
 def _run(body, *arrays):
-    """Run a body on the flat arrays and on the result that it fills, which has their shape."""
+    """Run a body on the flat arrays and on a result of their shape, which it fills."""
     result = empty(arrays[0].shape, arrays[0].dtype)
     flat = (np.ascontiguousarray(array).reshape(-1) for array in (*arrays, result))
     body.run(ceil_div(result.size, _BLOCK), *flat)

@@ -13,5 +13,5 @@ def relu_forward(x):
 
 @kernel(BACKWARD, algo="plain", rank=10)
 def relu_backward(g, y):
-    # Ten times as fast as a masked copy. Where y is 0 an infinite g gives NaN instead of 0.
+    # Ten times as fast as a masked copy. Where y is 0, an infinite g gives NaN instead of 0.
     return g * (y > 0)

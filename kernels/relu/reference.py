@@ -1,4 +1,4 @@
-"""The rectified linear unit by its definition."""
+"""The rectified linear unit by definition."""
 
 import numpy as np
 

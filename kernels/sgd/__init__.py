@@ -4,7 +4,7 @@
     velocity = momentum * velocity + d
     parameter -= lr * (d + momentum * velocity if nesterov else velocity)
 
-With a constant rate this is the paper's and Caffe's rule, which keep lr inside the velocity.
+At a constant rate this is the rule of the paper and of Caffe, which keep lr inside the velocity.
 
     sgd.update  (parameter, gradient, velocity)  changes parameter and velocity in place; velocity is
                 None where momentum is 0

@@ -8,7 +8,7 @@ from minialex.kernels.contract.call import Parameters, calls_of
 @calls_of("sgd")
 @dataclass(frozen=True)
 class SgdCall(Parameters):
-    """The rate, the momentum, the factor of the L2 penalty, and whether the momentum is Nesterov's."""
+    """The learning rate, the momentum, the weight decay, and whether the momentum is Nesterov's."""
 
     lr: float
     momentum: float

@@ -1,4 +1,4 @@
-"""Example calls of gradient descent's update."""
+"""Example calls of SGD's update."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minialex.kernels.sgd import UPDATE
 
 
 def draw_update(choose: Choices) -> Arguments:
-    """With and without momentum, Nesterov's and the usual one."""
+    """With and without momentum, Nesterov's or the usual one."""
     momentum = choose.one_of((0.0, 0.9))
     nesterov = bool(momentum) and choose.one_of((False, True))
     decay = choose.one_of((0.0, 0.05))

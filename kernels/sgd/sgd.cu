@@ -5,9 +5,9 @@ A step of stochastic gradient descent, in place.
     v = momentum * v + d
     p -= lr * (d + momentum * v if nesterov, else v)
 
-A thread computes every (threads of the grid)-th element. Each number is read once and written once, 20 bytes
-an element in float32 with a velocity; a kernel for each operation of the formula would move several times as
-many.
+A grid-stride loop: a thread computes every (threads of the grid)-th element. Each number is read once and
+written once, 20 bytes an element in float32 with a velocity; a kernel for each operation of the formula would
+move several times as many.
 */
 
 #include "real.cuh"

@@ -11,7 +11,7 @@ SOURCE = Source(__file__, "softmax.cu")
 
 
 def _run(device, name, axis, **arrays):
-    """Launch a kernel along an axis of arrays of one shape; return its result, which has that shape."""
+    """Launch a kernel along an axis of arrays of one shape; return its result, of the same shape."""
     shape = require_same_shape(name, **{each: array.shape for each, array in arrays.items()})
     first, *_ = arrays.values()
     y = device.empty(output_shape("softmax", shape, axis=axis), first.dtype)

@@ -1,8 +1,8 @@
 """The exponential function in float32, in operations that compilers turn into vector instructions.
 
-exp(x) = 2**k exp(r) with k the integer next to x / log(2), and r = x - k log(2) between -0.35 and 0.35,
+exp(x) = 2**k * exp(r) with k the integer nearest x / log(2), and r = x - k * log(2) between -0.35 and 0.35,
 where a polynomial of degree 7 is exact to float32's rounding (Moshier's Cephes, ``expf``). The error is
-below 2 units of rounding. Below the smallest normal number the result is 0.
+below 2 ulp. Results below the smallest normal number are 0.
 """
 
 import numpy as np
@@ -11,9 +11,9 @@ from minialex.kernels.runtime.compiled import compiled
 
 _LOWEST = np.float32(-87.33654)
 _PER_LOG2 = np.float32(1.44269504088896341)
-# log(2) in two parts, of which the first has few digits: its products with k are exact.
+# log(2) in two parts, the first with few digits, so that its products with k are exact.
 _LOG2_HIGH, _LOG2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-# Adding 1.5 * 2**23 to a number rounds it to an integer, which stands in the sum's lowest bits.
+# Adding 1.5 * 2**23 to a number rounds it to an integer, found in the sum's lowest bits.
 _ROUNDER = np.float32(12582912)
 _ONE = np.float32(1)
 _P0, _P1, _P2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
@@ -23,7 +23,7 @@ _EXPONENT_BITS, _EXPONENT_BIAS = np.int32(23), np.int32(127)
 
 @compiled
 def exp_float32(x):
-    """exp(x) for a float32 that is at most 0, as softmax has it; NaN for NaN."""
+    """exp(x) for a float32 that is at most 0, as in softmax; NaN for NaN."""
     inside = _LOWEST if x < _LOWEST else x
     shifted = inside * _PER_LOG2 + _ROUNDER
     k = shifted - _ROUNDER

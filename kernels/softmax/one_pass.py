@@ -13,7 +13,7 @@ from minialex.kernels.softmax.rows import exponentials, maximum, scratch, share_
 
 
 def supports(x, *_, axis):
-    """Along the last axis."""
+    """Whether the axis is the last."""
     if x.size == 0:
         return "x is empty"
     if axis != x.ndim - 1:
@@ -22,7 +22,7 @@ def supports(x, *_, axis):
 
 
 def domain():
-    """What `supports` asks for."""
+    """What `supports` accepts."""
     return {"empty": False, "last": True}
 
 

@@ -8,7 +8,7 @@ from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWAR
 
 
 def _below_top(x, axis):
-    """The line less its maximum: -inf where that is too far apart for the dtype, NaN for two infinities."""
+    """The line minus its maximum: -inf where the difference overflows, NaN for two equal infinities."""
     with np.errstate(over="ignore", invalid="ignore"):
         return x - x.max(axis=axis, keepdims=True)
 

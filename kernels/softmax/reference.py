@@ -1,4 +1,4 @@
-"""Softmax and log_softmax by their definition, one line of the axis at a time."""
+"""Softmax and log_softmax by definition, one line of the axis at a time."""
 
 import math
 
@@ -16,7 +16,7 @@ def _lines(shape, axis):
 
 
 def log_softmax_of(line):
-    """The logarithm of softmax of a line, in Python's numbers: inf - inf is NaN there, without a warning."""
+    """log_softmax of a line, in Python floats: there inf - inf is NaN without a warning."""
     values = line.tolist()
     top = max(values)
     total = math.log(math.fsum(math.exp(value - top) for value in values))

@@ -1,7 +1,7 @@
 """What softmax, log_softmax and cross-entropy do with a row, as compiled functions.
 
-A row's sums and its maximum are taken in lanes, as `minialex.kernels.reduction.features` has them: ``sums``
-and ``tops`` hold a number for each, of float64 and of the row's dtype.
+A row's sums and its maximum are taken in lanes, as in `minialex.kernels.reduction.features`: ``sums``
+and ``tops`` hold a number for each lane, in float64 and in the row's dtype.
 """
 
 import numpy as np
@@ -13,23 +13,23 @@ from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.threads import num_threads
 from minialex.kernels.softmax.exponential import exp_float32
 
-_EXP_COST = 4  # of an element with its exponential, beside one of an update
+_EXP_COST = 4  # of an element with its exponential, relative to one of an update
 
 
 def share_out(rows: np.ndarray) -> tuple[int, int]:
-    """(items, rows of an item) for rows (N, C)."""
+    """(items, rows an item) for rows (N, C)."""
     return items_of(len(rows), rows.shape[1] * _EXP_COST)
 
 
 def scratch(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Memory for ``sums``, two of them, and ``tops``, of each thread."""
+    """Memory for two ``sums`` and one ``tops`` for each thread."""
     lanes = min(rows.shape[1], LANES)
     return empty((num_threads(), 2, lanes), np.float64), empty((num_threads(), lanes), rows.dtype)
 
 
 @compiled
 def maximum(row, tops):
-    """The largest number of a row; a NaN may be passed over, as its exponential is NaN in any case."""
+    """The largest number in a row. A NaN may be passed over: its exponential is NaN in any case."""
     tops[:] = row[0]
     for start in range(0, len(row), LANES):
         piece = row[start : start + LANES]
@@ -56,7 +56,7 @@ def exponentials(row, top, sums, result):
 
 @compiled
 def sum_and_product(a, b, offset, sums):
-    """Return sum(a) and sum(a (b - offset))."""
+    """Return sum(a) and sum(a * (b - offset))."""
     of_a, of_product = sums[0], sums[1]
     sums[:] = 0
     for start in range(0, len(a), LANES):

@@ -5,20 +5,20 @@ Softmax and its logarithm along the middle axis of x (outer, length, inner), and
     log_softmax:  y[i] = x[i] - top - log(sum of exp(x[j] - top))                   gx = g - exp(y) * sum(g)
 
 A line x[o, :, i] is shared by several threads (reduce.cuh). They read it once for its maximum, once for its
-sum, and once to write the result; a line is short, and the second time comes from the cache. That costs two
-exponentials an element, and saves storing and loading the first.
+sum, and once to write the result; a line is short, and after the first time it comes from the cache. That costs
+two exponentials an element, and saves storing and loading the first.
 
 Each function has a kernel for rows, the usual softmax along the last axis, and one for columns, along any
 other. Both compute the same for any shape; they differ in which addresses neighbouring threads read.
 
-The launch bounds ask for 4 blocks at a time to a multiprocessor, which leaves a thread 64 registers. Left to
+The launch bounds ask for 4 resident blocks per multiprocessor, which leaves a thread 64 registers. Left to
 itself, the compiler aims for more blocks on sm_90, and spills some of what exp needs in float64.
 */
 
 #include "real.cuh"
 #include "reduce.cuh"
 
-// The position in memory of the first element of a line.
+// The position in memory of a line's first element.
 __device__ int start_of(int line, int length, int inner)
 {
     return line / inner * length * inner + line % inner;
