@@ -1,6 +1,6 @@
 """MiniAlex: a from-scratch CNN engine that assembles AlexNet and its published variants.
 
-Importing it loads only NumPy. Data, models and training are imported when they are first used.
+Importing it loads only NumPy. Data, models and training are imported at first use.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from minialex.random import manual_seed
 from minialex.tensor import Tensor, tensor
 from minialex.version import __version__
 
-if TYPE_CHECKING:  # what __getattr__ below imports when it is first used, for editors and type checkers
+if TYPE_CHECKING:  # what __getattr__ below imports at first use, for editors and type checkers
     from minialex import checking, data, models, nn, optim
     from minialex.checking import (
         GradcheckError,

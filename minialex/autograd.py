@@ -1,12 +1,12 @@
 """Reverse-mode differentiation.
 
 An `Operation` computes arrays in `forward` and gradients in `backward`. Calling it on tensors records
-it: its results name it as their creator, and it names, as edges, where its inputs came from. To
-differentiate is to walk these edges back from the result. As operations are numbered when they are
-called, the reverse of that order is a topological one: an operation is met after everything that
+it: its results name it as their creator, and its edges say where its inputs came from. To
+differentiate is to walk these edges back from the result. Each operation gets a sequence number when it is
+called, and descending numbers are a topological order: an operation is visited after everything that
 used its results.
 
-`backward` of an operation is itself written in operations on tensors. With create_graph=True they
+The `backward` of an operation is itself written in operations on tensors. With create_graph=True these
 are recorded too, and gradients can be differentiated again.
 """
 
@@ -38,11 +38,11 @@ class Edge(NamedTuple):
 
 
 class _Mode(threading.local):
-    """What holds in one thread."""
+    """The mode of one thread."""
 
     def __init__(self):
         self.recording = True
-        self.before: list[bool] = []  # what to go back to, for each block that is open
+        self.before: list[bool] = []  # what to restore, for each open block
         self.branches: list[np.ndarray] | None = None
 
 
@@ -55,11 +55,11 @@ class _recording(ContextDecorator):
     wanted: bool
 
     def __new__(cls, function: Callable | None = None) -> Any:
-        """Decorate what stands below ``@no_grad`` without parentheses."""
+        """Decorate the function below a ``@no_grad`` without parentheses."""
         return super().__new__(cls) if function is None else cls()(function)
 
     def __call__(self, function: Callable):
-        # The body of a generator runs after the call, and other code runs between its steps.
+        # A generator's body runs after the call, with other code between its steps.
         return _step_by_step(self, function) if isgeneratorfunction(function) else super().__call__(function)
 
     def __enter__(self):
@@ -72,7 +72,7 @@ class _recording(ContextDecorator):
 
 
 def _step_by_step(block, function: Callable) -> Callable:
-    """Decorate a generator: its steps run in the block, what its consumer does between them does not."""
+    """Decorate a generator: its steps run inside the block, its consumer between them outside."""
 
     @wraps(function)
     def decorated(*args, **kwargs):
@@ -99,13 +99,13 @@ def _step_by_step(block, function: Callable) -> Callable:
 
 
 class no_grad(_recording):
-    """Record nothing in this thread: a context manager and a decorator, of generators, too."""
+    """Record nothing in this thread: a context manager and a decorator, also for generators."""
 
     wanted = False
 
 
 class enable_grad(_recording):
-    """Record again inside of `no_grad`: a context manager and a decorator, of generators, too."""
+    """Record again inside `no_grad`: a context manager and a decorator, also for generators."""
 
     wanted = True
 
@@ -117,9 +117,9 @@ def is_grad_enabled() -> bool:
 
 @contextmanager
 def branches_taken() -> Iterator[list[np.ndarray]]:
-    """Collect, in this thread, the branch that each operation takes: a list that fills as they are called.
+    """Collect the branch that each operation in this thread takes: a list that grows as they are called.
 
-    Two calls of a function with equal lists lie on the same smooth piece of it.
+    Two calls of a function with equal lists are on the same smooth piece of it.
     """
     before, _mode.branches = _mode.branches, []
     try:
@@ -138,10 +138,10 @@ class Operation:
       integers or bools is a constant: it has no gradient.
     - ``backward(self, *upstream)``: given the gradient of each result (a Tensor, or None where none
       arrived), a tuple with the gradient of each input, in its shape and dtype, None where there is none. It
-      computes with tensors, so that it can be differentiated. Where that is not asked for, arrays and numbers
-      are taken, too, and the gradient itself in place of a tuple of one.
+      computes with tensors, so that it can be differentiated. If that is not needed, arrays and numbers will
+      do as well, and a gradient in place of a tuple of one.
     - ``saved_inputs``, ``saved_outputs``: the positions of the inputs and results that backward needs,
-      which it finds in `saved`, inputs first. What is not named can be freed.
+      which it finds in `saved`, inputs first. Everything else can be freed.
 
     - ``branch(self, inputs, results)``: for a function with kinks, an array that tells its pieces apart.
 
@@ -150,7 +150,7 @@ class Operation:
 
     saved_inputs: tuple[int, ...] = ()
     saved_outputs: tuple[int, ...] = ()
-    shapes: tuple[Any, ...]  # of the inputs; None for one that was left out
+    shapes: tuple[Any, ...]  # of the inputs; None for one not given
     edges: Any  # where each input came from, a tuple of Edge or None; None once the graph is freed
     _saved_inputs: Any
     _saved_outputs: Any
@@ -163,7 +163,7 @@ class Operation:
         raise NotImplementedError(f"{type(self).__name__} should define backward")
 
     def branch(self, inputs: tuple, results: tuple) -> np.ndarray | None:
-        """For arrays in and out: which piece of a piecewise function was taken; None for a smooth one."""
+        """Which piece of a piecewise function these inputs and results are on; None for a smooth one."""
         return None
 
     def __call__(self, *inputs: Tensor | None) -> Any:
@@ -175,7 +175,7 @@ class Operation:
         self._called = True
         self.device = _common_device(type(self).__name__, inputs)
         results = self.forward(*(None if t is None else t.data for t in inputs))
-        # Lists, as a generator costs more than what it does here.
+        # Lists, because a generator would cost more than the work here.
         arrays = [
             r if type(r) is np.ndarray and r.dtype in FLOATS else self._as_result(r, inputs)
             for r in (results if isinstance(results, tuple) else (results,))
@@ -193,7 +193,7 @@ class Operation:
             self.results = len(arrays)
             self._saved_inputs = self._named("saved_inputs", inputs)
             self._versions = tuple(None if t is None else t.version for t in self._saved_inputs)
-            # A result refers to its creator: keeping only the array avoids a cycle of references.
+            # A result refers to its creator: keeping only the array avoids a reference cycle.
             self._saved_outputs = self._named("saved_outputs", tuple(enumerate(arrays)))
         tensors = [self._result(i, array, recorded) for i, array in enumerate(arrays)]
         for tensor in tensors:
@@ -201,9 +201,9 @@ class Operation:
         return tuple(tensors) if isinstance(results, tuple) else tensors[0]
 
     def _as_result(self, result, inputs: tuple):
-        """What forward returned as an array that a tensor holds; a number takes the first input's dtype."""
+        """What forward returned, as an array that a tensor holds; a number takes the first input's dtype."""
         name = f"{type(self).__name__}.forward"
-        if isinstance(result, np.generic):  # NumPy's array without axes
+        if isinstance(result, np.generic):  # NumPy's scalar
             result = np.asarray(result)
         if is_array(result):
             try:
@@ -216,7 +216,7 @@ class Operation:
         raise GraphError(f"{name} should return an array or a tuple of arrays, not {type(result).__name__}")
 
     def _result(self, i: int, array, recorded: bool = True) -> Tensor:
-        """Result i as a tensor: a part of the graph if it can have a gradient."""
+        """Result i as a tensor: part of the graph if it can have a gradient."""
         creator = self if recorded and array.dtype in FLOATS else None
         return Tensor._made_by(creator, i, array, self.device)
 
@@ -232,16 +232,16 @@ class Operation:
             ) from None
 
     def kernel(self, operation: str, *arrays, **parameters):
-        """Run the kernel that the registry chooses for the device of the inputs."""
+        """Run the kernel that the registry chooses for the inputs' device."""
         return kernels.run(operation, self.device, *arrays, **parameters)
 
     def needs(self, i: int) -> bool:
-        """Whether anyone asks for the gradient of input i."""
+        """Whether the gradient of input i is needed."""
         return self.edges[i] is not None
 
     @property
     def saved(self) -> tuple[Any, ...]:
-        """The inputs and results that were kept for backward, as tensors of the graph.
+        """The inputs and results kept for backward, as tensors of the graph.
 
         Raises
         ------
@@ -259,12 +259,12 @@ class Operation:
         return (*self._saved_inputs, *outputs)
 
     def release(self) -> None:
-        """Let go of everything kept for backward."""
+        """Free everything kept for backward."""
         self.edges = self._saved_inputs = self._saved_outputs = None
 
 
 class Copy(Operation):
-    """The same numbers in memory of their own."""
+    """The same values in memory of their own."""
 
     def forward(self, x):
         xp = array_module(self.device)
@@ -290,10 +290,10 @@ def backward(
     result : Tensor
         What to differentiate.
     gradient : Tensor, array, number or list of numbers, optional
-        The upstream gradient, in the shape of `result`, and in its dtype if it has one; 1 where `result` has
-        one element.
+        The upstream gradient, in the shape of `result`, and in its dtype if it has one; by default 1, if
+        `result` has one element.
     retain_graph : bool, optional
-        Keep the graph for another pass. By default as create_graph; otherwise each operation is
+        Keep the graph for another pass; by default the value of create_graph. Otherwise each operation is
         freed as soon as it has been passed.
     create_graph : bool
         Record the pass itself, so that the gradients can be differentiated.
@@ -333,7 +333,7 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the sum of `outputs`, each weighted by its upstream gradient, as a tuple.
 
-    The signature is that of ``torch.autograd.grad``. ``grad`` of the leaves is left alone, and
+    The signature is that of ``torch.autograd.grad``. The ``grad`` of the leaves is not touched, and
     only the operations between inputs and outputs are passed (and freed).
 
     Parameters
@@ -341,12 +341,11 @@ def grad(
     outputs, inputs : Tensor or sequence of Tensor
         What to differentiate, and with respect to what: leaves or results inside the graph.
     grad_outputs : Tensor, array, number or sequence of these, optional
-        The upstream gradient of each output, as in `backward`; None stands for 1 where the output has one
-        element.
+        The upstream gradient of each output, as in `backward`; None is 1 for an output of one element.
     retain_graph, create_graph : bool
         As in `backward`.
     allow_unused : bool
-        Give None, instead of an error, for an input that the outputs do not depend on.
+        Return None, instead of raising an error, for an input that the outputs do not depend on.
     """
     single = isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple)
     outputs, inputs = _as_list("outputs", outputs), _as_list("inputs", inputs)
@@ -380,8 +379,8 @@ def grad(
 
 
 def _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph):
-    """Walk back over `operations`, the latest first; return {edge: gradient} for the wanted edges."""
-    gradients: dict[Edge, Tensor] = {}  # those that have arrived and were not passed on yet
+    """Walk back over `operations`, latest first; return {edge: gradient} for the wanted edges."""
+    gradients: dict[Edge, Tensor] = {}  # those that have arrived and are not passed on yet
     found: dict[Edge, Tensor] = {}
     passed = set(operations)
 
@@ -432,9 +431,9 @@ def _backward_of(operation, arrived):
 
 
 def _as_gradient(given, shape: tuple[int, ...], dtype: np.dtype, device: str, what: str, of: str) -> Tensor:
-    """A gradient that somebody gave, as a tensor of exactly that shape, dtype and device.
+    """A gradient given by a caller, as a tensor of exactly this shape, dtype and device.
 
-    Numbers and lists of them have no dtype of their own, and take this one; all else has to have it.
+    Numbers and lists of them have no dtype of their own, and take this one; anything else must have it.
     """
     if isinstance(given, Tensor):
         if given.device != device:
@@ -454,7 +453,7 @@ def _as_gradient(given, shape: tuple[int, ...], dtype: np.dtype, device: str, wh
 
 
 def _operations_behind(outputs: Iterable[Tensor]) -> list[Operation]:
-    """Every operation that the outputs depend on, the latest first. What was freed ends the search."""
+    """Every operation that the outputs depend on, latest first. The search ends at freed operations."""
     pending = [t.creator for t in outputs if t.creator is not None]
     found = set(pending)
     while pending:
@@ -466,7 +465,7 @@ def _operations_behind(outputs: Iterable[Tensor]) -> list[Operation]:
 
 
 def _operations_towards(wanted, operations: list[Operation]) -> list[Operation]:
-    """Those of the operations on a path to a wanted edge, in the same order."""
+    """The operations on a path to a wanted edge, in the same order."""
     leading: set[Operation] = set()
     for operation in reversed(operations):
         if any(edge in wanted or (edge and edge.source in leading) for edge in operation.edges or ()):
@@ -522,7 +521,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
-    """Copy a gradient whose memory is a view, or is handed out already: the caller may write to it."""
+    """Copy a gradient that is a view, or whose memory is handed out already: the caller may write to it."""
     if not memory.owns(gradient.data) or _memory(gradient) in taken:
         gradient = Copy()(gradient)
     taken.add(_memory(gradient))
@@ -530,9 +529,9 @@ def _with_own_memory(gradient: Tensor, taken: set[int]) -> Tensor:
 
 
 def _count_changes_together(result: Tensor, inputs) -> None:
-    """Let a result that is a view share the version of the input whose memory it has."""
+    """Let a result that is a view share the version of the input that it is a view of."""
     array = result.data
-    base = array.base  # of a view of a view, too, it is the array that owns the memory
+    base = array.base  # the array that owns the memory, even for a view of a view
     for t in inputs:
         if t is not None:
             other = t.data

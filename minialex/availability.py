@@ -1,6 +1,6 @@
-"""Which devices can be used on this machine, and why another one cannot.
+"""Which devices can be used on this machine, and why the others cannot.
 
-A device is known if kernels are registered for it (`minialex.kernels.devices`). An explicit device that
+A device is known if kernels are registered for it (`minialex.kernels.devices`). Naming a device that
 cannot be used is an error that says why; nothing falls back to another one.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from minialex import kernels
 from minialex.errors import DeviceError
 
-# Asked for each new tensor, and costly to find out.
+# Asked for each new tensor, and expensive to find out.
 _found_usable: set[str] = set()
 
 
@@ -42,7 +42,7 @@ def usable_devices() -> list[str]:
 
 
 def require_device(name: str) -> str:
-    """Return the name of a device that can be used; `DeviceError` says why it cannot, and what can."""
+    """Return the name of a usable device; for any other, a `DeviceError` says why, and what is usable."""
     if name not in _found_usable:
         reason = why_not_usable(name)
         if reason is not None:
@@ -54,7 +54,7 @@ def require_device(name: str) -> str:
 
 
 def choose_device(name: str) -> tuple[str, str]:
-    """Resolve ``"auto"``: a GPU if one can be used, else the cpu.
+    """Resolve ``"auto"``: a GPU if one can be used, otherwise the CPU.
 
     Returns
     -------

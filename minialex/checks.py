@@ -1,6 +1,6 @@
-"""The checks of arguments: what a value is, and errors that say what is allowed and what was given.
+"""Checks of arguments: what a value is, and errors that say what is allowed and what was given.
 
-A bool is a number to Python, but ``batch_size=True`` is a slip and not a one: no check takes it for a number.
+A bool is a number to Python, but ``batch_size=True`` is a mistake, not a 1: no check takes it for a number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_int(value: object, low: int, high: float = math.inf) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, Python's or NumPy's, that a float holds; NaN and infinities are."""
+    """Whether a value is a real number, Python's or NumPy's, that fits a float; NaN and infinities count."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
@@ -37,7 +37,7 @@ def is_number(value: object) -> bool:
 
 
 def in_words(value: Any) -> str:
-    """A value as it stands in a message of one line: short, and an array by its dtype and shape."""
+    """A value for a message of one line: shortened, and an array as its dtype and shape."""
     if getattr(value, "shape", ()):
         return f"an array of {value.dtype} and shape {value.shape}"
     text = " ".join(repr(value).split())
@@ -57,8 +57,8 @@ def require_int(
 def require_number(
     name: str, value: Any, low: float, high: float = math.inf, *, error: type = MiniAlexError
 ) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`. NaN never is."""
-    # A comparison is false for NaN, and exact for an integer.
+    """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`, not NaN."""
+    # The comparison is false for NaN, and exact for an integer.
     if not is_number(value) or not low <= value <= high:
         allowed = f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
         raise error(f"{name} must be a number{allowed}, not {in_words(value)}")
@@ -66,7 +66,7 @@ def require_number(
 
 
 def require_share(name: str, value: Any, *, error: type = MiniAlexError) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, both excluded."""
+    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, exclusive."""
     if not is_number(value) or not 0 < value < 1:
         raise error(f"{name} must be a number between 0 and 1, not {in_words(value)}")
     return float(value)
@@ -80,7 +80,7 @@ def require_flag(name: str, value: Any, *, error: type = MiniAlexError) -> bool:
 
 
 def require_choice(name: str, value: Any, choices: Sequence[str], *, error: type = MiniAlexError) -> str:
-    """Return `value`, or raise `error`: it must be one of the words of `choices`."""
+    """Return `value`, or raise `error`: it must be one of `choices`."""
     if not isinstance(value, str) or value not in choices:
         *others, last = map(repr, choices)
         allowed = f"{', '.join(others)} or {last}" if others else last

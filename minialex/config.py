@@ -1,12 +1,12 @@
-"""Settings: what holds for a block of code in one thread, and otherwise for the process.
+"""Settings, for a block of code in one thread or for the process.
 
     with ma.using(conv2d="im2col", threads=1, workspace="32 MiB", tuning=True):
         ...
 
-Whoever reads a setting declares it here: the threads of `minialex.kernels.runtime.threads`, the workspace and
-the tuning of `minialex.kernels.contract`. Any other name is that of an operation, whose algorithm is chosen
+A module that reads a setting declares it here: `minialex.kernels.runtime.threads` its threads,
+`minialex.kernels.contract` workspace and tuning. Any other name is an operation, whose algorithm is chosen
 (`minialex.kernels.contract.registry`). Blocks nest, and the innermost one that names a setting counts. Other
-threads do not see them: they have what is set for the process.
+threads do not see them: they use what is set for the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _of_process: dict[str, Any] = {}
 
 
 class _OfThread(threading.local):
-    """What the blocks open in one thread set."""
+    """What the open blocks of one thread set."""
 
     def __init__(self):
         self.values: Mapping[str, Any] = {}
@@ -41,32 +41,32 @@ _check_other: Callable[[str, Any], Any] = _refuse
 
 
 def declare(name: str, check: Check) -> None:
-    """Declare a setting. `check` returns its value as it is kept, or raises an error that says what is
+    """Declare a setting. `check` returns the value to keep, or raises an error that says what is
     allowed.
     """
     _checks[name] = check
 
 
 def declare_others(check: Callable[[str, Any], Any]) -> None:
-    """Declare what checks a setting of another name, given with its value."""
+    """Declare what checks a setting of any other name; it takes the name and the value."""
     global _check_other
     _check_other = check
 
 
 def settings() -> list[str]:
-    """The names of the settings beside the operations'."""
+    """The names of the settings other than the operations'."""
     return sorted(_checks)
 
 
 def setting(name: str, default: Any = None) -> Any:
-    """The value that holds now in this thread; the default where nothing or None is set."""
+    """The current value in this thread; the default if nothing or None is set."""
     values = _of_thread.values
     value = values[name] if name in values else _of_process.get(name)
     return default if value is None else value
 
 
 def set_for_process(**values: Any) -> None:
-    """Set what holds where no block says otherwise; None goes back to the default."""
+    """Set what holds where no block says otherwise; None restores the default."""
     replace_for_process(_checked(values))
 
 
@@ -90,16 +90,16 @@ class using(ContextDecorator):
     Parameters
     ----------
     algorithms : dict, optional
-        Algorithms by operation, for names that are no Python name: ``{"conv2d.forward": "direct"}``.
+        Algorithms by operation, for names that are not Python identifiers: ``{"conv2d.forward": "direct"}``.
     threads : int, optional
         How many threads share the work of a kernel.
     workspace : int or str, optional
-        The budget of one kernel call: bytes, or a text such as ``"32 MiB"``.
+        The budget of one kernel call: bytes, or a string such as ``"32 MiB"``.
     tuning : bool, optional
-        Whether equal kernels are chosen by measurement (`minialex.kernels.contract.tuning`).
+        Whether to choose among kernels of equal rank by measurement (`minialex.kernels.contract.tuning`).
     **operations : str, or several
-        The algorithm of an operation, ``conv2d="im2col"``, or several that are tried in their order.
-        None, here and above, goes back to the default.
+        The algorithm of an operation, ``conv2d="im2col"``, or several that are tried in order.
+        None, here and above, restores the default.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Linux's control groups, by which a container or a batch system limits its processes."""
+"""Linux's control groups, with which a container or a batch system limits its processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def groups() -> list[Path]:
-    """The folders of the process's group and of those around it, version 2; none on another system."""
+    """The version 2 folders of the process's group and of its ancestors; none on another system."""
     return [folder for controllers, folder in _folders() if not controllers]
 
 
 def processors() -> float | None:
     """How many processors' time the groups allow, such as 1.5; None without a limit.
 
-    The affinity of a process does not show it: it may run on every processor, in turns.
+    A process's affinity does not show this limit: it may run on every processor, in turn.
     """
     quotas = []
     for controllers, folder in _folders():
@@ -33,7 +33,7 @@ def processors() -> float | None:
 
 
 def _folders() -> list[tuple[list[str], Path]]:
-    """The controllers of each hierarchy, none for version 2, with a folder from the process's own up."""
+    """The controllers of each hierarchy, none for version 2, with its folders from the process's own up."""
     found = []
     for line in _text(_MEMBERSHIP).splitlines():
         _, names, place = line.split(":", 2)

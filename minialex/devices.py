@@ -1,11 +1,11 @@
-"""Where arrays live: NumPy's and CuPy's, told apart, made and moved here only.
+"""Where arrays live: the only place where NumPy's and CuPy's are told apart, made and moved.
 
     cpu         NumPy arrays; kernels on whole arrays and in compiled loops
     cuda        CuPy arrays; the CUDA kernels on a GPU
     cuda-host   NumPy arrays; the CUDA kernels on the processor, compiled by g++
 
-The rest of the engine knows no array library but NumPy. Whether a device can be used on this machine is asked
-of `minialex.availability`.
+The rest of the engine knows no array library but NumPy. `minialex.availability` knows whether a device can be
+used on this machine.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ def array_module(device: str) -> ModuleType:
 
 
 def is_array(value) -> bool:
-    """Whether a value is an array of some device."""
+    """Whether a value is an array of any device."""
     if isinstance(value, np.ndarray):
         return True
-    # Whoever has an array of CuPy has imported it.
+    # Whoever has a CuPy array has imported CuPy.
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(value, cupy.ndarray)
 
 
 def is_on_gpu(array) -> bool:
-    """Whether an array is one of CuPy's."""
+    """Whether an array is CuPy's."""
     return is_array(array) and not isinstance(array, np.ndarray)
 
 
 def is_read_only(array) -> bool:
-    """Whether an array must not be written; CuPy has no such arrays."""
+    """Whether an array is read-only; CuPy has no such arrays."""
     return isinstance(array, np.ndarray) and not array.flags.writeable
 
 
@@ -63,7 +63,7 @@ def native(array):
 
 
 def array_of(values, dtype=None) -> np.ndarray:
-    """NumPy's array of numbers, lists or what else it takes, in the machine's byte order.
+    """A NumPy array of numbers, lists or whatever else NumPy takes, in the machine's byte order.
 
     Rows of unequal length give an array of objects, which every caller refuses.
     """
@@ -83,7 +83,7 @@ def to_numpy(array) -> np.ndarray:
 
 
 def to_device_array(array, device: str):
-    """The array on a device; the same object if it is there already."""
+    """The array on a device; the same object if it is already there."""
     xp = array_module(device)
     return to_numpy(array) if xp is np else xp.asarray(array)
 

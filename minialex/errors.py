@@ -1,6 +1,6 @@
-"""What can go wrong, by the part of the project that noticed it.
+"""What can go wrong, by the part of the project that detects it.
 
-Every error a caller can cause derives from `MiniAlexError` and says which argument was wrong, what
+Every error that a caller can cause derives from `MiniAlexError` and says which argument was wrong, what
 was given, what is allowed and what to do. The command line prints its message as one line and
 exits with 1; any other exception is a bug of ours and keeps its traceback.
 """
@@ -17,15 +17,15 @@ class ShapeError(MiniAlexError, ValueError):
 
 
 class KernelError(MiniAlexError, ValueError):
-    """No registered kernel can do what was asked."""
+    """No registered kernel can do what was asked for."""
 
 
 class DeviceError(MiniAlexError, RuntimeError):
-    """A device is unknown or not there, or arrays of two devices met."""
+    """A device is unknown or not available, or arrays of two devices were mixed."""
 
 
 class GraphError(MiniAlexError, RuntimeError):
-    """`backward` or `grad` was asked for something the recorded graph cannot give."""
+    """`backward` or `grad` was asked for something that the recorded graph cannot provide."""
 
 
 class ModelError(MiniAlexError, ValueError):

@@ -1,4 +1,4 @@
-"""Opening files that a user named, and writing files so that a reader never meets half of one."""
+"""Opening files that a user named, and writing files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minialex.errors import DataError
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file for reading bytes.
 
-    A directory is refused, and so is a pipe or a device: reading one may never end.
+    A directory is refused, and so are pipes and devices: reading one may never end.
 
     Raises
     ------
@@ -38,9 +38,9 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], previous: Path | None = None) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in its place in one step.
+    """Let `write` fill a temporary file next to `path`, then move it there in one step.
 
-    If writing fails, or the process dies, what stood at `path` before is untouched; only the temporary file
+    If writing fails, or the process dies, the previous file at `path` is untouched; only the temporary file
     may be left (`remove_leftovers`).
 
     Parameters
@@ -49,8 +49,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], previous: Path
     write : callable
         Takes the temporary file's path.
     previous : Path, optional
-        Where what stood at `path` before is kept, in the same folder. A process that dies between the two
-        renamings leaves it there, and nothing at `path`.
+        Where to keep the previous file at `path`, in the same folder. A process that dies between the two
+        renames leaves it there, and nothing at `path`.
     """
     import tempfile  # takes longer to import than the rest of the engine's floor
 
@@ -61,7 +61,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], previous: Path
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        # mkstemp lets only its owner read the file; a user's own files follow the umask.
+        # mkstemp makes the file readable only by its owner; a user's own files follow the umask.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -74,13 +74,13 @@ def write_atomically(path: Path, write: Callable[[Path], object], previous: Path
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of processes that died while they wrote `path`. None may be writing it."""
+    """Remove the temporary files of processes that died while writing `path`. None may be writing it."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*"):
         leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk keep the renaming, too. Windows cannot open a folder; its renamings are journalled."""
+    """Flush the rename to disk, too. Windows cannot open a folder; its renames are journalled."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What NumPy's functions do where they meet a tensor.
+"""What NumPy's functions do with a tensor.
 
     np.asarray(t)                  the values, as t.numpy() gives them
     array + t, np.add(array, t)    the operation of that name: a tensor, with its place in the graph
@@ -6,7 +6,7 @@
     np.sin(t), np.mean(t)          the same, unless it would leave the graph unseen: a result of floats, which
                                    has a derivative, of a tensor that requires a gradient, is refused
 
-NumPy asks for the last three by the protocols ``__array_ufunc__`` (NEP 13) and ``__array_function__``
+The last three go through NumPy's protocols ``__array_ufunc__`` (NEP 13) and ``__array_function__``
 (NEP 18).
 """
 
@@ -26,12 +26,12 @@ _OF_THE_ENGINE = (
     "greater_equal", "invert", "less", "less_equal", "log", "matmul", "maximum", "minimum", "multiply",
     "negative", "not_equal", "power", "sqrt", "subtract", "tanh",
 )  # fmt: skip
-# Their results depend on shape and dtype only.
+# Their results depend only on shape and dtype.
 _CONSTANTS = (np.empty_like, np.full_like, np.ones_like, np.zeros_like)
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, options: dict):
-    """``ufunc(*inputs, **options)`` for a call, else its method (``reduce``, ``outer``, ...)."""
+    """``ufunc(*inputs, **options)`` for a call, otherwise its method (``reduce``, ``outer``, ...)."""
     if method == "__call__" and not options and ufunc.__name__ in _OF_THE_ENGINE:
         return getattr(operations, ufunc.__name__)(*inputs)
     return call_with_values(getattr(ufunc, method), inputs, options, name=ufunc.__name__)
@@ -54,7 +54,7 @@ def call_with_values(function: Callable, arguments: tuple, options: dict, *, nam
     def values(item) -> Any:
         if isinstance(item, Tensor):
             tensors.append(item)
-            # Read-only: np.copyto and its kin would change what the graph has saved, unseen.
+            # Read-only: np.copyto and its like would silently change what the graph has saved.
             array = item.numpy().view()
             array.flags.writeable = False
             return array

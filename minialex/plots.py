@@ -1,7 +1,7 @@
 """The one style of plots: colours, fonts, where labels go, and how a figure becomes a file.
 
-Figures are made with `matplotlib.figure.Figure` inside ``with style():``, without pyplot: no window system is
-touched, and nothing is kept.
+Figures are made with `matplotlib.figure.Figure` inside ``with style():``, without pyplot: that touches no
+window system and keeps no global state.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from matplotlib.font_manager import FontProperties, findfont, get_font, get_font
 from minialex.files import write_atomically
 from minialex.text import escaped, printable
 
-# Okabe and Ito 2008, which people of every kind of colour vision tell apart, with violet in place of its
-# yellow, which is hardly seen on white. Each has a marker of its own as well.
+# Okabe and Ito 2008, distinguishable with any kind of colour vision, with violet in place of its
+# yellow, which is hardly visible on white. Each has a marker of its own as well.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a10d8")
 MARKERS = "osD^vP*X"
-# What stands beside the thing that is shown.
+# For context beside the subject of a figure.
 GREY = "#b8b8b8"
-# The sizes of text, in points.
+# Text sizes, in points.
 TEXT_POINTS, LABEL_POINTS = 10, 9
 
 _DPI = 120
-# Matplotlib's own font has no Chinese, Japanese or Korean; these are what systems bring for them.
+# Matplotlib's own font lacks Chinese, Japanese and Korean; these are the fonts that systems have for them.
 _FURTHER_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -49,7 +49,7 @@ _FURTHER_FONTS = (
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of text and axes, of the grid, and of the line of a figure that has only one."""
+    """The colours of text and axes, of the grid, and of the line in a figure with only one."""
 
     ink: str
     grid: str
@@ -61,11 +61,11 @@ DARK = Theme(ink="#e3e7eb", grid="#59626c", line="#6db6f2")
 
 
 def style(theme: Theme = LIGHT, grid: bool = True) -> AbstractContextManager:
-    """Matplotlib's settings for the figures that are made in a ``with`` block."""
+    """Matplotlib's settings for the figures made in a ``with`` block."""
     settings: dict[Any, Any] = {
         "font.family": fonts(),
         "font.size": TEXT_POINTS,
-        # Users name their classes and runs: a $ in a name begins no formula.
+        # Users name their classes and runs: a $ in a name does not start a formula.
         "text.parse_math": False,
         "text.color": theme.ink,
         "axes.labelcolor": theme.ink,
@@ -88,7 +88,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def svg(figure: Figure) -> bytes:
-    """A figure as the bytes of a transparent SVG file, which depend on the figure only."""
+    """A figure as the bytes of a transparent SVG file, which depend only on the figure."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "minialex"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -124,7 +124,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def without_middle(text: str, length: int) -> str:
-    """At most `length` characters, with the middle left out where there are more."""
+    """At most `length` characters of a text, with the middle left out if it is longer."""
     if len(text) <= length:
         return text
     head = (length - 1) // 2
@@ -137,19 +137,19 @@ def without_middle(text: str, length: int) -> str:
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Move positions until neighbours are at least `gap` apart and all between `low` and `high`.
 
-    Of all ways to do it without changing their order this one has the smallest sum of squared moves:
-    with the k-th smallest position lowered by k * gap, "at least `gap` apart" becomes "not falling", and
-    the nearest sequence that does not fall is found by pooling adjacent violators (Ayer et al. 1955), then
-    cut off at the bounds.
+    Of all ways to do so without changing their order, this one has the smallest sum of squared moves:
+    with the k-th smallest position lowered by k * gap, "at least `gap` apart" becomes "non-decreasing", and
+    the nearest non-decreasing sequence is found by pooling adjacent violators (Ayer et al. 1955), then
+    clipped to the bounds.
 
     Parameters
     ----------
     positions : sequence of float
-        In any order; equal ones keep the order they have here.
+        In any order; equal ones keep their order.
     gap : float
         At least 0.
     low, high : float
-        Where there is too little room between them, the positions start at `low` and go beyond `high`.
+        If there is too little room between them, the positions start at `low` and go beyond `high`.
 
     Returns
     -------

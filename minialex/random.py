@@ -1,7 +1,7 @@
 """Random numbers: one seed, from which everything follows.
 
 Initial weights are drawn from a NumPy generator. Dropout masks come from the counter-based Philox
-4x32-10 (see `minialex.kernels.dropout`): each call has the seed and its own number, the offset.
+4x32-10 (see `minialex.kernels.dropout`): each call has the seed and its own sequence number, the offset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _State:
 
     @cached_property
     def generator(self) -> np.random.Generator:
-        # Made when it is first asked for: NumPy loads numpy.random then.
+        # Made when first asked for: that is when NumPy loads numpy.random.
         return np.random.Generator(np.random.PCG64(self.seed))
 
 
@@ -32,7 +32,7 @@ _state = _State()
 
 
 def manual_seed(seed: int) -> None:
-    """Start all random numbers anew from a seed, 0 <= seed < 2**64."""
+    """Restart all random numbers from a seed, 0 <= seed < 2**64."""
     global _state
     seed = require_int("seed", seed, 0, MAX_SEED)
     _state = _State(seed)
@@ -40,7 +40,7 @@ def manual_seed(seed: int) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Start all random numbers from a seed for a ``with`` block, then go on as before it."""
+    """Start all random numbers from a seed for a ``with`` block, then continue as before it."""
     global _state
     before = _state
     manual_seed(seed)
@@ -51,7 +51,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def state_dict() -> dict:
-    """Where all random numbers stand, in strings, ints and dictionaries: what `load_state_dict` takes."""
+    """The state of all random numbers, in strings, ints and dictionaries, for `load_state_dict`."""
     return {
         "seed": _state.seed,
         "offset": _state.offset,
@@ -60,12 +60,12 @@ def state_dict() -> dict:
 
 
 def load_state_dict(state: dict) -> None:
-    """Go on with the random numbers from where `state_dict` was called.
+    """Continue with the random numbers from where `state_dict` was called.
 
     Raises
     ------
     CheckpointError
-        If it is not such a state; then nothing is changed.
+        If it is not such a state; nothing is changed then.
     """
     global _state
     bits = np.random.PCG64(0)

@@ -25,26 +25,25 @@ from minialex.errors import DeviceError, GraphError
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 # What the operators and methods below call: the functions of `minialex.operations`, `autograd.backward`, and
-# `numpy_functions`. They stand on the floor above, know this file, and add themselves here.
+# `numpy_functions`. They are one floor up, import this file, and add themselves here.
 functions = SimpleNamespace()
 
 
 class Tensor:
     """An array that remembers the operation that made it, so that gradients can flow back.
 
-    A tensor holds float32, float64, integers or bools; a comparison (``t == 0``) gives one of bools, element
-    by element, and ``&``, ``|``, ``^`` and ``~`` combine these. NumPy sees the values: ``np.asarray(t)`` is
+    A tensor holds float32, float64, integers or bools; an elementwise comparison (``t == 0``) gives one of
+    bools, and ``&``, ``|``, ``^`` and ``~`` combine these. NumPy sees the values: ``np.asarray(t)`` is
     ``t.numpy()``, even if the tensor requires a gradient, and ``array @ t`` is the product, a tensor; see
-    `minialex.numpy_functions`. As a key of a dictionary or a member of a set a tensor is itself, not its
-    values.
+    `minialex.numpy_functions`. Tensors are hashed by identity, not by value.
 
     Parameters
     ----------
     data : array_like
-        An array is taken as it is, without a copy and with its dtype; one in the other byte order is copied
-        into the machine's. Numbers and lists become float32 if they hold floats.
+        An array is taken as it is, without a copy and with its dtype; one in the other byte order is
+        converted. Numbers and lists become float32 if they hold floats.
     requires_grad : bool
-        Whether `backward` shall leave the gradient of this tensor in `grad`.
+        Whether `backward` leaves the gradient of this tensor in `grad`.
     device : str
         Where the array lives.
 
@@ -53,24 +52,24 @@ class Tensor:
     data : array
         The values.
     grad : Tensor or None
-        The gradient that `backward` has collected.
+        The gradient that `backward` has accumulated.
     requires_grad : bool
-        True for a leaf that asked for it, and for whatever was computed from one.
+        True for a leaf that asked for it, and for everything computed from one.
     creator : Operation or None
         The operation that made the tensor; None for a leaf.
     version : int
-        How often optimisers and loaded states have changed the values in place. Add 1 where you do: a
-        backward that would then use other values than its forward had raises an error. A tensor, its views
-        (``t.T``, ``t[1:]``, ``t.reshape(...)``) and ``t.detach()`` count together.
+        How many times optimisers and loaded states have changed the values in place. Add 1 if you do: a
+        backward that would use other values than its forward had then raises an error. A tensor, its views
+        (``t.T``, ``t[1:]``, ``t.reshape(...)``) and ``t.detach()`` share the count.
 
     Raises
     ------
     TypeError
-        If data is of another dtype (float16, complex, longdouble, ...), or not of numbers.
+        If data has another dtype (float16, complex, longdouble, ...), or is not numbers.
     """
 
     __slots__ = ("__weakref__", "_changes", "creator", "data", "device", "grad", "index", "requires_grad")
-    # CuPy, too, leaves `array + tensor` to the tensor.
+    # CuPy, too, defers `array + tensor` to the tensor.
     __array_priority__ = 1000
 
     def __init__(self, data, requires_grad: bool = False, device: str = "cpu", *, dtype=None):
@@ -84,11 +83,11 @@ class Tensor:
         self.grad: Tensor | None = None
         self.creator: Any = None
         self.index = 0
-        self._changes = [0]  # a list, as views share it
+        self._changes = [0]  # a list, because views share it
 
     @classmethod
     def _made_by(cls, creator, index: int, data, device: str) -> Tensor:
-        """Wrap result number `index` of an operation, or a constant if creator is None."""
+        """Wrap result `index` of an operation, or a constant if creator is None."""
         tensor = Tensor.__new__(Tensor)
         tensor.data, tensor.device = data, device
         tensor.creator, tensor.index = creator, index
@@ -200,7 +199,7 @@ class Tensor:
         return functions.call_with_values(function, arguments, options)
 
     def detach(self) -> Tensor:
-        """A tensor of the same memory that is not part of the graph."""
+        """A tensor with the same memory that is not part of the graph."""
         tensor = Tensor._made_by(None, 0, self.data, self.device)
         tensor._changes = self._changes
         return tensor
@@ -217,7 +216,7 @@ class Tensor:
         return copied
 
     def to(self, device: str) -> Tensor:
-        """A copy of the tensor on another device, outside the graph; itself if it is there.
+        """A copy of the tensor on another device, outside the graph; itself if it is already there.
 
         Raises
         ------
@@ -237,7 +236,7 @@ class Tensor:
         functions.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Set whether this leaf collects its gradient."""
+        """Set whether this leaf accumulates its gradient."""
         if self.creator is not None:
             raise GraphError("requires_grad can be set on leaves only; detach() the tensor first")
         if requires_grad and self.dtype not in FLOATS:
@@ -289,7 +288,7 @@ class Tensor:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    # Comparisons, element by element; Python compares by identity with what is no number
+    # Comparisons, element by element; Python compares anything else by identity
 
     def __eq__(self, other):
         return functions.equal(self, other) if functions.is_operand(other) else NotImplemented
@@ -309,7 +308,7 @@ class Tensor:
     def __ge__(self, other):
         return functions.greater_equal(self, other) if functions.is_operand(other) else NotImplemented
 
-    # Logic, element by element, of bools
+    # Elementwise logic of bools
 
     def __invert__(self):
         return functions.invert(self)
@@ -375,15 +374,15 @@ def tensor(data, dtype=None, device: str = "cpu", requires_grad: bool = False) -
 
 
 def as_tensor(value, like: Tensor) -> Tensor:
-    """Return a tensor as it is; make a constant of the dtype and device of `like` from a number.
+    """Return a tensor as it is; make a number a constant with the dtype and device of `like`.
 
     Raises
     ------
     TypeError
-        If an operation between the two would have to cast silently: their dtypes differ, or a number is one
-        that integers cannot hold. If value is no number, array or tensor.
+        If an operation between the two would need a silent cast: their dtypes differ, or integers cannot
+        hold the number. If value is not a number, array or tensor.
     DeviceError
-        If they live on different devices.
+        If they are on different devices.
     """
     if not isinstance(like, Tensor) and not is_array(like):
         raise TypeError(
@@ -421,7 +420,7 @@ def as_tensor(value, like: Tensor) -> Tensor:
 
 
 def require_tensor(name: str, x) -> None:
-    """Raise an error unless x, the first argument of a function of that name, is a tensor."""
+    """Raise an error unless x, the first argument of the named function, is a tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{name}: x should be a tensor, not {type(x).__name__}; wrap an array with minialex.Tensor(array)"
@@ -443,7 +442,7 @@ def _as_array(data, dtype):
 
 
 def require_dtype(array):
-    """The array, if its dtype is one that a tensor holds."""
+    """The array, if a tensor can hold its dtype."""
     if array.dtype == object:
         raise TypeError("data holds something that is not a number, or rows of unequal length")
     if array.dtype.kind not in "biu" and array.dtype not in FLOATS:

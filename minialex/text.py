@@ -11,8 +11,8 @@ def escaped(character: str) -> str:
 def printable(text: str, encoding: str = "utf-8", keep: str = "") -> str:
     r"""Escape what is not printable, or does not exist in an encoding.
 
-    ``str.isprintable`` says so of line ends, escape sequences, marks that turn the direction of the text, and
-    the halves of surrogate pairs as which Python decodes file names that are not valid text.
+    ``str.isprintable`` rejects line ends, escape sequences, marks that change the direction of text, and
+    the lone surrogates to which Python decodes file names that are not valid text.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def printable(text: str, encoding: str = "utf-8", keep: str = "") -> str:
     encoding : str
         Of the terminal or file that it is for.
     keep : str
-        Characters that stay what they are.
+        Characters to keep as they are.
 
     Examples
     --------

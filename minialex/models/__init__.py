@@ -39,7 +39,7 @@ def get_architecture(name: str) -> Architecture:
 
 
 def create_model(name: str, num_classes: int | None = None, initialiser: str | None = None) -> Network:
-    """Build a named network and draw its weights; `minialex.manual_seed` makes them repeatable.
+    """Build a named network and draw its weights; `minialex.manual_seed` makes them reproducible.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def create_model(name: str, num_classes: int | None = None, initialiser: str | N
     Returns
     -------
     Network
-        In training mode. It takes images (N, C, H, W) and gives logits (N, num_classes).
+        In training mode. It takes images (N, C, H, W) and returns logits (N, num_classes).
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """AlexNet and its published variants, each as a table of its layers.
 
 The paper is Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
-Networks", NIPS 2012. Every entry says how it differs from it. The parameter counts are the published ones;
-tests hold the tables to them.
+Networks", NIPS 2012. Every entry says how it differs from the paper. The parameter counts are the published
+ones; tests hold the tables to them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SIZE_NOTE = (
     "Resize to 227, or take alexnet_torchvision, which pads images of 224."
 )
 
-# Caffe, and PyTorch after it, divide alpha by the size, and have k = 1 where the paper has 2.
+# Caffe, and PyTorch after it, divide alpha by the size, and have k = 1 instead of the paper's 2.
 _CAFFE_LRN = {"alpha_mode": "mean", "k": 1.0}
 
 
@@ -64,7 +64,7 @@ def _paper_layers(groups: int = 2, **lrn_options) -> tuple[Layer, ...]:
 
 
 def _padded_layers(w1: int, w2: int, w3: int, w4: int, w5: int, bias: bool = True) -> tuple[Layer, ...]:
-    """Five convolutions for images of 224, padded by 2, without LRN and groups (torchvision's shape)."""
+    """Five convolutions for images of 224, padded by 2, without LRN or groups (torchvision's form)."""
     return (
         conv(w1, 11, stride=4, padding=2, bias=bias), relu(), max_pool(3, 2),
         conv(w2, 5, padding=2, bias=bias), relu(), max_pool(3, 2),
@@ -88,7 +88,7 @@ def _mnist_layers(norms: int = 5, **norm) -> tuple[Layer, ...]:
 
 
 def _cifar_layers(widths: tuple[int, ...], dense_width: int, slim: bool = True) -> tuple[Layer, ...]:
-    """The Keras networks for 32 x 32, padded as TensorFlow's SAME, in the pools too."""
+    """The Keras networks for 32 x 32, with TensorFlow's SAME padding, also in the pools."""
     w1, w2, w3, w4, w5 = widths
     if slim:
         first = (conv(w1, 3, padding="same"), relu())

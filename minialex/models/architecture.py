@@ -1,7 +1,7 @@
 """Networks described as data: a table of layers, from which the network is built.
 
-A table leaves out what follows from what stands above it: the number of input channels or features of
-each layer, and the layers' names. Convolutions and dense layers are numbered through, as in the paper
+A table leaves out what follows from the rows above: the number of input channels or features of
+each layer, and the layers' names. Convolutions and dense layers are numbered consecutively, as in the paper
 (conv1 .. conv5, fc6 .. fc8); every other layer takes the number of the last of them (relu1, norm1, pool1).
 """
 
@@ -17,7 +17,7 @@ from minialex.tensor import Tensor
 
 Shape = tuple[int, ...]
 
-# Stands in a table for the number of classes.
+# The number of classes, in a table.
 CLASSES = "classes"
 
 
@@ -52,7 +52,7 @@ def relu() -> Layer:
 
 
 def lrn(**options) -> Layer:
-    """Local response normalisation with the paper's parameters, if not given otherwise."""
+    """Local response normalisation, by default with the paper's parameters."""
     return Layer("norm", options)
 
 
@@ -77,7 +77,7 @@ def dropout(p: float = 0.5) -> Layer:
 
 
 def flatten() -> Layer:
-    """From planes to features."""
+    """Planes to features."""
     return Layer("flatten")
 
 
@@ -120,7 +120,7 @@ class Architecture:
     Attributes
     ----------
     name : str
-        Under which `minialex.models.create_model` knows it.
+        Its name for `minialex.models.create_model`.
     source : str
         Who described it.
     input_shape : (C, H, W)
@@ -129,13 +129,13 @@ class Architecture:
     layers : tuple of Layer
         The table.
     initialiser : str
-        A recipe of `minialex.nn.init`.
+        A name in `minialex.models.initialisers`.
     trainable_parameters : int
         The published count, for the default number of classes.
     differs : str
         How it differs from the network of Krizhevsky et al. 2012.
     size_note : str
-        What to tell those who come with another size of image.
+        What to tell users who pass images of another size.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Architecture:
     size_note: str = ""
 
     def names(self) -> list[str]:
-        """The layers' names, by the rule of this module."""
+        """The layers' names, by this module's rule."""
         number, names = 0, []
         for layer in self.layers:
             number += layer.prefix in ("conv", "fc")
@@ -177,7 +177,7 @@ class Architecture:
         return Network(self, num_classes, modules)
 
     def features(self, input_shape: Shape) -> int:
-        """How many features flatten() gives for an input (C, H, W)."""
+        """How many features flatten() returns for an input (C, H, W)."""
         shape = (1, *input_shape)
         with nn.init.deferred():
             for layer in self.layers:
@@ -191,7 +191,7 @@ class Architecture:
         return self._misfit(input_shape) is None
 
     def _misfit(self, input_shape: Shape) -> str | None:
-        """Why the network cannot take inputs of that height and width; None if it can."""
+        """Why the network cannot take inputs of this height and width; None if it can."""
         if input_shape == self.input_shape:
             return None
         if len(input_shape) != 3 or input_shape[0] != self.input_shape[0]:
@@ -208,7 +208,7 @@ class Architecture:
         return None
 
     def require_fit(self, input_shape: Shape) -> None:
-        """Raise `ModelError`, with the sizes that fit and why, unless inputs (C, H, W) do."""
+        """Raise `ModelError`, with the sizes that fit and why, unless inputs (C, H, W) fit."""
         reason = self._misfit(input_shape)
         if reason is None:
             return
@@ -234,7 +234,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 class Network(nn.Sequential):
-    """A network built from an architecture; it takes images (N, C, H, W) and gives logits (N, classes)."""
+    """A network built from an architecture: from images (N, C, H, W) to logits (N, classes)."""
 
     def __init__(self, architecture: Architecture, num_classes: int, modules: dict[str, nn.Module]):
         super().__init__(modules)

@@ -1,4 +1,4 @@
-"""Named initialisers of whole networks: what the papers and the frameworks draw in which layer.
+"""Named initialisers of whole networks: what papers and frameworks draw for each layer.
 
 An initialiser is a function of a layer and its name, such as ``"conv2"``; it sets the layer's weight and
 bias.
@@ -14,7 +14,7 @@ from minialex.nn.init import assign, glorot_uniform, he_normal, normal, pytorch,
 
 
 def _gaussian(module: Module, name: str, dense_std: float, bias: float) -> None:
-    """N(0, 0.01), with another deviation in fc6 and fc7, and a raised bias in the paper's five layers."""
+    """N(0, 0.01), with its own deviation in fc6 and fc7, and a raised bias in the paper's five layers."""
     raised = name in ("conv2", "conv4", "conv5", "fc6", "fc7")
     std = dense_std if name in ("fc6", "fc7") else 0.01
     assign(module, normal(module.weight.shape, std), bias if raised else 0.0)
@@ -24,7 +24,7 @@ def paper(module: Module, name: str) -> None:
     """Krizhevsky et al. 2012, section 5: N(0, 0.01); bias 1 in conv2, conv4, conv5, fc6 and fc7, else 0.
 
     The ones accelerate "the early stages of learning by providing the ReLUs with positive inputs". On
-    small data the network often stays at the loss of guessing.
+    small data sets the network often stays at the loss of guessing.
     """
     _gaussian(module, name, dense_std=0.01, bias=1.0)
 
@@ -91,11 +91,11 @@ def initialise(network: Module, initialiser: str) -> None:
     Raises
     ------
     ModelError
-        If there is none of that name; the message lists those there are.
+        If there is none of this name; the message lists them.
     """
     if initialiser not in INITIALISERS:
         raise ModelError(f"initialiser {initialiser!r} is unknown; there are: {', '.join(INITIALISERS)}")
     for name, module in network.named_modules():
         weight = getattr(module, "weight", None)
-        if weight is not None and weight.ndim > 1:  # not the factors of batch normalisation
+        if weight is not None and weight.ndim > 1:  # not those of batch normalisation
             INITIALISERS[initialiser](module, name)

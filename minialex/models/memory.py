@@ -1,8 +1,8 @@
 """How much memory a training step takes, from shapes only.
 
-A step goes forward, where each layer keeps what its backward needs, and then backward, where each layer
-lets go of that. At every moment there are, beside the parameters and the optimiser's arrays, what is kept;
-the input and the output of the layer at work, or the gradients of both; the gradients of the parameters
+In the forward pass each layer keeps what its backward needs, and in the backward pass it frees that. At
+every moment memory holds, besides the parameters and the optimiser's arrays, what is kept;
+the input and the output of the current layer, or the gradients of both; the gradients of the parameters
 that backward has passed; and the workspace of the kernel. The largest sum is the peak.
 """
 
@@ -28,7 +28,7 @@ _KEEP_WINNERS = (nn.MaxPool2d,)  # int32, in the shape of the output
 def predict_step_memory(
     network: Network, batch: int, *, optimizer_arrays: int = 1, device: str = "cpu"
 ) -> int:
-    """The peak of a training step in bytes, with everything it holds, in float32.
+    """The peak memory of a training step in bytes, everything included, in float32.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def predict_step_memory(
     batch : int
         Images.
     optimizer_arrays : int
-        How many arrays the optimiser has for each parameter: 1 for SGD with momentum, 2 for Adam.
+        How many arrays the optimiser keeps for each parameter: 1 for SGD with momentum, 2 for Adam.
     device : str
-        Whose kernels work.
+        Whose kernels run.
 
     Raises
     ------
@@ -55,9 +55,9 @@ def predict_step_memory(
     for i, module in enumerate(modules):
         array.append(array[-1] if isinstance(module, nn.Flatten) else i + 1)
     size = {array[i]: _FLOAT * math.prod(shape) for i, shape in enumerate(shapes)}
-    del size[0]  # the images are counted once and for all
+    del size[0]  # the images are counted once, at the end
 
-    kept: list[dict] = [{}]  # before each layer: the arrays that it and those before it need
+    kept: list[dict] = [{}]  # before each layer: the arrays that the layers before it need
     moments = []
     for i, module in enumerate(modules):
         keeps = dict(kept[-1])
@@ -125,7 +125,7 @@ def _workspaces(module: nn.Module, x_shape: Shape, y_shape: Shape, device: str) 
 
 
 def _stand_in(shape: Shape) -> np.ndarray:
-    """An array of that shape that takes no memory."""
+    """An array of this shape that takes no memory."""
     return np.broadcast_to(np.float32(0), shape)
 
 

@@ -1,4 +1,4 @@
-"""What a network consists of: per layer its output shape, parameters, products and memory."""
+"""What a network consists of: the output shape, parameters, products and memory of each layer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LayerSummary:
     name, kind : str
         Such as ``conv1`` and ``Conv2d``.
     output_shape : tuple of int
-        With the batch as its first axis.
+        The batch is the first axis.
     parameters : int
-        Trained ones and running statistics.
+        Including running statistics.
     trainable_parameters : int
-        Those that are trained.
+        Without them.
     macs : int
         Multiply-accumulate operations of a forward pass of the batch, in convolutions and dense layers
         (one counts as two floating-point operations).
@@ -79,7 +79,7 @@ class Summary:
 
 
 def summarise(network: Network, batch: int = 1, input_size: tuple[int, int] | None = None) -> Summary:
-    """Summarise a network for a batch of images, of its own size if no other is given.
+    """Summarise a network for a batch of images, by default of its own size.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The two towers of the paper's network, stage by stage: what each computes, and what it sends the other.
 
-The paper trained on two GPUs. Each held one half of the kernels of every layer, a *tower*, and on conv2,
+The paper trained on two GPUs. Each held half of the kernels of every layer, a *tower*, and in conv2,
 conv4 and conv5 a kernel saw only its own tower's maps. One device computes the same network with two groups
 in these convolutions: tower 1 is the first half of the channels of every layer, tower 2 the second.
 `walk_towers` reads from a network's table what would cross from one tower to the other:
@@ -9,7 +9,7 @@ in these convolutions: tower 1 is the first half of the channels of every layer,
 - a convolution without groups (conv3): all maps of the other tower, unless it reads the image, which both
   towers have;
 - a dense layer (fc6, fc7, fc8): all outputs of the other tower;
-- LRN over n channels: the n // 2 maps beside the border, because the network on one device normalises
+- LRN over n channels: the n // 2 maps next to the border, because the network on one device normalises
   across it. The paper does not say what its GPUs did there; cuda-convnet normalised each GPU's maps
   separately.
 
@@ -34,23 +34,23 @@ _BYTES = 4  # float32
 
 @dataclass(frozen=True)
 class TowerPart:
-    """What one of the towers does in a stage; the shapes are those for one image.
+    """What one of the towers does in a stage; shapes are for one image.
 
     Attributes
     ----------
     input_shape : (C, H, W) or (features,)
         What it holds itself.
     received_shape : (C, H, W) or (features,)
-        What the other tower sends it; its first length is 0 where nothing crosses.
+        What the other tower sends it; the first length is 0 if nothing crosses.
     output_shape : (C, H, W) or (features,)
     kernels : int
-        Its kernels, or neurons of a dense layer; 0 where there are none.
+        Its kernels, or neurons in a dense layer; 0 if there are none.
     kernel_shape : (C, KH, KW) or (features,) or None
-        Of each kernel; C is what it sees, of its own and of the other tower's maps.
+        Of each kernel; C counts the maps it sees, its own tower's and the other's.
     weights, biases : int
         Its trained parameters.
     sent_bytes : int
-        What it sends the other tower for the batch, in float32: what that one receives.
+        What it sends the other tower for the batch, in float32.
     """
 
     input_shape: Shape
@@ -74,7 +74,7 @@ class Stage:
     window : Window or None
         Of a convolution or pool.
     neighbours : int or None
-        Over how many maps an LRN normalises.
+        The number of maps over which an LRN normalises.
     towers : (TowerPart, TowerPart)
     """
 
@@ -86,7 +86,7 @@ class Stage:
 
     @property
     def exchanges(self) -> bool:
-        """Whether a tower reads anything of the other's."""
+        """Whether a tower reads anything from the other."""
         return any(part.sent_bytes for part in self.towers)
 
 
@@ -142,14 +142,14 @@ def has_towers(network: Network) -> bool:
 def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | None = None) -> Towers:
     """Go through a network stage by stage as two towers compute it.
 
-    Where a layer's channels or outputs are odd in number (such as five classes), tower 1 has one more.
+    If a layer has an odd number of channels or outputs (such as five classes), tower 1 has one more.
 
     Parameters
     ----------
     network : Network
         One with convolutions in two groups.
     batch : int
-        Images, of which `sent_bytes` counts the data.
+        The images that `sent_bytes` counts.
     input_size : (H, W), optional
         The images' size, if not the network's own.
 
@@ -188,11 +188,11 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
 def _parts(
     module: nn.Module, held: tuple[Shape, Shape], output: Shape, is_image: bool, batch: int
 ) -> tuple[TowerPart, TowerPart]:
-    """What each tower does in a layer; `held` is what each has, `output` what the whole layer gives."""
+    """What each tower does in a layer; `held` is what each has, `output` what the whole layer returns."""
     if is_image and isinstance(module, nn.Conv2d) and module.groups == TOWERS:
         first, second = _halves(held[0][0])
         held = (first, *held[0][1:]), (second, *held[0][1:])
-    # A tower has the whole image: of that it needs nothing from the other.
+    # Each tower has the whole image, and needs nothing of it from the other.
     received = tuple((0 if is_image else _crossing(module, other[0]), *other[1:]) for other in held[::-1])
     sent = tuple(_BYTES * batch * math.prod(shape) for shape in received[::-1])
     shares = _halves(output[0])
@@ -206,7 +206,7 @@ def _parts(
 def _part(
     module: nn.Module, held: Shape, received: Shape, output: Shape, share: int, sent_bytes: int
 ) -> TowerPart:
-    """One tower; `share` is how many of a layer's kernels it has, if the layer has any."""
+    """One tower; `share` is how many of the layer's kernels it has, if there are any."""
     kernels, kernel_shape, weights, biases = 0, None, 0, 0
     if isinstance(module, nn.Conv2d | nn.Linear):
         kernels, kernel_shape = share, module.weight.shape[1:]

@@ -1,7 +1,7 @@
-"""Initial values of weights: functions that draw them, and the default of new layers.
+"""Initial weights: functions that draw them, and the default of new layers.
 
 The functions take the shape of a weight, (O, I, KH, KW) or (O, I), and return float32 values drawn from
-`minialex.random.generator`. Their fan-in is I * KH * KW, their fan-out O * KH * KW. Named initialisers of
+`minialex.random.generator`. The fan-in is I * KH * KW, the fan-out O * KH * KW. Named initialisers of
 whole networks are in `minialex.models.initialisers`.
 """
 
@@ -44,7 +44,7 @@ def uniform(shape: Shape, low: float = -0.05, high: float = 0.05) -> np.ndarray:
 def he_normal(shape: Shape, mode: str = "fan_in") -> np.ndarray:
     """A normal distribution of variance 2 / fan (He et al. 2015, equation 10; PyTorch's kaiming_normal).
 
-    Keras's ``he_normal`` has the same variance but cuts the distribution off at two deviations.
+    Keras's ``he_normal`` has the same variance, but truncates the distribution at two standard deviations.
     """
     return normal(shape, math.sqrt(2 / _fan(shape, mode)))
 
@@ -80,7 +80,7 @@ def assign(module: Module, weight: np.ndarray, bias: float | np.ndarray) -> None
 
 
 def pytorch(module: Module, name: str = "") -> None:
-    """PyTorch's default for its layers: weight and bias uniform in +-1 / sqrt(fan-in)."""
+    """PyTorch's default for its layers: weight and bias uniform within +-1 / sqrt(fan-in)."""
     bound = 1 / math.sqrt(_fans(module.weight.shape)[0])
     weight = uniform(module.weight.shape, -bound, bound)
     bias = 0.0 if module.bias is None else uniform(module.bias.shape, -bound, bound)
@@ -92,7 +92,7 @@ _deferred = False
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Build layers without drawing their default weights, for a caller who sets them afterwards."""
+    """Build layers without drawing their default weights, for callers who set them afterwards."""
     global _deferred
     before, _deferred = _deferred, True
     try:
@@ -102,6 +102,6 @@ def deferred() -> Iterator[None]:
 
 
 def default(module: Module) -> None:
-    """Draw a new layer's first weights, as PyTorch's layers do; nothing inside of `deferred`."""
+    """Draw a new layer's initial weights, as PyTorch's layers do; do nothing inside `deferred`."""
     if not _deferred:
         pytorch(module)

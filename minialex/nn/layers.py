@@ -1,5 +1,5 @@
-"""The layers a CNN is made of. Signatures are those of ``torch.nn``, with the extensions of
-`minialex.functional`: paddings as there, a feature axis for batch normalisation, alpha_mode for LRN.
+"""The layers of a CNN. Signatures are those of ``torch.nn``, with the extensions of
+`minialex.functional`: its forms of padding, a feature axis for batch normalisation, alpha_mode for LRN.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Flatten(Module):
 
 
 class Sequential(Module):
-    """Modules applied one after the other, given in order or as a dictionary of names."""
+    """Modules applied one after another, given in order or as a dictionary by name."""
 
     def __init__(self, *modules: Module | dict[str, Module]):
         super().__init__()
@@ -243,7 +243,7 @@ class Sequential(Module):
 
 
 def window_of(layer: Module, size: Pair) -> Window:
-    """The window of a convolution or a pool, over images of that height and width."""
+    """The window of a convolution or pooling over images of this height and width."""
     return Window.of(
         size,
         pair(layer.kernel_size, "kernel_size"),

@@ -13,7 +13,7 @@ from minialex.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that a module trains. Assigned to an attribute of a module, it becomes one of its own."""
+    """A tensor that a module trains. Assigned to an attribute of a module, it is registered there."""
 
     __slots__ = ()
 
@@ -69,14 +69,14 @@ class Module:
         return self.__dict__.get(kind, {})
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Add a parameter, or None for one that this module goes without (a bias)."""
+        """Add a parameter, or None for one that this module does without (a bias)."""
         self._parameters[name] = parameter
 
     def register_buffer(self, name: str, array) -> None:
         """Add an array that is saved with the module but not trained (running statistics)."""
         self._buffers[name] = array
 
-    # What it is made of
+    # Its parts
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         yield from self._modules.items()
@@ -85,7 +85,7 @@ class Module:
         yield from self._modules.values()
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The module itself, named "", and all below it with their dotted names."""
+        """The module itself, named "", and all below it by their dotted names."""
         yield prefix, self
         for name, module in self._modules.items():
             yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
@@ -95,7 +95,7 @@ class Module:
             yield module
 
     def _named(self, kind: str):
-        seen: set[int] = set()  # what two modules share is yielded once, as in PyTorch
+        seen: set[int] = set()  # a shared module is yielded once, as in PyTorch
         for prefix, module in self.named_modules():
             for name, value in module.__dict__[kind].items():
                 if value is not None and id(value) not in seen:
@@ -108,8 +108,8 @@ class Module:
         Raises
         ------
         TypeError
-            If a module holds others, or parameters, in a list or a dictionary and nowhere else: they would be
-            used, but not trained, moved or saved.
+            If a module holds others, or parameters, only in a list or a dictionary: they would be used, but
+            not trained, moved or saved.
         """
         self._refuse_unregistered()
         return self._named("_parameters")
@@ -141,7 +141,7 @@ class Module:
         for _, array in self.named_buffers():
             yield array
 
-    # What is done to all of it
+    # Changes to all parts
 
     def train(self, training: bool = True) -> Module:
         """Set this module and all below it to training (or, with False, to evaluation)."""
@@ -154,7 +154,7 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Clear the gradients of all parameters."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -167,9 +167,8 @@ class Module:
     def freeze(self) -> Module:
         """Make all parameters read-only, for inference: nothing can change them until `unfreeze`.
 
-        Kernels then keep what they make of the weights from call to call
-        (`minialex.kernels.runtime.prepacked`), which takes about as much memory again for the convolutions,
-        and saves most of the time of a single image.
+        Kernels then keep prepacked weights from call to call (`minialex.kernels.runtime.prepacked`), which
+        takes about as much memory again for the convolutions, and saves most of the time of a single image.
 
         Raises
         ------
@@ -181,7 +180,7 @@ class Module:
                 "freeze: CuPy has no read-only arrays; freeze a network on the cpu, or not at all"
             )
         for parameter in self.parameters():
-            # A copy: no other array may share the memory.
+            # A copy, because no other array may share the memory.
             parameter.data = parameter.data.copy()
             parameter.data.flags.writeable = False
         return self
@@ -200,9 +199,9 @@ class Module:
         return self
 
     def to(self, device: str) -> Module:
-        """Move every parameter and buffer to a device, in place; gradients are forgotten.
+        """Move every parameter and buffer to a device, in place; gradients are cleared.
 
-        Move a network before its optimiser takes a step: the optimiser's arrays stay where they were made.
+        Move a network before its optimiser's first step: the optimiser's arrays stay where they were made.
 
         Raises
         ------
@@ -234,16 +233,16 @@ class Module:
     # Saving and loading
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Parameters and buffers by name, as NumPy arrays: the module's memory, on ``cuda`` copies of it."""
+        """Parameters and buffers by name, as NumPy arrays: the module's own memory, or copies on ``cuda``."""
         return {name: to_numpy(array) for name, array in self._arrays().items()}
 
     def _arrays(self) -> dict:
-        """Parameters and buffers by name, as the arrays of their devices."""
+        """Parameters and buffers by name, as arrays of their devices."""
         state = {name: parameter.data for name, parameter in self.named_parameters()}
         return state | dict(self.named_buffers())
 
     def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
-        """Copy values into parameters and buffers; either all of them or, on an error, none.
+        """Copy values into parameters and buffers: all of them or, on an error, none.
 
         Parameters
         ----------
@@ -255,7 +254,7 @@ class Module:
         Raises
         ------
         CheckpointError
-            With every missing, unexpected and mis-shaped entry, and every frozen parameter.
+            Listing every missing, unexpected and mis-shaped entry, and every frozen parameter.
         """
         own = self._arrays()
         arrays = {
@@ -292,7 +291,7 @@ class Module:
     # Printing
 
     def extra_repr(self) -> str:
-        """What the printed line says of the module beside its name."""
+        """What the printed line says about the module besides its name."""
         return ""
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Differentiable functions of tensors: one file an operation, with its gradients and public function."""
+"""Differentiable functions of tensors: one file per operation, with its gradients and public function."""
 
 from minialex import tensor
 from minialex.operations import comparison

@@ -43,8 +43,8 @@ def avg_pool2d(
     x : Tensor (N, C, H, W)
     kernel_size, stride, padding, ceil_mode : as in `max_pool2d`
     count_include_pad : bool
-        Whether padded cells count in the divisor (PyTorch's default); TensorFlow counts the image
-        only.
+        Whether padded cells count towards the divisor (PyTorch's default); TensorFlow counts only the
+        image.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 class BatchNorm(Operation):
-    """With the statistics of the batch, which it leaves in `mean` and `var` (F,)."""
+    """With the statistics of the batch, left in `mean` and `var` (F,)."""
 
     saved_inputs = (0, 1)
 
@@ -56,7 +56,7 @@ class BatchNormBackward(Operation):
         def project(v):
             return v - total(v) / count - h * (total(v * h) / count)
 
-        # r and h are computed from x again, in operations, so that their own derivatives count.
+        # r and h are recomputed from x, in operations, so that their own derivatives count.
         centred = x - total(x) / count
         r = (total(centred * centred) / count + eps) ** -0.5
         h = centred * r
@@ -74,7 +74,7 @@ class BatchNormBackward(Operation):
 
 
 class BatchNormEvaluation(Operation):
-    """With statistics that are given, mean and var (F,), as constants."""
+    """With given statistics, mean and var (F,), as constants."""
 
     saved_inputs = (0, 1)
 
@@ -104,7 +104,7 @@ def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _statistic(name: str, given, x: Tensor, features: int, training: bool):
-    """The array of a running statistic: itself, as training writes to it."""
+    """The array of a running statistic: itself, not a copy, because training writes to it."""
     array, device = (given.data, given.device) if isinstance(given, Tensor) else (given, None)
     if isinstance(given, Tensor) and given.requires_grad:
         raise GraphError(f"batch_norm: {name} is a constant and gets no gradient; pass {name}.detach()")
@@ -142,22 +142,22 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each feature to mean 0 and variance 1, then scale and shift it.
 
-    Ioffe and Szegedy 2015; the formulas stand in `minialex.kernels.batch_norm`. The signature is that
+    Ioffe and Szegedy 2015; the formulas are in `minialex.kernels.batch_norm`. The signature is that
     of ``torch.nn.functional.batch_norm``, with any axis as the feature axis.
 
     Parameters
     ----------
     x : Tensor, any shape with F features along `axis`
     running_mean, running_var : array or Tensor (F,), or None
-        The statistics used at evaluation, both or neither, of the dtype and on the device of x. Training
+        The statistics used at evaluation, both or neither, with the dtype and device of x. Training
         moves them, in place, by `momentum` towards those of the batch; the variance is made unbiased first
-        (PyTorch; Keras keeps the biased one).
+        (PyTorch; Keras keeps it biased).
     weight, bias : Tensor (F,), optional
         1 and 0 if not given.
     training : bool
-        Whether to use the statistics of the batch; without running ones they are always used.
+        Whether to use the batch's statistics; without running ones they are always used.
     momentum : float
-        How far the running statistics move; Keras calls 1 minus this its momentum.
+        How far the running statistics move; Keras calls 1 minus this momentum.
     eps : float
         Added to the variance.
 
@@ -168,11 +168,11 @@ def batch_norm(
     Raises
     ------
     ShapeError
-        If shapes do not fit, an option is out of range, or a batch has fewer than two elements a feature to
-        take a variance of.
+        If shapes do not fit, an option is out of range, or a batch has fewer than two elements per feature
+        to take a variance of.
     TypeError, DeviceError, GraphError, ValueError
-        If a running statistic is no array, of another dtype or device than x, requires a gradient, or cannot
-        be written in training.
+        If a running statistic is not an array, has another dtype or device than x, requires a gradient, or
+        is read-only in training.
     """
     require_tensor("batch_norm", x)
     weight = None if weight is None else as_tensor(weight, x)

@@ -1,6 +1,6 @@
-"""Comparisons of tensors, and their logic, element by element: tensors of bools, outside of the graph.
+"""Elementwise comparisons and logic of tensors: tensors of bools, outside the graph.
 
-Like NumPy, and unlike arithmetic here, a comparison takes operands of two dtypes: nothing is rounded by it.
+Like NumPy, and unlike arithmetic here, a comparison takes operands of two dtypes: it rounds nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def bitwise_or(a, b) -> Tensor:
 
 
 def bitwise_xor(a, b) -> Tensor:
-    """Where one of a and b is true, both of bools."""
+    """Where exactly one of a and b is true, both of bools."""
     return _combine("bitwise_xor", a, b)
 
 
@@ -107,7 +107,7 @@ def _compare(name: str, a, b) -> Tensor:
 
 
 def _values(value, like: Tensor):
-    """What NumPy compares: an array, or a Python number, which adapts to the dtype beside it."""
+    """What NumPy compares: an array, or a Python number, which adapts to the other operand's dtype."""
     if isinstance(value, Tensor):
         if value.device != like.device:
             raise DeviceError(

@@ -1,4 +1,4 @@
-"""Convolution. It is linear in its input and in its weight, so it and its two gradients are a closed
+"""Convolution. It is linear in its input and in its weight, so it and its two gradients form a closed
 family: the derivatives of each are the other two.
 """
 
@@ -60,7 +60,7 @@ def conv2d(
     dilation=1,
     groups: int = 1,
 ) -> Tensor:
-    """Two-dimensional convolution (cross-correlation); the formula stands in `minialex.kernels.conv2d`.
+    """Two-dimensional convolution (cross-correlation); the formula is in `minialex.kernels.conv2d`.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def conv2d(
     padding : int, (vertical, horizontal), ((top, bottom), (left, right)), "valid" or "same"
         ``"same"`` is TensorFlow's SAME at any stride, which pads more at the bottom and right.
     groups : int
-        The input's and the output's channels are cut into that many groups, each output group
-        seeing its input group only.
+        Input and output channels are divided into this many groups; each output group sees only its
+        input group.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 IGNORED = -100
-"""The label that does not count unless another one is named (PyTorch's default)."""
+"""The label that is ignored unless another one is given (PyTorch's default)."""
 
 
 class CrossEntropy(Operation):
@@ -79,14 +79,14 @@ def cross_entropy(
     Parameters
     ----------
     x : Tensor (N, C)
-        Logits: what the last layer gives, before any softmax.
+        Logits: the output of the last layer, before any softmax.
     target : integers (N,) or floats (N, C)
-        Class labels, or a distribution a row (one-hot or any other); an array or a tensor. A gradient
+        Class labels, or a distribution per row (one-hot or any other); an array or a tensor. A gradient
         flows to a distribution that is a tensor and requires one.
     weight : floats (C,), optional
-        How much each class counts, a constant: an array, a list or a tensor; it is taken in the dtype of x.
+        How much each class counts, a constant: an array, a list or a tensor, converted to the dtype of x.
     ignore_index : int
-        A label whose rows have neither loss nor gradient: a class or any other number. For labels only.
+        A label whose rows have neither loss nor gradient: a class or any other number. Only for labels.
     reduction : "mean", "sum" or "none"
     label_smoothing : float
         Mix the target with this share of the uniform distribution (Szegedy et al. 2016, section 7).
@@ -94,7 +94,7 @@ def cross_entropy(
     Returns
     -------
     Tensor (), or (N,) for "none"
-        The mean of no rows, or of rows without weight, is NaN; its gradient is 0.
+        The mean over no rows, or over rows of weight 0, is NaN; its gradient is 0.
 
     Raises
     ------
@@ -105,16 +105,16 @@ def cross_entropy(
 
     Notes
     -----
-    What has no weight counts for nothing, whatever its logit. So a class may be ruled out by a logit of -inf:
-    its share is 0, and the loss is infinite only where the target, smoothed, gives it a weight. PyTorch has
-    NaN in place of that 0 where `target` is a distribution or the weight of a label's class is 0.
+    A class of target 0 does not count, whatever its logit. So a class may be ruled out by a logit of -inf:
+    it adds 0, and the loss is infinite only where the target, after smoothing, is not 0. PyTorch has
+    NaN instead of that 0 if `target` is a distribution or the weight of a label's class is 0.
     """
     require_tensor("cross_entropy", x)
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
     if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
         raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be a number from 0 to 1")
-    label_smoothing = float(label_smoothing)  # one of NumPy's would widen float32
+    label_smoothing = float(label_smoothing)  # a NumPy scalar would promote float32
     if not isinstance(ignore_index, int | np.integer) or isinstance(ignore_index, bool):
         raise ShapeError(f"cross_entropy: ignore_index={ignore_index!r} should be an int")
     values = target.data if isinstance(target, Tensor) else target
@@ -139,7 +139,7 @@ def cross_entropy(
 
 
 def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float, x: Tensor):
-    """The target distribution of labels (N,), a tensor (N, C), and the weight of all of them."""
+    """The target distribution of labels (N,), a tensor (N, C), and their total weight."""
     if labels.dtype.kind not in "iu":
         raise DataError(f"cross_entropy: labels should be integers; these are {labels.dtype}")
     classes = x.shape[1]
@@ -161,7 +161,7 @@ def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float,
 
 
 def _of_distribution(target, values: np.ndarray, weights, smoothing: float, x: Tensor) -> Tensor:
-    """The target distribution of rows (N, C), a part of the graph if they are."""
+    """The target distribution of rows (N, C), part of the graph if they are."""
     if values.dtype.kind not in "biuf":
         raise DataError(
             f"cross_entropy: a distribution should be of real numbers; this one is {values.dtype}"

@@ -26,7 +26,7 @@ class Dropout(Operation):
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each element to zero with probability p, and scale the others by 1 / (1 - p).
 
-    The mask follows from `minialex.manual_seed` and the number of dropouts since: the same on
+    The mask follows from `minialex.manual_seed` and the number of dropout calls since: the same on
     every device and for any number of threads. See `minialex.kernels.dropout`.
 
     Parameters

@@ -22,7 +22,7 @@ class _Binary(Operation):
         return tuple(sum_to(gradients[i](), self.shapes[i]) if self.needs(i) else None for i in (0, 1))
 
     def gradients(self, g):
-        """Two functions of no argument that give the gradients before broadcasting is undone."""
+        """Two functions without arguments that return the gradients before broadcasting is undone."""
         raise NotImplementedError(f"{type(self).__name__} should define gradients")
 
 
@@ -55,12 +55,12 @@ class Divide(_Binary):
 
     def gradients(self, g):
         a, b = self.saved
-        # Not g a / b**2: the square leaves the range of float32 where the quotients do not.
+        # Not g * a / b**2: the square leaves the range of float32 where the quotients do not.
         return lambda: g / b, lambda: -(g / b) * (a / b)
 
 
 class Maximum(_Binary):
-    """The gradient of a tie is shared by halves (PyTorch's convention); a NaN counts as the larger one."""
+    """The gradient of a tie is split in half (PyTorch's convention); a NaN counts as the larger one."""
 
     name = "maximum"
     saved_inputs = (0, 1)
@@ -74,7 +74,7 @@ class Maximum(_Binary):
 
     @staticmethod
     def _share(a, b):
-        """The part of the gradient that goes to a."""
+        """The fraction of the gradient that goes to a."""
         a_is_nan, b_is_nan = a != a, b != b
         first = (a > b) | (a_is_nan & ~b_is_nan)
         tie = (a == b) | (a_is_nan & b_is_nan)

@@ -1,4 +1,4 @@
-"""Operations that move no numbers: views of a tensor, and the gradients of those views."""
+"""Operations that move no data: views of a tensor, and the gradients of those views."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GetItem(Operation):
 
     def forward(self, x):
         if not isinstance(x, np.ndarray):
-            # CuPy wraps an index that is out of bounds; NumPy raises an error.
+            # CuPy wraps an out-of-bounds index around; NumPy raises an error.
             _ = np.broadcast_to(np.False_, x.shape)[self.index]
         return x[self.index]
 
@@ -52,7 +52,7 @@ class GetItem(Operation):
 
 
 class IndexAdd(Operation):
-    """The gradient of indexing: zeros of a shape, with the input added at the index."""
+    """The gradient of indexing: zeros of the given shape, with the input added at the index."""
 
     def __init__(self, index, shape: tuple[int, ...]):
         self.index, self.shape = index, shape
@@ -65,7 +65,7 @@ class IndexAdd(Operation):
 
 
 def reshape(x: Tensor, *shape) -> Tensor:
-    """The same numbers in another shape; one length may be -1."""
+    """The same values in another shape; one length may be -1."""
     require_tensor("reshape", x)
     shape = items_of("reshape", shape)
     known = math.prod(n for n in shape if n != -1)
@@ -82,7 +82,7 @@ def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
 
 
 def transpose(x: Tensor, *axes) -> Tensor:
-    """The axes in another order; reversed without arguments (NumPy's transpose)."""
+    """The axes in another order; without arguments, reversed (NumPy's transpose)."""
     require_tensor("transpose", x)
     axes = items_of("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
@@ -99,9 +99,9 @@ def getitem(x: Tensor, index) -> Tensor:
 
 
 def _plain_index(item):
-    """An item of an index with its array, if it is one, in NumPy: indices are on the cpu for every device.
+    """An item of an index, as a NumPy array if it is an array: indices are on the CPU for every device.
 
-    An array is copied, as backward needs what it holds now.
+    An array is copied, because backward needs its present values.
     """
     if isinstance(item, Tensor):
         item = item.data
@@ -112,7 +112,7 @@ def _plain_index(item):
 
 
 def items_of(name: str, arguments) -> tuple[int, ...]:
-    """The ints that were given one by one or as one sequence."""
+    """The ints, given one by one or as one sequence."""
     given = arguments
     if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):
         (given,) = arguments

@@ -1,4 +1,4 @@
-"""The fully connected layer. It and its two gradients are a closed family."""
+"""The fully connected layer. It and its two gradients form a closed family."""
 
 from __future__ import annotations
 

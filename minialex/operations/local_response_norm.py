@@ -86,17 +86,17 @@ def local_response_norm(
 ) -> Tensor:
     """Divide each cell by a power of the squares in its neighbouring channels.
 
-    Krizhevsky et al. 2012, section 3.3; the defaults are the paper's. The formula stands in
+    Krizhevsky et al. 2012, section 3.3; the defaults are the paper's. The formula is in
     `minialex.kernels.local_response_norm`.
 
     Parameters
     ----------
     x : Tensor (N, C, H, W)
     size : int
-        How many channels a window holds: odd; it may exceed the channels.
+        How many channels a window spans: odd, and may exceed their number.
     alpha, beta, k : float
     alpha_mode : "sum" or "mean"
-        ``"sum"`` multiplies alpha with the sum of squares (the paper, TensorFlow); ``"mean"``
+        ``"sum"`` multiplies the sum of squares by alpha (the paper, TensorFlow); ``"mean"``
         divides alpha by `size` first (Caffe, PyTorch, ONNX).
 
     Returns

@@ -55,7 +55,7 @@ def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_
     ----------
     x : Tensor (N, C, H, W)
     kernel_size, stride, dilation : int or (vertical, horizontal)
-        The stride is the kernel_size where it is None.
+        A stride of None is the kernel_size.
     padding : as in `conv2d`
         Padded cells never win.
     ceil_mode : bool

@@ -1,4 +1,4 @@
-"""Reductions of tensors over axes, and broadcasting: a sum and its repetition are each other's gradient."""
+"""Reductions of tensors over axes, and broadcasting: sum and broadcast are each other's gradient."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BroadcastTo(Operation):
 
 
 class Amax(Operation):
-    """The gradient is shared evenly by equal maxima (PyTorch's amax), by the NaNs where the result is one."""
+    """The gradient is shared evenly by equal maxima (PyTorch's amax), or by the NaNs if the result is NaN."""
 
     saved_inputs = (0,)
     saved_outputs = (0,)
@@ -89,7 +89,7 @@ def amax(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
 
 
 def broadcast_to(x: Tensor, *shape) -> Tensor:
-    """Repeat axes of length 1 to a shape, as a view; -1 stands for the length that an axis has."""
+    """Broadcast axes of length 1 to a shape, as a view; -1 keeps an axis's length."""
     require_tensor("broadcast_to", x)
     shape = items_of("broadcast_to", shape)
     added = len(shape) - x.ndim
@@ -104,7 +104,7 @@ def broadcast_to(x: Tensor, *shape) -> Tensor:
 
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum over the axes along which `shape` was broadcast to the shape of x: broadcasting undone."""
+    """Undo broadcasting: sum over the axes along which `shape` was broadcast to the shape of x."""
     if x.shape == shape:
         return x
     added = x.ndim - len(shape)

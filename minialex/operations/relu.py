@@ -22,7 +22,7 @@ class ReLU(Operation):
 
 
 class ReLUBackward(Operation):
-    """g where y > 0, else 0: linear in g, and constant in y but for the kink."""
+    """g where y > 0, else 0: linear in g, and constant in y except at the kink."""
 
     def __init__(self, y):
         self.y = y

@@ -23,7 +23,7 @@ class Softmax(Operation):
 
 
 class SoftmaxBackward(Operation):
-    """z = y (g - sum(g y)), which is symmetric as a map of g."""
+    """z = y (g - sum(g y)), a symmetric map of g."""
 
     saved_inputs = (0, 1)
 
@@ -75,7 +75,7 @@ class LogSoftmaxBackward(Operation):
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """exp(x) divided by its sum along an axis, for any shape."""
+    """exp(x) divided by its sum along an axis, for x of any shape."""
     require_tensor("softmax", x)
     output_shape("softmax", x.shape, axis=axis)
     return Softmax(axis % x.ndim)(x)

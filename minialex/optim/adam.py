@@ -14,7 +14,7 @@ from minialex.optim.optimizer import Optimizer
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015); the formulas stand in `minialex.kernels.adam`.
+    """Adam (Kingma and Ba 2015); the formulas are in `minialex.kernels.adam`.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Adam(Optimizer):
     betas : (float, float)
         The decay rates of the two moments.
     eps : float
-        Added to the root of the second moment.
+        Added to the square root of the second moment.
     weight_decay : float
         The factor of an L2 penalty, added to the gradient.
     """
@@ -70,7 +70,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay that is not part of the gradient (Loshchilov and Hutter 2019)."""
+    """Adam with decoupled weight decay, not part of the gradient (Loshchilov and Hutter 2019)."""
 
     decoupled = True
 

@@ -1,4 +1,4 @@
-"""Limiting gradients before a step, under the names of ``torch.nn.utils``."""
+"""Gradient clipping before a step, under the names of ``torch.nn.utils``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
     Returns
     -------
     float
-        The norm before.
+        The norm before clipping.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
 
 
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:
-    """Limit every element of the gradients, in place, to -clip_value .. clip_value."""
+    """Clip every element of the gradients, in place, to -clip_value .. clip_value."""
     _require_positive("clip_value", clip_value)
     for g in _gradients(parameters):
         g.clip(-clip_value, clip_value, out=g)
@@ -53,7 +53,7 @@ def _gradients(parameters: Iterable[Tensor] | Tensor) -> list:
 
 
 def _sum_of_squares(g) -> float:
-    """Add up the squares in float64: in blocks on a processor, so that the wide copy stays in the cache."""
+    """Sum the squares in float64; on a CPU in blocks, so that the float64 copy stays in the cache."""
     if not isinstance(g, np.ndarray):
         wide = g.ravel().astype(np.float64)
         return float(wide.dot(wide))

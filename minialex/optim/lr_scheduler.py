@@ -1,9 +1,9 @@
-"""Schedules of the learning rate, under the names of ``torch.optim.lr_scheduler``.
+"""Learning rate schedules, under the names of ``torch.optim.lr_scheduler``.
 
 A schedule gives the rate as a function of the number of steps taken: it counts its own calls. As that number
-is all of its state, `seek` puts it anywhere. A step is one of the optimiser or an epoch; the schedule counts
-either, and says with `per`, "step" or "epoch", when the trainer is to call it. It sets the rate, whatever
-that was: of two schedules of one optimiser the last one called decides, where PyTorch multiplies.
+is its only state, `seek` can put it anywhere. A step is an optimiser's step or an epoch; `per`, "step" or
+"epoch", says when the trainer is to call the schedule. It sets the rate, whatever that was: of two schedules
+of one optimiser the last one called wins, where PyTorch multiplies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minialex.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base of the schedules: sets every group's ``lr`` from its first one and the number of steps.
+    """Base of the schedules: sets every group's ``lr`` from its initial one and the number of steps.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LRScheduler:
         self.seek(0)
 
     def rate(self, initial: float, step: int) -> float:
-        """The rate after a number of steps, for a group that starts with `initial`."""
+        """The rate after this many steps, for a group that starts with `initial`."""
         raise NotImplementedError(f"{type(self).__name__} should define rate")
 
     def step(self) -> None:
@@ -42,7 +42,7 @@ class LRScheduler:
         self.seek(self.last_step + 1)
 
     def seek(self, step: int) -> None:
-        """Set the rates as after a number of steps."""
+        """Set the rates as they are after this many steps."""
         self.last_step = step
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["initial_lr"], step)
@@ -106,7 +106,7 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the first rate down to eta_min in T_max steps, and eta_min from then on.
+    """Half a cosine from the initial rate down to eta_min in T_max steps, and eta_min from then on.
 
     Loshchilov and Hutter 2017, equation 5, without restarts. PyTorch's version rises again after T_max.
     """
@@ -121,7 +121,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class WarmupLR(LRScheduler):
-    """Rise in equal steps to the first rate, then follow another schedule, or stay.
+    """Rise linearly to the initial rate, then follow another schedule, or stay.
 
     The first of `warmup_steps` steps has the rate initial / (warmup_steps + 1), so that none is wasted at 0.
     """
@@ -153,13 +153,13 @@ class ReduceLROnPlateau:
         Whether smaller or larger is better.
     factor : float
     patience : int
-        How many steps without an improvement to wait.
+        How many steps without improvement to wait.
     threshold : float
         The relative change that counts as an improvement.
     min_lr : float
-        No group's rate falls below it.
+        The lower bound of every group's rate.
     monitor : str
-        Which metric of an epoch the trainer gives it.
+        Which of an epoch's metrics the trainer passes to it.
     """
 
     per = "epoch"
@@ -187,7 +187,7 @@ class ReduceLROnPlateau:
         self.waited = 0
 
     def step(self, metric: float) -> None:
-        """Look at a new value of the metric, a number or a tensor of one. A NaN is no improvement."""
+        """Take a new value of the metric, a number or a tensor of one element. NaN is no improvement."""
         metric = float(metric)
         if self._improves(metric):
             self.best, self.waited = metric, 0
@@ -201,7 +201,7 @@ class ReduceLROnPlateau:
     def _improves(self, metric: float) -> bool:
         if self.best is None:
             return not math.isnan(metric)
-        # Everything finite is better than the infinite loss of an epoch that overflowed.
+        # Anything finite is better than the infinite loss of an epoch that overflowed.
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         return metric < self.best - margin if self.mode == "min" else metric > self.best + margin
 

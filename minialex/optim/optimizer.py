@@ -22,21 +22,21 @@ class Optimizer:
         The parameters, or groups of them: dictionaries with ``"params"`` and the options in which
         the group differs, such as ``"lr"`` and ``"weight_decay"``.
     defaults : dict
-        The options of groups that do not set them.
+        Options for groups that do not set them.
 
     Attributes
     ----------
     param_groups : list of dict
         The groups with all of their options, which schedules change.
     state : dict
-        For each parameter, by its place in the groups, a dictionary of arrays and numbers.
+        For each parameter, by its position in the groups, a dictionary of arrays and numbers.
     kept : tuple of str, or None
-        The names in such a dictionary once it is filled; None, in a class of one's own, does not check them.
+        The names in such a dictionary once it is filled; None, for a user's class, leaves them unchecked.
 
     Raises
     ------
     MiniAlexError
-        If there is no parameter, one is given twice, or a group has an unknown or impossible option.
+        If there is no parameter, one is given twice, or a group has an unknown or invalid option.
     """
 
     kept: tuple[str, ...] | None = None
@@ -92,7 +92,7 @@ class Optimizer:
         return [p for group in self.param_groups for p in group["params"]]
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for p in self.parameters():
             p.grad = None
 
@@ -102,7 +102,7 @@ class Optimizer:
         Raises
         ------
         MiniAlexError
-            If one of them is read-only, or its gradient or state does not fit; no parameter is changed then.
+            If one of them is read-only, or its gradient or state does not fit; then no parameter is changed.
         """
         for i, p in enumerate(self.parameters()):
             if p.grad is not None:
@@ -154,7 +154,7 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            If the groups, or the names, shapes or kinds of what is kept, do not fit.
+            If the groups, or the names, shapes or kinds of the state, do not fit.
         """
         groups, state = saved["param_groups"], saved["state"]
         own = [len(group["params"]) for group in self.param_groups]
@@ -198,7 +198,7 @@ class Optimizer:
                     )
 
     def load_state_dict(self, saved: Mapping) -> None:
-        """Take over what `state_dict` gave; the groups must hold as many parameters.
+        """Take over a state from `state_dict`; the groups must hold the same numbers of parameters.
 
         Raises
         ------
@@ -225,7 +225,7 @@ class Optimizer:
 
 @contextmanager
 def _contiguous(tensor: Tensor) -> Iterator[None]:
-    """Let kernels see a tensor's values in C order, as they demand of what they change in place."""
+    """Let kernels see a tensor's values in C order, which they require of what they change in place."""
     array = tensor.data
     if array.flags.c_contiguous:
         yield
@@ -240,7 +240,7 @@ def _contiguous(tensor: Tensor) -> Iterator[None]:
 
 
 def _is_like(value, own) -> bool:
-    """Whether an option from a file has the kind of this optimiser's: numbers, or as many in a row."""
+    """Whether an option from a file is of the same kind as this optimiser's: a number, or as many of them."""
     if isinstance(own, tuple):
         return (
             isinstance(value, list | tuple)

@@ -14,7 +14,7 @@ from minialex.optim.optimizer import Optimizer
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum; the formulas stand in `minialex.kernels.sgd`.
+    """Stochastic gradient descent with momentum; the formulas are in `minialex.kernels.sgd`.
 
     Parameters
     ----------
