@@ -1,6 +1,6 @@
 """What NumPy's functions do with a tensor.
 
-    np.asarray(t)                  the values, as t.numpy() gives them
+    np.asarray(t)                  the values, as t.numpy() returns them
     array + t, np.add(array, t)    the operation of that name: a tensor, with its place in the graph
     np.isnan(t), np.argmax(t)      NumPy's result for the values
     np.sin(t), np.mean(t)          the same, unless it would leave the graph unseen: a result of floats, which

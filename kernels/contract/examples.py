@@ -12,7 +12,7 @@ each direction, and the decorator says which calls there are:
     blocks    fewer and larger: no multiples of a warp or a tile, some below one thread block, some above
               several; the race checker looks at each access
     usual     convolutions and poolings as networks have them, in all combinations
-    awkward   prime lengths, a batch of one, dilation: what benchmarks time beside the layers of networks
+    awkward   prime lengths, a batch of one, dilation: what benchmarks time besides the layers of networks
     drawn     any, as a chooser (`Choices`) draws them: Hypothesis, in the tests and in the checking commands
 
 A plug-in with an operation of its own brings its examples in the same way.

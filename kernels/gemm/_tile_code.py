@@ -1,6 +1,6 @@
 """The machine code of `minialex.kernels.gemm.tile`, as Numba intrinsics that emit LLVM IR.
 
-Imported at the first compilation. What the operations do, and why, stands in `minialex.kernels.gemm.tile`.
+Imported at the first compilation. What the operations do, and why, is in `minialex.kernels.gemm.tile`.
 """
 
 from __future__ import annotations

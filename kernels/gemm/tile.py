@@ -247,5 +247,5 @@ def tiled(offsets: np.ndarray) -> np.ndarray:
 def not_empty(*arrays, call=None) -> bool | str:
     """`supports` of kernels made of tiles: empty arrays are left to the plain kernels."""
     if any(array is not None and array.size == 0 for array in arrays) or (call and 0 in call.x_shape):
-        return "not for an array without elements"
+        return "not for an empty array"
     return True

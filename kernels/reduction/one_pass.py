@@ -35,7 +35,7 @@ def _sum_supports(x, *, axis, keepdims):
         return "x is not C-contiguous"
     split = _around_kept(x.shape, axis)
     if split is None:
-        return f"of shape {x.shape}, axis={axis} does not leave neighbouring axes"
+        return f"axis={axis} of shape {x.shape} does not leave adjacent axes"
     return short_rows(split[2]) or True
 
 

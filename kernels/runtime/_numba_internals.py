@@ -38,8 +38,8 @@ def is_tried() -> bool:
         return True
     oldest, newest = (".".join(map(str, version)) for version in (TRIED[0], TRIED[-1]))
     warnings.warn(
-        f"compiled kernels are not kept on disk with Numba {numba.__version__}, with which MiniAlex was not "
-        f"tried: each process compiles them anew. To keep them, install a version from {oldest} to {newest}: "
+        f"compiled kernels are not kept on disk with Numba {numba.__version__}, on which MiniAlex was not "
+        f"tested: each process compiles them. To keep them, install a version from {oldest} to {newest}: "
         f"pip install 'numba=={newest}.*'",
         RuntimeWarning,
         stacklevel=2,

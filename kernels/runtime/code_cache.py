@@ -253,7 +253,7 @@ def _warn(message: str) -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            f"the cache of compiled kernels cannot be used, so that each process compiles them: {message}. "
+            f"the cache of compiled kernels cannot be used, so each process compiles them: {message}. "
             f"Set {_VARIABLE} to a folder that only you can write to",
             RuntimeWarning,
             stacklevel=2,

@@ -129,7 +129,7 @@ ARCHITECTURES = (
         trainable_parameters=60_965_224,
         differs=(
             "LRN divides alpha by the size and has k = 1; fc6 and fc7 start with a deviation of 0.005; "
-            "biases start at 0.1 where the paper has 1, which in Caffe's hands gave a flat loss."
+            "biases start at 0.1 instead of the paper's 1, with which Caffe's loss stayed flat."
         ),
         size_note=_SIZE_NOTE,
     ),
@@ -267,7 +267,7 @@ ARCHITECTURES = (
         initialiser="keras",
         trainable_parameters=29_455_690,
         differs=(
-            "As alexnet_mnist28_bn, with batch normalisation after the first two convolutions alone: what "
+            "As alexnet_mnist28_bn, with batch normalisation only after the first two convolutions: what "
             "its author compares it with, and says does not learn. The count is not published; it follows "
             "from the layers."
         ),
@@ -281,7 +281,7 @@ ARCHITECTURES = (
         initialiser="he_fan_out",
         trainable_parameters=16_630_440,
         differs=(
-            "One of the two towers alone: half of every width, no LRN; images of 224 padded by 2; dropout"
+            "One of the two towers by itself: half of every width, no LRN; images of 224 padded by 2; dropout"
             " before each of fc6 and fc7; He's weights by fan-out in the convolutions."
         ),
     ),

@@ -1,9 +1,9 @@
-// The tiled matrix product y (M, N) = a (M, K) @ b (K, N), of which matmul, linear and conv2d are made.
+// The tiled matrix product y (M, N) = a (M, K) @ b (K, N), on which matmul, linear and conv2d are built.
 //
 // A block of threads computes one tile of y. It walks along K in steps of DEPTH: the tiles of a and b of one
-// step are brought into shared memory, and each thread multiplies its THREAD_M rows by its THREAD_N columns
-// of them, keeping the sums in registers. What differs between the products is only where the operands come
-// from and where the results go, so these are the caller's:
+// step are loaded into shared memory, and each thread multiplies its THREAD_M rows by its THREAD_N columns
+// of them, keeping the sums in registers. The products differ only in where the operands come from and where
+// the results go, so the caller provides:
 //
 //     a loader    an object with three functions, called by all threads of the block at the same time:
 //                     first(steps)     reads its part of the first tile into registers: `steps` steps of K,
@@ -15,8 +15,8 @@
 //     an output   an object with one function, output(row, column, values): store these VECTOR results, which
 //                 are neighbours in one row of the block's tile of y; some may be beyond M or N.
 //
-// `MatrixLoader` and `MatrixOutput` are those of matrices in memory. The first tile is the incomplete one, if
-// K is no multiple of DEPTH: so the loop over the others needs no check.
+// `MatrixLoader` and `MatrixOutput` are for matrices in memory. The first tile is the incomplete one, if
+// K is not a multiple of DEPTH, so the loop over the others needs no check.
 //
 //     using Tile = LargeTile;
 //     __shared__ SharedTiles<Tile, 2> shared;
@@ -30,9 +30,9 @@
 // The shape of a block's work. BLOCK_M x BLOCK_N results, of which each warp computes WARP_M x WARP_N, and
 // each thread THREAD_M x THREAD_N.
 //
-// A thread's rows are not neighbours: they are groups of VECTOR rows, one of each stretch of LANES_M * VECTOR
-// rows, and so are its columns. So the eight threads that read shared memory together read 8 * 16 = 128
-// neighbouring bytes, one from each bank, or all the same 16.
+// A thread's rows are not all neighbours: they are groups of VECTOR rows, one from each stretch of
+// LANES_M * VECTOR rows, and so are its columns. So the eight threads that read shared memory together read
+// 8 * 16 = 128 neighbouring bytes, each bank once, or all the same 16.
 template <int BLOCK_M_, int BLOCK_N_, int WARP_M_, int WARP_N_, int THREAD_M_, int THREAD_N_>
 struct ProductTile {
     static constexpr int BLOCK_M = BLOCK_M_, BLOCK_N = BLOCK_N_, DEPTH = 8;
@@ -41,8 +41,8 @@ struct ProductTile {
     static constexpr int LANES_M = WARP_M / THREAD_M, LANES_N = WARP_N / THREAD_N;
     static constexpr int WARPS_N = BLOCK_N / WARP_N;
     static constexpr int THREADS = BLOCK_M / THREAD_M * (BLOCK_N / THREAD_N);
-    // Between two steps in shared memory. The 16 bytes of padding let a warp write a tile that it read along
-    // K without bank conflicts: see `MatrixLoader::store`.
+    // The distance between two steps in shared memory. The 16 bytes of padding let a warp write a tile that it
+    // read along K without bank conflicts: see `MatrixLoader::store`.
     static constexpr int STRIDE_M = BLOCK_M + VECTOR, STRIDE_N = BLOCK_N + VECTOR;
 
     static_assert(LANES_M * LANES_N == 32, "the threads of a warp must cover its part of the tile");
@@ -63,12 +63,12 @@ struct ProductTile {
     }
 };
 
-// 64 results a thread: for every 64 multiply-adds it reads 16 values from shared memory, four vectors of float.
+// 64 results per thread: for 64 multiply-adds it reads 16 values from shared memory, four vectors of float.
 using LargeTile = ProductTile<128, 128, 32, 64, 8, 8>;
-// A quarter of the results a block, for products of which the large tile would give too few blocks.
+// A quarter of the results per block, for products for which the large tile would give too few blocks.
 using SmallTile = ProductTile<64, 64, 32, 32, 8, 4>;
 
-// Blocks that should fit on a multiprocessor together: it limits a thread's registers, to 128 for float.
+// Blocks that should fit on a multiprocessor together: this limits a thread's registers, to 128 for float.
 constexpr int LARGE_BLOCKS = sizeof(real) == 4 ? 2 : 1;
 constexpr int SMALL_BLOCKS = sizeof(real) == 4 ? 5 : 3;
 
@@ -79,7 +79,7 @@ struct alignas(16) SharedTiles {
     real b[BUFFERS][Tile::DEPTH * Tile::STRIDE_N];
 };
 
-// How a tile lies in shared memory: here element (i, k) at [k * STRIDE + i], neighbours along M or N.
+// The layout of a tile in shared memory: here element (i, k) is at [k * STRIDE + i], neighbours along M or N.
 template <int STRIDE>
 struct StepMajor {
     static constexpr int OUTER_DISTANCE = 1, STEP_DISTANCE = STRIDE;
@@ -89,27 +89,27 @@ struct StepMajor {
 // Reads an operand that is a row-major matrix, LANES elements at a time.
 //
 // SIZE         of the tile along M or N, the outer dimension
-// Layout       of the tile in shared memory. Of what is read along K, its row(number) says which row of the
-//              tile the threads with this number bring
+// Layout       of the tile in shared memory. For reads along K, its row(number) says which row of the tile the
+//              threads with this number load
 // ALONG_K      whether neighbours in memory are neighbours along K, as in a (M, K), and in b.T (N, K);
 //              otherwise they are neighbours along the outer dimension, as in b (K, N), and in a.T (K, M)
 // LANES        VECTOR if rows_are_aligned, 1 otherwise
 //
 // Rows of the tile beyond the matrix are read from its last row (columns from the last LANES): that is always
-// allowed, needs no check in the loop, and their results are not stored.
+// in bounds and needs no check in the loop, and their results are not stored.
 template <int SIZE, int DEPTH, typename Layout, int THREADS, bool ALONG_K, int LANES>
 struct MatrixLoader {
     static constexpr int LOADS_A_ROW = (ALONG_K ? DEPTH : SIZE) / LANES;
     static constexpr int LOADS = SIZE * DEPTH / LANES / THREADS;
-    // Rows of the matrix from one load of a thread to its next.
+    // Rows of the matrix between two loads of a thread.
     static constexpr int ROWS_A_LOAD = THREADS / LOADS_A_ROW;
 
     static_assert(LOADS * LANES * THREADS == SIZE * DEPTH, "every thread must have the same number of loads");
     static_assert(ROWS_A_LOAD * LOADS_A_ROW == THREADS, "the block must read whole rows of the tile");
 
     const real* __restrict__ matrix;
-    // Of each load where rows are clamped one by one, of the first where they are a distance apart. Unsigned,
-    // as those of steps beyond K, which are not read, may wrap.
+    // One for each load if rows are clamped one by one; that of the first if they are a fixed distance apart.
+    // Unsigned, because those of steps beyond K, which are not read, may wrap.
     unsigned int index[ALONG_K ? LOADS : 1];
     int row_length;
     real staged[LOADS][LANES];
@@ -131,7 +131,7 @@ struct MatrixLoader {
         }
     }
 
-    // Where in the tile a load of this thread begins: its index along the outer dimension, and its step of K.
+    // Where a load of this thread begins in the tile: its index along the outer dimension, and its step of K.
     static __device__ __forceinline__ int outer(int load) { return ALONG_K ? row(load) : column(); }
     static __device__ __forceinline__ int step(int load) { return ALONG_K ? column() : row(load); }
     static __device__ __forceinline__ int row(int load)
@@ -179,11 +179,10 @@ struct MatrixLoader {
         advance(DEPTH);
     }
 
-    // Where neighbours in memory are not neighbours in the tile, it is transposed here, one element at a time.
-    // With StepMajor and in float, a warp holds 16 rows of two vectors; the steps 0 and 4 of one row are
-    // 4 * STRIDE = 16 (mod 32) banks apart because of the padding, so that the 32 elements which are written
-    // together are in 32 banks. In double, 16 threads write together, 4 rows of four vectors, and
-    // 2 * STRIDE = 4 (mod 16).
+    // If neighbours in memory are not neighbours in the tile, it is transposed here, one element at a time.
+    // With StepMajor and in float, a warp holds 16 rows of two vectors; the padding puts the steps 0 and 4 of
+    // one row 4 * STRIDE = 16 (mod 32) banks apart, so that the 32 elements written together are in 32 banks.
+    // In double, 16 threads write together, 4 rows of four vectors, and 2 * STRIDE = 4 (mod 16).
     __device__ __forceinline__ void store(real* tile) const
     {
         constexpr int DISTANCE = ALONG_K ? Layout::STEP_DISTANCE : Layout::OUTER_DISTANCE;
@@ -209,7 +208,7 @@ using LoaderB =
     MatrixLoader<Tile::BLOCK_N, Tile::DEPTH, StepMajor<Tile::STRIDE_N>, Tile::THREADS, ALONG_K, LANES>;
 
 // Stores results into a row-major matrix (rows, columns), with bias[column] added unless bias is null.
-// row_begin and column_begin are those of the block's tile. LANES is VECTOR if rows_are_aligned, 1 otherwise.
+// row_begin and column_begin are where the block's tile begins. LANES is VECTOR if rows_are_aligned, else 1.
 template <int LANES>
 struct MatrixOutput {
     real* matrix;
@@ -237,7 +236,7 @@ struct MatrixOutput {
     }
 };
 
-// Reads COUNT values of one step from shared memory, in groups of VECTOR which are DISTANCE apart.
+// Reads COUNT values of one step from shared memory, in groups of VECTOR that are DISTANCE apart.
 template <int COUNT, int DISTANCE>
 __device__ __forceinline__ void load_fragment(const real* tile, real (&fragment)[COUNT])
 {
@@ -283,13 +282,13 @@ __device__ __forceinline__ void clear(real (&sums)[THREAD_M][THREAD_N])
 
 // sums = the product over `depth` steps of K, from the loaders' first.
 //
-// Double buffering: while the threads multiply one tile in shared memory, the loads of the next are under way
+// Double buffering: while the threads multiply one tile in shared memory, the loads of the next are in flight
 // to registers, from which they go to the other buffer. So the latency of global memory is hidden behind
-// DEPTH * THREAD_M * THREAD_N multiply-adds, and one barrier a tile is enough: before it, everyone has read
-// the buffer that is written after it.
+// DEPTH * THREAD_M * THREAD_N multiply-adds, and one barrier per tile is enough: before it, all threads have
+// read the buffer that is written after it.
 //
-// UNROLL tiles make one round of the loop: with two, the buffers' addresses are constants in it. Loaders that
-// compute much want one, as they would need more registers than there are.
+// The loop is unrolled over UNROLL tiles: with two, the buffers' addresses are constants. Loaders that
+// compute much should take one, or they would need more registers than there are.
 template <typename Tile, int UNROLL = 2, typename A, typename B>
 __device__ __forceinline__ void matrix_product(
     A& a, B& b, int depth, SharedTiles<Tile, 2>& shared, real (&sums)[Tile::THREAD_M][Tile::THREAD_N])
@@ -305,7 +304,7 @@ __device__ __forceinline__ void matrix_product(
     b.store(shared.b[0]);
     __syncthreads();
     int buffer = 0;
-    // Two tiles a round, so that the addresses in both buffers are constants.
+    // Two tiles per iteration, so that the addresses in both buffers are constants.
 #pragma unroll UNROLL
     for (int left = tiles - 1; left > 0; --left) {
         a.next();
@@ -319,7 +318,7 @@ __device__ __forceinline__ void matrix_product(
     multiply_tiles<Tile>(shared.a[buffer], shared.b[buffer], sums);
 }
 
-// Hands the thread's results to output(row, column, values), VECTOR neighbours at a time.
+// Passes the thread's results to output(row, column, values), VECTOR neighbours at a time.
 template <typename Tile, typename Output>
 __device__ __forceinline__ void store_results(
     const real (&sums)[Tile::THREAD_M][Tile::THREAD_N], const Output& output)
@@ -340,11 +339,11 @@ __device__ __forceinline__ void store_results(
 
 // One block's part of y (rows, columns) = a @ b + bias, for matrices in memory.
 //
-// A_ALONG_K, B_ALONG_K   how the operands lie in memory: see `MatrixLoader`. (true, false) is a (M, K) and
+// A_ALONG_K, B_ALONG_K   the layout of the operands: see `MatrixLoader`. (true, false) is a (M, K) and
 //                        b (K, N); (true, true) is a and b.T (N, K); (false, false) is a.T (K, M) and b
 // bias                   (columns,), or null
-// depth_a_part           blockIdx.z numbers the parts of K, this many steps each, a multiple of DEPTH; part p
-//                        is stored at y[p] of (parts, rows, columns), and the first has the bias
+// depth_a_part           blockIdx.z = p is a part of K, of this many steps, a multiple of DEPTH; its result is
+//                        stored at y[p] of (parts, rows, columns), and the first part adds the bias
 //
 // The grid is (blocks along the columns, blocks along the rows, parts).
 template <typename Tile, bool A_ALONG_K, bool B_ALONG_K, int LANES>

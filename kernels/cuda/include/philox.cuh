@@ -1,10 +1,10 @@
-// Philox 4x32-10, a random number generator without a state (Salmon et al. 2011, "Parallel random numbers: as
-// easy as 1, 2, 3"): a counter of four words is turned into four random words, under a key of two.
+// Philox 4x32-10, a stateless random number generator (Salmon et al. 2011, "Parallel random numbers: as
+// easy as 1, 2, 3"): it turns a counter of four words into four random words, under a key of two.
 //
-// Each thread computes the words that it needs from their number, and none waits for another: this is why
+// Each thread computes the words it needs from their index, and none waits for another: this is why
 // GPUs use it. The words are the same for any grid, and on the CPU.
 
-// Replaces the counter in `words` by its random words. The array lives in registers, as every index is a
+// Replaces the counter in `words` by its random words. The array stays in registers, because every index is a
 // constant.
 __device__ void philox(unsigned int words[4], unsigned int key_low, unsigned int key_high)
 {

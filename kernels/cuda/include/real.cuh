@@ -1,16 +1,16 @@
 // The floating-point type that a file is compiled for: one source serves float32 and float64.
 //
-//     -DREAL=float or -DREAL=double        float where neither is given
+//     -DREAL=float or -DREAL=double        float if neither is given
 //
-// REAL_IS_DOUBLE can be asked with #if. The constants are those of IEEE 754, with the names of <cfloat>,
-// which NVRTC does not have. Write literals as (real)0.5, and call the functions that are overloaded for
+// REAL_IS_DOUBLE can be tested with #if. The constants are those of IEEE 754, with names as in <cfloat>,
+// which NVRTC lacks. Write literals as (real)0.5, and call the functions that are overloaded for
 // both types (exp, not expf), so that no float is computed in double by accident.
 
 #ifndef REAL
 #define REAL float
 #endif
 
-// REAL itself cannot be compared by the preprocessor: it is pasted to a name that is 0 or 1.
+// The preprocessor cannot compare REAL itself: it is pasted into a name that is 0 or 1.
 #define MINIALEX_IS_DOUBLE_float 0
 #define MINIALEX_IS_DOUBLE_double 1
 #define MINIALEX_PASTE(a, b) a##b
@@ -29,6 +29,6 @@ typedef REAL real;
 #define REAL_EPSILON 1.19209290e-7f
 #endif
 
-// Written as conversions of bits: a constant expression that overflows is a warning or an error.
+// Written as bit conversions: a constant expression that overflows is a warning or an error.
 #define REAL_INFINITY ((real)__int_as_float(0x7f800000))
 #define REAL_NAN ((real)__int_as_float(0x7fffffff))

@@ -1,15 +1,15 @@
-// Sums and maxima along lines of an array, by several threads, in an order that never changes.
+// Sums and maxima along lines of an array, by several threads, in a fixed order.
 //
 // A line is what a reduction runs along: x[0], x[step], x[2 * step], ... The threads of a two-dimensional
 // block share lines in one of two ways, and in both of them neighbouring threads read neighbouring addresses:
 //
-//     RowThreads       the threads with the same threadIdx.y share a line: for lines of neighbouring elements
-//                      (step 1). blockDim.x is a power of two up to 32, or a multiple of 32.
-//     ColumnThreads    the threads with the same threadIdx.x share a line: for lines that run beside each
-//                      other (step > 1). blockDim.y is a power of two.
+//     RowThreads       the threads with the same threadIdx.y share a line: for contiguous lines (step 1).
+//                      blockDim.x is a power of two up to 32, or a multiple of 32.
+//     ColumnThreads    the threads with the same threadIdx.x share a line: for lines that run side by side
+//                      (step > 1). blockDim.y is a power of two.
 //
-// A block has 256 threads or fewer, a multiple of 32. Each thread first takes every count()-th element, which
-// makes many short sums of a long one, with the less rounding; then the threads join theirs in pairs.
+// A block has at most 256 threads, a multiple of 32. Each thread first takes every count()-th element, which
+// makes many short sums of a long one and so rounds less; then the threads combine theirs in pairs.
 //
 // Every thread of the block calls these functions, and each gets its line's result. A thread whose line is
 // beyond the last one works on the last one instead, and does not write.
@@ -25,9 +25,9 @@ struct Maximum {
     static __device__ real of(real a, real b) { return a >= b || a != a ? a : b; }
 };
 
-// Over each group of `width` neighbouring threads of a warp, a power of two. In each step the two threads of
-// a pair compute the same number, as neither a + b nor the maximum depends on which of the two is a (but for
-// the sign of a 0): all end with the same result.
+// Over each group of `width` neighbouring threads of a warp, a power of two. In each step both threads of a
+// pair compute the same number, because a + b and the maximum are commutative (except for the sign of a 0): all
+// end with the same result.
 template <class Operation>
 __device__ real warp_reduce(real value, int width)
 {
@@ -122,7 +122,7 @@ __device__ real line_sum(int length, Element element)
     return Threads::sum(sum);
 }
 
-// Of a line that is not empty. A thread that has no element takes the last one.
+// The maximum of a line that is not empty. A thread without an element takes the last one.
 template <class Threads, class Element>
 __device__ real line_maximum(int length, Element element)
 {

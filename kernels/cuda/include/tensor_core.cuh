@@ -1,19 +1,19 @@
 // Tensor cores: the product of two small matrices as one instruction of a warp, in TF32.
 //
-// TF32 is float with 10 bits of mantissa in place of 23: sign, 8 bits of exponent, 10 of mantissa. Products of
-// two such numbers are exact in float, and are added up in float. Processors of sm_80 and newer have it.
+// TF32 is float with 10 bits of mantissa instead of 23: sign, 8 bits of exponent, 10 of mantissa. Products of
+// two such numbers are exact in float, and are summed in float. GPUs from sm_80 on have it.
 //
-// On the processor of the host, where there are no tensor cores, a warp computes the same by exchanging its
-// elements with shuffles. Rounding to TF32 is the same bit by bit; the order in which a tensor core adds is not
-// published, so that sums may differ in their last bits.
+// On the host's CPU, which has no tensor cores, a warp computes the same by exchanging its elements with
+// shuffles. Rounding to TF32 is the same bit for bit; the order in which a tensor core adds is not
+// published, so sums may differ in their last bits.
 
-// The nearest TF32 number, and of two equally near ones that of the larger magnitude, as a float.
+// The nearest TF32 number, as a float; ties round away from zero.
 __device__ __forceinline__ float round_to_tf32(float x)
 {
 #if defined(MINIALEX_CUDA_HOST)
     if (x != x)
         return __int_as_float(0x7fffffff);
-    // Half a unit of the last bit that is kept; a carry into the exponent is right, up to infinity.
+    // Half a unit of the last bit kept; a carry into the exponent is correct, up to infinity.
     return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u);
 #elif __CUDA_ARCH__ >= 800
     unsigned int rounded;
@@ -25,8 +25,8 @@ __device__ __forceinline__ float round_to_tf32(float x)
 #endif
 }
 
-// c (16, 8) += a (16, 8) @ b (8, 8), by all 32 threads of a warp, each holding a part of each matrix. a and b
-// must have been rounded to TF32. With group = lane / 4 and member = lane % 4 (PTX, "mma.m16n8k8"):
+// c (16, 8) += a (16, 8) @ b (8, 8), by all 32 threads of a warp, each holding part of each matrix. a and b
+// must be rounded to TF32. With group = lane / 4 and member = lane % 4 (PTX, "mma.m16n8k8"):
 //
 //     a[0] = A[group, member]           a[1] = A[group + 8, member]
 //     a[2] = A[group, member + 4]       a[3] = A[group + 8, member + 4]

@@ -1,10 +1,10 @@
 // Loads and stores of 16 bytes: four floats or two doubles in one instruction.
 //
-// A thread can read 4, 8 or 16 bytes with one instruction. With 16, a quarter as many instructions (for
+// A thread can read 4, 8 or 16 bytes with one instruction. With 16, a quarter of the instructions (for
 // float) move the same data, and a warp reads 512 neighbouring bytes at once. The address must be a multiple
-// of 16 bytes. A row-major matrix has that at the start of each row only if its rows are a multiple of 16
+// of 16 bytes. That holds for each row of a row-major matrix only if rows are a multiple of 16
 // bytes long and the first starts at such an address: `rows_are_aligned`. Kernels that use vectors are
-// templates on the number of LANES of a load, VECTOR or 1, and ask this function which to take; both are the
+// templates over the LANES of a load, VECTOR or 1, and ask this function which to take; both are the
 // same code.
 
 #include "real.cuh"
