@@ -65,12 +65,12 @@ class BatchNormBackward(Operation):
         uw, ub = (_or_zeros(u, weight).reshape(spread) for u in (uw, ub))
 
         projected = project(g)
-        of_g = w * r * project(ux) + uw * h + ub
-        of_h = uw * g - w * r * (ux * total(g * h) + g * total(ux * h)) / count
-        of_r = w * total(ux * projected)
-        of_x = r * project(of_h) - of_r * r * r * h / count
-        of_weight = total(r * ux * projected).reshape(weight.shape)
-        return of_g, of_x, of_weight
+        gg = w * r * project(ux) + uw * h + ub
+        gh = uw * g - w * r * (ux * total(g * h) + g * total(ux * h)) / count
+        gr = w * total(ux * projected)
+        gx = r * project(gh) - gr * r * r * h / count
+        gw = total(r * ux * projected).reshape(weight.shape)
+        return gg, gx, gw
 
 
 class BatchNormEvaluation(Operation):
@@ -91,10 +91,10 @@ class BatchNormEvaluation(Operation):
         spread = tuple(-1 if i == axis else 1 for i in range(x.ndim))
         xp = array_module(self.device)
         r = (1 / xp.sqrt(self.var + x.dtype.type(eps))).reshape(spread)
-        of_x = g * (weight.reshape(spread) * r) if self.needs(0) else None
-        of_weight = (g * (x - self.mean.reshape(spread)) * r).sum(others) if self.needs(1) else None
-        of_bias = g.sum(others) if self.needs(2) else None
-        return of_x, of_weight, of_bias
+        gx = g * (weight.reshape(spread) * r) if self.needs(0) else None
+        gw = (g * (x - self.mean.reshape(spread)) * r).sum(others) if self.needs(1) else None
+        gb = g.sum(others) if self.needs(2) else None
+        return gx, gw, gb
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

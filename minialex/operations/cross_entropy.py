@@ -29,9 +29,9 @@ class CrossEntropy(Operation):
 
     def backward(self, g):
         x, target = self.saved
-        of_x = CrossEntropyBackward()(g, x, target) if self.needs(0) else None
-        of_target = -g.reshape(-1, 1) * log_softmax(x, 1) if self.needs(1) else None
-        return of_x, of_target
+        gx = CrossEntropyBackward()(g, x, target) if self.needs(0) else None
+        gt = -g.reshape(-1, 1) * log_softmax(x, 1) if self.needs(1) else None
+        return gx, gt
 
 
 class CrossEntropyBackward(Operation):
@@ -47,14 +47,14 @@ class CrossEntropyBackward(Operation):
         totals = target.sum(1, keepdims=True)
         y = softmax(x, 1)
         upstream = g.reshape(-1, 1)
-        of_g = (u * (y * totals - target)).sum(1) if self.needs(0) else None
-        of_x = of_target = None
+        gg = (u * (y * totals - target)).sum(1) if self.needs(0) else None
+        gx = gt = None
         if self.needs(1):
             weighted = u * upstream * totals
-            of_x = y * (weighted - (weighted * y).sum(1, keepdims=True))
+            gx = y * (weighted - (weighted * y).sum(1, keepdims=True))
         if self.needs(2):
-            of_target = upstream * ((u * y).sum(1, keepdims=True) - u)
-        return of_g, of_x, of_target
+            gt = upstream * ((u * y).sum(1, keepdims=True) - u)
+        return gg, gx, gt
 
 
 def cross_entropy(

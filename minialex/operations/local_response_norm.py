@@ -49,11 +49,11 @@ class LocalResponseNormBackward(Operation):
         d = k + a * s(x * x)
         q = d ** (-b - 1)
         sux = s(u * x)
-        of_g = u * d**-b - 2 * a * b * x * q * sux
+        gg = u * d**-b - 2 * a * b * x * q * sux
         first = x * s(u * g * q) + u * s(g * x * q) + g * q * sux
         second = x * s(g * x * d ** (-b - 2) * sux)
-        of_x = 4 * a * a * b * (b + 1) * second - 2 * a * b * first
-        return of_g, of_x
+        gx = 4 * a * a * b * (b + 1) * second - 2 * a * b * first
+        return gg, gx
 
 
 class ChannelWindowSum(Operation):

@@ -35,10 +35,10 @@ class SoftmaxBackward(Operation):
 
     def backward(self, u):
         g, y = self.saved
-        of_g = SoftmaxBackward(self.axis)(u, y)
+        gg = SoftmaxBackward(self.axis)(u, y)
         inner = (g * y).sum(self.axis, keepdims=True)
-        of_y = u * (g - inner) - g * (u * y).sum(self.axis, keepdims=True)
-        return of_g, of_y
+        gy = u * (g - inner) - g * (u * y).sum(self.axis, keepdims=True)
+        return gg, gy
 
 
 class LogSoftmax(Operation):
@@ -69,9 +69,9 @@ class LogSoftmaxBackward(Operation):
     def backward(self, u):
         g, y = self.saved
         share = u * y.exp()
-        of_g = u - share.sum(self.axis, keepdims=True)
-        of_y = -share * g.sum(self.axis, keepdims=True)
-        return of_g, of_y
+        gg = u - share.sum(self.axis, keepdims=True)
+        gy = -share * g.sum(self.axis, keepdims=True)
+        return gg, gy
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
