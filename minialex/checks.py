@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from numbers import Real
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,11 +18,15 @@ from minialex.errors import MiniAlexError
 
 # Seeds and epochs are 64-bit words of a Philox key.
 MAX_SEED = 2**64 - 1
+# Whether the ends of an interval belong to it, as mathematicians write it: [0, 1) is 0 <= x < 1.
+Bounds = Literal["[]", "[)", "(]", "()"]
+# A tuple that stands ready is asked faster than a union that each call makes.
+_INTEGERS = (int, np.integer)
 
 
 def is_int(value: object, low: int, high: float = math.inf) -> bool:
     """Whether a value is an int, Python's or NumPy's, from `low` to `high`."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(low <= value <= high)
+    return isinstance(value, _INTEGERS) and not isinstance(value, bool) and bool(low <= value <= high)
 
 
 def is_number(value: object) -> bool:
@@ -54,22 +58,47 @@ def require_int(
     return int(value)
 
 
+def is_within(value: Any, low: float, high: float = math.inf, bounds: Bounds = "[]") -> bool:
+    """Whether a value is a number of an interval. NaN never is, and infinity where it is an end that belongs."""
+    # A comparison is false for NaN, and exact for an integer.
+    return (
+        is_number(value)
+        and bool(low <= value <= high)
+        and not (bounds[0] == "(" and value == low)
+        and not (bounds[1] == ")" and value == high)
+    )
+
+
+def number_in_words(low: float, high: float = math.inf, bounds: Bounds = "[]") -> str:
+    """What a message calls a number of an interval, such as "a number 0 or more and below 1"."""
+    if high == math.inf:
+        return f"a number {low:g} or more" if bounds[0] == "[" else f"a number above {low:g}"
+    return {
+        "[]": f"a number from {low:g} to {high:g}",
+        "[)": f"a number {low:g} or more and below {high:g}",
+        "(]": f"a number above {low:g} and at most {high:g}",
+        "()": f"a number between {low:g} and {high:g}",
+    }[bounds]
+
+
 def require_number(
-    name: str, value: Any, low: float, high: float = math.inf, *, error: type = MiniAlexError
+    name: str,
+    value: Any,
+    low: float,
+    high: float = math.inf,
+    bounds: Bounds = "[]",
+    *,
+    error: type = MiniAlexError,
 ) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number from `low` to `high`, not NaN."""
-    # The comparison is false for NaN, and exact for an integer.
-    if not is_number(value) or not low <= value <= high:
-        allowed = f", {low:g} or more" if high == math.inf else f" from {low:g} to {high:g}"
-        raise error(f"{name} must be a number{allowed}, not {in_words(value)}")
+    """Return `value` as a float, or raise `error`: it must be a number of that interval. NaN never is."""
+    if not is_within(value, low, high, bounds):
+        raise error(f"{name} must be {number_in_words(low, high, bounds)}, not {in_words(value)}")
     return float(value)
 
 
 def require_share(name: str, value: Any, *, error: type = MiniAlexError) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, exclusive."""
-    if not is_number(value) or not 0 < value < 1:
-        raise error(f"{name} must be a number between 0 and 1, not {in_words(value)}")
-    return float(value)
+    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, both excluded."""
+    return require_number(name, value, 0, 1, "()", error=error)
 
 
 def require_flag(name: str, value: Any, *, error: type = MiniAlexError) -> bool:

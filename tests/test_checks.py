@@ -5,6 +5,7 @@ import pytest
 
 from minialex.checks import (
     MAX_SEED,
+    is_within,
     require_choice,
     require_flag,
     require_int,
@@ -21,6 +22,10 @@ from minialex.errors import DataError, MiniAlexError
         (lambda value: require_int("n", value, 1, 2000), "an integer from 1 to 2,000"),
         (lambda value: require_int("n", value, 2), "an integer 2 or more"),
         (lambda value: require_number("n", value, 0.5, 2), "a number from 0.5 to 2"),
+        (lambda value: require_number("n", value, 0.5, bounds="[)"), "a number 0.5 or more"),
+        (lambda value: require_number("n", value, 0, bounds="()"), "a number above 0"),
+        (lambda value: require_number("n", value, 0.5, 1, "[)"), "a number 0.5 or more and below 1"),
+        (lambda value: require_number("n", value, 0, 1, "(]"), "a number above 0 and at most 1"),
         (lambda value: require_share("n", value), "a number between 0 and 1"),
         (lambda value: require_flag("n", value), "True or False"),
         (lambda value: require_choice("n", value, ("a",)), "'a'"),
@@ -33,6 +38,13 @@ def test_what_is_allowed_and_what_was_given_is_said(check, allowed, value):
         check(value)
     given = "an array of float64 and shape (3,)" if isinstance(value, np.ndarray) else repr(value)
     assert str(caught.value) == f"n must be {allowed}, not {given}"
+
+
+@pytest.mark.parametrize("bounds", ["[]", "[)", "(]", "()"])
+def test_the_ends_of_an_interval_belong_to_it_or_not(bounds):
+    for high in (3.0, np.inf):
+        for value, belongs in ((0, bounds[0] == "["), (high, bounds[1] == "]"), (2, True), (np.nan, False)):
+            assert is_within(value, 0, high, bounds) is belongs
 
 
 def test_a_bool_is_no_number():

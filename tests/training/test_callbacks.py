@@ -80,10 +80,10 @@ def test_a_wrong_best_value_is_refused_and_nothing_is_changed(change):
     ("make_one", "message"),
     [
         (lambda: Best("train_loss", "least"), "mode must be 'min' or 'max', not 'least'"),
-        (lambda: Best("train_loss", "min", -1.0), r"min_delta must be a number, 0 or more, not -1\.0"),
+        (lambda: Best("train_loss", "min", -1.0), r"min_delta must be a number 0 or more, not -1\.0"),
         (lambda: EarlyStopping(patience=0), "patience must be an integer 1 or more, not 0"),
         (lambda: EarlyStopping(patience=True), "patience must be .*, not True"),
-        (lambda: Checkpoints(None, every_seconds=-1), "every_seconds must be a number, 0 or more, not -1"),
+        (lambda: Checkpoints(None, every_seconds=-1), "every_seconds must be a number 0 or more, not -1"),
         (lambda: Checkpoints(None, every_seconds=math.nan), "every_seconds must be .*, not nan"),
         (lambda: Checkpoints(None, mode="least"), "mode must be 'min' or 'max', not 'least'"),
         (lambda: TensorBoard(None, every_steps=0), "every_steps must be an integer 1 or more, not 0"),

@@ -36,14 +36,14 @@ from minialex.training.recipes.rules import (
 FIT_MODEL = "fit_model"
 _MAX_COUNT = 10**6
 _COUNT = integer(1, _MAX_COUNT)
-_POSITIVE, _NOT_NEGATIVE, _SHARE = number(above=0), number(0), number(above=0, below=1)
-_BETAS = list_of(number(0, below=1), "two numbers, 0 or more and below 1", length=2)
+_POSITIVE, _NOT_NEGATIVE, _SHARE = number(0, bounds="()"), number(0), number(0, 1, "()")
+_BETAS = list_of(number(0, 1), "two numbers 0 or more and below 1", length=2)
 _MODE = one_of("min", "max")
 _METRIC = one_of(
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_top5_accuracy"
 )
 _VALIDATION = Rule(
-    '"test", or a share above 0 and below 1', lambda value: value == "test" or _SHARE.accepts(value)
+    '"test", or a number between 0 and 1', lambda value: value == "test" or _SHARE.accepts(value)
 )
 _TRANSFORM = Rule(
     'a table with a name, such as {name = "scale"}',
@@ -218,7 +218,7 @@ class Sgd(Table):
 
     path, kind = "optimizer", "sgd"
     lr: float = option(_POSITIVE)
-    momentum: float = option(number(0, below=1), 0.0)
+    momentum: float = option(number(0, 1), 0.0)
     nesterov: bool = option(FLAG, False)
     weight_decay: float = option(_NOT_NEGATIVE, 0.0)
     l2_convolutions: float = option(_NOT_NEGATIVE, 0.0)
@@ -284,7 +284,7 @@ class MultiStep(Table):
 
     path, kind = "schedule", "multi_step"
     milestones: tuple[int, ...] = option(list_of(_COUNT, "a list of one or more numbers of epochs"))
-    gamma: float = option(number(above=0, high=1), 0.1)
+    gamma: float = option(number(0, 1, "(]"), 0.1)
 
     def __post_init__(self):
         super().__post_init__()

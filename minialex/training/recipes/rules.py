@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
-from minialex.checks import in_words, is_int, is_number
+from minialex.checks import Bounds, in_words, is_int, is_within, number_in_words
 from minialex.errors import RecipeError
 
 
@@ -48,20 +48,9 @@ def integer(low: int, high: int) -> Rule:
     return Rule(f"an integer from {low:,} to {high:,}", lambda value: is_int(value, low, high))
 
 
-def number(
-    low: float | None = None, *, above: float = -math.inf, below: float = math.inf, high: float | None = None
-) -> Rule:
-    """A number of at least `low` or above `above`, and at most `high` or below `below`; never a NaN."""
-    least = f"a number above {above:g}" if low is None else f"a number, {low:g} or more"
-    most = f", at most {high:g}" if high is not None else f", below {below:g}" if below < math.inf else ""
-
-    def accepts(value: object) -> bool:
-        if not is_number(value):
-            return False
-        is_high_enough = value > above if low is None else value >= low
-        return is_high_enough and (value < below if high is None else value <= high)
-
-    return Rule(least + most, accepts)
+def number(low: float, high: float = math.inf, bounds: Bounds = "[)") -> Rule:
+    """A number of an interval; never a NaN."""
+    return Rule(number_in_words(low, high, bounds), lambda value: is_within(value, low, high, bounds))
 
 
 def list_of(items: Rule, allowed: str, length: int | None = None) -> Rule:
