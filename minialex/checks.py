@@ -59,7 +59,7 @@ def require_int(
 
 
 def is_within(value: Any, low: float, high: float = math.inf, bounds: Bounds = "[]") -> bool:
-    """Whether a value is a number of an interval. NaN never is, and infinity where it is an end that belongs."""
+    """Whether a value is a number of an interval. NaN never is; infinity is where the interval has it."""
     # A comparison is false for NaN, and exact for an integer.
     return (
         is_number(value)

@@ -32,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checks import in_words
 from minialex.config import declare_others, replace_for_process, setting, settings, using
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.contract.call import as_taken, plain_number, require_call
@@ -219,7 +220,7 @@ def kernel(
     """
     if operation.count(".") != 1 or not all(operation.split(".")):
         raise KernelError(
-            f"operation={operation!r} should be named <operation>.<direction>, such as 'conv2d.forward'"
+            f"operation must be <operation>.<direction>, such as 'conv2d.forward', not {in_words(operation)}"
         )
     if algo == REFERENCE and rank is not None:
         raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
@@ -454,7 +455,7 @@ def load_plugin(path: str | Path) -> list[Kernel]:
     name = f"minialex_plugin_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
-        raise KernelError(f"plug-in {str(path)!r} is not a Python file; its name should end in .py")
+        raise KernelError(f"the name of a plug-in must end in .py, not {str(path)!r}")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     try:

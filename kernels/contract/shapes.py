@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minialex.checks import in_words, is_int
 from minialex.errors import ShapeError
 
 Shape = tuple[int, ...]
@@ -63,12 +64,24 @@ def operations_with_shapes() -> list[str]:
 def require_rank(shape: Shape, rank: int, name: str, layout: str) -> None:
     """Raise `ShapeError` unless `shape` has `rank` axes."""
     if len(shape) != rank:
-        raise ShapeError(f"{name} should have {rank} axes {layout}; got shape {shape}")
+        raise ShapeError(f"{name} must have {rank} axes {layout}, not shape {shape}")
+
+
+def require_shape(name: str, shape: Shape, expected: Shape, reason: str) -> None:
+    """Raise `ShapeError` unless `shape` is the expected one; `reason` says why it is."""
+    if shape != expected:
+        raise ShapeError(f"{name} must have shape {expected} {reason}, not {shape}")
+
+
+def require_axis(name: str, axis: int, shape: Shape) -> None:
+    """Raise `ShapeError` unless `axis` is one of the shape's axes; a negative one counts from the last."""
+    if not is_int(axis, -len(shape), len(shape) - 1):
+        raise ShapeError(f"{name} must be an axis of shape {shape}, not {in_words(axis)}")
 
 
 def require_same_shape(operation: str, **shapes: Shape) -> Shape:
     """The one shape that the arrays have; `ShapeError` with all of them if they differ."""
     if len(set(shapes.values())) != 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ShapeError(f"{operation}: the arrays should have one shape; got {listed}")
+        raise ShapeError(f"{operation}: the arrays must have one shape, not {listed}")
     return next(iter(shapes.values()))

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from minialex.checks import require_choice
 from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 from minialex.files import write_json
@@ -118,10 +119,7 @@ registry.set_measured_choice(_tuned)
 
 
 def _from_environment() -> None:
-    given = os.environ.get(_VARIABLE, "0")
-    if given not in ("0", "1"):
-        raise KernelError(f"{_VARIABLE}={given!r} should be 0 or 1")
-    if given == "1":
+    if require_choice(_VARIABLE, os.environ.get(_VARIABLE, "0"), ("0", "1"), error=KernelError) == "1":
         set_tuning(True)
 
 

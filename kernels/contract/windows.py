@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
+from minialex.checks import in_words, is_int
 from minialex.errors import ShapeError
 from minialex.integers import ceil_div
 
@@ -28,7 +27,6 @@ LARGEST = 2**31 - 1
 MOST_CELLS = 2**40
 
 # Concrete types: isinstance with an abstract one takes as long as computing a shape.
-_INTEGERS = (int, np.integer)
 _SEQUENCES = (tuple, list)
 
 
@@ -40,16 +38,12 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     ShapeError
         If `value` is neither, or below `minimum` or above `LARGEST`; the message calls it `name`.
     """
-    items = (value, value) if isinstance(value, _INTEGERS) else value
-    if (
-        not isinstance(items, _SEQUENCES)
-        or len(items) != 2
-        or not all(isinstance(item, _INTEGERS) and not isinstance(item, bool) for item in items)
-        or min(items) < minimum
-    ):
-        raise ShapeError(f"{name}={value!r} should be an int or a pair of ints, at least {minimum}")
-    if max(items) > LARGEST:
-        raise ShapeError(f"{name}={value!r} is too large: it should be at most {LARGEST}")
+    items = value if isinstance(value, _SEQUENCES) else (value, value)
+    if len(items) != 2 or not (is_int(items[0], minimum, LARGEST) and is_int(items[1], minimum, LARGEST)):
+        raise ShapeError(
+            f"{name} must be an integer from {minimum} to {LARGEST:,}, or a pair of them, "
+            f"not {in_words(value)}"
+        )
     return int(items[0]), int(items[1])
 
 
@@ -84,8 +78,9 @@ def resolve_padding(
         same = len({number for both in resolved for number in both}) == 1
         given = padding if isinstance(padding, str) else resolved[0][0] if same else resolved
         raise ShapeError(
-            f"padding={given!r} makes {height}x{width} cells of an input of {size[0]}x{size[1]}, window "
-            f"{kernel[0]}x{kernel[1]}, dilation {dilation[0]}x{dilation[1]}; it may make at most {MOST_CELLS}"
+            f"padding must make at most {MOST_CELLS:,} cells of an input of {size[0]}x{size[1]}, window "
+            f"{kernel[0]}x{kernel[1]}, dilation {dilation[0]}x{dilation[1]}, "
+            f"not {height}x{width}, as {given!r} does"
         )
     return resolved
 
@@ -111,8 +106,8 @@ def padding_form(padding) -> Literal["valid", "same"] | Padding:
         vertical, horizontal = pair(padding, "padding", minimum=0)
     except ShapeError:
         raise ShapeError(
-            f"padding={padding!r} should be an int, a pair of ints, ((top, bottom), (left, right)), "
-            f"'valid' or 'same'; none may be negative or above {LARGEST}"
+            f"padding must be 'valid', 'same', or an integer from 0 to {LARGEST:,}, a pair of them, or "
+            f"((top, bottom), (left, right)), not {in_words(padding)}"
         ) from None
     return (vertical, vertical), (horizontal, horizontal)
 

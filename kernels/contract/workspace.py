@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from minialex.checks import is_int
+from minialex.checks import in_words, is_int
 from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 
@@ -37,7 +37,8 @@ def _require_bytes(limit: Any) -> int | None:
         limit = int(match[1]) * _UNITS[match[2]]
     if not is_int(limit, 1):
         raise KernelError(
-            f"workspace limit={limit!r} should be a positive number of bytes, or a text such as '32 MiB'"
+            "workspace must be a number of bytes, an integer 1 or more, or a text such as '32 MiB', "
+            f"not {in_words(limit)}"
         )
     return int(limit)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.call import calls_of
-from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_rank, require_shape, shape_rule
 from minialex.kernels.contract.windows import Padding, Pair, Window, padding_form, pair
 
 
@@ -52,15 +52,14 @@ class ConvCall:
         ShapeError
             If shapes and parameters do not fit together; the message gives all of them.
         """
-        if not is_int(groups, 1):
-            raise ShapeError(f"groups={groups!r} should be a positive int")
+        groups = require_int("conv2d: groups", groups, 1, error=ShapeError)
         return _resolved(
             (tuple(x), tuple(weight)),
             np.dtype(dtype),
             pair(stride, "stride"),
             padding_form(padding),
             pair(dilation, "dilation"),
-            int(groups),
+            groups,
         )
 
     @classmethod
@@ -79,16 +78,13 @@ class ConvCall:
             kernel_size = tuple(parameters.pop("kernel_size"))
             shapes = second.shape, (first.shape[1], second.shape[1] // groups, *kernel_size)
         call = cls.of(*shapes, first.dtype, **parameters)
-        if call.y_shape != first.shape:
-            raise ShapeError(f"conv2d.{direction}: g has shape {first.shape}; the call gives {call.y_shape}")
+        require_shape(f"conv2d.{direction}: g", first.shape, call.y_shape, "of the call's result")
         return call
 
     def require_bias(self, shape: Shape | None) -> None:
         """Raise `ShapeError` unless a bias of this shape fits."""
-        if shape is not None and shape != self.weight_shape[:1]:
-            raise ShapeError(
-                f"conv2d: bias {shape} should have shape ({self.outputs},) for weight {self.weight_shape}"
-            )
+        if shape is not None:
+            require_shape("conv2d: bias", shape, self.weight_shape[:1], f"for weight {self.weight_shape}")
 
     # Sizes, by the letters of the formula
 

@@ -9,10 +9,10 @@ def cross_entropy_shape(x: Shape, target: Shape) -> Shape:
     """Logits (N, C) against labels (N,) or a distribution (N, C) give (N,)."""
     require_rank(x, 2, "cross_entropy input", "(N, C)")
     if x[1] < 1:
-        raise ShapeError(f"cross_entropy: the input {x} has no classes")
+        raise ShapeError(f"cross_entropy: input must have one class or more, not shape {x}")
     if target not in (x, x[:1]):
         raise ShapeError(
-            f"cross_entropy: target {target} should have shape {x[:1]} (labels) or {x} "
-            f"(a distribution) for the input {x}"
+            f"cross_entropy: target must have shape {x[:1]} (labels) or {x} (a distribution) for the "
+            f"input {x}, not {target}"
         )
     return x[:1]

@@ -1,7 +1,7 @@
 """The output shape of the fully connected layer."""
 
 from minialex.errors import ShapeError
-from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_rank, require_shape, shape_rule
 
 
 @shape_rule("linear")
@@ -11,6 +11,6 @@ def linear_shape(x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
     require_rank(weight, 2, "linear weight", "(O, I)")
     if x[1] != weight[1]:
         raise ShapeError(f"linear: input {x} has {x[1]} features and weight {weight} takes {weight[1]}")
-    if bias is not None and bias != weight[:1]:
-        raise ShapeError(f"linear: bias {bias} should have shape {weight[:1]} for weight {weight}")
+    if bias is not None:
+        require_shape("linear: bias", bias, weight[:1], f"for weight {weight}")
     return x[0], weight[0]

@@ -1,6 +1,6 @@
 """The output shape of local response normalisation, and the check of its window."""
 
-from minialex.checks import is_int
+from minialex.checks import in_words, is_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
 
@@ -11,8 +11,8 @@ def local_response_norm_shape(x: Shape, *, size=5, **_) -> Shape:
     require_rank(x, 4, "local_response_norm input", "(N, C, H, W)")
     if not is_int(size, 1) or size % 2 == 0:
         raise ShapeError(
-            f"local_response_norm: size={size!r} should be a positive odd int; libraries disagree "
-            "on where the window of an even size lies"
+            f"local_response_norm: size must be an odd integer 1 or more, not {in_words(size)}; "
+            "libraries disagree on where the window of an even size lies"
         )
     return x
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from minialex.errors import ShapeError
 from minialex.kernels.contract.call import calls_of
-from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_rank, require_shape, shape_rule
 from minialex.kernels.contract.windows import Pair, Window, has_empty_window, padding_form, pair
 
 
@@ -53,8 +53,7 @@ class PoolCall:
         if direction == "forward":
             return cls.of(shape, **parameters)
         call = cls.of((*shape[:2], *parameters.pop("input_size")), **parameters)
-        if call.y_shape != shape:
-            raise ShapeError(f"pooling, {direction}: g has shape {shape}; the call gives {call.y_shape}")
+        require_shape(f"pooling, {direction}: g", shape, call.y_shape, "of the call's result")
         return call
 
 

@@ -1,8 +1,7 @@
 """The output shape of reductions."""
 
-from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.contract.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_axis, shape_rule
 
 
 def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
@@ -10,11 +9,11 @@ def reduced_axes(x: Shape, axis) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(len(x)))
     axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-    if not all(is_int(i, -len(x), len(x) - 1) for i in axes):
-        raise ShapeError(f"axis={axis!r} is not an axis, or a tuple of axes, of shape {x}")
+    for each in axes:
+        require_axis("axis", each, x)
     positive = tuple(sorted(int(i) % len(x) for i in axes))
     if len(set(positive)) != len(positive):
-        raise ShapeError(f"axis={axis!r} names an axis of shape {x} twice")
+        raise ShapeError(f"axis must name different axes of shape {x}, not {axis!r}")
     return positive
 
 

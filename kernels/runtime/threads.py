@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minialex import control_groups
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 from minialex.kernels.runtime.mailbox import FAILED, IDLE, STATE, buffer_words
@@ -69,9 +69,8 @@ def _default_threads() -> int:
     given = os.environ.get(_VARIABLE)
     if given is None:
         return available_threads()
-    if not given.strip().isdecimal() or int(given) < 1:
-        raise KernelError(f"{_VARIABLE}={given!r} should be a positive whole number of threads")
-    return int(given)
+    number = int(given) if given.strip().isdecimal() else given
+    return require_int(_VARIABLE, number, 1, error=KernelError)
 
 
 def set_num_threads(number: int | None) -> None:
@@ -86,9 +85,7 @@ def set_num_threads(number: int | None) -> None:
 
 
 def _require_threads(number: Any) -> int | None:
-    if number is not None and not is_int(number, 1):
-        raise KernelError(f"number of threads={number!r} should be a positive int")
-    return None if number is None else int(number)
+    return None if number is None else require_int("threads", number, 1, error=KernelError)
 
 
 declare("threads", _require_threads)

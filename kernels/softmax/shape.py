@@ -1,15 +1,13 @@
 """The output shape of softmax and log_softmax."""
 
-from minialex.checks import is_int
 from minialex.errors import ShapeError
-from minialex.kernels.contract.shapes import Shape, shape_rule
+from minialex.kernels.contract.shapes import Shape, require_axis, shape_rule
 
 
 @shape_rule("softmax")
 def softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
     """Any shape with that axis, unchanged."""
-    if not is_int(axis, -len(x), len(x) - 1):
-        raise ShapeError(f"softmax: axis={axis!r} is not an axis of the input {x}")
+    require_axis("softmax: axis", axis, x)
     if x[axis] == 0:
         raise ShapeError(f"softmax: axis {axis} of the input {x} is empty")
     return x

@@ -165,7 +165,7 @@ def test_any_and_all(device):
     assert (true.any(0).tolist(), true.all(0).tolist()) == ([True, True], [True, False])
     assert true.all(1, keepdims=True).tolist() == [[False], [True]]
     assert ma.tensor([0.0, 2.0]).any(-1).tolist() is True
-    with pytest.raises(ShapeError, match="axis=2 is not an axis"):
+    with pytest.raises(ShapeError, match=r"axis must be an axis of shape .*, not 2"):
         true.all(2)
 
 

@@ -150,7 +150,7 @@ def test_im2col_declares_its_matrix_or_the_limit_or_a_row_of_positions(direction
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "1"])
 def test_a_workspace_limit_is_a_positive_number_of_bytes(limit):
-    with pytest.raises(ValueError, match="positive number of bytes"):
+    with pytest.raises(ValueError, match="workspace must be a number of bytes"):
         set_workspace_limit(limit)
     assert workspace_limit() == DEFAULT_LIMIT
 

@@ -285,7 +285,7 @@ def test_a_plugin_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_plugin_that_is_not_python_is_refused(plugin):
-    with pytest.raises(KernelError, match=r"should end in \.py"):
+    with pytest.raises(KernelError, match=r"must end in \.py"):
         plugin(GOOD, "kernels.txt")
 
 

@@ -170,7 +170,7 @@ def test_many_more_threads_than_processors():
 
 @pytest.mark.parametrize("number", [0, -1, 1.0, True, "2"])
 def test_a_number_of_threads_is_a_positive_int(number):
-    with pytest.raises(KernelError, match="positive int"):
+    with pytest.raises(KernelError, match="threads must be an integer 1 or more"):
         threads.set_num_threads(number)
 
 
@@ -193,8 +193,7 @@ def test_the_environment_sets_the_number(given_, expected):
 @pytest.mark.parametrize("given_", ["", "0", "-2", "2.0", "many", "²"])
 def test_a_bad_number_in_the_environment_is_refused(given_):
     message = number_in_a_process(given_)
-    assert f"MINIALEX_NUM_THREADS={given_!r}" in message
-    assert "positive whole number" in message
+    assert f"MINIALEX_NUM_THREADS must be an integer 1 or more, not {given_}" in message.replace("'", "")
 
 
 def number_in_a_process(given_):

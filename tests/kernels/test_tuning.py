@@ -107,7 +107,7 @@ def test_a_damaged_file_is_measured_anew(choice, tmp_path, monkeypatch, content)
 
 def test_the_environment_must_say_0_or_1(monkeypatch):
     monkeypatch.setenv("MINIALEX_TUNING", "yes")
-    with pytest.raises(KernelError, match=r"MINIALEX_TUNING='yes' should be 0 or 1"):
+    with pytest.raises(KernelError, match=r"MINIALEX_TUNING must be '0' or '1', not 'yes'"):
         tuning._from_environment()
     monkeypatch.setenv("MINIALEX_TUNING", "1")
     try:
