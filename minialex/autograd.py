@@ -157,10 +157,10 @@ class Operation:
     _called = False
 
     def forward(self, *arrays):
-        raise NotImplementedError(f"{type(self).__name__} should define forward")
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def backward(self, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        raise NotImplementedError(f"{type(self).__name__} should define backward")
+        raise NotImplementedError(f"{type(self).__name__} must define backward")
 
     def branch(self, inputs: tuple, results: tuple) -> np.ndarray | None:
         """Which piece of a piecewise function these inputs and results are on; None for a smooth one."""
@@ -213,7 +213,7 @@ class Operation:
         if isinstance(result, int | float):
             (first, *_) = (t for t in inputs if t is not None)
             return as_tensor(result, first).data
-        raise GraphError(f"{name} should return an array or a tuple of arrays, not {type(result).__name__}")
+        raise GraphError(f"{name} must return an array or a tuple of arrays, not {type(result).__name__}")
 
     def _result(self, i: int, array, recorded: bool = True) -> Tensor:
         """Result i as a tensor: part of the graph if it can have a gradient."""
@@ -227,8 +227,8 @@ class Operation:
             return tuple(values[i] for i in positions)
         except (IndexError, TypeError):
             raise GraphError(
-                f"{type(self).__name__}: {attribute}={positions!r} should be a tuple of positions, each "
-                f"from 0 to {len(values) - 1}"
+                f"{type(self).__name__}: {attribute} must be a tuple of positions, each from 0 to "
+                f"{len(values) - 1}, not {positions!r}"
             ) from None
 
     def kernel(self, operation: str, *arrays, **parameters):
@@ -414,7 +414,7 @@ def _backward_of(operation, arrived):
     if not isinstance(results, tuple | list) or len(results) != count:
         given = f"{len(results)}" if isinstance(results, tuple | list) else f"a {type(results).__name__}"
         raise GraphError(
-            f"{name} should return a tuple of {count}, a gradient or None for each input; it returned {given}"
+            f"{name} must return a tuple of {count}, a gradient or None for each input, not {given}"
         )
     for i, (edge, gradient) in enumerate(zip(operation.edges, results, strict=True)):
         if edge is not None and gradient is not None:
@@ -422,7 +422,7 @@ def _backward_of(operation, arrived):
             if not isinstance(gradient, Tensor) and _mode.recording:
                 raise GraphError(
                     f"{name} returned a {type(gradient).__name__} for input {i}, which cannot be "
-                    "differentiated again; for create_graph=True it should compute with tensors"
+                    "differentiated again; for create_graph=True it must compute with tensors"
                 )
             if not isinstance(gradient, Tensor) or (gradient.shape, gradient.dtype, gradient.device) != like:
                 what = f"the gradient that {name} returned for input {i}"
@@ -442,7 +442,7 @@ def _as_gradient(given, shape: tuple[int, ...], dtype: np.dtype, device: str, wh
     else:
         array = native(given) if is_array(given) else array_of(given)
         if array.dtype.kind not in "biuf":
-            raise GraphError(f"{what} is {in_words(given)}; it should be a tensor, an array, or numbers")
+            raise GraphError(f"{what} must be a tensor, an array, or numbers, not {in_words(given)}")
         if isinstance(given, int | float | list | tuple):
             array = array.astype(dtype)
     if array.shape != shape or array.dtype != dtype:
@@ -508,7 +508,7 @@ def _as_list(name: str, tensors) -> list[Tensor]:
     given = list(given) if isinstance(given, Iterable) else [given]
     for i, each in enumerate(given):
         if not isinstance(each, Tensor):
-            raise TypeError(f"{name}[{i}] should be a Tensor, not {type(each).__name__}")
+            raise TypeError(f"{name}[{i}] must be a Tensor, not {type(each).__name__}")
     return given
 
 

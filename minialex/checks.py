@@ -24,7 +24,7 @@ Bounds = Literal["[]", "[)", "(]", "()"]
 _INTEGERS = (int, np.integer)
 
 
-def is_int(value: object, low: int, high: float = math.inf) -> bool:
+def is_int(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether a value is an int, Python's or NumPy's, from `low` to `high`."""
     return isinstance(value, _INTEGERS) and not isinstance(value, bool) and bool(low <= value <= high)
 

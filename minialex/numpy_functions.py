@@ -49,7 +49,7 @@ def call_with_values(function: Callable, arguments: tuple, options: dict, *, nam
     tensors: list[Tensor] = []
     out = options.get("out")
     if any(isinstance(each, Tensor) for each in (out if isinstance(out, tuple) else (out,))):
-        raise TypeError(f"np.{name}: out should be an array, not a Tensor; tensors are not written in place")
+        raise TypeError(f"np.{name}: out must be an array, not a Tensor; tensors are not written in place")
 
     def values(item) -> Any:
         if isinstance(item, Tensor):

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minialex.checks import MAX_SEED, is_int, require_int
+from minialex.checks import MAX_SEED, require_int
 from minialex.errors import CheckpointError
 
 
@@ -75,8 +75,7 @@ def load_state_dict(state: dict) -> None:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the state of the random numbers is incomplete or wrong: {error!r}") from None
     for name, value in (("seed", seed), ("offset", offset)):
-        if not is_int(value, 0, MAX_SEED):
-            raise CheckpointError(f"the state of the random numbers has {name}={value!r}, no int below 2**64")
+        require_int(f"{name} in the state of the random numbers", value, 0, MAX_SEED, error=CheckpointError)
     _state = _State(seed, offset)
     _state.generator = np.random.Generator(bits)
 

@@ -386,13 +386,15 @@ def as_tensor(value, like: Tensor) -> Tensor:
     """
     if not isinstance(like, Tensor) and not is_array(like):
         raise TypeError(
-            f"one of the operands should be a tensor, not {type(like).__name__}; "
+            f"one of the operands must be a tensor, not {type(like).__name__}; "
             "wrap an array with minialex.Tensor(array)"
         )
     if not isinstance(value, Tensor):
         array = native(value) if is_array(value) else array_of(value)
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"{in_words(value)} is not a number, an array of numbers or a tensor")
+            raise TypeError(
+                f"an operand must be a number, an array of numbers or a tensor, not {in_words(value)}"
+            )
         if is_array(value) and array.ndim and array.dtype != like.dtype:
             raise TypeError(
                 f"an array of {array.dtype} meets a tensor of {like.dtype}; "
@@ -423,7 +425,7 @@ def require_tensor(name: str, x) -> None:
     """Raise an error unless x, the first argument of the named function, is a tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(
-            f"{name}: x should be a tensor, not {type(x).__name__}; wrap an array with minialex.Tensor(array)"
+            f"{name}: x must be a tensor, not {type(x).__name__}; wrap an array with minialex.Tensor(array)"
         )
 
 

@@ -11,6 +11,5 @@ def batch_norm_shape(
     require_axis("batch_norm: axis", axis, x)
     for name, shape in (("weight", weight), ("bias", bias)):
         if shape is not None:
-            reason = f"for the length of axis {axis} of the input {x}"
-            require_shape(f"batch_norm: {name}", shape, (x[axis],), reason)
+            require_shape(f"batch_norm: {name}", shape, (x[axis],), f"for axis {axis} of the input {x}")
     return x

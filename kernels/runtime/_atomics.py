@@ -125,7 +125,7 @@ def pack_task(typing_context, body, buffer, items, grain, threads, arguments):
     """
     parameters = (types.int64, types.int64, *arguments.types)
     if body.get_call_type(typing_context, parameters, {}).return_type != types.none:
-        raise NumbaTypeError("the body of a compiled loop should return nothing")
+        raise NumbaTypeError("the body of a compiled loop must return nothing")
 
     def emit(context, builder, signature, values):
         packed_type = context.get_value_type(signature.args[5])

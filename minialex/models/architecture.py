@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from minialex import nn
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import MiniAlexError, ModelError
 from minialex.kernels import output_shape
 from minialex.tensor import Tensor
@@ -167,9 +167,7 @@ class Architecture:
             If the number of classes is not a positive int.
         """
         num_classes = self.num_classes if num_classes is None else num_classes
-        if not is_int(num_classes, 1):
-            raise ModelError(f"num_classes={num_classes!r} should be a positive int")
-        num_classes = int(num_classes)
+        num_classes = require_int("num_classes", num_classes, 1, error=ModelError)
         modules, shape = {}, (1, *self.input_shape)
         with nn.init.deferred():
             for name, layer in zip(self.names(), self.layers, strict=True):

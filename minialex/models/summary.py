@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from minialex import nn
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.models.architecture import Network, Shape
 
@@ -86,8 +86,7 @@ def summarise(network: Network, batch: int = 1, input_size: tuple[int, int] | No
     ModelError
         If the size does not fit, or the batch is not a positive int.
     """
-    if not is_int(batch, 1):
-        raise ModelError(f"batch={batch!r} should be a positive int")
+    require_int("batch", batch, 1, error=ModelError)
     architecture = network.architecture
     image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))
     architecture.require_fit(image)

@@ -22,7 +22,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from minialex import nn
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.kernels.contract.windows import Pair, Window
 from minialex.models.architecture import Network, Shape
@@ -158,8 +158,7 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
     ModelError
         If the network has no two towers, the size does not fit, or the batch is not a positive int.
     """
-    if not is_int(batch, 1):
-        raise ModelError(f"batch={batch!r} should be a positive int")
+    require_int("batch", batch, 1, error=ModelError)
     architecture = network.architecture
     if not has_towers(network):
         raise ModelError(f"{architecture.name} has no two towers: its convolutions are not in two groups")

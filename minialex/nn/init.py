@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from minialex import random
+from minialex.checks import require_choice
 from minialex.errors import ModelError
 from minialex.nn.module import Module
 
@@ -67,8 +68,7 @@ def glorot_normal(shape: Shape) -> np.ndarray:
 
 
 def _fan(shape: Shape, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        raise ModelError(f'mode={mode!r} should be "fan_in" or "fan_out"')
+    require_choice("mode", mode, ("fan_in", "fan_out"), error=ModelError)
     return _fans(shape)[mode == "fan_out"]
 
 

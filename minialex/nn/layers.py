@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from minialex import functional as F
-from minialex.checks import is_int
+from minialex.checks import require_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.windows import Pair, Window, pair
 from minialex.nn import init
@@ -17,8 +17,7 @@ from minialex.tensor import Tensor
 
 def _require_positive(**lengths: int) -> None:
     for name, length in lengths.items():
-        if not is_int(length, 1):
-            raise ShapeError(f"{name}={length!r} should be a positive int")
+        require_int(name, length, 1, error=ShapeError)
 
 
 class Conv2d(Module):
@@ -39,8 +38,8 @@ class Conv2d(Module):
         _require_positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ShapeError(
-                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} should both be "
-                f"multiples of groups={groups}"
+                f"Conv2d: in_channels and out_channels must be multiples of groups={groups}, "
+                f"not {in_channels} and {out_channels}"
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = pair(kernel_size, "kernel_size")

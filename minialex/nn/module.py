@@ -35,7 +35,7 @@ class Module:
         self.training = True
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} should define forward")
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs: Tensor, **options) -> Tensor:
         return self.forward(*inputs, **options)

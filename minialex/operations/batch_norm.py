@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.checks import is_number
+from minialex.checks import require_number
 from minialex.devices import array_module, is_array, is_read_only
 from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD, BatchNormCall
+from minialex.kernels.contract.shapes import require_shape
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
@@ -109,12 +110,8 @@ def _statistic(name: str, given, x: Tensor, features: int, training: bool):
     if isinstance(given, Tensor) and given.requires_grad:
         raise GraphError(f"batch_norm: {name} is a constant and gets no gradient; pass {name}.detach()")
     if not is_array(array):
-        raise TypeError(f"batch_norm: {name} should be an array or a tensor, not {type(given).__name__}")
-    if array.shape != (features,):
-        raise ShapeError(
-            f"batch_norm: {name} {array.shape} should have shape ({features},), a number for each feature of "
-            f"the input {x.shape}"
-        )
+        raise TypeError(f"batch_norm: {name} must be an array or a tensor, not {type(given).__name__}")
+    require_shape(f"batch_norm: {name}", array.shape, (features,), f"for the features of the input {x.shape}")
     if array.dtype != x.dtype:
         raise TypeError(
             f"batch_norm: {name} of {array.dtype} meets an input of {x.dtype}; nothing is cast silently: "
@@ -181,10 +178,8 @@ def batch_norm(
         "batch_norm", x.shape, None if weight is None else weight.shape,
         None if bias is None else bias.shape, axis=axis,
     )  # fmt: skip
-    if not (is_number(momentum) and 0 <= momentum <= 1):
-        raise ShapeError(f"batch_norm: momentum={momentum!r} should be a number, 0 to 1")
-    if not (is_number(eps) and eps >= 0):
-        raise ShapeError(f"batch_norm: eps={eps!r} should be a number, 0 or more")
+    require_number("batch_norm: momentum", momentum, 0, 1, error=ShapeError)
+    require_number("batch_norm: eps", eps, 0, error=ShapeError)
     axis %= x.ndim
     features = x.shape[axis]
     if (running_mean is None) != (running_var is None):

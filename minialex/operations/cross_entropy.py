@@ -7,10 +7,11 @@ import math
 import numpy as np
 
 from minialex.autograd import Operation
-from minialex.checks import is_number
+from minialex.checks import in_words, is_int, require_choice, require_number
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.contract.shapes import require_shape
 from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor, as_tensor, require_tensor
@@ -110,13 +111,13 @@ def cross_entropy(
     NaN instead of that 0 if `target` is a distribution or the weight of a label's class is 0.
     """
     require_tensor("cross_entropy", x)
-    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
-        raise ShapeError(f'cross_entropy: reduction={reduction!r} should be "mean", "sum" or "none"')
-    if not is_number(label_smoothing) or not 0 <= label_smoothing <= 1:
-        raise ShapeError(f"cross_entropy: label_smoothing={label_smoothing!r} should be a number from 0 to 1")
-    label_smoothing = float(label_smoothing)  # a NumPy scalar would promote float32
-    if not isinstance(ignore_index, int | np.integer) or isinstance(ignore_index, bool):
-        raise ShapeError(f"cross_entropy: ignore_index={ignore_index!r} should be an int")
+    require_choice("cross_entropy: reduction", reduction, ("mean", "sum", "none"), error=ShapeError)
+    # A float: a NumPy scalar would promote float32.
+    label_smoothing = require_number(
+        "cross_entropy: label_smoothing", label_smoothing, 0, 1, error=ShapeError
+    )
+    if not is_int(ignore_index):
+        raise ShapeError(f"cross_entropy: ignore_index must be an integer, not {in_words(ignore_index)}")
     values = target.data if isinstance(target, Tensor) else target
     values = to_numpy(values)
     output_shape("cross_entropy", x.shape, values.shape)
@@ -141,13 +142,13 @@ def cross_entropy(
 def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float, x: Tensor):
     """The target distribution of labels (N,), a tensor (N, C), and their total weight."""
     if labels.dtype.kind not in "iu":
-        raise DataError(f"cross_entropy: labels should be integers; these are {labels.dtype}")
+        raise DataError(f"cross_entropy: labels must be integers, not {labels.dtype}")
     classes = x.shape[1]
     counted = labels != ignore_index
     wrong = counted & ((labels < 0) | (labels >= classes))
     if wrong.any():
         raise DataError(
-            f"cross_entropy: label {labels[wrong][0]} is not one of the {classes} classes 0 to {classes - 1}"
+            f"cross_entropy: labels must be classes from 0 to {classes - 1}, not {labels[wrong][0]}"
         )
     rows, labels = np.flatnonzero(counted), labels[counted]
     weights = np.ones(classes, x.dtype) if weights is None else weights
@@ -163,9 +164,7 @@ def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float,
 def _of_distribution(target, values: np.ndarray, weights, smoothing: float, x: Tensor) -> Tensor:
     """The target distribution of rows (N, C), part of the graph if they are."""
     if values.dtype.kind not in "biuf":
-        raise DataError(
-            f"cross_entropy: a distribution should be of real numbers; this one is {values.dtype}"
-        )
+        raise DataError(f"cross_entropy: a distribution must be of real numbers, not of {values.dtype}")
     if isinstance(target, Tensor) and target.requires_grad:
         distribution = as_tensor(target, x)
     else:
@@ -186,13 +185,12 @@ def _class_weights(weight, x: Tensor) -> np.ndarray:
         weight = weight.data
     if isinstance(weight, str):
         raise DataError(
-            f"cross_entropy: weight={weight!r} should be {x.shape[-1]} numbers; write reduction={weight!r}"
+            f"cross_entropy: weight must be {x.shape[-1]} numbers, not {weight!r}; write reduction={weight!r}"
         )
     weights = to_numpy(weight)
     if weights.dtype.kind not in "biuf":
-        raise DataError(f"cross_entropy: weight should be {x.shape[-1]} numbers; it is of {weights.dtype}")
-    if weights.shape != x.shape[1:]:
-        raise ShapeError(
-            f"cross_entropy: weight {weights.shape} should have shape {x.shape[1:]}, a number for each class"
-        )
+        raise DataError(f"cross_entropy: weight must be {x.shape[-1]} numbers, not of {weights.dtype}")
+    require_shape(
+        "cross_entropy: weight", weights.shape, x.shape[1:], f"for the classes of the input {x.shape}"
+    )
     return weights.astype(x.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.checks import is_number
+from minialex.checks import require_number
 from minialex.errors import ShapeError
 from minialex.kernels.dropout import FORWARD
 from minialex.random import next_stream
@@ -38,8 +38,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         False leaves x as it is.
     """
     require_tensor("dropout", x)
-    if not (is_number(p) and 0 <= p <= 1):
-        raise ShapeError(f"dropout: p={p!r} should be a probability, 0 to 1")
+    require_number("dropout: p", p, 0, 1, error=ShapeError)
     if not training or p == 0:
         return x
     if p == 1:

@@ -23,7 +23,7 @@ class _Binary(Operation):
 
     def gradients(self, g):
         """Two functions without arguments that return the gradients before broadcasting is undone."""
-        raise NotImplementedError(f"{type(self).__name__} should define gradients")
+        raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
 
 class Add(_Binary):
@@ -239,7 +239,7 @@ def power(x: Tensor, exponent: float) -> Tensor:
     require_tensor("power", x)
     if not is_number(exponent):
         raise TypeError(
-            f"power takes a number as its exponent, not {type(exponent).__name__}; "
+            f"power: exponent must be a number, not {type(exponent).__name__}; "
             "for a tensor write (exponent * x.log()).exp()"
         )
     return Power(exponent)(x)

@@ -87,7 +87,7 @@ def transpose(x: Tensor, *axes) -> Tensor:
     axes = items_of("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
-        raise ShapeError(f"transpose: {axes} is not an order of the axes of shape {x.shape}")
+        raise ShapeError(f"transpose: axes must be an order of the axes of shape {x.shape}, not {axes}")
     return Transpose(positive)(x)
 
 
@@ -119,4 +119,4 @@ def items_of(name: str, arguments) -> tuple[int, ...]:
     try:
         return tuple(operator.index(item) for item in given)
     except TypeError:
-        raise ShapeError(f"{name}: {given!r} should be ints, one by one or as a tuple") from None
+        raise ShapeError(f"{name} must get ints, one by one or as a tuple, not {given!r}") from None

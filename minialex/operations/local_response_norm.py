@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.checks import is_number
+from minialex.checks import require_choice, require_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM, ResponseNormCall
@@ -105,10 +105,8 @@ def local_response_norm(
     """
     require_tensor("local_response_norm", x)
     output_shape("local_response_norm", x.shape, size=size)
-    if alpha_mode not in ("sum", "mean"):
-        raise ShapeError(f'local_response_norm: alpha_mode={alpha_mode!r} should be "sum" or "mean"')
+    require_choice("local_response_norm: alpha_mode", alpha_mode, ("sum", "mean"), error=ShapeError)
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
-        if not (is_number(value) and value >= 0):
-            raise ShapeError(f"local_response_norm: {name}={value!r} should be a number, 0 or more")
+        require_number(f"local_response_norm: {name}", value, 0, error=ShapeError)
     alpha = alpha if alpha_mode == "sum" else alpha / size
     return LocalResponseNorm(ResponseNormCall.of(size=size, alpha=alpha, beta=beta, k=k))(x)

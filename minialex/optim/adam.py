@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minialex import kernels
-from minialex.checks import is_number
+from minialex.checks import in_words, require_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.kernels.adam import UPDATE, AdamCall
@@ -46,11 +46,11 @@ class Adam(Optimizer):
     def check(self, options: dict) -> None:
         super().check(options)
         betas = options["betas"]
-        fit = isinstance(betas, tuple | list) and len(betas) == 2 and all(map(is_number, betas))
-        if not fit or not all(0 <= beta < 1 for beta in betas):
-            raise MiniAlexError(f"betas={betas!r} should be two numbers, 0 or more and below 1")
-        if not is_number(options["eps"]) or not options["eps"] > 0:
-            raise MiniAlexError(f"eps={options['eps']!r} should be above 0")
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise MiniAlexError(f"betas must be two numbers, not {in_words(betas)}")
+        for i, beta in enumerate(betas):
+            require_number(f"betas[{i}]", beta, 0, 1, "[)")
+        require_number("eps", options["eps"], 0, bounds="(]")
 
     def update(self, p: Any, state, options) -> None:
         if not state:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minialex.checks import is_number
+from minialex.checks import require_number
 from minialex.errors import MiniAlexError
 from minialex.kernels.runtime.blocks import blocks
 from minialex.tensor import Tensor
@@ -28,7 +28,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
     MiniAlexError
         If max_norm is not positive, or the norm is not finite: scaling would spread the NaN.
     """
-    _require_positive("max_norm", max_norm)
+    require_number("max_norm", max_norm, 0, bounds="(]")
     gradients = _gradients(parameters)
     norm = math.sqrt(sum(_sum_of_squares(g) for g in gradients))
     if not math.isfinite(norm):
@@ -41,7 +41,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
 
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:
     """Clip every element of the gradients, in place, to -clip_value .. clip_value."""
-    _require_positive("clip_value", clip_value)
+    require_number("clip_value", clip_value, 0, bounds="(]")
     for g in _gradients(parameters):
         g.clip(-clip_value, clip_value, out=g)
 
@@ -59,8 +59,3 @@ def _sum_of_squares(g) -> float:
         return float(wide.dot(wide))
     wide = (block.astype(np.float64) for (block,) in blocks(np.ascontiguousarray(g)))
     return math.fsum(float(np.dot(block, block)) for block in wide)
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not is_number(value) or not value > 0:
-        raise MiniAlexError(f"{name}={value!r} should be above 0")

@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from minialex.checks import is_int, is_number
+from minialex.checks import in_words, is_number, require_choice, require_int, require_number, require_share
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
@@ -28,14 +28,12 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, *, per: str = "step"):
-        if per not in ("step", "epoch"):
-            raise MiniAlexError(f'per={per!r} should be "step" or "epoch"')
-        self.optimizer, self.per = optimizer, per
+        self.optimizer, self.per = optimizer, require_choice("per", per, ("step", "epoch"))
         self.seek(0)
 
     def rate(self, initial: float, step: int) -> float:
         """The rate after this many steps, for a group that starts with `initial`."""
-        raise NotImplementedError(f"{type(self).__name__} should define rate")
+        raise NotImplementedError(f"{type(self).__name__} must define rate")
 
     def step(self) -> None:
         """Count one step and set the rates."""
@@ -54,7 +52,7 @@ class LRScheduler:
     def check_state_dict(self, saved: dict) -> None:
         """Raise `CheckpointError` if `load_state_dict` could not take over a state."""
         _require_entries(self, saved)
-        _require_count(saved, "last_step")
+        require_int("last_step in the saved schedule", saved["last_step"], 0, error=CheckpointError)
 
     def load_state_dict(self, saved: dict) -> None:
         """Take over what `state_dict` gave. The rates stay: those of the optimiser's state are exact.
@@ -72,7 +70,7 @@ class StepLR(LRScheduler):
     """Multiply by gamma every step_size steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, *, per: str = "step"):
-        self.step_size, self.gamma = _positive("step_size", step_size), _rate("gamma", gamma)
+        self.step_size, self.gamma = require_int("step_size", step_size, 1), _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -86,7 +84,7 @@ class MultiStepLR(LRScheduler):
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, *, per: str = "step"
     ):
         if not isinstance(milestones, Sequence) or not all(map(is_number, milestones)):
-            raise MiniAlexError(f"milestones={milestones!r} should be a list of numbers of steps")
+            raise MiniAlexError(f"milestones must be a list of numbers of steps, not {in_words(milestones)}")
         self.milestones, self.gamma = sorted(milestones), _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
@@ -112,7 +110,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, *, per: str = "step"):
-        self.T_max, self.eta_min = _positive("T_max", T_max), _rate("eta_min", eta_min)
+        self.T_max, self.eta_min = require_int("T_max", T_max, 1), _rate("eta_min", eta_min)
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -131,9 +129,9 @@ class WarmupLR(LRScheduler):
     ):
         if after is not None and not isinstance(after, LRScheduler):
             raise MiniAlexError(
-                f"after={type(after).__name__} should be None, or a schedule that only counts steps"
+                f"after must be None, or a schedule that only counts steps, not a {type(after).__name__}"
             )
-        self.warmup_steps, self.after = _positive("warmup_steps", warmup_steps), after
+        self.warmup_steps, self.after = require_int("warmup_steps", warmup_steps, 1), after
         super().__init__(optimizer, per=per)
 
     def rate(self, initial, step):
@@ -175,12 +173,9 @@ class ReduceLROnPlateau:
         *,
         monitor: str = "validation_loss",
     ):
-        if mode not in ("min", "max"):
-            raise MiniAlexError(f'mode={mode!r} should be "min" or "max"')
-        if not 0 < factor < 1:
-            raise MiniAlexError(f"factor={factor!r} should be above 0 and below 1")
-        if not is_int(patience, 0):
-            raise MiniAlexError(f"patience={patience!r} should be an int, 0 or more")
+        require_choice("mode", mode, ("min", "max"))
+        require_share("factor", factor)
+        require_int("patience", patience, 0)
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.min_lr, self.monitor = threshold, min_lr, monitor
         self.best: float | None = None
@@ -212,10 +207,12 @@ class ReduceLROnPlateau:
     def check_state_dict(self, saved: dict) -> None:
         """Raise `CheckpointError` if `load_state_dict` could not take over a state."""
         _require_entries(self, saved)
-        _require_count(saved, "waited")
+        require_int("waited in the saved schedule", saved["waited"], 0, error=CheckpointError)
         best = saved["best"]
         if best is not None and not is_number(best):
-            raise CheckpointError(f"the saved schedule has best={best!r}, which should be a number or None")
+            raise CheckpointError(
+                f"best in the saved schedule must be a number or None, not {in_words(best)}"
+            )
 
     def load_state_dict(self, saved: dict) -> None:
         """Take over what `state_dict` gave. The rates stay: those of the optimiser's state are exact.
@@ -229,16 +226,8 @@ class ReduceLROnPlateau:
         self.best, self.waited = saved["best"], saved["waited"]
 
 
-def _positive(name: str, value: int) -> int:
-    if not is_int(value, 1):
-        raise MiniAlexError(f"{name}={value!r} should be a positive int")
-    return int(value)
-
-
 def _rate(name: str, value: float) -> float:
-    if not is_number(value) or not (math.isfinite(value) and value >= 0):
-        raise MiniAlexError(f"{name}={value!r} should be a number, 0 or more")
-    return float(value)
+    return require_number(name, value, 0, bounds="[)")
 
 
 def _require_entries(schedule, saved: dict) -> None:
@@ -247,9 +236,3 @@ def _require_entries(schedule, saved: dict) -> None:
             f"{type(schedule).__name__} keeps {', '.join(schedule.state_dict())}, the saved state "
             f"{', '.join(sorted(saved))}"
         )
-
-
-def _require_count(saved: dict, name: str) -> None:
-    value = saved[name]
-    if not is_int(value, 0):
-        raise CheckpointError(f"the saved schedule has {name}={value!r}, which should be an int, 0 or more")

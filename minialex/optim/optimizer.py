@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-import numpy as np
-
-from minialex.checks import is_number
+from minialex.checks import in_words, is_number, require_number
 from minialex.devices import copy_to_device, is_array, is_on_gpu, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.tensor import Tensor
@@ -72,7 +70,7 @@ class Optimizer:
         known = {id(p) for p in self.parameters()}
         for p in params:
             if not isinstance(p, Tensor) or not p.is_leaf:
-                raise MiniAlexError(f"{p!r} is not a parameter: only leaf tensors can be optimised")
+                raise MiniAlexError(f"a parameter must be a leaf tensor, not {in_words(p)}")
             if id(p) in known:
                 raise MiniAlexError(f"a parameter of shape {p.shape} is given twice")
             known.add(id(p))
@@ -84,8 +82,7 @@ class Optimizer:
     def check(self, options: dict) -> None:
         """Raise `MiniAlexError` if an option of a group is out of range."""
         for name in ("lr", "weight_decay"):
-            if not (is_number(options[name]) and np.isfinite(options[name]) and options[name] >= 0):
-                raise MiniAlexError(f"{name}={options[name]!r} should be a number, 0 or more")
+            require_number(name, options[name], 0, bounds="[)")
 
     def parameters(self) -> list[Tensor]:
         """All parameters, in the order of the groups."""
@@ -137,7 +134,7 @@ class Optimizer:
                 )
 
     def update(self, p: Tensor, state: dict, options: dict) -> None:
-        raise NotImplementedError(f"{type(self).__name__} should define update")
+        raise NotImplementedError(f"{type(self).__name__} must define update")
 
     def state_dict(self) -> dict:
         """The state and the options, as ``torch.optim`` lays them out; arrays are not copied."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minialex import kernels
-from minialex.checks import is_number
+from minialex.checks import require_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.kernels.sgd import UPDATE, SgdCall
@@ -45,10 +45,9 @@ class SGD(Optimizer):
 
     def check(self, options: dict) -> None:
         super().check(options)
-        if not is_number(options["momentum"]) or not 0 <= options["momentum"] < 1:
-            raise MiniAlexError(f"momentum={options['momentum']!r} should be 0 or more, and below 1")
+        require_number("momentum", options["momentum"], 0, 1, "[)")
         if options["nesterov"] and not options["momentum"]:
-            raise MiniAlexError("nesterov=True needs a momentum above 0")
+            raise MiniAlexError(f"nesterov must be False where momentum is 0, not {options['nesterov']!r}")
 
     def update(self, p: Any, state, options) -> None:
         if options["momentum"] and "velocity" not in state:

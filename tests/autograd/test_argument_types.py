@@ -140,7 +140,7 @@ def test_shapes_and_axes_that_are_no_integers_are_refused(call):
     ],
 )
 def test_an_option_that_is_no_number_in_range_is_refused_by_name(name, call, value):
-    with pytest.raises(ShapeError, match=rf"{name}="):
+    with pytest.raises(ShapeError, match=f"{name} must be a number"):
         call(ma.Tensor(IMAGES.astype(np.float32)), value)
 
 
@@ -167,13 +167,13 @@ def test_what_is_no_number_is_no_operand(other):
     """None would become a NaN, and 1j lose its imaginary part."""
     x = ma.Tensor(np.ones(2, np.float32))
     for meet in (lambda: x + other, lambda: other * x):
-        with pytest.raises(TypeError, match=r"is not a number, an array of numbers or a tensor"):
+        with pytest.raises(TypeError, match=r"must be a number, an array of numbers or a tensor, not "):
             meet()
 
 
 @pytest.mark.parametrize("exponent", [None, "2", [1.0, 2.0], np.array([1.0, 2.0]), True], ids=repr)
 def test_an_exponent_that_is_no_number_is_refused(exponent):
-    with pytest.raises(TypeError, match="power takes a number as its exponent"):
+    with pytest.raises(TypeError, match="power: exponent must be a number"):
         ma.Tensor(np.ones(2, np.float32)) ** exponent
 
 
@@ -213,7 +213,7 @@ def test_an_exponent_that_is_no_number_is_refused(exponent):
 )
 def test_what_is_no_tensor_is_refused_with_what_to_do(name, call, kind, given):
     with pytest.raises(
-        TypeError, match=rf"^{name}: x should be a tensor, not {kind}; wrap an array with minialex\.Tensor"
+        TypeError, match=rf"^{name}: x must be a tensor, not {kind}; wrap an array with minialex\.Tensor"
     ):
         call(given)
 

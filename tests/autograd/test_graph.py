@@ -643,8 +643,8 @@ def test_what_does_not_require_a_gradient_cannot_be_differentiated():
             lambda g: (g.reshape(1, -1),),
             r"that Wrong\.backward returned for input 0 has shape \(1, 2\) .*; the input has \(2,\)",
         ),
-        (lambda g: (g, g), r"Wrong\.backward should return a tuple of 1"),
-        (lambda g: (), "tuple of 1, a gradient or None for each input; it returned 0"),
+        (lambda g: (g, g), r"Wrong\.backward must return a tuple of 1"),
+        (lambda g: (), "tuple of 1, a gradient or None for each input, not 0"),
     ],
 )
 def test_a_backward_that_returns_something_else_is_refused(returned, message):
@@ -716,12 +716,12 @@ def test_none_is_no_gradient(returned):
         (lambda g: np.ones(2, np.int64), r"dtype int64; the input has \(2,\) and float32"),
         (lambda g: 2.0, r"shape \(\) and dtype float32; the input has \(2,\)"),
         (lambda g: ([1, 2, 3],), r"shape \(3,\) .*; the input has \(2,\)"),
-        (lambda g: ([1, [2, 3]],), r"is \[1, \[2, 3\]\]; it should be a tensor, an array, or numbers"),
-        (lambda g: "ab", "is 'ab'; it should be a tensor"),
-        (lambda g: (object,), "it should be a tensor, an array, or numbers"),
-        (lambda g: g.numpy() * 1j, "it should be a tensor, an array, or numbers"),
-        (lambda g: [g, g], "tuple of 1, a gradient or None for each input; it returned 2"),
-        (lambda g: [1.0, 2.0], "tuple of 1, a gradient or None for each input; it returned 2"),
+        (lambda g: ([1, [2, 3]],), r"must be a tensor, an array, or numbers, not \[1, \[2, 3\]\]"),
+        (lambda g: "ab", "must be a tensor, an array, or numbers, not 'ab'"),
+        (lambda g: (object,), "must be a tensor, an array, or numbers, not "),
+        (lambda g: g.numpy() * 1j, "must be a tensor, an array, or numbers, not "),
+        (lambda g: [g, g], "tuple of 1, a gradient or None for each input, not 2"),
+        (lambda g: [1.0, 2.0], "tuple of 1, a gradient or None for each input, not 2"),
     ],
 )
 def test_a_gradient_that_has_no_meaning_for_its_input_is_refused(returned, message):
@@ -744,9 +744,7 @@ def test_an_operation_of_two_inputs_returns_two_gradients():
             return g * self.saved[1]
 
     a, b = leaf([1.0, 2.0]), leaf([3.0, 5.0])
-    with pytest.raises(
-        GraphError, match="tuple of 2, a gradient or None for each input; it returned a Tensor"
-    ):
+    with pytest.raises(GraphError, match="tuple of 2, a gradient or None for each input, not a Tensor"):
         Product()(a, b).backward(np.ones(2))
 
 
@@ -781,7 +779,7 @@ def test_forward_may_return_a_number():
 @pytest.mark.parametrize("result", [None, [1.0, 2.0], "ab", [np.ones(2)], ma.tensor([1.0])])
 def test_forward_returns_arrays(result):
     operation = operation_that_returns(forward=lambda x: result, backward=lambda g: g)
-    message = rf"Own\.forward should return an array or a tuple of arrays, not {type(result).__name__}"
+    message = rf"Own\.forward must return an array or a tuple of arrays, not {type(result).__name__}"
     with pytest.raises(GraphError, match=message):
         operation(leaf([1.0]))
 
@@ -790,7 +788,7 @@ def test_forward_returns_arrays(result):
 def test_an_operation_takes_tensors(given):
     with pytest.raises(TypeError, match=rf"Own takes tensors, not {type(given).__name__}; wrap"):
         operation_that_returns(backward=lambda g: g)(given)
-    with pytest.raises(TypeError, match="relu: x should be a tensor, not "):
+    with pytest.raises(TypeError, match="relu: x must be a tensor, not "):
         F.relu(given)
 
 
@@ -825,16 +823,16 @@ def test_a_number_is_the_upstream_gradient_of_one_element(shape):
 def test_an_upstream_gradient_that_is_no_number_is_refused(upstream):
     x = leaf([1.0, 2.0])
     with pytest.raises(
-        GraphError, match=r"the upstream gradient is .* should be a tensor, an array, or numbers"
+        GraphError, match=r"the upstream gradient must be a tensor, an array, or numbers, not "
     ):
         (x * 2).backward(upstream)
 
 
 def test_what_is_differentiated_has_to_be_a_tensor():
     x = leaf([1.0])
-    with pytest.raises(TypeError, match=r"outputs\[1\] should be a Tensor, not ndarray"):
+    with pytest.raises(TypeError, match=r"outputs\[1\] must be a Tensor, not ndarray"):
         ma.grad([x * 2, np.ones(1)], x)
-    with pytest.raises(TypeError, match=r"inputs\[0\] should be a Tensor, not float"):
+    with pytest.raises(TypeError, match=r"inputs\[0\] must be a Tensor, not float"):
         ma.grad(x * 2, 1.0)
 
 
@@ -842,7 +840,7 @@ def test_an_operation_has_to_be_defined():
     class Empty(ma.Operation):
         pass
 
-    with pytest.raises(NotImplementedError, match="Empty should define forward"):
+    with pytest.raises(NotImplementedError, match="Empty must define forward"):
         Empty()(leaf([1.0]))
 
 
@@ -1039,7 +1037,7 @@ def test_positions_that_name_nothing_are_refused(attribute, positions):
             return 2 * x
 
     setattr(Wrong, attribute, positions)
-    with pytest.raises(GraphError, match=rf"^Wrong: {attribute}=.* should be a tuple of positions, each "):
+    with pytest.raises(GraphError, match=rf"^Wrong: {attribute} must be a tuple of positions, each "):
         Wrong()(leaf([1.0, 2.0]))
 
 

@@ -298,7 +298,7 @@ def test_an_array_that_is_refused_its_sum_is_left_as_it_was():
 
 
 def test_a_tensor_is_not_written_by_a_function():
-    with pytest.raises(TypeError, match=r"np\.add: out should be an array, not a Tensor"):
+    with pytest.raises(TypeError, match=r"np\.add: out must be an array, not a Tensor"):
         np.add(FINITE, FINITE, out=ma.Tensor(FINITE))
 
 

@@ -127,7 +127,7 @@ def test_a_loop_that_gives_something_or_takes_too_much_is_refused():
         arrays[0][item] = 1.0
 
     x = np.zeros(3)
-    with pytest.raises(Exception, match="the body of a compiled loop should return nothing"):
+    with pytest.raises(Exception, match="the body of a compiled loop must return nothing"):
         gives.run(3, x)
     # An array is described in seven words of eight bytes.
     with pytest.raises(Exception, match=r"arguments of a compiled loop take 5600 bytes, more than \d+"):

@@ -73,7 +73,7 @@ def test_dense_fans():
 
 
 def test_another_fan_is_refused():
-    with pytest.raises(ModelError, match="mode='fan_avg'"):
+    with pytest.raises(ModelError, match="mode must be 'fan_in' or 'fan_out', not 'fan_avg'"):
         init.he_normal(SHAPE, "fan_avg")
 
 

@@ -72,5 +72,5 @@ def test_the_largest_batch_is_the_last_that_fits():
 @pytest.mark.parametrize("batch", [0, -1, 1.5, True])
 def test_a_batch_is_a_positive_int(batch):
     network = ma.models.get_architecture("alexnet_mnist28_bn").build()
-    with pytest.raises(ModelError, match="positive int"):
+    with pytest.raises(ModelError, match="batch must be an integer 1 or more"):
         predict_step_memory(network, batch)

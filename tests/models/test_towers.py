@@ -374,7 +374,7 @@ def test_bytes_count_the_batch_and_the_size_of_the_images():
     assert walk_towers(network).sent_bytes == (151_376, 151_376)
     assert walk_towers(network, batch=128).sent_bytes == (128 * 151_376,) * 2
     for batch in (0, -1, True, 1.0):
-        with pytest.raises(ModelError, match="batch="):
+        with pytest.raises(ModelError, match="batch must be"):
             walk_towers(network, batch=batch)
     with pytest.raises(ModelError, match="227 to 258"):
         walk_towers(network, input_size=(224, 224))

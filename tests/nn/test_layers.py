@@ -78,7 +78,9 @@ def test_lrn_layer_defaults_are_the_paper_s():
 @pytest.mark.parametrize("channels", [(5, 4, 2), (4, 5, 2), (4, 4, 0), (4, 6, 3)])
 def test_channels_that_groups_do_not_divide_are_refused(channels):
     in_channels, out_channels, groups = channels
-    with pytest.raises(ShapeError, match=rf"groups={groups}"):
+    with pytest.raises(
+        ShapeError, match=rf"groups={groups}|groups must be an integer 1 or more, not {groups}"
+    ):
         nn.Conv2d(in_channels, out_channels, 3, groups=groups)
 
 
@@ -273,7 +275,7 @@ def test_dropout_s_gradient_has_the_mask_of_its_forward_pass():
 
 @pytest.mark.parametrize("p", [-0.1, 1.5])
 def test_an_impossible_probability_is_refused(p):
-    with pytest.raises(ShapeError, match=rf"p={p} should be a probability"):
+    with pytest.raises(ShapeError, match=rf"p must be a number from 0 to 1, not {p}"):
         nn.Dropout(p)(images(2, 2))
 
 

@@ -109,7 +109,7 @@ def test_assigning_before_init_says_what_is_missing(value):
 
 
 def test_a_module_without_forward_says_so():
-    with pytest.raises(NotImplementedError, match="Module should define forward"):
+    with pytest.raises(NotImplementedError, match="Module must define forward"):
         nn.Module()(ma.tensor([1.0]))
 
 

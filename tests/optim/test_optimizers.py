@@ -244,7 +244,7 @@ def test_a_state_of_other_shapes_is_refused_and_nothing_is_changed():
         ({"state": {0: {"velocity": np.zeros(3)}}}, "keeps velocity of parameter 0"),
         ({"param_groups": {"lr": "x"}}, r"lr='x'; such an option is 0\.001 here"),
         ({"param_groups": {"lr": True}}, "lr=True"),
-        ({"param_groups": {"lr": math.nan}}, "impossible: lr=nan"),
+        ({"param_groups": {"lr": math.nan}}, "impossible: lr must be .*, not nan"),
         ({"param_groups": {"betas": (0.9,)}}, "betas="),
         ({"param_groups": {"betas": (0.9, "x")}}, "betas="),
     ],
@@ -282,22 +282,22 @@ def test_a_state_of_a_parameter_that_is_not_there_is_refused():
 @pytest.mark.parametrize("name", ["lr", "weight_decay"])
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
 def test_an_impossible_rate_or_decay_is_refused_by_name(kind, name, value):
-    with pytest.raises(MiniAlexError, match=f"{name}={value}"):
+    with pytest.raises(MiniAlexError, match=f"{name} must be a number 0 or more, not {value}"):
         kind([parameter()], **{name: value})
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (optim.SGD, {"momentum": 1.0}, "momentum=1.0 should be 0 or more, and below 1"),
-        (optim.SGD, {"momentum": -0.5}, "momentum=-0.5"),
-        (optim.SGD, {"momentum": float("nan")}, "momentum=nan"),
-        (optim.SGD, {"nesterov": True}, "nesterov=True needs a momentum"),
-        (optim.Adam, {"betas": (0.9, 1.0)}, r"betas=\(0.9, 1.0\)"),
-        (optim.Adam, {"betas": (0.9,)}, r"betas=\(0.9,\)"),
-        (optim.Adam, {"betas": (-0.1, 0.9)}, r"betas=\(-0.1, 0.9\)"),
-        (optim.AdamW, {"eps": 0.0}, "eps=0.0 should be above 0"),
-        (optim.AdamW, {"eps": float("nan")}, "eps=nan"),
+        (optim.SGD, {"momentum": 1.0}, "momentum must be a number 0 or more and below 1, not 1.0"),
+        (optim.SGD, {"momentum": -0.5}, "momentum must be .*, not -0.5"),
+        (optim.SGD, {"momentum": float("nan")}, "momentum must be .*, not nan"),
+        (optim.SGD, {"nesterov": True}, "nesterov must be False where momentum is 0, not True"),
+        (optim.Adam, {"betas": (0.9, 1.0)}, r"betas\[1\] must be .* below 1, not 1\.0"),
+        (optim.Adam, {"betas": (0.9,)}, r"betas must be two numbers, not \(0\.9,\)"),
+        (optim.Adam, {"betas": (-0.1, 0.9)}, r"betas\[0\] must be a number 0 or more .*, not -0\.1"),
+        (optim.AdamW, {"eps": 0.0}, "eps must be a number above 0, not 0.0"),
+        (optim.AdamW, {"eps": float("nan")}, "eps must be .*, not nan"),
     ],
 )
 def test_an_impossible_option_is_refused_by_name(kind, options, message):
@@ -306,7 +306,7 @@ def test_an_impossible_option_is_refused_by_name(kind, options, message):
 
 
 def test_a_group_s_own_option_is_checked_too():
-    with pytest.raises(MiniAlexError, match="lr=-1"):
+    with pytest.raises(MiniAlexError, match=r"lr must be .*, not -1"):
         optim.SGD([{"params": parameter(), "lr": -1}])
 
 
@@ -340,9 +340,9 @@ def test_a_parameter_given_twice_is_refused():
 
 
 def test_results_and_arrays_are_no_parameters():
-    with pytest.raises(MiniAlexError, match="only leaf tensors can be optimised"):
+    with pytest.raises(MiniAlexError, match="a parameter must be a leaf tensor, not"):
         optim.SGD([parameter() * 2])
-    with pytest.raises(MiniAlexError, match="only leaf tensors can be optimised"):
+    with pytest.raises(MiniAlexError, match="a parameter must be a leaf tensor, not"):
         optim.SGD([np.zeros(3)])
 
 
@@ -451,17 +451,17 @@ def test_a_parameter_of_any_layout_is_updated_in_its_own_memory(kind, reference,
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
 @pytest.mark.parametrize("value", ["0.1", None, 1j, True, np.array(0.1)], ids=repr)
 def test_a_rate_that_is_no_number_is_refused(kind, value):
-    with pytest.raises(MiniAlexError, match="lr="):
+    with pytest.raises(MiniAlexError, match="lr must be"):
         kind([Parameter(np.ones(2))], lr=value)
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (optim.Adam, {"betas": 0.9}, "betas=0.9 should be two numbers"),
-        (optim.Adam, {"betas": ("a", "b")}, "betas="),
-        (optim.Adam, {"eps": None}, "eps=None"),
-        (optim.SGD, {"momentum": "0.9"}, "momentum='0.9'"),
+        (optim.Adam, {"betas": 0.9}, "betas must be two numbers, not 0.9"),
+        (optim.Adam, {"betas": ("a", "b")}, r"betas\[0\] must be .*, not 'a'"),
+        (optim.Adam, {"eps": None}, "eps must be .*, not None"),
+        (optim.SGD, {"momentum": "0.9"}, "momentum must be .*, not '0.9'"),
     ],
 )
 def test_an_option_that_is_no_number_is_refused(kind, options, message):
