@@ -219,7 +219,8 @@ def bounded(low: float, high: float) -> Constraint:
     """
     if not (is_number(low) and is_number(high) and low < high):
         raise MiniAlexError(
-            f"bounded({in_words(low)}, {in_words(high)}) should have two numbers, the smaller one first"
+            f"bounded: low and high must be two numbers, the smaller one first, not {in_words(low)} and "
+            f"{in_words(high)}"
         )
     return _Bounded(float(low), float(high), f"bounded({low!r}, {high!r})")
 
@@ -243,9 +244,8 @@ def dependent_columns(columns: Mapping[int, Mapping[int, float]]) -> Constraint:
     )
     if not good or any(j in columns for terms in columns.values() for j in terms):
         raise MiniAlexError(
-            f"dependent_columns({columns!r}) should be {{column: {{other column: coefficient}}}}, where the "
-            f"other "
-            "columns depend on none"
+            "dependent_columns: columns must be {column: {other column: coefficient}}, where the other "
+            f"columns depend on none, not {columns!r}"
         )
     return _DependentColumns(
         {k: dict(terms) for k, terms in columns.items()}, f"dependent_columns({columns!r})"
@@ -266,7 +266,7 @@ def along(directions: Sequence[np.ndarray]) -> Constraint:
         arrays = ()
     if not arrays or not all(d.any() and np.isfinite(d).all() for d in arrays):
         raise MiniAlexError(
-            f"along(directions={in_words(directions)}) should have arrays of finite numbers, none of which "
-            "is 0 everywhere"
+            "along: directions must be arrays of finite numbers, none of which is 0 everywhere, "
+            f"not {in_words(directions)}"
         )
     return _Along(arrays)

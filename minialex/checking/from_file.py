@@ -101,7 +101,7 @@ def find_checks(targets: Sequence[str], *, seed: int = 0, quick: bool = False) -
     for target in targets:
         file, separator, name = target.partition("::")
         if separator and not name:
-            raise NoSuchCheckError(f"{target!r} should be FILE.py or FILE.py::NAME")
+            raise NoSuchCheckError(f"a target must be FILE.py or FILE.py::NAME, not {target!r}")
         if file not in modules:
             modules[file] = _load(Path(file))
         names = [name] if name else [each for each in _checkable(modules[file]) if each.startswith(PREFIX)]
@@ -144,7 +144,7 @@ def _load(path: Path) -> ModuleType:
     name = f"minialex_checked_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
-        raise NoSuchCheckError(f"{str(path)!r} is not a Python file; its name should end in .py")
+        raise NoSuchCheckError(f"the name of a file of checks must end in .py, not {str(path)!r}")
     module = importlib.util.module_from_spec(specification)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
@@ -212,7 +212,7 @@ def _check_object(name: str, value, inputs, values: Mapping, options: dict):
     inputs = inputs() if callable(inputs) and not isinstance(inputs, Tensor) else inputs
     own = values.get(f"{name}_options", {})
     if not isinstance(own, Mapping):
-        raise MiniAlexError(f"{name}_options should be a dict of options, not of type {type(own).__name__}")
+        raise MiniAlexError(f"{name}_options must be a dict of options, not of type {type(own).__name__}")
     given = {"seed": options["seed"]} | (_QUICK if options["quick"] else {}) | dict(own)
     vjp, jvp = values.get(f"{name}_vjp"), values.get(f"{name}_jvp")
     if vjp is not None or jvp is not None:

@@ -222,5 +222,5 @@ def test_a_constraint_that_does_not_hold_is_refused():
 
     with pytest.raises(MiniAlexError, match="input 0 is not in positive"):
         check_vjp(np.log, lambda u, x: (u / x,), [np.array([1.0, 0.0])], constraints=[constraints.positive])
-    with pytest.raises(MiniAlexError, match="constraints="):
+    with pytest.raises(MiniAlexError, match="constraints must be one constraint or None for each"):
         check_vjp(np.log, lambda u, x: (u / x,), [POSITIVE], constraints=[None, None])

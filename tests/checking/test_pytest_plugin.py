@@ -289,7 +289,7 @@ def test_it(gradcheck):
 def test_a_wrong_seed_is_a_usage_error(project, seed):
     done = project.run("def test_it(): pass", f"--gradcheck-seed={seed}")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"--gradcheck-seed: {seed!r} should be an int, 0 or more" in done.stderr
+    assert f"--gradcheck-seed: it must be an integer 0 or more, not {seed!r}" in done.stderr
 
 
 def test_functions_that_differentiate_are_checked_as_others_are(project):

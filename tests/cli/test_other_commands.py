@@ -41,8 +41,8 @@ def test_summary_of_another_size_and_other_classes(minialex, refuses):
 
 def test_summary_refuses_what_is_not_there(refuses):
     refuses("summary", "vgg", says="vgg")
-    refuses("summary", "alexnet", "--batch", 0, says="batch=0")
-    refuses("summary", "alexnet", "--num-classes", 0, says="num_classes=0")
+    refuses("summary", "alexnet", "--batch", 0, says="batch must be an integer 1 or more, not 0")
+    refuses("summary", "alexnet", "--num-classes", 0, says="num_classes must be an integer 1 or more, not 0")
 
 
 def test_models_lists_all_seventeen(minialex):

@@ -110,4 +110,4 @@ def test_one_tower_json_and_what_is_refused(minialex, refuses):
     answer = json.loads(minialex("summary", "alexnet_cifar", "--towers", "--json").stdout)
     assert answer == {"model": "alexnet_cifar", "towers": 1}
     refuses("summary", "alexnet", "--towers", "--size", 224, says=("227 to 258", "54"))
-    refuses("summary", "alexnet", "--towers", "--batch", 0, says="batch=0")
+    refuses("summary", "alexnet", "--towers", "--batch", 0, says="batch must be an integer 1 or more, not 0")

@@ -19,16 +19,14 @@ import numpy as np
 from minialex.checking.gradients.arguments import (
     refuse_options,
     require_callables,
-    require_choice,
     require_dtype,
-    require_seed,
     require_texts,
 )
 from minialex.checking.gradients.differences import largest
 from minialex.checking.gradients.noise import ROUNDING
 from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import GradcheckError, Report
-from minialex.checks import in_words, is_int
+from minialex.checks import in_words, is_int, require_choice, require_int
 from minialex.errors import MiniAlexError
 
 # Upstream gradients come from a stream of their own: equal to inputs that were drawn from the same seed, they
@@ -292,7 +290,7 @@ def _redrawn(function: Differentiable, redraw: Callable, generator) -> list[np.n
     function.take(redraw(generator))
     if [array.shape for array in function.arrays] != before:
         raise MiniAlexError(
-            "redraw should give as many arrays to differentiate by as inputs has, of the same shapes"
+            "redraw must give as many arrays to differentiate by as inputs has, of the same shapes"
         )
     return function.arrays
 
@@ -307,7 +305,7 @@ def prepare_options(check: str, function: Callable, order: int, options: dict, c
         branches="kinks are told by second differences; leave it out",
     )
     require_texts(name=options.get("name"))
-    require_choice("method", options.get("method", "central"), "central", "complex")
+    require_choice("method", options.get("method", "central"), ("central", "complex"))
     if options.get("method") == "complex":
         raise MiniAlexError(
             f'method="complex" is not for {check}: gradients of other libraries do not take complex numbers '
@@ -315,9 +313,9 @@ def prepare_options(check: str, function: Callable, order: int, options: dict, c
         )
     if not is_int(order, 1, 2):
         raise MiniAlexError(
-            f"order={in_words(order)} should be 1, for the gradient, or 2, for that of the gradient as well"
+            f"order must be 1, for the gradient, or 2, for its own as well, not {in_words(order)}"
         )
-    require_seed(options.setdefault("seed", 0))
+    require_int("seed", options.setdefault("seed", 0), 0)
     dtype = require_dtype(options.get("dtype", np.float64))
     options["dtype"] = dtype.name
     return dtype
@@ -338,8 +336,8 @@ def _constraints_for(constraints, function: Differentiable) -> list:
     """The constraint of each array, from those of the arguments: an argument's holds for all its arrays."""
     if not isinstance(constraints, list | tuple) or len(constraints) != function.count:
         raise MiniAlexError(
-            f"constraints={in_words(constraints)} should be a list with one for each of the {function.count} "
-            "arguments, None for what is free"
+            f"constraints must be a list with one for each of the {function.count} arguments, None for what "
+            f"is free, not {in_words(constraints)}"
         )
     return [None if position is None else constraints[position] for position in function.positions]
 

@@ -41,11 +41,13 @@ class Traced:
             inputs = (inputs,)
         if not isinstance(inputs, list | tuple):
             raise MiniAlexError(
-                f"inputs={in_words(inputs)} should be an array, or a list of the function's arguments"
+                f"inputs must be an array, or a list of the function's arguments, not {in_words(inputs)}"
             )
         self.kwargs = self.kwargs if kwargs is None else kwargs
         if not isinstance(self.kwargs, Mapping):
-            raise MiniAlexError(f"kwargs={in_words(self.kwargs)} should be a dict of the arguments by name")
+            raise MiniAlexError(
+                f"kwargs must be a dict of the arguments by name, not {in_words(self.kwargs)}"
+            )
         self.inputs, self.count = tuple(inputs), len(inputs)
         asked = self._asked()
         # In these places a custom_vjp takes any argument but one that JAX traces.
@@ -94,8 +96,8 @@ class Traced:
             or not all(is_int(i, -self.count, self.count - 1) for i in given)
         ):
             raise MiniAlexError(
-                f"argnums={in_words(self.argnums)} should be the position of one of the {self.count} "
-                "arguments, or a list of such positions"
+                f"argnums must be the position of one of the {self.count} arguments, or a list of such "
+                f"positions, not {in_words(self.argnums)}"
             )
         return {i % self.count for i in given}
 

@@ -12,12 +12,11 @@ from minialex.checking.gradients.arguments import (
     refuse_options,
     require_callables,
     require_dtype,
-    require_seed,
 )
 from minialex.checking.gradients.vjp import check_vjp, joined, split
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
-from minialex.checks import in_words
+from minialex.checks import in_words, require_int
 from minialex.errors import MiniAlexError
 from minialex.tensor import Tensor
 
@@ -74,7 +73,7 @@ def _as_tuple(inputs) -> tuple:
     if isinstance(inputs, Tensor):
         return (inputs,)
     if not isinstance(inputs, Iterable):
-        raise MiniAlexError(f"inputs={in_words(inputs)} should be a tensor or a sequence of them")
+        raise MiniAlexError(f"inputs must be a tensor or a sequence of them, not {in_words(inputs)}")
     return tuple(inputs)
 
 
@@ -213,7 +212,7 @@ def gradgradcheck(fn: Callable, inputs: Tensor | Sequence, *, seed: int = 0, **o
     require_callables(fn=fn)
     _require_ours(fn, inputs)
     _require_options("gradgradcheck", options)
-    require_seed(seed)
+    require_int("seed", seed, 0)
     dtype = require_dtype(options.get("dtype", np.float64))
     inputs = _as_tuple(inputs)
     wrt = [i for i, t in enumerate(inputs) if isinstance(t, Tensor) and t.requires_grad]

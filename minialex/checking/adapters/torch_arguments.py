@@ -99,10 +99,10 @@ class Arguments:
             inputs = (inputs,)
         if not isinstance(inputs, list | tuple):
             raise MiniAlexError(
-                f"inputs={in_words(inputs)} should be a tensor, or a list of the function's arguments"
+                f"inputs must be a tensor, or a list of the function's arguments, not {in_words(inputs)}"
             )
         if not isinstance(kwargs, Mapping):
-            raise MiniAlexError(f"kwargs={in_words(kwargs)} should be a dict of the arguments by name")
+            raise MiniAlexError(f"kwargs must be a dict of the arguments by name, not {in_words(kwargs)}")
         self.inputs, self.kwargs, self.dtype = tuple(inputs), dict(kwargs), dtype
         self.converted = False
         self.tensors: list[Argument] = []

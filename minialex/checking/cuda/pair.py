@@ -19,12 +19,12 @@ from minialex.availability import require_device
 from minialex.checking.cuda.arguments import CudaKernel, Names, Part, Role
 from minialex.checking.cuda.launches import Pair
 from minialex.checking.cuda.source import Source
-from minialex.checking.gradients.arguments import choose_inputs, prepare_inputs, require_seed
+from minialex.checking.gradients.arguments import choose_inputs, prepare_inputs
 from minialex.checking.gradients.rewording import reworded
 from minialex.checking.gradients.vjp import check_vjp
 from minialex.checking.report import Report
 from minialex.checking.reproduction import Deferred, array_lines
-from minialex.checks import in_words, is_int
+from minialex.checks import in_words, is_int, require_choice, require_int
 from minialex.errors import MiniAlexError
 
 # Sizes that reach beyond the end of most arrays, each differently; not all of them are powers of two.
@@ -131,12 +131,11 @@ def check_cuda(
     position: in forward inputs, outputs, saved and parameters; in backward upstream gradients, inputs,
     outputs (if it takes them), saved, gradients and parameters.
     """
-    require_seed(seed)
+    require_int("seed", seed, 0)
     for option in ("method", "branches", "redraw"):
         if option in options:
             raise MiniAlexError(f"check_cuda has no option {option}: CUDA kernels are compared as they are")
-    if device not in ("cuda-host", "cuda"):
-        raise MiniAlexError(f'device={device!r} should be "cuda-host" or "cuda"')
+    require_choice("device", device, ("cuda-host", "cuda"))
     require_device("cuda-host")
     given = {"outputs": outputs, "parameters": parameters, "saved": saved, "scratch": scratch}
     given |= {"threads": threads, "blocks": blocks, "zeroed": zeroed, "gradients": gradients, "real": real}
@@ -211,14 +210,14 @@ def _named(inputs, outputs, saved, scratch, parameters, gradients) -> tuple[Name
     }
     for what, group in groups.items():
         if not isinstance(group, Mapping | Sequence) or isinstance(group, str):
-            raise MiniAlexError(f"{what}={in_words(group)} should be a dictionary or a sequence")
+            raise MiniAlexError(f"{what} must be a dictionary or a sequence, not {in_words(group)}")
     # An empty one is of neither kind.
     by_name = {what: isinstance(group, Mapping) for what, group in groups.items() if len(group)}
     if len(set(by_name.values())) > 1:
         kinds = ", ".join(f"{what} is a {'dictionary' if d else 'sequence'}" for what, d in by_name.items())
-        raise MiniAlexError(f"all of them should be dictionaries, or all sequences: {kinds}")
+        raise MiniAlexError(f"all of them must be dictionaries, or all sequences: {kinds}")
     if not len(inputs) or not len(outputs):
-        raise MiniAlexError("inputs and outputs should hold one array at least")
+        raise MiniAlexError("inputs and outputs must hold one array or more")
     named = by_name["inputs"]
     if gradients is not None and not named:
         raise MiniAlexError("gradients= names parameters: give inputs, outputs and parameters by name, too")
@@ -254,7 +253,7 @@ def _launches(what: str, given: Kernels, threads: int | None) -> tuple[CudaKerne
         isinstance(each, CudaKernel) and isinstance(each.name, str) for each in kernels
     ):
         raise MiniAlexError(
-            f"{what}={in_words(given)} should be a kernel's name, a CudaKernel, or a sequence of them"
+            f"{what} must be a kernel's name, a CudaKernel, or a sequence of them, not {in_words(given)}"
         )
     found = []
     for each in kernels:
@@ -267,15 +266,15 @@ def _launches(what: str, given: Kernels, threads: int | None) -> tuple[CudaKerne
                     "needs, or CudaKernel(name, grid=..., block=...)"
                 )
             each = replace(each, threads=threads)
-        if each.threads is not None and not is_int(each.threads, 1):
-            raise MiniAlexError(f"threads={in_words(each.threads)} should be an int, 1 or more")
+        if each.threads is not None:
+            require_int("threads", each.threads, 1)
         found.append(each)
     return tuple(found)
 
 
 def _block_sizes(given, launches: Sequence[CudaKernel]) -> tuple[int, ...]:
     if not isinstance(given, Sequence) or not given or not all(is_int(size, 1, 1024) for size in given):
-        raise MiniAlexError(f"blocks={in_words(given)} should be a sequence of ints, from 1 to 1024")
+        raise MiniAlexError(f"blocks must be a sequence of integers from 1 to 1,024, not {in_words(given)}")
     # Where each launch states its grid and block, there is only one way to launch.
     return tuple(given) if any(each.threads is not None for each in launches) else (given[0],)
 
@@ -292,9 +291,7 @@ def _shapes(part: Part, given, names: Sequence[str]) -> dict[Role, tuple[int, ..
     for name, shape in zip(names, _listed(given), strict=True):
         shape = (shape,) if is_int(shape, 0) else shape
         if not isinstance(shape, Sequence) or not all(is_int(n, 0) for n in shape):
-            raise MiniAlexError(
-                f"{Role(part, name)} has {in_words(shape)}; it should be a shape, such as (3, 4)"
-            )
+            raise MiniAlexError(f"{Role(part, name)} must be a shape, such as (3, 4), not {in_words(shape)}")
         found[Role(part, name)] = tuple(map(int, shape))
     return found
 

@@ -39,9 +39,9 @@ class Source:
 
     def __init__(self, given, flags: tuple[str, ...], real: str | None, kernels: Sequence[str]):
         if not isinstance(given, str | Path):
-            raise MiniAlexError(f"source={in_words(given)} should be the path of a .cu file, or its text")
+            raise MiniAlexError(f"source must be the path of a .cu file, or its text, not {in_words(given)}")
         if real is not None and not (isinstance(real, str) and real.isidentifier()):
-            raise MiniAlexError(f"real={in_words(real)} should be the name of a macro, such as 'T'")
+            raise MiniAlexError(f"real must be the name of a macro, such as 'T', not {in_words(real)}")
         self.path = None if "\n" in str(given) else Path(given)
         self.given, self.flags, self.real = given, flags, real
         self.instances = tuple(name for name in kernels if "<" in name)
@@ -87,7 +87,9 @@ class Source:
         kernels = ", ".join(signature(module[launch.name]) for launch in launches)
         if len(declared) != 1:
             types = " and ".join(sorted(map(str, declared))) or "neither float nor double"
-            raise MiniAlexError(f"{kernels}: the arrays are {types}; they should be of one of the two types")
+            raise MiniAlexError(
+                f"{kernels}: the arrays must all be of float or all of double; they are {types}"
+            )
         (found,) = declared
         if asked is not None and require_dtype(asked) != found:
             raise MiniAlexError(

@@ -24,16 +24,8 @@ def require_callables(optional: bool = False, **functions) -> None:
     """Refuse what cannot be called, by the name of its argument."""
     for name, function in functions.items():
         if not (callable(function) or (optional and function is None)):
-            raise MiniAlexError(
-                f"{name}={in_words(function)} should be a function{', or None' if optional else ''}"
-            )
-
-
-def require_choice(name: str, given, *choices: str) -> None:
-    """Refuse what is none of the words allowed for an argument."""
-    if not (isinstance(given, str) and given in choices):
-        *others, last = (f'"{choice}"' for choice in choices)
-        raise MiniAlexError(f"{name}={in_words(given)} should be {', '.join(others)} or {last}")
+            allowed = "a function or None" if optional else "a function"
+            raise MiniAlexError(f"{name} must be {allowed}, not {in_words(function)}")
 
 
 def require_dtype(dtype) -> np.dtype:
@@ -52,7 +44,7 @@ def require_texts(**texts) -> None:
     """Refuse what is given and not a str, by the name of its argument."""
     for name, text in texts.items():
         if not isinstance(text, str | Reproduction | Deferred | None):
-            raise MiniAlexError(f"{name}={in_words(text)} should be a str")
+            raise MiniAlexError(f"{name} must be a str, not {in_words(text)}")
 
 
 def refuse_options(check: str, options: dict, **reasons: str) -> None:
@@ -62,18 +54,12 @@ def refuse_options(check: str, options: dict, **reasons: str) -> None:
             raise MiniAlexError(f"{name} is not an option of {check}: {reason}")
 
 
-def require_seed(seed) -> None:
-    """Refuse a seed that NumPy's generators do not take."""
-    if not is_int(seed, 0):
-        raise MiniAlexError(f"seed={in_words(seed)} should be an int, 0 or more")
-
-
 def prepare_inputs(inputs, dtype, what: str) -> list[np.ndarray]:
     """The inputs as arrays of their own, in the dtype of the check."""
     if isinstance(inputs, np.ndarray | np.generic | Tensor) or is_number(inputs):
         inputs = [inputs]
     if not isinstance(inputs, Iterable) or isinstance(inputs, str | bytes | dict) or _is_scalar(inputs):
-        raise MiniAlexError(f"{what} should be an array or a sequence of arrays, not {in_words(inputs)}")
+        raise MiniAlexError(f"{what} must be an array or a sequence of arrays, not {in_words(inputs)}")
     arrays = []
     for i, given in enumerate(inputs):
         if isinstance(given, np.ma.MaskedArray):
@@ -113,12 +99,13 @@ def choose_inputs(wrt, arrays: Arrays) -> tuple[int, ...]:
         wrt = tuple(wrt)
         named = len(wrt) > 0 and all(is_int(i, 0) and i in floating for i in wrt)
     if not named:
+        among = ", ".join(map(str, floating))
         raise MiniAlexError(
-            f"wrt={in_words(wrt)} should be a sequence of positions of floating-point inputs, which are "
-            f"{', '.join(map(str, floating))}"
+            f"wrt must be a sequence of positions among {among}, those of floating-point inputs, "
+            f"not {in_words(wrt)}"
         )
     if len(set(wrt)) < len(wrt):
-        raise MiniAlexError(f"wrt={in_words(wrt)} should name each input once")
+        raise MiniAlexError(f"wrt must name each input once, not {in_words(wrt)}")
     return wrt
 
 
@@ -130,16 +117,16 @@ def constrain_inputs(given, arrays: Arrays, chosen: Sequence[int]) -> list[Const
         given = [None] * len(arrays)
     if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(arrays):
         raise MiniAlexError(
-            f"constraints={in_words(given)} should be one constraint or None for each of the {len(arrays)} "
-            f"inputs"
+            f"constraints must be one constraint or None for each of the {len(arrays)} inputs, "
+            f"not {in_words(given)}"
         )
     for i, (each, array) in enumerate(zip(given, arrays, strict=True)):
         if each is None:
             continue
         if not isinstance(each, Constraint):
             raise MiniAlexError(
-                f"constraints[{i}]={in_words(each)} should be one of minialex.checking.constraints, such as "
-                "constraints.positive, or None"
+                f"constraints[{i}] must be one of minialex.checking.constraints, such as "
+                f"constraints.positive, or None, not {in_words(each)}"
             )
         if i not in chosen:
             raise MiniAlexError(f"constraints[{i}]={each}: input {i} is not differentiated and does not move")

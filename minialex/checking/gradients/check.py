@@ -110,8 +110,8 @@ class Check:
             taken = self.branches(*inputs)
         if not isinstance(taken, list | tuple | np.ndarray):
             raise MiniAlexError(
-                f"branches gives {in_words(taken)}; it should give a list of arrays, one for each choice "
-                f"that forward makes"
+                "branches must give a list of arrays, one for each choice that forward makes, "
+                f"not {in_words(taken)}"
             )
         return [np.array(branch) for branch in taken]
 

@@ -23,9 +23,7 @@ from minialex.checking.gradients.arguments import (
     constrain_inputs,
     prepare_inputs,
     require_callables,
-    require_choice,
     require_dtype,
-    require_seed,
     require_texts,
 )
 from minialex.checking.gradients.check import Arrays
@@ -37,7 +35,7 @@ from minialex.checking.gradients.tangents import Columns, FewDirections, Product
 from minialex.checking.gradients.vjp import DIRECTIONS, JACOBIAN_LIMIT, check_vjp
 from minialex.checking.report import Report
 from minialex.checking.reproduction import Reproduction
-from minialex.checks import in_words, is_int
+from minialex.checks import require_choice, require_int
 from minialex.errors import MiniAlexError
 
 # Up to this many unit tangents jvp is called with each of them.
@@ -126,11 +124,10 @@ def check_jvp(
     require_callables(forward=forward, jvp=jvp)
     require_callables(optional=True, vjp=vjp)
     dtype = require_dtype(dtype)
-    require_seed(seed)
+    require_int("seed", seed, 0)
     require_texts(name=name, reproduce=reproduce)
-    require_choice("mode", mode, "auto", "jacobian", "directions")
-    if not is_int(directions, 1):
-        raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
+    require_choice("mode", mode, ("auto", "jacobian", "directions"))
+    require_int("directions", directions, 1)
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     arrays = prepare_inputs(inputs, dtype, "inputs")
     chosen = choose_inputs(wrt, arrays)

@@ -13,9 +13,7 @@ from minialex.checking.gradients.arguments import (
     constrain_inputs,
     prepare_inputs,
     require_callables,
-    require_choice,
     require_dtype,
-    require_seed,
     require_texts,
 )
 from minialex.checking.gradients.check import Arrays, Check
@@ -24,7 +22,7 @@ from minialex.checking.gradients.order_of_checks import run_checks
 from minialex.checking.gradients.returned import as_array, described, forward_results, is_number_array
 from minialex.checking.report import GradcheckError, Report
 from minialex.checking.reproduction import Reproduction
-from minialex.checks import in_words, is_int, is_number
+from minialex.checks import require_choice, require_int, require_number, require_share
 from minialex.errors import MiniAlexError
 
 # Up to this many derivatives the whole Jacobian is compared.
@@ -132,24 +130,16 @@ def check_vjp(
     require_callables(forward=forward, vjp=vjp)
     require_callables(optional=True, redraw=redraw, branches=branches)
     dtype = require_dtype(dtype)
-    require_seed(seed)
-    require_choice("mode", mode, "auto", "jacobian", "directions")
-    require_choice("method", method, "central", "complex")
-    if not is_int(directions, 1):
-        raise MiniAlexError(f"directions={in_words(directions)} should be an int, 1 or more")
-    if not (is_number(max_skipped) and 0 <= max_skipped <= 1):
-        raise MiniAlexError(f"max_skipped={in_words(max_skipped)} should be a share, a number from 0 to 1")
-    if step is not None and not (is_number(step) and 0 < step < 1):
-        raise MiniAlexError(f"step={step!r} should be a number between 0 and 1, or None for the usual one")
-    if not is_int(min_compared, 0):
-        raise MiniAlexError(f"min_compared={in_words(min_compared)} should be an int, 0 or more")
-    if max_tolerance is not None and not (is_number(max_tolerance) and 0 < max_tolerance < 1):
-        raise MiniAlexError(
-            f"max_tolerance={in_words(max_tolerance)} should be a share, a number between 0 and 1, or None "
-            "for the usual one"
-        )
-    if not (is_number(nondeterminism) and 0 <= nondeterminism < math.inf):
-        raise MiniAlexError(f"nondeterminism={in_words(nondeterminism)} should be a number, 0 or more")
+    require_int("seed", seed, 0)
+    require_choice("mode", mode, ("auto", "jacobian", "directions"))
+    require_choice("method", method, ("central", "complex"))
+    require_int("directions", directions, 1)
+    require_int("min_compared", min_compared, 0)
+    require_number("max_skipped", max_skipped, 0, 1)
+    require_number("nondeterminism", nondeterminism, 0, bounds="[)")
+    for option, share in (("step", step), ("max_tolerance", max_tolerance)):
+        if share is not None:
+            require_share(option, share)
     require_texts(name=name, kernel=kernel, reproduce=reproduce)
     name = name or getattr(forward, "__qualname__", type(forward).__name__)
     given = forward, vjp
@@ -204,14 +194,12 @@ def _redrawn(redraw: Callable, generator: np.random.Generator, before: Arrays, d
     except Exception as error:
         raise MiniAlexError(
             f"redraw raises {type(error).__name__}: {error}; it is called with a numpy.random.Generator, and "
-            f"should give inputs like the first"
+            "must give inputs like the first"
         ) from error
     arrays = prepare_inputs(given, dtype, "what redraw gives")
     shapes, expected = [a.shape for a in arrays], [a.shape for a in before]
     if shapes != expected:
-        raise MiniAlexError(
-            f"redraw gives inputs of the shapes {shapes}; they should be those of inputs, {expected}"
-        )
+        raise MiniAlexError(f"redraw must give inputs of the shapes {expected}, not {shapes}")
     return given
 
 

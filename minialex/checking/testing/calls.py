@@ -116,7 +116,7 @@ def arranged(array: np.ndarray, memory: str) -> np.ndarray:
     """A copy in a memory layout: C, Fortran, strided or backwards, with ", read-only" or without."""
     layout = memory.removesuffix(READ_ONLY)
     if layout not in ("C", "Fortran", "strided", "backwards"):
-        raise ValueError(f"memory={memory!r} should be C, Fortran, strided or backwards[, read-only]")
+        raise ValueError(f"memory must be C, Fortran, strided or backwards[, read-only], not {memory!r}")
     if layout == "C" or array.ndim == 0:
         result = np.array(array, order="C")
     elif layout == "Fortran":

@@ -228,7 +228,7 @@ def gradcheck(pytestconfig: pytest.Config) -> Gradcheck:
 
 def _seed(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} should be an int, 0 or more")
+        raise argparse.ArgumentTypeError(f"it must be an integer 0 or more, not {text!r}")
     return int(text)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minialex.checks import in_words, is_int, is_number
+from minialex.checks import in_words, is_int, is_number, require_number
 from minialex.errors import MiniAlexError
 from minialex.kernels.contract.values import distinct_values, normal_values, positive_values
 
@@ -38,13 +38,13 @@ def bounded_values(
         If these are not two finite numbers, the smaller one first; or so near that no value of the dtype
         lies between them.
     """
-    given = f"low={in_words(low)} and high={in_words(high)}"
+    given = f"{in_words(low)} and {in_words(high)}"
     if not (_is_finite(low) and _is_finite(high) and low < high):
-        raise MiniAlexError(f"{given} should be two finite numbers, the smaller one first")
+        raise MiniAlexError(f"low and high must be two finite numbers, the smaller one first, not {given}")
     values = np.asarray(low + (high - low) * generator.uniform(1 / 16, 15 / 16, shape), dtype)
     if not np.all((low < values) & (values < high)):
         raise MiniAlexError(
-            f"{given} are too near each other for values of {np.dtype(dtype)} between them: move them apart"
+            f"low and high must have values of {np.dtype(dtype)} between them, not {given}: move them apart"
         )
     return values
 
@@ -57,8 +57,7 @@ def scaled_values(generator: np.random.Generator, shape, dtype=np.float64, *, sc
     MiniAlexError
         If `scale` is not a finite number above 0.
     """
-    if not (_is_finite(scale) and scale > 0):
-        raise MiniAlexError(f"scale={in_words(scale)} should be a finite number above 0")
+    require_number("scale", scale, 0, bounds="()")
     return np.asarray(scale * generator.standard_normal(shape), dtype)
 
 
@@ -96,10 +95,7 @@ def positive_definite_values(
     """
     shape, dtype = _square(shape), np.dtype(dtype)
     most = 1e4 if dtype == np.float32 else 1e12
-    if not (is_number(condition) and 2 <= condition <= most):
-        raise MiniAlexError(
-            f"condition={in_words(condition)} should be a number from 2 to {most:g} for matrices of {dtype}"
-        )
+    require_number(f"condition of matrices of {dtype}", condition, 2, most)
     if 0 in shape:
         return np.zeros(shape, dtype)
     n = shape[-1]
@@ -120,7 +116,7 @@ def simplex_values(generator: np.random.Generator, shape, dtype=np.float64) -> n
     """
     shape = tuple(shape)
     if not shape or not shape[-1]:
-        raise MiniAlexError(f"shape={shape} has no last axis with elements that could add up to 1")
+        raise MiniAlexError(f"shape must have a last axis with elements, not {shape}: they add up to 1")
     values = np.exp(generator.standard_normal(shape))
     return (values / values.sum(axis=-1, keepdims=True)).astype(dtype)
 
@@ -149,12 +145,14 @@ def dependent_column_values(
     shape = tuple(shape)
     if not _are_combinations(columns):
         raise MiniAlexError(
-            f"columns={columns!r} should be {{column: {{other column: coefficient}}}}, where the other "
-            "columns depend on none"
+            "columns must be {column: {other column: coefficient}}, where the other columns depend on none, "
+            f"not {columns!r}"
         )
     named = sorted({*columns, *(j for terms in columns.values() for j in terms)})
     if len(shape) < 2 or named[-1] >= shape[-1]:
-        raise MiniAlexError(f"shape={shape} is not that of matrices with the columns {named} that are named")
+        raise MiniAlexError(
+            f"shape must be that of matrices with the columns {named} that are named, not {shape}"
+        )
     values = normal_values(generator, shape, dtype)
     for k, terms in columns.items():
         values[..., k] = sum(values.dtype.type(c) * values[..., j] for j, c in terms.items())
@@ -181,7 +179,7 @@ def _is_finite(value) -> bool:
 def _square(shape) -> tuple[int, ...]:
     shape = tuple(shape)
     if len(shape) < 2 or shape[-1] != shape[-2]:
-        raise MiniAlexError(f"shape={shape} should end in two equal lengths: it is that of square matrices")
+        raise MiniAlexError(f"shape must end in two equal lengths, those of square matrices, not {shape}")
     return shape
 
 
