@@ -78,7 +78,7 @@ class Tensor:
         self.device = require_device(device)
         self.data: Any = to_device_array(_as_array(data, dtype), device)
         if requires_grad and self.data.dtype not in FLOATS:
-            raise GraphError(f"requires_grad needs float32 or float64 data; this is {self.data.dtype}")
+            raise GraphError(f"data must be float32 or float64 for requires_grad, not {self.data.dtype}")
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self.creator: Any = None
@@ -240,7 +240,7 @@ class Tensor:
         if self.creator is not None:
             raise GraphError("requires_grad can be set on leaves only; detach() the tensor first")
         if requires_grad and self.dtype not in FLOATS:
-            raise GraphError(f"requires_grad needs float32 or float64 data; this is {self.dtype}")
+            raise GraphError(f"data must be float32 or float64 for requires_grad, not {self.dtype}")
         self.requires_grad = requires_grad
         return self
 

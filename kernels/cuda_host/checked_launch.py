@@ -256,11 +256,11 @@ def _positions(uninitialised: Iterable[int | str], parameters, args: tuple) -> s
         position = names.index(given) if given in names else given
         if not isinstance(position, int) or not 0 <= position < len(args):
             raise KernelError(
-                f"uninitialised={given!r} is none of the kernel's parameters: 0 to {len(args) - 1}, "
-                f"{', '.join(filter(None, names)) or 'which have no names'}"
+                f"uninitialised must be parameters of the kernel, 0 to {len(args) - 1}, "
+                f"{', '.join(filter(None, names)) or 'which have no names'}, not {given!r}"
             )
         if not isinstance(args[position], np.ndarray) or not _takes_array(parameters, position):
-            raise KernelError(f"uninitialised={given!r} is not an array: {args[position]!r}")
+            raise KernelError(f"uninitialised must be arrays, and {given!r} is {args[position]!r}")
         found.add(position)
     return found
 

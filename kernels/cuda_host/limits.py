@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
-
+from minialex.checks import in_words, is_int
 from minialex.errors import KernelError
 
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -22,15 +21,10 @@ def three_axes(name: str, given, most: tuple[int, int, int], least: int = 1) -> 
     """
     axes = given if isinstance(given, tuple | list) else (given,)
     if not 1 <= len(axes) <= 3 or not all(map(is_int, axes)):
-        raise KernelError(f"{name} must be one to three ints, not {given!r}")
+        raise KernelError(f"{name} must be one to three integers, not {in_words(given)}")
     x, y, z = tuple(map(int, axes)) + (1,) * (3 - len(axes))
     axes = x, y, z
     for axis, size, limit in zip("xyz", axes, most, strict=True):
         if not least <= size <= limit:
             raise KernelError(f"{name} must be {least} to {limit} along {axis}, not {given!r}")
     return axes
-
-
-def is_int(value) -> bool:
-    """Whether a value is an int of any library, and no bool."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

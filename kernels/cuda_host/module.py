@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.checks import require_int
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.cuda_host import compiler, instrumentation, source
 from minialex.kernels.cuda_host.arguments import DTYPES, CParameter, Parameter
-from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS, is_int, three_axes
+from minialex.kernels.cuda_host.limits import MAX_BLOCK, MAX_GRID, MAX_THREADS, three_axes
 from minialex.kernels.runtime.threads import num_threads
 
 MAX_SHARED_BYTES = 227 * 1024
@@ -255,10 +256,9 @@ class Kernel:
         grid = three_axes(f"{self.name}: grid", grid, MAX_GRID)
         block = three_axes(f"{self.name}: block", block, MAX_BLOCK)
         self._check_threads(block)
-        if not is_int(shared_mem) or not 0 <= shared_mem <= MAX_SHARED_BYTES:
-            raise KernelError(
-                f"{self.name}: shared_mem must be an int from 0 to {MAX_SHARED_BYTES}, not {shared_mem!r}"
-            )
+        shared_mem = require_int(
+            f"{self.name}: shared_mem", shared_mem, 0, MAX_SHARED_BYTES, error=KernelError
+        )
         slots = self._slots(args)
         failure = _CFailure()
         failed = self.module._launch(

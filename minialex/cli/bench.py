@@ -292,7 +292,7 @@ def _numbers(option: str, text: str) -> list[int]:
     """Read positive ints separated by commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise MiniAlexError(f"{option} must be positive whole numbers, such as 1,2,4, not {text!r}")
+        raise MiniAlexError(f"{option} must be integers 1 or more, such as 1,2,4, not {text!r}")
     return sorted({int(part) for part in parts})
 
 

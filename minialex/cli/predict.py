@@ -13,7 +13,7 @@ from minialex.cli.output import print_json, print_line
 def _png_file(_context, _parameter, path: Path | None) -> Path | None:
     """Refuse a file that could not be written before anything is computed."""
     if path is not None and path.suffix.lower() != ".png":
-        raise click.BadParameter(f"{str(path)!r} should end in .png, the kind of file that is written")
+        raise click.BadParameter(f"it must be a .png, the kind of file that is written, not {str(path)!r}")
     if path is not None and not path.parent.is_dir():
         raise click.BadParameter(f"the folder of {str(path)!r} does not exist")
     return path

@@ -77,7 +77,7 @@ def read_pickled_dict(content: bytes, name: str) -> dict[str, Any]:
 
 def _as_dict(result: object) -> dict[str, Any]:
     if type(result) is not dict:
-        raise ValueError(f"it holds a {type(result).__name__}, and should hold a dictionary")
+        raise ValueError(f"it must hold a dictionary, not a {type(result).__name__}")
     return {
         _as_text(key): value.array if isinstance(value, _Array) else value for key, value in result.items()
     }

@@ -224,7 +224,7 @@ class RunFolder:
         except (ValueError, MiniAlexError) as error:
             raise RunError(f"{str(file)!r} is damaged: {error}") from None
         if not isinstance(result, dict):
-            raise RunError(f"{str(file)!r} is damaged: it should hold a table of figures")
+            raise RunError(f"{str(file)!r} is damaged: it must hold a table of figures")
         return result
 
     def finish(self, result: dict) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import random
-from minialex.checks import in_words, require_int
+from minialex.checks import require_int, require_number
 from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.integers import ceil_div
@@ -109,10 +109,8 @@ class Options:
     validation_metrics: Mapping[str, Callable[[Evaluation], float]] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise MiniAlexError(
-                f"clip_norm must be a number above 0, or None, not {in_words(self.clip_norm)}"
-            )
+        if self.clip_norm is not None:
+            require_number("clip_norm", self.clip_norm, 0, bounds="(]")
         require_int("accumulate", self.accumulate, 1)
 
 

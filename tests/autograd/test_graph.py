@@ -603,7 +603,7 @@ def test_only_floats_have_gradients():
         lambda: ma.tensor([1, 2], requires_grad=True),
         lambda: ma.Tensor(np.arange(3)).requires_grad_(),
     ):
-        with pytest.raises(GraphError, match="requires_grad needs float32 or float64 data; this is int"):
+        with pytest.raises(GraphError, match="data must be float32 or float64 for requires_grad, not int"):
             make()
 
 

@@ -113,7 +113,7 @@ def test_memory_and_scaling(minialex, tmp_path):
         (("memory", "alexnet", "--peers", "jax"), "jax"),
         (
             ("scaling", "alexnet", "--batches", "1,x"),
-            "--batches must be positive whole numbers, such as 1,2,4, not '1,x'",
+            "--batches must be integers 1 or more, such as 1,2,4, not '1,x'",
         ),
         (("scaling", "alexnet", "--sizes", "8"), "does not fit"),
     ],

@@ -298,13 +298,13 @@ def test_a_float_scalar_has_the_type_of_the_arrays(launch):
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [1.0, "1", None, True, (1, 2.0), (1, True), [None]])
 def test_a_grid_or_block_that_is_not_made_of_ints(refuses, argument, value):
-    refuses(f"{argument} must be one to three ints, not {value!r}", **{argument: value})
+    refuses(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [(), (1, 1, 1, 1)])
 def test_a_grid_or_block_with_other_than_one_to_three_axes(refuses, argument, value):
-    refuses(f"{argument} must be one to three ints, not {value!r}", **{argument: value})
+    refuses(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_each_thread_has_a_copy_of_its_own(module, checked):
 
 def test_a_value_is_nothing_that_can_be_uninitialised(module):
     args = (np.zeros(4, np.float32), np.zeros(8, np.float32))
-    with pytest.raises(KernelError, match="uninitialised='v' is not an array"):
+    with pytest.raises(KernelError, match="uninitialised must be arrays, and 'v' is"):
         cuda_host.check(module["own_copy"], 1, 8, args, uninitialised=("v",))
 
 

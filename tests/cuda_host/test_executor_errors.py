@@ -96,10 +96,10 @@ def _line(text: str) -> int:
         ((1,), (1, 1, 65), "block must be 1 to 64 along z"),
         ((1,), (32, 33), r"block=\(32, 33, 1\) has 1056 threads; a block has 1024 at most"),
         ((1,), (513,), r"block=\(513, 1, 1\) has 513 threads; the kernel declares __launch_bounds__\(512\)"),
-        ((1, 1, 1, 1), (32,), "grid must be one to three ints"),
-        ((), (32,), "grid must be one to three ints"),
-        ((1.0,), (32,), "grid must be one to three ints"),
-        ((1,), (True,), "block must be one to three ints"),
+        ((1, 1, 1, 1), (32,), "grid must be one to three integers"),
+        ((), (32,), "grid must be one to three integers"),
+        ((1.0,), (32,), "grid must be one to three integers"),
+        ((1,), (True,), "block must be one to three integers"),
     ],
 )
 def test_grids_and_blocks_beyond_the_limits(module, grid, block, message):
@@ -162,7 +162,7 @@ def test_arguments_that_fit_exactly(module):
 
 @pytest.mark.parametrize("shared_mem", [-1, 227 * 1024 + 1, 8.0, None])
 def test_shared_memory_beyond_the_limit(module, shared_mem):
-    with pytest.raises(KernelError, match="scale: shared_mem must be an int from 0 to"):
+    with pytest.raises(KernelError, match="scale: shared_mem must be an integer from 0 to 232,448, not"):
         module["scale"](1, 32, (X, Y, FACTOR, N), shared_mem=shared_mem)
 
 

@@ -235,7 +235,7 @@ def test_whatever_no_dictionary_of_arrays_needs_is_refused(content, says):
         (b"}", "it ends before its last instruction"),
         (b"\xff.", "byte 0xff is not an instruction"),
         (b".", "it leaves something over"),
-        (b"].", "it holds a list, and should hold a dictionary"),
+        (b"].", "it must hold a dictionary, not a list"),
         (b"cnumpy", "a line without an end"),
         (b"}}.", "it leaves something over"),
         (b"}(.", "it leaves something over"),

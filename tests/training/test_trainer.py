@@ -307,7 +307,7 @@ def test_a_plateau_needs_its_metric(network, dataset):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_norm": 0.0}, r"clip_norm must be a number above 0, or None, not 0\.0"),
+        ({"clip_norm": 0.0}, r"clip_norm must be a number above 0, not 0\.0"),
         ({"clip_norm": math.nan}, "clip_norm must be .*, not nan"),
         ({"accumulate": 0}, "accumulate must be an integer 1 or more, not 0"),
         ({"accumulate": True}, "accumulate must be .*, not True"),
