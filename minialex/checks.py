@@ -90,14 +90,14 @@ def require_number(
     *,
     error: type = MiniAlexError,
 ) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number of that interval. NaN never is."""
+    """Return `value` as a float, or raise `error`: it must be a number of the interval, not NaN."""
     if not is_within(value, low, high, bounds):
         raise error(f"{name} must be {number_in_words(low, high, bounds)}, not {in_words(value)}")
     return float(value)
 
 
 def require_share(name: str, value: Any, *, error: type = MiniAlexError) -> float:
-    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, both excluded."""
+    """Return `value` as a float, or raise `error`: it must be a number between 0 and 1, exclusive."""
     return require_number(name, value, 0, 1, "()", error=error)
 
 
