@@ -313,7 +313,7 @@ def _cached(name: str, key: str, build) -> Path:
         return path
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        code_cache._make_private(folder)
+        code_cache.make_private(folder)
     except OSError as error:
         raise KernelError(
             f"the folder for compiled kernels cannot be used: {folder}: {error.strerror or error}; set "
@@ -335,7 +335,7 @@ def _cached(name: str, key: str, build) -> Path:
 def _is_whole(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
-            if not code_cache._is_private(os.fstat(file.fileno())):
+            if not code_cache.is_private(os.fstat(file.fileno())):
                 return False
             content = file.read()
     except OSError:

@@ -67,7 +67,7 @@ def store() -> Store | None:
     try:
         new = not folder.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _make_private(folder)
+        make_private(folder)
         os.utime(folder)
         if new:
             _remove_old(folder.parent)
@@ -94,7 +94,7 @@ class Store:
         """What was written under this name for this identity; None if there is no such file."""
         try:
             with open(self.folder / name, "rb") as file:
-                if not _is_private(os.fstat(file.fileno())):
+                if not is_private(os.fstat(file.fileno())):
                     return None
                 content = file.read()
         except OSError:
@@ -112,7 +112,7 @@ class Store:
         import tempfile
 
         path = self.folder / name
-        _make_private(self.folder)  # another process may have removed it as old
+        make_private(self.folder)  # another process may have removed it as old
         # Only the user can read it.
         handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
         try:
@@ -206,18 +206,18 @@ def _digest(*parts: str | bytes) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()
 
 
-def _is_private(status: os.stat_result) -> bool:
+def is_private(status: os.stat_result) -> bool:
     """Whether a file or a folder is the user's, and writable by no one else."""
     if not hasattr(os, "geteuid"):
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make a folder that only the user can write to, in place of one that others could write to."""
     if os.path.lexists(folder):
         status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and _is_private(status):
+        if stat.S_ISDIR(status.st_mode) and is_private(status):
             return
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             raise PermissionError(0, "it belongs to another user")
