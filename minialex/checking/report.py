@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minialex.errors import MiniAlexError
@@ -70,12 +70,36 @@ class InputReport:
 
 
 def _total(figure: str) -> property:
-    """What a report counts of all inputs together."""
-    return property(lambda report: sum(getattr(each, figure) for each in report.inputs))
+    """What all parts of a report count together."""
+    return property(lambda report: sum(getattr(each, figure) for each in report.parts))
+
+
+class Totals:
+    """A report's figures, which are those of its parts added up, and the worst of their errors."""
+
+    parts: Sequence[InputReport | Report]
+
+    compared = _total("compared")
+    zeros = _total("zeros")
+    small = _total("small")
+    skipped = _total("skipped")
+    uncertain = _total("uncertain")
+
+    @property
+    def worst_error(self) -> float:
+        return self._worst[0]
+
+    @property
+    def tolerance(self) -> float:
+        return self._worst[1]
+
+    @property
+    def _worst(self) -> tuple[float, float]:
+        return worst_of((each.worst_error, each.tolerance) for each in self.parts)
 
 
 @dataclass
-class Report:
+class Report(Totals):
     """What was checked.
 
     Attributes
@@ -119,11 +143,9 @@ class Report:
     def weak(self) -> bool:
         return self.dtype != "float64"
 
-    compared = _total("compared")
-    zeros = _total("zeros")
-    small = _total("small")
-    skipped = _total("skipped")
-    uncertain = _total("uncertain")
+    @property
+    def parts(self) -> list[InputReport]:
+        return self.inputs
 
     @property
     def power(self) -> float:
@@ -132,18 +154,6 @@ class Report:
         In the other cases the derivative is too small beside the rest. 0 if every derivative was compared.
         """
         return max((each.power for each in self.inputs), default=0.0)
-
-    @property
-    def worst_error(self) -> float:
-        return self._worst[0]
-
-    @property
-    def tolerance(self) -> float:
-        return self._worst[1]
-
-    @property
-    def _worst(self) -> tuple[float, float]:
-        return worst_of((each.worst_error, each.tolerance) for each in self.inputs)
 
     def __str__(self) -> str:
         how = f"{self.directions} random directions (a quick check)"

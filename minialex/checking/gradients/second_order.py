@@ -26,19 +26,14 @@ from minialex.checking.gradients.check import Arrays
 from minialex.checking.gradients.returned import as_array
 from minialex.checking.gradients.rewording import reworded
 from minialex.checking.gradients.vjp import check_vjp
-from minialex.checking.report import GradcheckError, Report, worst_of
+from minialex.checking.report import GradcheckError, Report, Totals
 from minialex.checking.reproduction import Reproduction
 
 _STREAM = 4
 
 
-def _of_both(figure: str) -> property:
-    """What both orders count together."""
-    return property(lambda report: getattr(report.first, figure) + getattr(report.second, figure))
-
-
 @dataclass
-class SecondOrderReport:
+class SecondOrderReport(Totals):
     """What was compared of both orders.
 
     Attributes
@@ -64,22 +59,9 @@ class SecondOrderReport:
     def dtype(self) -> str:
         return self.first.dtype
 
-    compared = _of_both("compared")
-    zeros = _of_both("zeros")
-    skipped = _of_both("skipped")
-    uncertain = _of_both("uncertain")
-
     @property
-    def worst_error(self) -> float:
-        return self._worst[0]
-
-    @property
-    def tolerance(self) -> float:
-        return self._worst[1]
-
-    @property
-    def _worst(self) -> tuple[float, float]:
-        return worst_of((each.worst_error, each.tolerance) for each in (self.first, self.second))
+    def parts(self) -> tuple[Report, Report]:
+        return self.first, self.second
 
     def __str__(self) -> str:
         return f"{self.first}\n{self.second}"
