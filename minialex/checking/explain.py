@@ -16,6 +16,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.colors import BoundaryNorm, FuncNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from minialex.checking.adapters.tensors import on_arrays
 from minialex.checking.gradients.check import Check
@@ -29,7 +34,7 @@ from minialex.checking.gradients.paths import same_branches
 from minialex.checking.kernels.cases import Case, make_cases
 from minialex.checking.report import GradcheckError, Report
 from minialex.errors import MiniAlexError
-from minialex.files import write_atomically
+from minialex.plots import LABEL_POINTS, save, style
 from minialex.tensor import Tensor
 
 # The cases that show most; of other operations, the smallest.
@@ -463,16 +468,12 @@ def _walk(check: Check, jacobian: Jacobian, row: int, element: int) -> Walk:
 
 def draw_explanation(path: Path, explanation: Explanation) -> None:
     """Draw the Jacobian as a PNG: a row for each input; analytic, numeric, and their difference."""
-    from matplotlib import rc_context
-    from matplotlib.colors import BoundaryNorm, FuncNorm, ListedColormap
-    from matplotlib.figure import Figure
-
     jacobians = explanation.jacobians
     heights = [1.0 if each.analytic.shape[1] > 4 else 0.6 for each in jacobians]
     # White to blue is allowed, orange to red is not.
     bounds = [0, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 1e300]
     shares = ListedColormap(["#ffffff", "#e3edf7", "#b9d3ea", "#7fadd6", "#3d7fbb", "#f39c34", "#c0211f"])
-    with rc_context({"font.size": 9, "hatch.linewidth": 0.6}):
+    with style(grid=False), rc_context({"font.size": LABEL_POINTS, "hatch.linewidth": 0.6}):
         figure = Figure(figsize=(13.5, 1.2 + 3.4 * sum(heights)), layout="constrained")
         grid = figure.subplots(len(jacobians), 3, squeeze=False, height_ratios=heights)
         for each, row in zip(jacobians, grid, strict=True):
@@ -482,19 +483,19 @@ def draw_explanation(path: Path, explanation: Explanation) -> None:
             root = FuncNorm(
                 (lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)), vmin=-limit, vmax=limit
             )
-            style = {"cmap": "RdBu_r", "norm": root}
+            look = {"cmap": "RdBu_r", "norm": root}
             of = f"input {each.input} {each.shape}"
             pictures = [
-                _draw_matrix(row[0], each, explanation, each.analytic, f"{of}: analytic, by backward", style),
-                _draw_matrix(row[1], each, explanation, smooth, f"{of}: numeric, by differences", style),
+                _draw_matrix(row[0], each, explanation, each.analytic, f"{of}: analytic, by backward", look),
+                _draw_matrix(row[1], each, explanation, smooth, f"{of}: numeric, by differences", look),
             ]
             ticks = [share * limit for share in (-1, -0.25, 0, 0.25, 1)]
             bar = figure.colorbar(pictures[1], ax=row[:2], label="derivative", pad=0.01)
             bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-            style = {"cmap": shares, "norm": BoundaryNorm(bounds, shares.N)}
+            look = {"cmap": shares, "norm": BoundaryNorm(bounds, shares.N)}
             largest = np.abs(each.difference[~each.kinked]).max(initial=0)
             title = f"{of}: difference, {largest:.1e} at most"
-            picture = _draw_matrix(row[2], each, explanation, each.share, title, style)
+            picture = _draw_matrix(row[2], each, explanation, each.share, title, look)
             bar = figure.colorbar(picture, ax=row[2], label="difference / tolerance", spacing="uniform")
             bar.set_ticks(bounds[:-1], labels=["0", "1e-4", "1e-3", "0.01", "0.1", "1: the limit", "10"])
         kinks = sum(int(each.kinked.sum()) for each in jacobians)
@@ -506,14 +507,11 @@ def draw_explanation(path: Path, explanation: Explanation) -> None:
             f"{wrong:,} wrong{hatched}\nframed: what the text goes through",
             fontsize=11,
         )
-        write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=110))
+        save(figure, path)
 
 
-def _draw_matrix(axes, jacobian: Jacobian, explanation: Explanation, values, title: str, style: dict):
-    from matplotlib.patches import Rectangle
-    from matplotlib.ticker import MaxNLocator
-
-    picture = axes.imshow(values, aspect="auto", interpolation="nearest", **style)
+def _draw_matrix(axes, jacobian: Jacobian, explanation: Explanation, values, title: str, look: dict):
+    picture = axes.imshow(values, aspect="auto", interpolation="nearest", **look)
     rows, columns = values.shape
     for shape, draw_line, end in (
         (jacobian.shape, axes.axvline, columns),
@@ -533,7 +531,8 @@ def _draw_matrix(axes, jacobian: Jacobian, explanation: Explanation, values, tit
             axes.add_patch(
                 Rectangle((element - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.6)
             )
-    axes.set_title(title, fontsize=9)
+    axes.spines[:].set_visible(True)
+    axes.set_title(title, fontsize=LABEL_POINTS)
     axes.set(
         xlabel=f"element of input {jacobian.input}, in C order",
         ylabel=f"element of the output {explanation.output.shape}",
