@@ -125,7 +125,7 @@ def _train(options: dict, as_json: bool):
         settings, parts = prepare(settings)
         say = _speaker(as_json)
         _introduce(settings, parts, device, device_note, say)
-        with TrainingProgress(recipe.training.epochs, say, parts.name) as progress:
+        with TrainingProgress(recipe.training.epochs, say, parts.validation_name) as progress:
             return train(settings, parts, out, (progress,))
 
 
@@ -151,7 +151,7 @@ def _resume(path: Path, data_dir: str | None, as_json: bool):
         epochs = run.recipe.training.epochs
         begun = f", {state.batch:,} of {state.batches:,} batches of the next" if state.batch else ""
         say(f"goes on after {state.epoch} of {epochs} epochs{begun}")
-        with TrainingProgress(epochs, say, parts.name) as progress:
+        with TrainingProgress(epochs, say, parts.validation_name) as progress:
             return resume(run, parts, state, (progress,))
 
 
@@ -203,7 +203,7 @@ def _introduce(settings, parts, device: str, device_note: str, say) -> None:
         f"{recipe.model.name}: {summary.trainable_parameters:,} parameters, "
         f"{summary.macs / 1e6:,.0f} million products an image; {device_note}"
     )
-    held = [(parts.validation, parts.name)]
+    held = [(parts.validation, parts.validation_name)]
     if parts.test is not parts.validation:
         held.append((parts.test, "test"))
     counted = [f"{len(parts.train):,} training", *(f"{len(part):,} {name}" for part, name in held)]

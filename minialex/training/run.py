@@ -22,10 +22,10 @@ from minialex.training.assembly import (
 )
 from minialex.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFile, TensorBoard
 from minialex.training.callbacks.best import Best
+from minialex.training.data_parts import Parts, colour_statistics, load_parts
 from minialex.training.diagnosis import PATIENCE_STEPS, guessing_message, is_guessing
 from minialex.training.evaluation import Evaluation, evaluate
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
-from minialex.training.sources import Parts, colour_statistics, load_parts
 from minialex.training.state import TrainingState
 from minialex.training.trainer import Options, Trainer
 
@@ -197,7 +197,7 @@ def resume(
     if parts.test is not parts.validation or recipe.transforms.validation is not None:
         loader = make_test_loader(parts.test, recipe.transforms.pipeline("test"), recipe.data)
         test = evaluate(network, loader, device)
-    elif parts.name == "test":
+    elif parts.validation_name == "test":
         test = validation
     _draw(run, parts, trainer, validation if test is None else test)
     figures = _figures(run, parts, trainer, checkpoints.best, test)
@@ -289,7 +289,7 @@ def _draw(run: RunFolder, parts: Parts, trainer: Trainer, last: Evaluation) -> N
     part = parts.test_name
     run.pictures.mkdir(exist_ok=True)
     pictures.draw_first(run.pictures / "first.png", parts.train)
-    pictures.draw_curves(run.pictures / "curves.png", trainer.history, parts.name)
+    pictures.draw_curves(run.pictures / "curves.png", trainer.history, parts.validation_name)
     pictures.draw_confusion(run.pictures / "confusion.png", last.confusion(), run.classes, part)
     pictures.draw_filters(run.pictures / "filters.png", trainer.network)
     pictures.draw_worst(run.pictures / "worst.png", last, parts.test, part=part)

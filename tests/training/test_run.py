@@ -12,12 +12,12 @@ from minialex.data import ArrayDataset, ImageFolder, load_mnist
 from minialex.errors import DamagedSample, DataError, RunError
 from minialex.training.assembly import make_network, make_test_loader
 from minialex.training.callbacks import Callback
+from minialex.training.data_parts import load_parts
 from minialex.training.evaluation import evaluate
 from minialex.training.recipes import Recipe, list_recipes, recipe_values, with_setting
 from minialex.training.recipes.recipe import Data
 from minialex.training.run import open_data, prepare, resume, train
 from minialex.training.run_folder import RunFolder, RunSettings, default_folder
-from minialex.training.sources import load_parts
 from minialex.training.state import load_latest_state
 
 
@@ -83,7 +83,7 @@ def test_without_further_words_the_parts_are_those_of_the_data_set(mnist):
     np.testing.assert_array_equal(parts.train.images, train_set.images)
     np.testing.assert_array_equal(parts.validation.images, test_set.images)
     assert parts.test is parts.validation
-    assert parts.name == "test"
+    assert parts.validation_name == "test"
 
 
 def numbered(dataset, whole):
@@ -125,7 +125,7 @@ def test_a_validation_share_is_the_end_of_the_training_part(mnist):
     assert (len(parts.train), len(parts.validation)) == (230, 26)
     np.testing.assert_array_equal(parts.train.images, whole.images[:230])
     np.testing.assert_array_equal(parts.validation.images, whole.images[230:])
-    assert parts.name == "validation"
+    assert parts.validation_name == "validation"
     assert len(parts.test) == 20
     with pytest.raises(DataError, match="leaves 0 to train on and 40"):
         parts_of(mnist, validation=0.99)
@@ -141,7 +141,11 @@ def test_the_first_images_can_be_reserved(mnist):
 def test_folders_are_read_in_the_models_colours(folders):
     parts = load_parts(Data("folder"), str(folders), 3, 0)
     assert isinstance(parts.train, ImageFolder)
-    assert (parts.train[0][0].shape[0], parts.source_shape, parts.name) == (3, (3, None, None), "validation")
+    assert (parts.train[0][0].shape[0], parts.source_shape, parts.validation_name) == (
+        3,
+        (3, None, None),
+        "validation",
+    )
     parts = load_parts(Data("folder"), str(folders), 1, 0)
     assert (parts.train[0][0].shape[0], parts.source_shape) == (1, (1, None, None))
 

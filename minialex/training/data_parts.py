@@ -15,7 +15,8 @@ from minialex.training.recipes.recipe import Data
 
 # How many images are read for the statistics that a transform takes from the training set.
 STATISTICS_IMAGES = 10_000
-_TRAIN, _TEST, _STATISTICS = 0, 1, 2
+# Which random order of a seed each takes.
+_TRAIN_DRAW, _TEST_DRAW, _STATISTICS_DRAW = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Parts:
         What is measured after each epoch.
     test : Dataset
         What is measured in the end; the same object as `validation` if there is nothing else.
-    name : "test" or "validation"
-        What to call the second of them: the data set's test part, or images held back from training.
+    validation_name : "test" or "validation"
+        What to call `validation`: the data set's test part, or images held back from training.
     """
 
     train: Dataset
     validation: Dataset
     test: Dataset
-    name: str
+    validation_name: str
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -45,7 +46,7 @@ class Parts:
     @property
     def test_name(self) -> str:
         """What to call `test`: "test", or "validation" if the data set has nothing else."""
-        return self.name if self.test is self.validation else "test"
+        return self.validation_name if self.test is self.validation else "test"
 
     @property
     def source_shape(self) -> tuple[int, int | None, int | None]:
@@ -89,8 +90,8 @@ def load_parts(data: Data, folder: str | None, channels: int, seed: int) -> Part
                 f"data.reserve={data.reserve:,} leaves none of the {len(train):,} training images"
             )
         train = train.subset(np.arange(data.reserve, len(train)))
-    train = _draw(train, data.train_samples, data.replacement, seed, _TRAIN)
-    test = _draw(test, data.test_samples, data.replacement, seed, _TEST)
+    train = _drawn(train, data.train_samples, data.replacement, seed, _TRAIN_DRAW)
+    test = _drawn(test, data.test_samples, data.replacement, seed, _TEST_DRAW)
     if data.validation == "test":
         return Parts(train, test, test, "test" if source.has_test else "validation")
     # Keras: split_at = int(floor(n * (1 - validation_split))), before anything is shuffled.
@@ -115,16 +116,16 @@ def _through_unit_values(dataset: Dataset) -> Dataset:
     return ArrayDataset.from_normalised(images, one_hot, dataset.classes, dataset.name)
 
 
-def _draw(dataset: Dataset, count: int | None, replacement: bool, seed: int, part: int) -> Dataset:
-    """Draw `count` images at random, as a pure function of the seed; without a count, all in order."""
+def _drawn(dataset: Dataset, count: int | None, replacement: bool, seed: int, draw: int) -> Dataset:
+    """`count` images drawn at random, as a pure function of the seed; without a count, all in order."""
     if count is None:
         return dataset
     size = len(dataset)
     if replacement:
-        return dataset.subset(with_replacement(size, count, seed=seed, draw=part))
+        return dataset.subset(with_replacement(size, count, seed=seed, draw=draw))
     if count > size:
         raise DataError(f"{count:,} images are asked for, and data set {dataset.name} has {size:,}")
-    return dataset.subset(permutation(size, seed=seed, draw=part, use=DRAW)[:count])
+    return dataset.subset(permutation(size, seed=seed, draw=draw, use=DRAW)[:count])
 
 
 def colour_statistics(train: Dataset, damaged: str, seed: int) -> ColourStatistics:
@@ -138,7 +139,7 @@ def colour_statistics(train: Dataset, damaged: str, seed: int) -> ColourStatisti
         If a file cannot be read, unless `damaged` is "skip".
     """
     if len(train) > STATISTICS_IMAGES:
-        order = permutation(len(train), seed=seed, draw=_STATISTICS, use=DRAW)
+        order = permutation(len(train), seed=seed, draw=_STATISTICS_DRAW, use=DRAW)
         train = train.subset(order[:STATISTICS_IMAGES])
     if damaged == "skip":
         train = train.subset([i for i in range(len(train)) if _is_readable(train, i)])
