@@ -65,7 +65,7 @@ def gradient_of(function, weights):
     return weighted_sum
 
 
-def check_gradients(function, arrays, generator, order=1):
+def assert_gradients(function, arrays, generator, order=1):
     """Compare the gradients of `function`, differentiated `order` - 1 times before, with differences."""
     for _ in range(order - 1):
         weights = [normal_values(generator, array.shape) for array in arrays]
@@ -245,14 +245,14 @@ def test_every_public_function_has_a_case():
 @some
 @given(st.data())
 def test_first_derivative(name, data):
-    check_gradients(*draw_case(data, name))
+    assert_gradients(*draw_case(data, name))
 
 
 @every_case
 @few
 @given(st.data())
 def test_second_derivative(name, data):
-    check_gradients(*draw_case(data, name), order=2)
+    assert_gradients(*draw_case(data, name), order=2)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_second_derivative(name, data):
 @settings(few, max_examples=examples(15))
 @given(st.data())
 def test_third_derivative(name, data):
-    check_gradients(*draw_case(data, name), order=3)
+    assert_gradients(*draw_case(data, name), order=3)
 
 
 @every_case

@@ -60,10 +60,10 @@ def launch(device, source):
 
 
 @pytest.fixture
-def refuses(launch, device):
+def assert_refused(launch, device):
     """Check that a launch is refused with a message that holds every text, and that nothing was run."""
 
-    def refuses(*says, error=KernelError, **arguments):
+    def assert_refused(*says, error=KernelError, **arguments):
         with pytest.raises(error) as raised:
             launch(**arguments)
         message = str(raised.value)
@@ -72,7 +72,7 @@ def refuses(launch, device):
             assert text in message
         assert not device.launches
 
-    return refuses
+    return assert_refused
 
 
 # What is handed on
@@ -118,8 +118,8 @@ def test_a_grid_without_blocks_runs_nothing(launch, device, grid):
     assert not device.launches
 
 
-def test_the_arguments_of_a_grid_without_blocks_are_checked_all_the_same(refuses):
-    refuses("a is declared", grid=0, a="2")
+def test_the_arguments_of_a_grid_without_blocks_are_checked_all_the_same(assert_refused):
+    assert_refused("a is declared", grid=0, a="2")
 
 
 def test_empty_arrays_are_arguments_like_others(launch):
@@ -157,12 +157,12 @@ def test_too_few_and_too_many_arguments(device, source):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32, np.uint8, np.bool_, np.complex64, ">f4"])
-def test_an_array_of_another_dtype(refuses, dtype):
-    refuses("x is declared const real*", str(np.dtype(dtype)), x=np.ones(6, dtype))
+def test_an_array_of_another_dtype(assert_refused, dtype):
+    assert_refused("x is declared const real*", str(np.dtype(dtype)), x=np.ones(6, dtype))
 
 
-def test_arrays_of_two_real_types(refuses):
-    refuses("one dtype", "x of float32 and y of float64", y=np.ones(6))
+def test_arrays_of_two_real_types(assert_refused):
+    assert_refused("one dtype", "x of float32 and y of float64", y=np.ones(6))
 
 
 def test_an_array_of_another_integer_type(device, source):
@@ -174,11 +174,11 @@ def test_an_array_of_another_integer_type(device, source):
 
 
 @pytest.mark.parametrize("value", [1.0, 3, None, [1.0, 2.0], "x", np.float32(1)])
-def test_something_that_is_not_an_array(refuses, value):
-    refuses("x is declared const real*; got", x=value)
+def test_something_that_is_not_an_array(assert_refused, value):
+    assert_refused("x is declared const real*; got", x=value)
 
 
-def test_an_array_of_another_library(refuses):
+def test_an_array_of_another_library(assert_refused):
     class Foreign:
         """As an array of CuPy looks to the launcher."""
 
@@ -187,7 +187,9 @@ def test_an_array_of_another_library(refuses):
         size, shape = 6, (6,)
 
     Foreign.__module__ = "cupy.core"
-    refuses("x must be an array of device 'cuda-host', not a cupy Foreign", error=DeviceError, x=Foreign())
+    assert_refused(
+        "x must be an array of device 'cuda-host', not a cupy Foreign", error=DeviceError, x=Foreign()
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,17 +203,17 @@ def test_an_array_of_another_library(refuses):
     ],
     ids=["transposed", "strided", "reversed", "broadcast", "cut"],
 )
-def test_a_view_that_is_not_contiguous(refuses, launch, device, view):
+def test_a_view_that_is_not_contiguous(assert_refused, launch, device, view):
     x = view(np.arange(24, dtype=np.float32).reshape(4, 6))
-    refuses("x is a view that is not C-contiguous", str(x.strides), "device.contiguous", x=x)
+    assert_refused("x is a view that is not C-contiguous", str(x.strides), "device.contiguous", x=x)
     copy = device.contiguous(x)
     assert launch(x=copy).args[0] is copy
     np.testing.assert_array_equal(copy, x)
 
 
-def test_a_view_that_is_contiguous_but_not_aligned(refuses, launch, device):
+def test_a_view_that_is_contiguous_but_not_aligned(assert_refused, launch, device):
     x = np.arange(9, dtype=np.float32)[1:]
-    refuses("x starts at an address that is not a multiple of 16 bytes", x=x)
+    assert_refused("x starts at an address that is not a multiple of 16 bytes", x=x)
     assert launch(x=device.contiguous(x)).args[0].tolist() == x.tolist()
 
 
@@ -221,22 +223,22 @@ def test_contiguous_copies_nothing_that_can_be_launched(device):
     assert device.contiguous(np.ones((3, 4)).T).flags.c_contiguous
 
 
-def test_a_read_only_array_for_what_is_written(refuses):
+def test_a_read_only_array_for_what_is_written(assert_refused):
     y = np.ones(6, np.float32)
     y.flags.writeable = False
-    refuses("y is declared real*, to be written; got a read-only array", y=y)
+    assert_refused("y is declared real*, to be written; got a read-only array", y=y)
 
 
-def test_too_many_elements(refuses):
+def test_too_many_elements(assert_refused):
     # Memory that is reserved and never touched.
     huge = np.empty(2**30 + 1, np.uint8)
-    refuses("x has 1073741825 elements", "above 2**30", x=huge)
+    assert_refused("x has 1073741825 elements", "above 2**30", x=huge)
 
 
-def test_arrays_that_overlap_one_that_is_written(refuses, launch, device, source):
+def test_arrays_that_overlap_one_that_is_written(assert_refused, launch, device, source):
     x = np.ones(32, np.float32)
-    refuses("x and y share memory", "__restrict__", x=x, y=x)
-    refuses("x and y share memory", x=x[:20], y=x[16:])
+    assert_refused("x and y share memory", "__restrict__", x=x, y=x)
+    assert_refused("x and y share memory", x=x[:20], y=x[16:])
     assert launch(x=x[:16], y=x[16:]).args[1].base is x
     # In place is allowed where nothing else was promised.
     device.launch(source["copies"], 1, 1, x, x)
@@ -244,13 +246,13 @@ def test_arrays_that_overlap_one_that_is_written(refuses, launch, device, source
 
 
 @pytest.mark.parametrize("value", [6.0, np.float32(6), "6", None, True, np.array(6), [6]])
-def test_something_that_is_not_an_int_for_an_int(refuses, value):
-    refuses("n is declared int; got", n=value)
+def test_something_that_is_not_an_int_for_an_int(assert_refused, value):
+    assert_refused("n is declared int; got", n=value)
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 2**40])
-def test_an_int_that_is_out_of_range(refuses, value):
-    refuses("n is declared int", str(value), "out of its range: -2147483648 to 2147483647", n=value)
+def test_an_int_that_is_out_of_range(assert_refused, value):
+    assert_refused("n is declared int", str(value), "out of its range: -2147483648 to 2147483647", n=value)
 
 
 @pytest.mark.parametrize(
@@ -266,8 +268,8 @@ def test_each_type_has_its_range(device, source, position, value):
 
 
 @pytest.mark.parametrize("value", ["2", None, True, 1j, np.array(2.0), [2.0]])
-def test_something_that_is_not_a_number_for_a_float(refuses, value):
-    refuses("a is declared float; got", a=value)
+def test_something_that_is_not_a_number_for_a_float(assert_refused, value):
+    assert_refused("a is declared float; got", a=value)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +284,8 @@ def test_something_that_is_not_a_number_for_a_float(refuses, value):
         ("n", np.bool_(1)),
     ],
 )
-def test_a_numpy_scalar_of_another_type(refuses, name, value):
-    refuses(f"{name} is declared", f"a scalar of {value.dtype}", **{name: value})
+def test_a_numpy_scalar_of_another_type(assert_refused, name, value):
+    assert_refused(f"{name} is declared", f"a scalar of {value.dtype}", **{name: value})
 
 
 def test_a_float_scalar_has_the_type_of_the_arrays(launch):
@@ -297,21 +299,21 @@ def test_a_float_scalar_has_the_type_of_the_arrays(launch):
 
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [1.0, "1", None, True, (1, 2.0), (1, True), [None]])
-def test_a_grid_or_block_that_is_not_made_of_ints(refuses, argument, value):
-    refuses(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
+def test_a_grid_or_block_that_is_not_made_of_ints(assert_refused, argument, value):
+    assert_refused(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize("argument", ["grid", "block"])
 @pytest.mark.parametrize("value", [(), (1, 1, 1, 1)])
-def test_a_grid_or_block_with_other_than_one_to_three_axes(refuses, argument, value):
-    refuses(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
+def test_a_grid_or_block_with_other_than_one_to_three_axes(assert_refused, argument, value):
+    assert_refused(f"{argument} must be one to three integers, not {value!r}", **{argument: value})
 
 
 @pytest.mark.parametrize(
     ("grid", "axis"), [(-1, "x"), (2**31, "x"), ((1, 65536), "y"), ((1, 1, 65536), "z"), ((1, -1), "y")]
 )
-def test_a_grid_beyond_the_limits(refuses, grid, axis):
-    refuses("grid must be 0 to ", f" along {axis}, not {grid!r}", grid=grid, block=1)
+def test_a_grid_beyond_the_limits(assert_refused, grid, axis):
+    assert_refused("grid must be 0 to ", f" along {axis}, not {grid!r}", grid=grid, block=1)
 
 
 @pytest.mark.parametrize(
@@ -327,8 +329,8 @@ def test_a_grid_beyond_the_limits(refuses, grid, axis):
         ((32, 16), "has 512 threads"),
     ],
 )
-def test_a_block_beyond_the_limits(refuses, block, says):
-    refuses(says, block=block)
+def test_a_block_beyond_the_limits(assert_refused, block, says):
+    assert_refused(says, block=block)
 
 
 def test_a_block_of_a_kernel_without_launch_bounds(device, source):
@@ -338,6 +340,6 @@ def test_a_block_of_a_kernel_without_launch_bounds(device, source):
     assert len(device.launches) == 1
 
 
-def test_threads_that_an_int_index_could_not_count(refuses, launch):
-    refuses("threads along x", "above 2**30", grid=2**30 // 256 + 1, block=256)
+def test_threads_that_an_int_index_could_not_count(assert_refused, launch):
+    assert_refused("threads along x", "above 2**30", grid=2**30 // 256 + 1, block=256)
     assert launch(grid=2**30 // 256, block=256).grid == (2**22, 1, 1)

@@ -271,7 +271,8 @@ def test_what_is_run_again_prints_nothing(module, capfd):
 
 def test_a_fault_that_comes_again_and_again(module):
     for _ in range(20):
-        _failure(module, "null_pointer", 2, (50, 2), (np.zeros(50, np.int32), np.int32(0)))
+        message = _failure(module, "null_pointer", 2, (50, 2), (np.zeros(50, np.int32), np.int32(0)))
+        assert "(a null pointer)" in message
 
 
 def test_the_checker_finds_the_same(module):

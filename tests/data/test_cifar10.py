@@ -110,7 +110,7 @@ def archive(path, files, inside=PY, extra=("readme.html",)):
     return path
 
 
-def check(found):
+def assert_as_written(found):
     train, test = found
     assert train.images.shape == (5 * COUNT, 3, 32, 32)
     assert test.images.shape == (COUNT, 3, 32, 32)
@@ -137,23 +137,23 @@ def test_the_hand_made_original_is_what_pickle_reads():
 
 
 def test_the_original_python_version(tmp_path):
-    check(load_cifar10(write(tmp_path / PY, python_files())))
+    assert_as_written(load_cifar10(write(tmp_path / PY, python_files())))
 
 
 @pytest.mark.parametrize("text", [True, False], ids=["str", "bytes"])
 @pytest.mark.parametrize("protocol", range(6))
 def test_files_pickled_again_by_others(tmp_path, protocol, text):
-    check(load_cifar10(write(tmp_path, repickled_files(protocol, text))))
+    assert_as_written(load_cifar10(write(tmp_path, repickled_files(protocol, text))))
 
 
 def test_the_binary_version(tmp_path):
-    check(load_cifar10(write(tmp_path / "anything", binary_files())))
+    assert_as_written(load_cifar10(write(tmp_path / "anything", binary_files())))
 
 
 @pytest.mark.parametrize(("inside", "files"), [(PY, python_files), (BIN, binary_files)])
 def test_the_folder_above(tmp_path, inside, files):
     write(tmp_path / inside, files())
-    check(load_cifar10(tmp_path))
+    assert_as_written(load_cifar10(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_the_folder_above(tmp_path, inside, files):
 )
 def test_the_archives(tmp_path, name, files):
     path = archive(tmp_path / name, files())
-    check(load_cifar10(path))
-    check(load_cifar10(tmp_path))
-    check(load_cifar10(path.rename(tmp_path / "another name")))
+    assert_as_written(load_cifar10(path))
+    assert_as_written(load_cifar10(tmp_path))
+    assert_as_written(load_cifar10(path.rename(tmp_path / "another name")))
 
 
 def test_labels_may_be_an_array(tmp_path):
@@ -176,7 +176,7 @@ def test_labels_may_be_an_array(tmp_path):
     for name in NAMES:
         batch = pickle.loads(files[name])
         files[name] = pickle.dumps(batch | {"labels": np.array(batch["labels"])}, 4)
-    check(load_cifar10(write(tmp_path, files)))
+    assert_as_written(load_cifar10(write(tmp_path, files)))
 
 
 def batch(**changed):
@@ -414,7 +414,7 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path):
 def test_the_python_version_is_taken_first(tmp_path):
     write(tmp_path / PY, python_files())
     archive(tmp_path / "cifar-10-binary.tar.gz", {}, BIN)
-    check(load_cifar10(tmp_path))
+    assert_as_written(load_cifar10(tmp_path))
     assert cifar10.CIFAR_SHAPE == (3, 32, 32)
 
 

@@ -71,7 +71,7 @@ def test_straight_code_and_no_code_have_no_loop():
     assert multiply_loops("") == []
 
 
-def check(found):
+def assert_in_registers(found):
     """Each loop has the inner loops that it should have, without spills, and little beside multiply-adds."""
     rows, widest = found["processor"]["rows"], found["processor"]["widest"]
     assert len(found["loops"]) >= 8
@@ -95,7 +95,7 @@ def check(found):
 
 @needs_x86
 def test_sums_stay_in_registers_on_this_processor():
-    check(tile_loops.figures())
+    assert_in_registers(tile_loops.figures())
 
 
 @needs_x86
@@ -112,4 +112,4 @@ def test_sums_stay_in_registers_on_other_processors(cpu, lanes):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["processor"]["lanes"] == lanes
-    check(found)
+    assert_in_registers(found)

@@ -57,7 +57,7 @@ def interrupted_and_resumed(folder: Path, step: int, **options) -> Trainer:
     return trainer
 
 
-def require_same_bits(tmp_path: Path, *steps: int, **options) -> None:
+def assert_same_bits(tmp_path: Path, *steps: int, **options) -> None:
     """Interrupt a training in each of the steps, and compare what comes of it with an uninterrupted one."""
     (tmp_path / "whole").mkdir()
     whole = make(tmp_path / "whole", **options)
@@ -74,13 +74,13 @@ def require_same_bits(tmp_path: Path, *steps: int, **options) -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_each_optimiser_goes_on_to_the_bit(tmp_path, optimizer):
-    require_same_bits(tmp_path, 4, BATCHES + 1, optimizer=optimizer)
+    assert_same_bits(tmp_path, 4, BATCHES + 1, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_schedule_goes_on_to_the_bit(tmp_path, schedule):
     # Adam's steps of 0.01 would hide a rate that is wrong by the last bit; those of SGD do not.
-    require_same_bits(tmp_path, 6, BATCHES + 3, optimizer="momentum", schedule=schedule)
+    assert_same_bits(tmp_path, 6, BATCHES + 3, optimizer="momentum", schedule=schedule)
 
 
 @pytest.mark.parametrize(
@@ -95,20 +95,20 @@ def test_each_schedule_goes_on_to_the_bit(tmp_path, schedule):
 )
 def test_options_of_the_trainer_go_on_to_the_bit(tmp_path, options):
     steps = -(-BATCHES // options.get("accumulate", 1))
-    require_same_bits(tmp_path, 2, steps + 2, optimizer="momentum", **options)
+    assert_same_bits(tmp_path, 2, steps + 2, optimizer="momentum", **options)
 
 
 def test_states_of_epochs_alone_replay_what_came_after(tmp_path):
-    require_same_bits(tmp_path, BATCHES + 1, 3 * BATCHES, every_seconds=1e9)
+    assert_same_bits(tmp_path, BATCHES + 1, 3 * BATCHES, every_seconds=1e9)
 
 
 def test_many_steps_of_an_epoch_can_be_the_last(tmp_path):
-    require_same_bits(tmp_path, *range(BATCHES + 2, 2 * BATCHES + 2, 2))
+    assert_same_bits(tmp_path, *range(BATCHES + 2, 2 * BATCHES + 2, 2))
 
 
 @pytest.mark.needs_gxx
 def test_cuda_kernels_go_on_to_the_bit(tmp_path):
-    require_same_bits(tmp_path, BATCHES + 3, device="cuda-host")
+    assert_same_bits(tmp_path, BATCHES + 3, device="cuda-host")
 
 
 # Killed, with nothing left but what is on the disk

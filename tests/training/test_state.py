@@ -68,7 +68,7 @@ def some_state(**changes) -> TrainingState:
     return TrainingState(**values | changes)
 
 
-def require_equal(found: TrainingState, expected: TrainingState) -> None:
+def assert_equal(found: TrainingState, expected: TrainingState) -> None:
     def plain(state):
         """Arrays as bytes, so that NaN equals itself; floats as their exact text."""
 
@@ -93,14 +93,14 @@ def path(tmp_path):
 
 
 def test_every_bit_comes_back(path):
-    require_equal(load_state(path), some_state())
+    assert_equal(load_state(path), some_state())
 
 
 @pytest.mark.parametrize("stopped", [None, "it has not improved for 3 epochs"])
 def test_what_may_be_missing_comes_back_as_such(tmp_path, stopped):
     expected = some_state(schedule=None, callbacks={}, history=(), stopped=stopped)
     save_state(tmp_path, expected)
-    require_equal(load_state(tmp_path / "state.safetensors"), expected)
+    assert_equal(load_state(tmp_path / "state.safetensors"), expected)
 
 
 def test_numbers_of_numpy_become_those_of_python(tmp_path):
@@ -128,7 +128,7 @@ def test_every_flipped_bit_is_found(path):
         with contextlib.suppress(CheckpointError):
             found = load_state(path)
             assert position < 8 + header
-            require_equal(found, some_state())
+            assert_equal(found, some_state())
             harmless += 1
     assert harmless < 10
 
@@ -188,7 +188,7 @@ def written_by_hand(path, change, arrays=None) -> None:
 
 def test_the_hand_written_file_is_as_ours(path):
     written_by_hand(path, json.dumps)
-    require_equal(load_state(path), some_state())
+    assert_equal(load_state(path), some_state())
 
 
 @pytest.mark.parametrize("name", [each.name for each in fields(TrainingState) if each.name != "network"])
