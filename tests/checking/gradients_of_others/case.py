@@ -142,6 +142,11 @@ def scales(make: Callable[[float], np.ndarray], *magnitudes: float) -> dict[str,
     return {f"{magnitude:g}": make(magnitude) for magnitude in magnitudes}
 
 
+def normal_scales(seed: int, shape: tuple[int, ...], *magnitudes: float) -> dict[str, list[np.ndarray]]:
+    """One normally distributed array at several magnitudes."""
+    return {f"{m:g}": [normal(seed, *shape, scale=m)] for m in magnitudes}
+
+
 # What goes wrong in a gradient of anything
 
 

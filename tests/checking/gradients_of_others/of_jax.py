@@ -13,8 +13,10 @@ from gradients_of_others.case import (
     instead,
     negated,
     normal,
+    normal_scales,
     one_element,
     positive,
+    scales,
     signed,
     slope,
     stale,
@@ -79,14 +81,6 @@ def pointwise(name, native, derivative, at, wrong) -> Function:
     return of(name, native, lambda u, x: (u * derivative(x),), at, wrong)
 
 
-def at_scales(*magnitudes):
-    return {f"{m:g}": signed(m) for m in magnitudes}
-
-
-def arrays_at(seed, shape, *magnitudes):
-    return {f"{m:g}": normal(seed, *shape, scale=m) for m in magnitudes}
-
-
 def pointwise_functions():
     """Activations and special functions."""
     return [
@@ -94,28 +88,28 @@ def pointwise_functions():
             "jax.nn.gelu",
             jax.nn.gelu,
             gelu_tanh_slope,
-            at_scales(1e-8, 1.0),
+            scales(signed, 1e-8, 1.0),
             [times(1.001), slope("Phi only", special.ndtr, ("1",))],
         ),
         pointwise(
             "jax.nn.silu",
             jax.nn.silu,
             lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
-            at_scales(1e-8, 1.0, 10.0),
+            scales(signed, 1e-8, 1.0, 10.0),
             [times(1.001), slope("sigmoid", sigmoid, ("1", "10"))],
         ),
         pointwise(
             "jax.nn.softplus",
             jax.nn.softplus,
             sigmoid,
-            at_scales(1e-8, 1.0, 10.0),
+            scales(signed, 1e-8, 1.0, 10.0),
             [times(1.001), slope("sigmoid(-x)", lambda x: sigmoid(-x), ("1", "10"))],
         ),
         pointwise(
             "jax.nn.squareplus",
             jax.nn.squareplus,
             lambda x: (1 + x / np.sqrt(x**2 + 4)) / 2,
-            at_scales(1e-8, 1.0, 100.0),
+            scales(signed, 1e-8, 1.0, 100.0),
             [times(1.001), slope("x / sqrt(x^2 + 4)", lambda x: x / np.sqrt(x**2 + 4))],
         ),
         pointwise(
@@ -123,7 +117,7 @@ def pointwise_functions():
             jax.nn.selu,
             lambda x: 1.0507009873554804934193349852946
             * np.where(x > 0, 1.0, 1.6732632423543772848170429916717 * np.exp(np.minimum(x, 0))),
-            at_scales(1e-6, 1.0),
+            scales(signed, 1e-6, 1.0),
             [
                 times(1.001),
                 slope(
@@ -136,7 +130,7 @@ def pointwise_functions():
             "jax.nn.log_sigmoid",
             jax.nn.log_sigmoid,
             lambda x: sigmoid(-x),
-            at_scales(1e-8, 1.0, 10.0),
+            scales(signed, 1e-8, 1.0, 10.0),
             [times(1.001), negated()],
         ),
         pointwise(
@@ -150,49 +144,49 @@ def pointwise_functions():
             "jax.scipy.special.erf",
             jax.scipy.special.erf,
             lambda x: 2 / math.sqrt(math.pi) * np.exp(-(x**2)),
-            at_scales(1e-8, 1.0),
+            scales(signed, 1e-8, 1.0),
             [times(1.001), slope("without 2 / sqrt(pi)", lambda x: np.exp(-(x**2)))],
         ),
         pointwise(
             "jax.scipy.special.gammaln",
             jax.scipy.special.gammaln,
             special.digamma,
-            {f"{s:g}": positive(s) for s in (1e-6, 1.0, 1e4)},
+            scales(positive, 1e-6, 1.0, 1e4),
             [times(1.001), negated()],
         ),
         pointwise(
             "jax.scipy.special.entr",
             jax.scipy.special.entr,
             lambda x: -np.log(x) - 1,
-            {f"{s:g}": positive(s) for s in (1e-8, 1e-3, 1.0)},
+            scales(positive, 1e-8, 1e-3, 1.0),
             [times(1.001), slope("-log x", lambda x: -np.log(x))],
         ),
         pointwise(
             "jax.scipy.special.log_ndtr",
             jax.scipy.special.log_ndtr,
             lambda x: np.exp(-(x**2) / 2 - special.log_ndtr(x)) / math.sqrt(2 * math.pi),
-            at_scales(1.0),
+            scales(signed, 1.0),
             [times(1.001), slope("the density", normal_density)],
         ),
         pointwise(
             "jax.lax.rsqrt",
             lambda x: jax.lax.rsqrt(x),
             lambda x: -0.5 * x**-1.5,
-            {f"{s:g}": positive(s) for s in (1e-8, 1.0, 1e8)},
+            scales(positive, 1e-8, 1.0, 1e8),
             [times(1.001), negated()],
         ),
         pointwise(
             "jax.lax.cbrt",
             lambda x: jax.lax.cbrt(x),
             lambda x: np.cbrt(x) / (3 * x),
-            at_scales(1e-8, 1.0, 1e8),
+            scales(signed, 1e-8, 1.0, 1e8),
             [times(1.001), times(3)],
         ),
         pointwise(
             "jax.lax.log1p",
             lambda x: jax.lax.log1p(x),
             lambda x: 1 / (1 + x),
-            {f"{s:g}": positive(s) for s in (1e-8, 1.0, 1e8)},
+            scales(positive, 1e-8, 1.0, 1e8),
             [times(1.001), slope("1 / x", lambda x: 1 / x, ("1e-08", "1"))],
         ),
         pointwise(
@@ -206,7 +200,7 @@ def pointwise_functions():
             "jnp.arctan",
             lambda x: jnp.arctan(x),
             lambda x: 1 / (1 + x**2),
-            at_scales(1e-8, 1.0, 1e8),
+            scales(signed, 1e-8, 1.0, 1e8),
             [times(1.001), negated()],
         ),
     ]
@@ -272,7 +266,7 @@ def array_functions():
             "jax.nn.standardize",
             lambda x: jax.nn.standardize(x, epsilon=1e-5),
             lambda u, x: (normalised_vjp(u, x, (1,)),),
-            arrays_at(303, (2, 5), 1e-2, 1.0, 1e3),
+            normal_scales(303, (2, 5), 1e-2, 1.0, 1e3),
             [
                 times(1.001),
                 instead(
@@ -311,14 +305,14 @@ def array_functions():
             "jnp.cumsum",
             lambda x: jnp.cumsum(x, 1),
             lambda u, x: (reversed_cumsum(u).copy(),),
-            arrays_at(313, (2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(313, (2, 4), 1e-8, 1.0, 1e8),
             [times(1.001), instead("in the same direction", lambda u, x: (np.cumsum(u, axis=1),))],
         ),
         of(
             "jnp.cumprod",
             lambda x: jnp.cumprod(x, 1),
             cumprod_vjp,
-            arrays_at(314, (2, 4), 1e-2, 1.0, 1e2),
+            normal_scales(314, (2, 4), 1e-2, 1.0, 1e2),
             [times(1.001), one_element()],
         ),
         of(
@@ -332,21 +326,21 @@ def array_functions():
             "jnp.sort",
             lambda x: jnp.sort(x, 1),
             sort_vjp,
-            arrays_at(316, (2, 5), 1e-8, 1.0, 1e8),
+            normal_scales(316, (2, 5), 1e-8, 1.0, 1e8),
             [times(1.001), instead("not sorted back", lambda u, x: (1.0 * u,))],
         ),
         of(
             "jax.ops.segment_sum",
             segment_sum,
             lambda u, x: (u[np.array([0, 2, 0, 1])],),
-            arrays_at(317, (4, 2), 1e-8, 1.0, 1e8),
+            normal_scales(317, (4, 2), 1e-8, 1.0, 1e8),
             [times(1.001), instead("shifted by a row", lambda u, x: (u[np.array([1, 0, 1, 2])],))],
         ),
         of(
             "jnp.interp",
             lambda y: jnp.interp(jnp.array([0.3, 1.8, 2.4]), jnp.arange(4.0), y),
             interpolated_vjp,
-            arrays_at(318, (4,), 1e-8, 1.0, 1e8),
+            normal_scales(318, (4,), 1e-8, 1.0, 1e8),
             [
                 times(1.001),
                 instead("the weights swapped", lambda u, y: (interpolated_vjp(u[::-1], y)[0][::-1].copy(),)),
@@ -366,7 +360,7 @@ def array_functions():
             "jax.lax.fori_loop, a power",
             lambda x: jax.lax.fori_loop(0, 5, lambda i, y: y * x, jnp.ones_like(x)),
             lambda u, x: (5 * u * x**4,),
-            at_scales(1e-4, 1.0, 1e4),
+            scales(signed, 1e-4, 1.0, 1e4),
             [times(1.001), times(0.8)],
         ),
         of(
@@ -406,7 +400,7 @@ def array_functions():
             "jnp.linalg.norm",
             lambda x: jnp.linalg.norm(x, axis=1),
             lambda u, x: (u[:, None] * x / np.linalg.norm(x, axis=1, keepdims=True),),
-            arrays_at(325, (2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(325, (2, 4), 1e-8, 1.0, 1e8),
             [times(1.001), times(2)],
         ),
         of(

@@ -14,8 +14,10 @@ from gradients_of_others.case import (
     instead,
     negated,
     normal,
+    normal_scales,
     one_element,
     positive,
+    scales,
     signed,
     slope,
     stale,
@@ -104,18 +106,6 @@ def pointwise(name, native, derivative, at, wrong) -> Function:
     return of(name, native, lambda u, x: (u * derivative(x),), at, wrong)
 
 
-def at_scales(*magnitudes):
-    return {f"{m:g}": signed(m) for m in magnitudes}
-
-
-def positive_at(*magnitudes):
-    return {f"{m:g}": positive(m) for m in magnitudes}
-
-
-def arrays_at(seed, shape, *magnitudes):
-    return {f"{m:g}": normal(seed, *shape, scale=m) for m in magnitudes}
-
-
 def pointwise_functions():
     """Activations and special functions."""
     return [
@@ -123,43 +113,43 @@ def pointwise_functions():
             "F.gelu",
             F.gelu,
             lambda x: special.ndtr(x) + x * normal_density(x),
-            at_scales(1e-8, 1.0),
+            scales(signed, 1e-8, 1.0),
             [times(1.001), slope("tanh form's", gelu_tanh_slope, ("1",))],
         ),
         pointwise(
             "F.gelu(approximate='tanh')",
             lambda x: F.gelu(x, approximate="tanh"),
             gelu_tanh_slope,
-            at_scales(1e-8, 1.0, 3.0),
+            scales(signed, 1e-8, 1.0, 3.0),
             [times(1.001), slope("Phi only", special.ndtr, ("1", "3"))],
         ),
         pointwise(
             "F.silu",
             F.silu,
             lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
-            at_scales(1e-8, 1.0, 10.0),
+            scales(signed, 1e-8, 1.0, 10.0),
             [times(1.001), slope("sigmoid", sigmoid, ("1", "10"))],
         ),
-        pointwise("F.mish", F.mish, mish_slope, at_scales(1e-8, 1.0), [times(1.001), negated()]),
+        pointwise("F.mish", F.mish, mish_slope, scales(signed, 1e-8, 1.0), [times(1.001), negated()]),
         pointwise(
             "F.softplus(beta=3)",
             lambda x: F.softplus(x, 3),
             lambda x: sigmoid(3 * x),
-            at_scales(1e-8, 1.0),
+            scales(signed, 1e-8, 1.0),
             [times(1.001), slope("without beta", sigmoid, ("1",))],
         ),
         pointwise(
             "F.elu(alpha=0.7)",
             lambda x: F.elu(x, 0.7),
             lambda x: np.where(x > 0, 1.0, 0.7 * np.exp(np.minimum(x, 0))),
-            at_scales(1e-8, 1e-3, 1.0),
+            scales(signed, 1e-8, 1e-3, 1.0),
             [times(1.001), slope("without alpha", lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0))))],
         ),
         pointwise(
             "F.celu(alpha=2)",
             lambda x: F.celu(x, 2.0),
             lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0) / 2)),
-            at_scales(1e-6, 1.0, 5.0),
+            scales(signed, 1e-6, 1.0, 5.0),
             [
                 times(1.001),
                 slope("without alpha", lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0))), ("1", "5")),
@@ -190,7 +180,7 @@ def pointwise_functions():
             "F.logsigmoid",
             F.logsigmoid,
             lambda x: sigmoid(-x),
-            at_scales(1e-8, 1.0, 30.0),
+            scales(signed, 1e-8, 1.0, 30.0),
             [times(1.001), slope("sigmoid", sigmoid, ("1", "30"))],
         ),
         pointwise(
@@ -204,42 +194,42 @@ def pointwise_functions():
             "F.tanhshrink",
             F.tanhshrink,
             lambda x: np.tanh(x) ** 2,
-            at_scales(1e-3, 1.0),
+            scales(signed, 1e-3, 1.0),
             [times(1.001), slope("tanh", np.tanh)],
         ),
         pointwise(
             "torch.special.erfcx",
             lambda x: torch.special.erfcx(x),
             lambda x: 2 * x * special.erfcx(x) - 2 / math.sqrt(math.pi),
-            at_scales(1e-8, 1.0, 20.0) | {"20": positive(20.0)},
+            scales(signed, 1e-8, 1.0, 20.0) | {"20": positive(20.0)},
             [times(1.001), slope("without the constant", lambda x: 2 * x * special.erfcx(x))],
         ),
         pointwise(
             "torch.special.entr",
             lambda x: torch.special.entr(x),
             lambda x: -np.log(x) - 1,
-            positive_at(1e-8, 1e-3, 1.0),
+            scales(positive, 1e-8, 1e-3, 1.0),
             [times(1.001), slope("-log x", lambda x: -np.log(x))],
         ),
         pointwise(
             "torch.special.sinc",
             lambda x: torch.special.sinc(x),
             sinc_slope,
-            at_scales(1e-3, 1.0),
+            scales(signed, 1e-3, 1.0),
             [times(1.001), slope("without pi", lambda x: sinc_slope(x) / np.pi)],
         ),
         pointwise(
             "torch.special.log_ndtr",
             lambda x: torch.special.log_ndtr(x),
             lambda x: np.exp(-(x**2) / 2 - special.log_ndtr(x)) / math.sqrt(2 * math.pi),
-            at_scales(1e-8, 1.0),
+            scales(signed, 1e-8, 1.0),
             [times(1.001), slope("the density", normal_density)],
         ),
         pointwise(
             "torch.special.i0e",
             lambda x: torch.special.i0e(x),
             lambda x: special.i1e(x) - np.sign(x) * special.i0e(x),
-            at_scales(1.0, 100.0),
+            scales(signed, 1.0, 100.0),
             [times(1.001), slope("i1e", special.i1e)],
         ),
         pointwise(
@@ -253,42 +243,42 @@ def pointwise_functions():
             "torch.special.gammaln",
             lambda x: torch.special.gammaln(x),
             special.digamma,
-            positive_at(1e-6, 1.0, 1e4),
+            scales(positive, 1e-6, 1.0, 1e4),
             [times(1.001), slope("log x", np.log, ("1e-06", "1"))],
         ),
         pointwise(
             "torch.special.digamma",
             lambda x: torch.special.digamma(x),
             lambda x: special.polygamma(1, x),
-            positive_at(1e-4, 1.0, 1e3),
+            scales(positive, 1e-4, 1.0, 1e3),
             [times(1.001), slope("1 / x", lambda x: 1 / x, ("0.0001", "1"))],
         ),
         pointwise(
             "torch.rsqrt",
             lambda x: torch.rsqrt(x),
             lambda x: -0.5 * x**-1.5,
-            positive_at(1e-8, 1.0, 1e8),
+            scales(positive, 1e-8, 1.0, 1e8),
             [times(1.001), negated()],
         ),
         pointwise(
             "torch.log1p",
             lambda x: torch.log1p(x),
             lambda x: 1 / (1 + x),
-            positive_at(1e-8, 1.0, 1e8),
+            scales(positive, 1e-8, 1.0, 1e8),
             [times(1.001), slope("1 / x", lambda x: 1 / x, ("1e-08", "1"))],
         ),
         pointwise(
             "torch.expm1",
             lambda x: torch.expm1(x),
             np.exp,
-            at_scales(1e-8, 1.0, 3.0),
+            scales(signed, 1e-8, 1.0, 3.0),
             [times(1.001), slope("expm1", np.expm1, ("1e-08", "1"))],
         ),
         pointwise(
             "torch.atan",
             lambda x: torch.atan(x),
             lambda x: 1 / (1 + x**2),
-            at_scales(1e-8, 1.0, 1e8),
+            scales(signed, 1e-8, 1.0, 1e8),
             [times(1.001), negated()],
         ),
         pointwise(
@@ -458,14 +448,14 @@ def losses():
             "F.soft_margin_loss",
             lambda x: F.soft_margin_loss(x, torch.from_numpy(2 * TARGETS - 1)),
             lambda u, x: (u * (1 - 2 * TARGETS) * sigmoid(-(2 * TARGETS - 1) * x) / 6,),
-            at_scales(1e-6, 1.0),
+            scales(signed, 1e-6, 1.0),
             [times(1.001), negated()],
         ),
         of(
             "F.normalize",
             lambda x: F.normalize(x, eps=1e-30),
             unit_vjp,
-            arrays_at(206, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
+            normal_scales(206, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
             [
                 times(1.001),
                 instead("the norm a constant", lambda u, x: (u / np.linalg.norm(x, axis=1, keepdims=True),)),
@@ -661,7 +651,7 @@ def layers():
             "F.group_norm",
             lambda x: F.group_norm(x, 2),
             group_norm_vjp,
-            arrays_at(227, (2, 4, 2), 1e-2, 1.0, 1e4),
+            normal_scales(227, (2, 4, 2), 1e-2, 1.0, 1e4),
             [
                 times(1.001),
                 instead(
@@ -681,7 +671,7 @@ def layers():
             "F.local_response_norm(3, alpha=1e-4)",
             lambda x: F.local_response_norm(x, 3, alpha=1e-4, k=2.0),
             lambda u, x: lrn_vjp(u, x, 1e-4 / 3),
-            arrays_at(230, (1, 5, 2), 1.0, 1e2, 1e4),
+            normal_scales(230, (1, 5, 2), 1.0, 1e2, 1e4),
             [
                 times(1.001),
                 instead("alpha not divided by the size", lambda u, x: lrn_vjp(u, x, 1e-4)),
@@ -732,14 +722,14 @@ def layers():
             "F.avg_pool1d(2)",
             lambda x: F.avg_pool1d(x, 2),
             lambda u, x: (np.repeat(u / 2, 2, axis=2),),
-            arrays_at(236, (1, 2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(236, (1, 2, 4), 1e-8, 1.0, 1e8),
             [times(1.001), times(2)],
         ),
         of(
             "F.interpolate(mode='linear')",
             lambda x: F.interpolate(x, scale_factor=2, mode="linear"),
             upsampled_vjp,
-            arrays_at(237, (1, 2, 3), 1e-8, 1.0, 1e8),
+            normal_scales(237, (1, 2, 3), 1e-8, 1.0, 1e8),
             [times(1.001), instead("the nearest's", lambda u, x: (u.reshape(1, 2, 3, 2).sum(3),))],
         ),
         of(
@@ -753,7 +743,7 @@ def layers():
             "F.pixel_shuffle",
             lambda x: F.pixel_shuffle(x, 2),
             lambda u, x: (u.reshape(1, 2, 2, 2, 2).transpose(0, 2, 4, 1, 3).reshape(x.shape),),
-            arrays_at(239, (1, 4, 2, 2), 1e-8, 1.0),
+            normal_scales(239, (1, 4, 2, 2), 1e-8, 1.0),
             [
                 times(1.001),
                 instead(
@@ -847,14 +837,14 @@ def tensor_functions():
             "torch.cumsum",
             lambda x: torch.cumsum(x, 1),
             lambda u, x: (reversed_cumsum(u).copy(),),
-            arrays_at(242, (2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(242, (2, 4), 1e-8, 1.0, 1e8),
             [times(1.001), instead("in the same direction", lambda u, x: (np.cumsum(u, axis=1),))],
         ),
         of(
             "torch.cumprod",
             lambda x: torch.cumprod(x, 1),
             cumprod_vjp,
-            arrays_at(243, (2, 4), 1e-2, 1.0, 1e2),
+            normal_scales(243, (2, 4), 1e-2, 1.0, 1e2),
             [times(1.001), instead("not accumulated", lambda u, x: (u * np.cumprod(x, 1) / x,))],
         ),
         of(
@@ -868,14 +858,14 @@ def tensor_functions():
             "torch.sort",
             lambda x: torch.sort(x, 1).values,
             sort_vjp,
-            arrays_at(245, (2, 5), 1e-8, 1.0, 1e8),
+            normal_scales(245, (2, 5), 1e-8, 1.0, 1e8),
             [times(1.001), instead("not sorted back", lambda u, x: (1.0 * u,))],
         ),
         of(
             "torch.gather",
             lambda x: torch.gather(x, 1, torch.from_numpy(gathered)),
             gather_vjp,
-            arrays_at(246, (2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(246, (2, 4), 1e-8, 1.0, 1e8),
             [
                 times(1.001),
                 instead(
@@ -890,7 +880,7 @@ def tensor_functions():
             "torch.index_add",
             lambda x: torch.zeros(3, 2, dtype=x.dtype).index_add(0, torch.tensor([0, 2, 0, 1]), x),
             scatter_vjp,
-            arrays_at(247, (4, 2), 1e-8, 1.0, 1e8),
+            normal_scales(247, (4, 2), 1e-8, 1.0, 1e8),
             [
                 times(1.001),
                 instead("shifted by a row", lambda u, x: (np.roll(scatter_vjp(u, x)[0], 1, axis=0),)),
@@ -935,7 +925,7 @@ def tensor_functions():
             "torch.prod",
             lambda x: torch.prod(x, 1),
             lambda u, x: ((u * np.prod(x, 1))[:, None] / x,),
-            arrays_at(250, (2, 4), 1e-2, 1.0, 1e2),
+            normal_scales(250, (2, 4), 1e-2, 1.0, 1e2),
             [times(1.001), at_smallest(1.01)],
         ),
         of(
@@ -1006,7 +996,7 @@ def tensor_functions():
             "torch.linalg.vector_norm",
             lambda x: torch.linalg.vector_norm(x, dim=1),
             lambda u, x: (u[:, None] * x / np.linalg.norm(x, axis=1, keepdims=True),),
-            arrays_at(259, (2, 4), 1e-8, 1.0, 1e8),
+            normal_scales(259, (2, 4), 1e-8, 1.0, 1e8),
             [times(1.001), times(2)],
         ),
         of(

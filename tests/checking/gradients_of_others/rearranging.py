@@ -9,6 +9,7 @@ from gradients_of_others.case import (
     instead,
     negated,
     normal,
+    normal_scales,
     one_element,
     positive,
     signed,
@@ -24,7 +25,7 @@ SCALES = (1e-8, 1.0, 1e8)
 
 def one(seed: int, *shape: int, scales=SCALES) -> dict[str, list[np.ndarray]]:
     """One normally distributed array at several scales."""
-    return {f"{s:g}": [normal(seed, *shape, scale=s)] for s in scales}
+    return normal_scales(seed, shape, *scales)
 
 
 # Cumulative sums and order

@@ -13,6 +13,7 @@ from gradients_of_others.case import (
     instead,
     negated,
     normal,
+    normal_scales,
     one_element,
     positive,
     scales,
@@ -27,11 +28,6 @@ WEIGHTS = np.array([1e8, 1e4, 1.0, 1e-4, 1e-8])
 GRADED = np.array([1e4, 1e2, 1.0, 1e-2, 1e-4])
 MASK = np.array([[0.0, 0.0, -1e9, 0.0], [0.0, -1e9, 0.0, 0.0]])
 FLOAT32_MIN = float(np.finfo(np.float32).min)
-
-
-def at_scales(seed: int, shape: tuple[int, ...], *magnitudes: float) -> dict[str, list[np.ndarray]]:
-    """One normally distributed array at several magnitudes."""
-    return {f"{m:g}": [normal(seed, *shape, scale=m)] for m in magnitudes}
 
 
 # Sums and moments
@@ -94,14 +90,14 @@ SUMS = [
         "sum",
         np.sum,
         lambda u, x: (np.full_like(x, u),),
-        at_scales(12, (2, 3), 1e-8, 1.0, 1e8),
+        normal_scales(12, (2, 3), 1e-8, 1.0, 1e8),
         [times(1.001), one_element()],
     ),
     Function(
         "mean of each row",
         lambda x: x.mean(axis=1),
         lambda u, x: (np.broadcast_to(u[:, None], x.shape) / x.shape[1],),
-        at_scales(12, (2, 3), 1e-8, 1.0, 1e8),
+        normal_scales(12, (2, 3), 1e-8, 1.0, 1e8),
         [
             times(1.001),
             instead("missing 1/N", lambda u, x: (np.repeat(u[:, None], 3, 1),)),
@@ -112,7 +108,7 @@ SUMS = [
         "sum over the first axis and the last",
         lambda x: x.sum(axis=(0, 2)),
         lambda u, x: (np.broadcast_to(u[:, None], x.shape).copy(),),
-        at_scales(13, (2, 3, 2), 1.0, 1e8),
+        normal_scales(13, (2, 3, 2), 1.0, 1e8),
         [times(1.001), one_element()],
     ),
     _weighted(WEIGHTS),
@@ -121,7 +117,7 @@ SUMS = [
         "sum of squares",
         lambda x: (x**2).sum(axis=1),
         lambda u, x: (2 * u[:, None] * x,),
-        at_scales(14, (3, 4), 1e-8, 1e-4, 1.0, 1e4, 1e8),
+        normal_scales(14, (3, 4), 1e-8, 1e-4, 1.0, 1e4, 1e8),
         [
             times(1.001),
             times(0.5),
@@ -151,7 +147,7 @@ SUMS = [
         "product",
         lambda x: np.prod(x, axis=1),
         lambda u, x: ((u * np.prod(x, axis=1))[:, None] / x,),
-        at_scales(15, (3, 4), 1e-2, 1.0, 1e2),
+        normal_scales(15, (3, 4), 1e-2, 1.0, 1e2),
         [
             times(1.001),
             instead("the product itself", lambda u, x: (np.repeat((u * np.prod(x, axis=1))[:, None], 4, 1),)),
@@ -162,7 +158,7 @@ SUMS = [
         _variance,
         _variance_vjp,
         {
-            **at_scales(11, (2, 5), 1e-8, 1.0, 1e8),
+            **normal_scales(11, (2, 5), 1e-8, 1.0, 1e8),
             "mean 1e3": _spread_data(1e3),
             "mean 1e6": _spread_data(1e6),
         },
@@ -187,7 +183,7 @@ SUMS = [
         lambda x: np.sqrt(((x - x.mean(axis=-1, keepdims=True)) ** 2).mean(axis=-1)),
         _deviation_vjp,
         {
-            **at_scales(11, (2, 5), 1e-8, 1e-3, 1.0, 1e8),
+            **normal_scales(11, (2, 5), 1e-8, 1e-3, 1.0, 1e8),
             "mean 1e6": _spread_data(1e6),
             "mean 1e3, deviation 1e-3": _spread_data(1e3, 1e-3),
         },
@@ -208,7 +204,7 @@ SUMS = [
         "standardised",
         _standardised,
         _standardised_vjp,
-        {**at_scales(11, (2, 5), 1e-8, 1.0, 1e8), "mean 1e6": _spread_data(1e6)},
+        {**normal_scales(11, (2, 5), 1e-8, 1.0, 1e8), "mean 1e6": _spread_data(1e6)},
         [
             times(1.001),
             instead(
@@ -282,7 +278,7 @@ NORMS = [
         "norm of each row",
         lambda x: np.linalg.norm(x, axis=1),
         _norm_vjp,
-        at_scales(16, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
+        normal_scales(16, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
         [
             times(1.001),
             instead("x", lambda u, x: (u[:, None] * x,)),
@@ -293,7 +289,7 @@ NORMS = [
         "l2 normalisation",
         _unit,
         unit_vjp,
-        at_scales(17, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
+        normal_scales(17, (2, 4), 1e-8, 1e-5, 1e-3, 1.0, 1e8),
         [
             times(1.001),
             instead("the norm a constant", lambda u, x: (u / np.sqrt((x**2).sum(1, keepdims=True)),)),
@@ -315,7 +311,7 @@ NORMS = [
         "3-norm",
         lambda x: (np.abs(x) ** 3).sum(axis=1) ** (1 / 3),
         p_norm_vjp,
-        at_scales(18, (2, 3), 1e-4, 1.0, 1e4),
+        normal_scales(18, (2, 3), 1e-4, 1.0, 1e4),
         [
             times(1.001),
             instead(
@@ -327,14 +323,14 @@ NORMS = [
         "1-norm",
         lambda x: np.abs(x).sum(axis=1),
         lambda u, x: (u[:, None] * np.sign(x),),
-        at_scales(18, (2, 3), 1e-8, 1.0, 1e8),
+        normal_scales(18, (2, 3), 1e-8, 1.0, 1e8),
         [times(1.001), instead("without the sign", lambda u, x: (np.repeat(u[:, None], 3, 1),))],
     ),
     Function(
         "maximum norm",
         lambda x: np.abs(x).max(axis=1),
         lambda u, x: (u[:, None] * np.sign(x) * (np.abs(x) == np.abs(x).max(1, keepdims=True)),),
-        at_scales(18, (2, 3), 1e-8, 1.0, 1e8),
+        normal_scales(18, (2, 3), 1e-8, 1.0, 1e8),
         [
             times(1.001),
             instead(
