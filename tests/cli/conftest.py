@@ -62,26 +62,26 @@ def idx_folder(tmp_path_factory):
     return folder
 
 
+def train_arguments(folder, out, *others, **options):
+    """`minialex train` on MNIST's files in a folder; ``batch_size=20`` stands for ``--batch-size 20``."""
+    arguments = ["train", "--data", "mnist", "--data-dir", folder, *(() if out is None else ("--out", out))]
+    for name, value in options.items():
+        arguments += [f"--{name.replace('_', '-')}", value]
+    return [*arguments, *others]
+
+
+def three_batches(folder, out, *others, epochs=2):
+    """`minialex train` on 60 images, 20 in a batch."""
+    sizes = ("--set", "data.train_samples=60", "--set", "data.test_samples=20")
+    return train_arguments(folder, out, *sizes, *others, model=THIN, epochs=epochs, batch_size=20)
+
+
 @pytest.fixture(scope="session")
 def trained(minialex, idx_folder, tmp_path_factory):
     """A run of two epochs of a thin network on the small data set: its folder, and what was printed."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    done = minialex(
-        "train",
-        "--model",
-        THIN,
-        "--data",
-        "mnist",
-        "--data-dir",
-        idx_folder,
-        "--epochs",
-        2,
-        "--batch-size",
-        20,
-        "--out",
-        out,
-        "--json",
-    )
+    options = {"model": THIN, "epochs": 2, "batch_size": 20}
+    done = minialex(*train_arguments(idx_folder, out, "--json", **options))
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from conftest import PROGRAM
+from conftest import PROGRAM, three_batches
 from safetensors.numpy import load_file
 
 from minialex import cli
@@ -25,28 +25,8 @@ def heed_signals():
 
 def train(idx_folder, out, *options, epochs=2):
     """Start a training; give the process once it has said that its first epoch is over."""
-    arguments = (
-        "train",
-        "--model",
-        "alexnet_cifar_thinner4",
-        "--data",
-        "mnist",
-        "--data-dir",
-        idx_folder,
-        "--epochs",
-        epochs,
-        "--batch-size",
-        20,
-        "--out",
-        out,
-        "--set",
-        "data.train_samples=60",
-        "--set",
-        "data.test_samples=20",
-        *options,
-    )
     process = subprocess.Popen(
-        [PROGRAM, *map(str, arguments)],
+        [PROGRAM, *map(str, three_batches(idx_folder, out, *options, epochs=epochs))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import PROGRAM, THIN
+from conftest import PROGRAM, THIN, three_batches, train_arguments
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -16,10 +16,8 @@ from safetensors.numpy import load_file
 from minialex.errors import CheckpointError
 from minialex.training.state import load_state
 
-SMALL = ("--model", THIN, "--epochs", 1, "--batch-size", 100, "--set", "data.train_samples=100")
-
-
-ONE = ("--epochs", 1, "--batch-size", 100)
+ONE = {"epochs": 1, "batch_size": 100}
+SMALL = {"model": THIN, **ONE, "set": "data.train_samples=100"}
 
 
 def test_run_folder_holds_everything(trained):
@@ -84,20 +82,7 @@ def test_checkpoint_names_its_model(trained):
 
 @pytest.mark.full
 def test_the_default_network_learns_from_200_digits(minialex, idx_folder, tmp_path):
-    done = minialex(
-        "train",
-        "--data",
-        "mnist",
-        "--data-dir",
-        idx_folder,
-        "--epochs",
-        2,
-        "--batch-size",
-        20,
-        "--out",
-        tmp_path / "run",
-        "--json",
-    )
+    done = minialex(*train_arguments(idx_folder, tmp_path / "run", "--json", epochs=2, batch_size=20))
     assert done.returncode == 0, done.stderr
     # Guessing gives 10 %. In the second ten steps four seeds gave 71 to 81 %; on test images only 11 to 32 %,
     # as the running statistics of batch normalisation lag behind.
@@ -109,7 +94,7 @@ def test_the_default_network_learns_from_200_digits(minialex, idx_folder, tmp_pa
 
 
 def test_last_line_holds_the_accuracy(minialex, idx_folder, tmp_path):
-    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path / "run")
+    done = minialex(*train_arguments(idx_folder, tmp_path / "run", **SMALL))
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
     assert re.fullmatch(r"test accuracy \d{1,3}\.\d\d %; everything is in .*run", last)
@@ -121,18 +106,7 @@ def test_same_seed_gives_the_same_bits_on_any_number_of_threads(minialex, idx_fo
     weights = []
     for name in ("1", "2"):
         monkeypatch.setenv("MINIALEX_NUM_THREADS", name)
-        done = minialex(
-            "train",
-            "--data",
-            "mnist",
-            "--data-dir",
-            idx_folder,
-            *SMALL,
-            "--seed",
-            7,
-            "--out",
-            tmp_path / name,
-        )
+        done = minialex(*train_arguments(idx_folder, tmp_path / name, seed=7, **SMALL))
         assert done.returncode == 0, done.stderr
         weights.append(load_file(tmp_path / name / "last.safetensors"))
     first, second = weights
@@ -141,7 +115,7 @@ def test_same_seed_gives_the_same_bits_on_any_number_of_threads(minialex, idx_fo
 
 
 def test_default_folder_is_named_after_the_run(minialex, idx_folder, tmp_path):
-    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--json", cwd=tmp_path)
+    done = minialex(*train_arguments(idx_folder, None, "--json", **SMALL), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)["run"]
     assert re.fullmatch(r"runs/alexnet_cifar_thinner4-mnist-\d{8}-\d{6}", run)
@@ -189,15 +163,15 @@ def test_unknown_option_is_refused_in_one_line(refuses):
     refuses("train", "--modle", "alexnet", says="--model", code=2)
 
 
-def _train(refuses, folder, out, says, *options):
-    refuses("train", "--data", "mnist", "--data-dir", folder, *SMALL, *options, "--out", out, says=says)
+def assert_refused(refuses, folder, out, says, **options):
+    refuses(*train_arguments(folder, out, **SMALL, **options), says=says)
     assert not out.exists()
 
 
 def test_missing_and_empty_folders_are_refused(refuses, tmp_path):
-    _train(refuses, tmp_path / "nowhere", tmp_path / "run", "nowhere")
+    assert_refused(refuses, tmp_path / "nowhere", tmp_path / "run", "nowhere")
     (tmp_path / "empty").mkdir()
-    _train(refuses, tmp_path / "empty", tmp_path / "run", "train-images-idx3-ubyte")
+    assert_refused(refuses, tmp_path / "empty", tmp_path / "run", "train-images-idx3-ubyte")
 
 
 @pytest.fixture
@@ -217,27 +191,27 @@ def damaged(idx_folder, tmp_path):
 
 def test_wrong_magic_number(refuses, damaged, tmp_path):
     folder = damaged("train-images-idx3-ubyte", lambda data: b"\x01\x02" + data[2:])
-    _train(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
+    assert_refused(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
 
 
 def test_wrong_count(refuses, damaged, tmp_path):
     folder = damaged("train-images-idx3-ubyte", lambda data: data[:4] + struct.pack(">I", 2**31) + data[8:])
-    _train(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
+    assert_refused(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
 
 
 def test_file_cut_short(refuses, damaged, tmp_path):
     folder = damaged("t10k-labels-idx1-ubyte", lambda data: data[:-5])
-    _train(refuses, folder, tmp_path / "run", "t10k-labels-idx1-ubyte")
+    assert_refused(refuses, folder, tmp_path / "run", "t10k-labels-idx1-ubyte")
 
 
 def test_labels_and_images_of_different_number(refuses, damaged, tmp_path):
     folder = damaged("train-labels-idx1-ubyte", lambda data: data[:4] + struct.pack(">I", 199) + data[8:-1])
-    _train(refuses, folder, tmp_path / "run", ("199", "200"))
+    assert_refused(refuses, folder, tmp_path / "run", ("199", "200"))
 
 
 def test_run_folder_that_is_not_empty_is_left_alone(refuses, idx_folder, tmp_path):
     (tmp_path / "note").write_text("mine")
-    refuses("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path, says="not empty")
+    refuses(*train_arguments(idx_folder, tmp_path, **SMALL), says="not empty")
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
@@ -245,43 +219,19 @@ def test_run_folder_that_cannot_be_written_is_refused(refuses, idx_folder, tmp_p
     # A file where a folder is needed cannot be written by anyone, the superuser included.
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        refuses(
-            "train",
-            "--data",
-            "mnist",
-            "--data-dir",
-            idx_folder,
-            *SMALL,
-            "--out",
-            out,
-            says=(str(out), "--out"),
-        )
+        refuses(*train_arguments(idx_folder, out, **SMALL), says=(str(out), "--out"))
     assert (tmp_path / "file").read_text() == ""
 
 
 def test_loss_that_is_not_finite_names_the_layer(refuses, idx_folder, tmp_path):
-    _train(refuses, idx_folder, tmp_path / "run", ("layer conv", "learning rate"), "--lr", 1e30)
+    assert_refused(refuses, idx_folder, tmp_path / "run", ("layer conv", "learning rate"), lr=1e30)
 
 
 @pytest.mark.full
 def test_loss_that_stays_at_guessing_fails_and_says_what_helps(minialex, idx_folder, tmp_path):
     # 50 steps that change nothing: the network has had the time to learn, and has not.
-    done = minialex(
-        "train",
-        "--data",
-        "mnist",
-        "--data-dir",
-        idx_folder,
-        "--epochs",
-        1,
-        "--batch-size",
-        4,
-        "--lr",
-        1e-12,
-        "--out",
-        tmp_path / "run",
-        "--json",
-    )
+    options = {"epochs": 1, "batch_size": 4, "lr": 1e-12}
+    done = minialex(*train_arguments(idx_folder, tmp_path / "run", "--json", **options))
     assert done.returncode == 1
     assert "ln 10 = 2.3026" in done.stderr
     assert "learning rate" in done.stderr
@@ -293,7 +243,7 @@ def test_loss_that_stays_at_guessing_fails_and_says_what_helps(minialex, idx_fol
 @pytest.mark.full
 def test_the_output_of_the_default_recipe(minialex, idx_folder, tmp_path):
     """Line by line what it printed before there were recipes."""
-    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *ONE, "--out", tmp_path / "run")
+    done = minialex(*train_arguments(idx_folder, tmp_path / "run", **ONE))
     assert done.returncode == 0, done.stderr
     numbers = r"loss \d\.\d{4} accuracy (100\.00|[ \d]\d\.\d\d) %  "
     lines = (
@@ -310,7 +260,7 @@ def test_the_output_of_the_default_recipe(minialex, idx_folder, tmp_path):
 
 
 def test_what_is_printed_line_by_line(minialex, idx_folder, tmp_path):
-    done = minialex("train", "--data", "mnist", "--data-dir", idx_folder, *SMALL, "--out", tmp_path / "run")
+    done = minialex(*train_arguments(idx_folder, tmp_path / "run", **SMALL))
     assert done.returncode == 0, done.stderr
     numbers = r"loss \d+\.\d{4} accuracy (100\.00|[ \d]\d\.\d\d) %  "
     lines = (
@@ -432,33 +382,11 @@ def test_the_256_images_of_document_000_stay_at_chance_and_it_says_why(minialex,
 # Going on
 
 
-def small_run(idx_folder, out):
-    return (
-        "train",
-        "--model",
-        "alexnet_cifar_thinner4",
-        "--data",
-        "mnist",
-        "--data-dir",
-        idx_folder,
-        "--epochs",
-        2,
-        "--batch-size",
-        20,
-        "--set",
-        "data.train_samples=60",
-        "--set",
-        "data.test_samples=20",
-        "--out",
-        out,
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(minialex, idx_folder, tmp_path_factory):
     """A run that nothing interrupts."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    done = minialex(*small_run(idx_folder, out))
+    done = minialex(*three_batches(idx_folder, out))
     assert done.returncode == 0, done.stderr
     return out
 
@@ -468,8 +396,9 @@ def whole(minialex, idx_folder, tmp_path_factory):
 def test_a_killed_run_goes_on_to_the_same_bits(minialex, idx_folder, whole, batch, tmp_path):
     """Killed with SIGKILL once its state is that of a batch in the first epoch, and in the second."""
     out = tmp_path / "run"
+    arguments = three_batches(idx_folder, out, "--set", "checkpoint.every_seconds=0.0")
     process = subprocess.Popen(
-        [PROGRAM, *map(str, small_run(idx_folder, out)), "--set", "checkpoint.every_seconds=0.0"],
+        [PROGRAM, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
