@@ -79,6 +79,17 @@ def global_state():
     assert not leaked, f"the test leaves changed: {', '.join(leaked)}"
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """Let PyTorch compute with one thread: threads of tests that run side by side wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
     """The folder of the four MNIST files, ../shared/data/mnist from the checkout; skips where absent."""
