@@ -30,8 +30,8 @@ def minialex():
 
 
 @pytest.fixture(scope="session")
-def refuses(minialex):
-    """Check that a call fails with exactly one line of error, no traceback, and nothing on stdout."""
+def assert_refused(minialex):
+    """Check that a call fails with exactly one line of error, which holds some texts; give the process."""
 
     def run(*arguments, says, code=1, cwd=None):
         done = minialex(*arguments, cwd=cwd)

@@ -56,9 +56,9 @@ def test_what_is_recorded_of_the_run(kernels_run):
     assert "2 rounds are few" in done.stderr
 
 
-def test_nothing_is_overwritten(kernels_run, refuses):
+def test_nothing_is_overwritten(kernels_run, assert_refused):
     _, folder = kernels_run
-    refuses("bench", "kernels", "relu", "--shapes", "awkward", "--output", folder, says="not empty")
+    assert_refused("bench", "kernels", "relu", "--shapes", "awkward", "--output", folder, says="not empty")
 
 
 @pytest.mark.full
@@ -118,6 +118,6 @@ def test_memory_and_scaling(minialex, tmp_path):
         (("scaling", "alexnet", "--sizes", "8"), "does not fit"),
     ],
 )
-def test_bad_input_is_one_line(refuses, tmp_path, arguments, says):
-    refuses("bench", *arguments, says=says, cwd=tmp_path)
+def test_bad_input_is_one_line(assert_refused, tmp_path, arguments, says):
+    assert_refused("bench", *arguments, says=says, cwd=tmp_path)
     assert not list(tmp_path.iterdir())

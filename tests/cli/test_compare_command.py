@@ -72,27 +72,27 @@ def test_an_unfinished_run_is_shown_as_such(minialex, copies):
         ("result.json", "[]"),
     ],
 )
-def test_a_damaged_run_is_named(refuses, copies, file, text):
+def test_a_damaged_run_is_named(assert_refused, copies, file, text):
     (copies[1] / file).write_text(text)
-    refuses("compare", *copies, says=(str(copies[1] / file), "damaged"))
+    assert_refused("compare", *copies, says=(str(copies[1] / file), "damaged"))
 
 
-def test_a_number_that_is_none(refuses, copies):
+def test_a_number_that_is_none(assert_refused, copies):
     metrics = copies[1] / "metrics.jsonl"
     values = [json.loads(line) for line in metrics.read_text().splitlines()]
     values[1]["train_loss"] = float("nan")
     metrics.write_text("".join(f"{json.dumps(each)}\n" for each in values))
-    refuses("compare", *copies, says=(str(metrics), "damaged"))
+    assert_refused("compare", *copies, says=(str(metrics), "damaged"))
 
 
-def test_what_is_no_run(refuses, copies, tmp_path):
-    refuses("compare", copies[0], tmp_path / "nowhere", says="does not exist")
-    refuses("compare", copies[0], tmp_path, says="settings.json")
-    refuses("compare", says="RUN", code=2)
+def test_what_is_no_run(assert_refused, copies, tmp_path):
+    assert_refused("compare", copies[0], tmp_path / "nowhere", says="does not exist")
+    assert_refused("compare", copies[0], tmp_path, says="settings.json")
+    assert_refused("compare", says="RUN", code=2)
 
 
-def test_too_many_runs_for_a_picture(refuses, copies, tmp_path):
-    refuses("compare", *[copies[0]] * 9, "--picture", tmp_path / "p.png", says=("8 runs", "9"))
+def test_too_many_runs_for_a_picture(assert_refused, copies, tmp_path):
+    assert_refused("compare", *[copies[0]] * 9, "--picture", tmp_path / "p.png", says=("8 runs", "9"))
     assert not (tmp_path / "p.png").exists()
 
 

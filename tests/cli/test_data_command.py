@@ -65,14 +65,14 @@ def test_split_with_all_its_options(minialex, flowers, tmp_path):
     assert text.endswith(", 1 files left out\n")
 
 
-def test_split_stops_at_a_bad_file(refuses, flowers, tmp_path):
+def test_split_stops_at_a_bad_file(assert_refused, flowers, tmp_path):
     (flowers / "daisy/7.png").write_bytes(b"broken")
-    done = refuses(
+    done = assert_refused(
         "data", "split", flowers, tmp_path / "out", says=("daisy/7.png: not an image", "skip such files")
     )
     assert done.stdout == ""
     assert sorted(os.listdir(tmp_path)) == ["flowers"]
-    refuses("data", "split", flowers, tmp_path / "out", "--on-error", "ask", says="--on-error", code=2)
+    assert_refused("data", "split", flowers, tmp_path / "out", "--on-error", "ask", says="--on-error", code=2)
 
 
 def test_check_of_one_folder(minialex, flowers):
@@ -85,12 +85,12 @@ def test_check_of_one_folder(minialex, flowers):
     ]
 
 
-def test_check_names_damaged_files_and_fails(minialex, refuses, flowers, tmp_path):
+def test_check_names_damaged_files_and_fails(minialex, assert_refused, flowers, tmp_path):
     minialex("data", "split", flowers, tmp_path / "out")
     whole = next((tmp_path / "out/train/daisy").iterdir()).read_bytes()
     (tmp_path / "out/train/daisy/bad.png").write_bytes(whole[:45])
     (tmp_path / "out/val/roses/odd\n.jpg").write_bytes(b"")
-    done = refuses(
+    done = assert_refused(
         "data", "check", tmp_path / "out", says=f"2 of 52 images in {tmp_path / 'out'} are damaged"
     )
     lines = done.stdout.splitlines()
@@ -110,7 +110,7 @@ def test_check_names_damaged_files_and_fails(minialex, refuses, flowers, tmp_pat
     )
     assert len(lines) == 8
 
-    done = refuses("data", "check", tmp_path / "out", "--json", says="2 of 52")
+    done = assert_refused("data", "check", tmp_path / "out", "--json", says="2 of 52")
     answer = json.loads(done.stdout)
     assert [part["classes"] for part in answer["parts"]] == [
         {"daisy": 19, "roses": 27},
@@ -120,16 +120,16 @@ def test_check_names_damaged_files_and_fails(minialex, refuses, flowers, tmp_pat
     assert [os.path.basename(each["path"]) for each in answer["damaged"]] == ["bad.png", "odd\n.jpg"]
 
 
-def test_check_of_a_name_that_is_no_text(refuses, flowers):
+def test_check_of_a_name_that_is_no_text(assert_refused, flowers):
     with open(os.fsencode(flowers) + b"/daisy/\xff.png", "wb"):
         pass
-    done = refuses("data", "check", flowers, says="1 of 51")
+    done = assert_refused("data", "check", flowers, says="1 of 51")
     assert "daisy/\\udcff.png: not an image" in done.stdout
 
 
-def test_check_of_what_is_no_folder(refuses, tmp_path):
-    refuses("data", "check", tmp_path, says="has no sub-folders")
-    refuses("data", "check", tmp_path / "nowhere", says="cannot read the folder")
+def test_check_of_what_is_no_folder(assert_refused, tmp_path):
+    assert_refused("data", "check", tmp_path, says="has no sub-folders")
+    assert_refused("data", "check", tmp_path / "nowhere", says="cannot read the folder")
 
 
 @pytest.fixture
@@ -152,20 +152,22 @@ def server(tmp_path):
         thread.join()
 
 
-def test_download_refuses_what_is_not_the_published_file(refuses, server, tmp_path):
+def test_download_refuses_what_is_not_the_published_file(assert_refused, server, tmp_path):
     for file in DATASETS["mnist"].remote.files:
         with (tmp_path / "site" / file.name).open("wb") as made:
             made.truncate(file.size)
     found = hashlib.sha256(bytes(DATASETS["mnist"].remote.files[0].size)).hexdigest()
     says = ("cannot fetch train-images-idx3-ubyte.gz", f"{server}/train-", f"but got {found}")
-    refuses("data", "download", "mnist", "--to", tmp_path / "to", "--url", server, says=says)
+    assert_refused("data", "download", "mnist", "--to", tmp_path / "to", "--url", server, says=says)
     assert os.listdir(tmp_path / "to") == []
 
 
-def test_download_of_a_missing_file_and_an_unknown_name(refuses, server, tmp_path):
-    refuses("data", "download", "flowers", "--to", tmp_path / "to", "--url", server, says="it answers 404")
-    refuses("data", "download", "imagenet", "--to", tmp_path, says=("imagenet", *FETCHED), code=2)
-    refuses("data", "download", "mnist", says="--to", code=2)
+def test_download_of_a_missing_file_and_an_unknown_name(assert_refused, server, tmp_path):
+    assert_refused(
+        "data", "download", "flowers", "--to", tmp_path / "to", "--url", server, says="it answers 404"
+    )
+    assert_refused("data", "download", "imagenet", "--to", tmp_path, says=("imagenet", *FETCHED), code=2)
+    assert_refused("data", "download", "mnist", says="--to", code=2)
 
 
 def test_download_of_what_is_there(minialex, tmp_path):
@@ -214,9 +216,9 @@ def test_check_counts_the_classes_of_a_data_set_like_mnist(minialex, letters):
     assert len(lines) == 2 * 27
 
 
-def test_check_refuses_the_files_of_another_data_set(refuses, letters):
-    refuses("data", "check", letters, "--data", "kmnist", says="has no train-images file")
-    refuses("data", "check", letters, "--data", "digits", says="digits", code=2)
+def test_check_refuses_the_files_of_another_data_set(assert_refused, letters):
+    assert_refused("data", "check", letters, "--data", "kmnist", says="has no train-images file")
+    assert_refused("data", "check", letters, "--data", "digits", says="digits", code=2)
 
 
 @pytest.mark.full

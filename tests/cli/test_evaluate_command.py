@@ -45,58 +45,58 @@ def test_best_checkpoint_and_text(minialex, trained):
     assert top.startswith("test top-5 accuracy ")
 
 
-def test_data_may_have_moved(minialex, refuses, trained, idx_folder, tmp_path):
+def test_data_may_have_moved(minialex, assert_refused, trained, idx_folder, tmp_path):
     out, result = trained
     moved = shutil.copytree(idx_folder, tmp_path / "moved")
     done = minialex("evaluate", out, "--data-dir", moved, "--json")
     assert json.loads(done.stdout)["test_accuracy"] == result["test_accuracy"]
-    refuses("evaluate", out, "--data-dir", tmp_path / "gone", says="gone")
+    assert_refused("evaluate", out, "--data-dir", tmp_path / "gone", says="gone")
 
 
-def test_folder_that_is_not_a_run(refuses, tmp_path):
-    refuses("evaluate", tmp_path / "nowhere", says="does not exist")
-    refuses("evaluate", tmp_path, says="settings.json")
+def test_folder_that_is_not_a_run(assert_refused, tmp_path):
+    assert_refused("evaluate", tmp_path / "nowhere", says="does not exist")
+    assert_refused("evaluate", tmp_path, says="settings.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"recipe": {}}'])
-def test_damaged_settings(refuses, copy, text):
+def test_damaged_settings(assert_refused, copy, text):
     (copy / "settings.json").write_text(text)
-    refuses("evaluate", copy, says="damaged")
+    assert_refused("evaluate", copy, says="damaged")
 
 
-def test_settings_that_ask_for_another_model(refuses, copy):
+def test_settings_that_ask_for_another_model(assert_refused, copy):
     values = json.loads((copy / "settings.json").read_text())
     values["recipe"]["model"]["name"] = "alexnet_cifar_thinner2"
     (copy / "settings.json").write_text(json.dumps(values))
-    refuses("evaluate", copy, says=("alexnet_cifar_thinner4 ", "alexnet_cifar_thinner2"))
+    assert_refused("evaluate", copy, says=("alexnet_cifar_thinner4 ", "alexnet_cifar_thinner2"))
 
 
 @pytest.mark.parametrize("cut", [0, 100, -1])
-def test_checkpoint_cut_short(refuses, copy, cut):
+def test_checkpoint_cut_short(assert_refused, copy, cut):
     path = copy / "last.safetensors"
     path.write_bytes(path.read_bytes()[:cut])
-    refuses("evaluate", copy, says=("last.safetensors", "damaged"))
+    assert_refused("evaluate", copy, says=("last.safetensors", "damaged"))
 
 
-def test_checkpoint_whose_header_promises_too_much(refuses, copy):
+def test_checkpoint_whose_header_promises_too_much(assert_refused, copy):
     path = copy / "last.safetensors"
     path.write_bytes((2**60).to_bytes(8, "little") + path.read_bytes()[8:])
-    refuses("evaluate", copy, says="damaged")
+    assert_refused("evaluate", copy, says="damaged")
 
 
-def test_missing_checkpoint(refuses, copy):
+def test_missing_checkpoint(assert_refused, copy):
     (copy / "best.safetensors").unlink()
-    refuses("evaluate", copy, "--checkpoint", "best", says="best.safetensors")
+    assert_refused("evaluate", copy, "--checkpoint", "best", says="best.safetensors")
 
 
-def test_checkpoint_of_another_model(refuses, copy):
+def test_checkpoint_of_another_model(assert_refused, copy):
     save_checkpoint(copy / "last.safetensors", create_model("alexnet_cifar_thinner2"))
-    refuses("evaluate", copy, says=("alexnet_cifar_thinner2", "does not fit alexnet_cifar_thinner4"))
+    assert_refused("evaluate", copy, says=("alexnet_cifar_thinner2", "does not fit alexnet_cifar_thinner4"))
 
 
-def test_checkpoint_of_other_classes(refuses, copy):
+def test_checkpoint_of_other_classes(assert_refused, copy):
     save_checkpoint(copy / "last.safetensors", create_model("alexnet_cifar_thinner4", num_classes=3))
-    refuses("evaluate", copy, says=("3 classes", "10 classes"))
+    assert_refused("evaluate", copy, says=("3 classes", "10 classes"))
 
 
 def crops_by_hand(path):
@@ -152,8 +152,8 @@ def test_text_of_validation_images(minialex, flower_run):
     assert last.startswith("validation accuracy ")
 
 
-def test_ten_crops_need_a_crop_to_replace(refuses, trained):
-    refuses(
+def test_ten_crops_need_a_crop_to_replace(assert_refused, trained):
+    assert_refused(
         "evaluate",
         trained[0],
         "--ten-crop",
@@ -161,14 +161,14 @@ def test_ten_crops_need_a_crop_to_replace(refuses, trained):
     )
 
 
-def test_top_of_more_classes_than_there_are(refuses, trained):
-    refuses("evaluate", trained[0], "--top", 11, says=("--top must be at most 10", "not 11"))
-    refuses("evaluate", trained[0], "--top", 0, says="--top", code=2)
+def test_top_of_more_classes_than_there_are(assert_refused, trained):
+    assert_refused("evaluate", trained[0], "--top", 11, says=("--top must be at most 10", "not 11"))
+    assert_refused("evaluate", trained[0], "--top", 0, says="--top", code=2)
 
 
-def test_network_that_gives_no_numbers(refuses, copy):
+def test_network_that_gives_no_numbers(assert_refused, copy):
     network = create_model("alexnet_cifar_thinner4", 10)
     network.fc8.weight.data[...] = np.float32(3e38)
     save_checkpoint(copy / "last.safetensors", network)
-    done = refuses("evaluate", copy, says="not finite")
+    done = assert_refused("evaluate", copy, says="not finite")
     assert done.stdout == ""

@@ -118,29 +118,29 @@ def test_a_model(minialex):
     assert rows[0]["compared"] + rows[0]["skipped"] == 2 * (8 + 8 + 10 + 1)
 
 
-def test_what_is_not_there(refuses, plugin):
-    refuses("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
-    refuses("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
-    refuses("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
-    refuses(
+def test_what_is_not_there(assert_refused, plugin):
+    assert_refused("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
+    assert_refused("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
+    assert_refused("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
+    assert_refused(
         "gradcheck", "--op", "relu", "--kernel", "im2col", says=("im2col", "--op relu", "one-pass"), code=2
     )
-    refuses("gradcheck", "--device", "tpu", says=("--device", "tpu", "cpu, cuda, cuda-host"), code=2)
-    refuses("gradcheck", "--model", "vgg", says=("--model", "vgg", "alexnet_caffe"), code=2)
-    refuses("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
-    refuses("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
-    refuses("gradcheck", "--explain", "relu", "--html", "a.html", says=("--explain", "--html"), code=2)
-    refuses("gradcheck", "--explain", "relu", "--kernel", "plain", says="leave out --kernel", code=2)
-    refuses("gradcheck", "--explain", "relu", "--json", says="leave out --json", code=2)
-    refuses("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
-    refuses("gradcheck", "--seed", -1, says="--seed", code=2)
-    refuses("gradcheck", "--html", "no/such/folder/a.html", says="folder", code=2)
+    assert_refused("gradcheck", "--device", "tpu", says=("--device", "tpu", "cpu, cuda, cuda-host"), code=2)
+    assert_refused("gradcheck", "--model", "vgg", says=("--model", "vgg", "alexnet_caffe"), code=2)
+    assert_refused("gradcheck", "--model", "alexnet", "--op", "relu", says=("--model", "--op"), code=2)
+    assert_refused("gradcheck", "--explain", "conv3d", says=("--explain", "conv3d", "conv2d"), code=2)
+    assert_refused("gradcheck", "--explain", "relu", "--html", "a.html", says=("--explain", "--html"), code=2)
+    assert_refused("gradcheck", "--explain", "relu", "--kernel", "plain", says="leave out --kernel", code=2)
+    assert_refused("gradcheck", "--explain", "relu", "--json", says="leave out --json", code=2)
+    assert_refused("gradcheck", "--plugin", "nowhere.py", says="nowhere.py", code=2)
+    assert_refused("gradcheck", "--seed", -1, says="--seed", code=2)
+    assert_refused("gradcheck", "--html", "no/such/folder/a.html", says="folder", code=2)
 
 
-def test_a_device_that_cannot_be_used(refuses):
+def test_a_device_that_cannot_be_used(assert_refused):
     if "cuda" in usable_devices():
         pytest.skip("only a system has no GPU that cannot be used")
-    refuses("gradcheck", "--device", "cuda", says=("--device", "cuda", "available: cpu"), code=2)
+    assert_refused("gradcheck", "--device", "cuda", says=("--device", "cuda", "available: cpu"), code=2)
 
 
 NARROW = """

@@ -200,9 +200,9 @@ def test_as_text(minialex, folder):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_names_that_are_not_there(refuses, folder):
+def test_names_that_are_not_there(assert_refused, folder):
     def refused(*arguments, says):
-        refuses("gradcheck", *arguments, says=says, code=2, cwd=folder)
+        assert_refused("gradcheck", *arguments, says=says, code=2, cwd=folder)
 
     listed = "cube, square, tangent, softmax, layer, of_arrays, check_cube, check_both"
     for name in ("nothing", "_", "cube.vjp"):
@@ -216,9 +216,11 @@ def test_names_that_are_not_there(refuses, folder):
     refused("mine.py", "--op", "relu", says=("--op", "mine.py"))
 
 
-def test_files_that_do_not_run(refuses, folder):
-    refuses("gradcheck", "broken.py", says=("broken.py", "ModuleNotFoundError", "no_such_module"), cwd=folder)
-    refuses("gradcheck", "leaves.py", says=("leaves.py", "SystemExit"), cwd=folder)
+def test_files_that_do_not_run(assert_refused, folder):
+    assert_refused(
+        "gradcheck", "broken.py", says=("broken.py", "ModuleNotFoundError", "no_such_module"), cwd=folder
+    )
+    assert_refused("gradcheck", "leaves.py", says=("leaves.py", "SystemExit"), cwd=folder)
 
 
 def test_functions_of_arrays_need_a_vjp(minialex, folder):

@@ -46,5 +46,5 @@ def test_json(minialex):
         (("relu", "--write-budgets"), "--write-budgets is for all kernels"),
     ],
 )
-def test_refused(refuses, arguments, says):
-    refuses("kernels", "inspect", *arguments, says=says)
+def test_refused(assert_refused, arguments, says):
+    assert_refused("kernels", "inspect", *arguments, says=says)

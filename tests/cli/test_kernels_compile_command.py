@@ -47,6 +47,6 @@ def test_what_was_compiled_ahead_is_not_compiled_in_training(cached, idx_folder,
     assert "compiling" not in trained.stderr
 
 
-def test_an_unknown_model_is_refused(refuses):
-    refuses("kernels", "compile", "--for", "alexnet", "--for", "alexnut", says="alexnut")
-    refuses("kernels", "compile", "--batch", 0, says="--batch", code=2)
+def test_an_unknown_model_is_refused(assert_refused):
+    assert_refused("kernels", "compile", "--for", "alexnet", "--for", "alexnut", says="alexnut")
+    assert_refused("kernels", "compile", "--batch", 0, says="--batch", code=2)

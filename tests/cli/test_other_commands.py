@@ -31,18 +31,18 @@ def test_summary_text(minialex):
     assert "1 x 384 x 7 x 7" in text
 
 
-def test_summary_of_another_size_and_other_classes(minialex, refuses):
+def test_summary_of_another_size_and_other_classes(minialex, assert_refused):
     answer = json.loads(minialex("summary", "alexnet_half", "--num-classes", 5, "--json").stdout)
     assert answer["parameters"] == 14_591_685
     answer = json.loads(minialex("summary", "alexnet", "--size", 230, "--json").stdout)
     assert answer["input_shape"] == [1, 3, 230, 230]
-    refuses("summary", "alexnet", "--size", 224, says=("227 to 258", "50,844,008", "54"))
+    assert_refused("summary", "alexnet", "--size", 224, says=("227 to 258", "50,844,008", "54"))
 
 
-def test_summary_refuses_what_is_not_there(refuses):
-    refuses("summary", "vgg", says="vgg")
-    refuses("summary", "alexnet", "--batch", 0, says="batch must be an integer 1 or more, not 0")
-    refuses("summary", "alexnet", "--num-classes", 0, says="num_classes must be an integer 1 or more, not 0")
+def test_summary_refuses_what_is_not_there(assert_refused):
+    assert_refused("summary", "vgg", says="vgg")
+    assert_refused("summary", "alexnet", "--batch", 0, says="batch must be an integer 1 or more, not 0")
+    assert_refused("summary", "alexnet", "--num-classes", 0, says="num_classes must be an integer 1 or more, not 0")
 
 
 def test_models_lists_all_seventeen(minialex):
@@ -52,17 +52,19 @@ def test_models_lists_all_seventeen(minialex):
     assert "60,965,224" in minialex("models").stdout
 
 
-def test_kernels_marks_the_default(minialex, refuses):
+def test_kernels_marks_the_default(minialex, assert_refused):
     lines = minialex("kernels", "--op", "conv2d", "--device", "cpu").stdout.splitlines()
     marked = [line.split() for line in lines if line.startswith("*")]
     assert ["*", "conv2d.forward", "cpu", "direct"] in marked
     assert ["*", "conv2d.forward", "cpu", "winograd"] in marked
     assert all(line[3] not in ("reference", "loops", "im2col") for line in marked)
-    refuses("kernels", "--op", "conv3d", says=("of operation 'conv3d'; operations: ", "conv2d"), code=2)
-    refuses("kernels", "--device", "tpu", says="no kernel on device 'tpu'", code=2)
+    assert_refused(
+        "kernels", "--op", "conv3d", says=("of operation 'conv3d'; operations: ", "conv2d"), code=2
+    )
+    assert_refused("kernels", "--device", "tpu", says="no kernel on device 'tpu'", code=2)
 
 
-def test_kernels_for_a_model(minialex, refuses, monkeypatch):
+def test_kernels_for_a_model(minialex, assert_refused, monkeypatch):
     # The prediction is for a number of threads.
     monkeypatch.setenv("MINIALEX_NUM_THREADS", "2")
     text = minialex("kernels", "--for", "alexnet", "--batch", "128").stdout
@@ -80,11 +82,13 @@ def test_kernels_for_a_model(minialex, refuses, monkeypatch):
     assert conv3["algorithm"] == "direct"
     assert conv3["predicted_ms"] > 0
     assert conv3["workspace"] > 0
-    refuses("kernels", "--for", "alexnet", "--batch", "0", says="batch must be an integer 1 or more, not 0")
-    refuses("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
+    assert_refused(
+        "kernels", "--for", "alexnet", "--batch", "0", says="batch must be an integer 1 or more, not 0"
+    )
+    assert_refused("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
 
 
-def test_kernels_with_a_plugin(minialex, refuses, tmp_path):
+def test_kernels_with_a_plugin(minialex, assert_refused, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "from minialex.kernels import kernel\n"
@@ -98,12 +102,12 @@ def test_kernels_with_a_plugin(minialex, refuses, tmp_path):
         {"operation": "relu.forward", "device": "cpu", "algorithm": "mine", "rank": 99, "default": True}
     ]
     plugin.write_text("1 / 0")
-    refuses("kernels", "--plugin", plugin, says=("mine.py", "ZeroDivisionError"))
+    assert_refused("kernels", "--plugin", plugin, says=("mine.py", "ZeroDivisionError"))
 
 
-def test_version_and_unknown_command(minialex, refuses):
+def test_version_and_unknown_command(minialex, assert_refused):
     assert minialex("--version").stdout.strip() == f"minialex {ma.__version__}"
-    refuses("trian", says="trian", code=2)
+    assert_refused("trian", says="trian", code=2)
 
 
 def test_import_loads_numpy_alone():

@@ -104,17 +104,19 @@ def _bomb(path, side):
         ("bomb.png", lambda path, source: _bomb(path, 50_000), ("bomb.png", "pixels")),
     ],
 )
-def test_bad_image_is_named_and_nothing_is_printed(refuses, trained, pictures, tmp_path, name, make, says):
+def test_bad_image_is_named_and_nothing_is_printed(
+    assert_refused, trained, pictures, tmp_path, name, make, says
+):
     out, _ = trained
     make(tmp_path / name, (pictures / "0.png").read_bytes())
-    done = refuses("predict", out, pictures / "0.png", tmp_path / name, says=says)
+    done = assert_refused("predict", out, pictures / "0.png", tmp_path / name, says=says)
     assert done.stdout == ""
 
 
-def test_no_image_and_bad_top(refuses, trained, pictures):
+def test_no_image_and_bad_top(assert_refused, trained, pictures):
     out, _ = trained
-    refuses("predict", out, says="IMAGE", code=2)
-    refuses("predict", out, pictures / "0.png", "--top", 0, says="--top", code=2)
+    assert_refused("predict", out, says="IMAGE", code=2)
+    assert_refused("predict", out, pictures / "0.png", "--top", 0, says="--top", code=2)
 
 
 def test_picture_of_the_predictions(minialex, flower_run, tmp_path):
@@ -136,20 +138,22 @@ def test_picture_of_the_predictions(minialex, flower_run, tmp_path):
     assert lefts[0] < lefts[1]
 
 
-def test_picture_that_cannot_be_written(refuses, trained, pictures, tmp_path):
+def test_picture_that_cannot_be_written(assert_refused, trained, pictures, tmp_path):
     out, _ = trained
-    refuses("predict", out, pictures / "0.png", "--picture", tmp_path / "a.jpg", says=".png", code=2)
-    refuses("predict", out, pictures / "0.png", "--picture", tmp_path / "no" / "a.png", says="folder", code=2)
+    assert_refused("predict", out, pictures / "0.png", "--picture", tmp_path / "a.jpg", says=".png", code=2)
+    assert_refused(
+        "predict", out, pictures / "0.png", "--picture", tmp_path / "no" / "a.png", says="folder", code=2
+    )
     bad = tmp_path / "bad.png"
     bad.write_text("not an image")
-    refuses("predict", out, pictures / "0.png", bad, "--picture", tmp_path / "a.png", says="bad.png")
+    assert_refused("predict", out, pictures / "0.png", bad, "--picture", tmp_path / "a.png", says="bad.png")
     assert not (tmp_path / "a.png").exists()
 
 
-def test_network_that_gives_no_numbers(refuses, flower_run, tmp_path):
+def test_network_that_gives_no_numbers(assert_refused, flower_run, tmp_path):
     run = shutil.copytree(flower_run.path, tmp_path / "run")
     network = create_model("alexnet_cifar_thinner4", 5)
     network.fc8.weight.data[...] = np.float32(3e38)
     save_checkpoint(run / "last.safetensors", network)
     Image.new("RGB", (60, 90), (200, 30, 30)).save(tmp_path / "a.png")
-    refuses("predict", run, tmp_path / "a.png", says="not finite")
+    assert_refused("predict", run, tmp_path / "a.png", says="not finite")

@@ -38,5 +38,5 @@ def test_json_has_the_values_of_the_files(minialex):
         assert one[table].items() >= written[table].items()
 
 
-def test_an_unknown_recipe_is_refused(refuses):
-    refuses("recipes", "002_mnist", says=("002_mnist", "did you mean 002_mnist"))
+def test_an_unknown_recipe_is_refused(assert_refused):
+    assert_refused("recipes", "002_mnist", says=("002_mnist", "did you mean 002_mnist"))

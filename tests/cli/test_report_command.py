@@ -41,12 +41,12 @@ def test_best_checkpoint_and_an_image_of_ones_own(minialex, trained, tmp_path):
     assert "the best checkpoint" in page
 
 
-def test_bad_input(refuses, trained, copy, tmp_path):
-    refuses("report", tmp_path / "nowhere", says="does not exist")
+def test_bad_input(assert_refused, trained, copy, tmp_path):
+    assert_refused("report", tmp_path / "nowhere", says="does not exist")
     out = tmp_path / "page.html"
-    refuses("report", trained[0], "--out", out, "--image", tmp_path / "gone.png", says="gone.png")
+    assert_refused("report", trained[0], "--out", out, "--image", tmp_path / "gone.png", says="gone.png")
     (copy / "last.safetensors").write_bytes(b"")
-    refuses("report", copy, says=("last.safetensors", "damaged"))
+    assert_refused("report", copy, says=("last.safetensors", "damaged"))
     assert not out.exists()
     assert not (copy / "report.html").exists()
 

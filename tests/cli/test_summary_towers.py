@@ -106,8 +106,8 @@ def test_a_model_with_one_tower_says_so_in_a_line(minialex, model):
     assert done.stdout == f"{model} has one tower: none of its convolutions is in two groups\n"
 
 
-def test_one_tower_json_and_what_is_refused(minialex, refuses):
+def test_one_tower_json_and_what_is_refused(minialex, assert_refused):
     answer = json.loads(minialex("summary", "alexnet_cifar", "--towers", "--json").stdout)
     assert answer == {"model": "alexnet_cifar", "towers": 1}
-    refuses("summary", "alexnet", "--towers", "--size", 224, says=("227 to 258", "54"))
-    refuses("summary", "alexnet", "--towers", "--batch", 0, says="batch must be an integer 1 or more, not 0")
+    assert_refused("summary", "alexnet", "--towers", "--size", 224, says=("227 to 258", "54"))
+    assert_refused("summary", "alexnet", "--towers", "--batch", 0, says="batch must be an integer 1 or more, not 0")

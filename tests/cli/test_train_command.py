@@ -154,24 +154,24 @@ def test_help_has_every_option_with_its_default(minialex):
         (("--data", "digits", "--data-dir", "x"), "--data-dir"),
     ],
 )
-def test_bad_settings_are_refused(refuses, options, says, tmp_path):
-    refuses("train", *options, "--out", tmp_path / "run", says=says)
+def test_bad_settings_are_refused(assert_refused, options, says, tmp_path):
+    assert_refused("train", *options, "--out", tmp_path / "run", says=says)
     assert not (tmp_path / "run").exists()
 
 
-def test_unknown_option_is_refused_in_one_line(refuses):
-    refuses("train", "--modle", "alexnet", says="--model", code=2)
+def test_unknown_option_is_refused_in_one_line(assert_refused):
+    assert_refused("train", "--modle", "alexnet", says="--model", code=2)
 
 
-def assert_refused(refuses, folder, out, says, **options):
-    refuses(*train_arguments(folder, out, **SMALL, **options), says=says)
+def assert_training_refused(assert_refused, folder, out, says, **options):
+    assert_refused(*train_arguments(folder, out, **SMALL, **options), says=says)
     assert not out.exists()
 
 
-def test_missing_and_empty_folders_are_refused(refuses, tmp_path):
-    assert_refused(refuses, tmp_path / "nowhere", tmp_path / "run", "nowhere")
+def test_missing_and_empty_folders_are_refused(assert_refused, tmp_path):
+    assert_training_refused(assert_refused, tmp_path / "nowhere", tmp_path / "run", "nowhere")
     (tmp_path / "empty").mkdir()
-    assert_refused(refuses, tmp_path / "empty", tmp_path / "run", "train-images-idx3-ubyte")
+    assert_training_refused(assert_refused, tmp_path / "empty", tmp_path / "run", "train-images-idx3-ubyte")
 
 
 @pytest.fixture
@@ -189,42 +189,44 @@ def damaged(idx_folder, tmp_path):
     return change
 
 
-def test_wrong_magic_number(refuses, damaged, tmp_path):
+def test_wrong_magic_number(assert_refused, damaged, tmp_path):
     folder = damaged("train-images-idx3-ubyte", lambda data: b"\x01\x02" + data[2:])
-    assert_refused(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
+    assert_training_refused(assert_refused, folder, tmp_path / "run", "train-images-idx3-ubyte")
 
 
-def test_wrong_count(refuses, damaged, tmp_path):
+def test_wrong_count(assert_refused, damaged, tmp_path):
     folder = damaged("train-images-idx3-ubyte", lambda data: data[:4] + struct.pack(">I", 2**31) + data[8:])
-    assert_refused(refuses, folder, tmp_path / "run", "train-images-idx3-ubyte")
+    assert_training_refused(assert_refused, folder, tmp_path / "run", "train-images-idx3-ubyte")
 
 
-def test_file_cut_short(refuses, damaged, tmp_path):
+def test_file_cut_short(assert_refused, damaged, tmp_path):
     folder = damaged("t10k-labels-idx1-ubyte", lambda data: data[:-5])
-    assert_refused(refuses, folder, tmp_path / "run", "t10k-labels-idx1-ubyte")
+    assert_training_refused(assert_refused, folder, tmp_path / "run", "t10k-labels-idx1-ubyte")
 
 
-def test_labels_and_images_of_different_number(refuses, damaged, tmp_path):
+def test_labels_and_images_of_different_number(assert_refused, damaged, tmp_path):
     folder = damaged("train-labels-idx1-ubyte", lambda data: data[:4] + struct.pack(">I", 199) + data[8:-1])
-    assert_refused(refuses, folder, tmp_path / "run", ("199", "200"))
+    assert_training_refused(assert_refused, folder, tmp_path / "run", ("199", "200"))
 
 
-def test_run_folder_that_is_not_empty_is_left_alone(refuses, idx_folder, tmp_path):
+def test_run_folder_that_is_not_empty_is_left_alone(assert_refused, idx_folder, tmp_path):
     (tmp_path / "note").write_text("mine")
-    refuses(*train_arguments(idx_folder, tmp_path, **SMALL), says="not empty")
+    assert_refused(*train_arguments(idx_folder, tmp_path, **SMALL), says="not empty")
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
-def test_run_folder_that_cannot_be_written_is_refused(refuses, idx_folder, tmp_path):
+def test_run_folder_that_cannot_be_written_is_refused(assert_refused, idx_folder, tmp_path):
     # A file where a folder is needed cannot be written by anyone, the superuser included.
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        refuses(*train_arguments(idx_folder, out, **SMALL), says=(str(out), "--out"))
+        assert_refused(*train_arguments(idx_folder, out, **SMALL), says=(str(out), "--out"))
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_loss_that_is_not_finite_names_the_layer(refuses, idx_folder, tmp_path):
-    assert_refused(refuses, idx_folder, tmp_path / "run", ("layer conv", "learning rate"), lr=1e30)
+def test_loss_that_is_not_finite_names_the_layer(assert_refused, idx_folder, tmp_path):
+    assert_training_refused(
+        assert_refused, idx_folder, tmp_path / "run", ("layer conv", "learning rate"), lr=1e30
+    )
 
 
 @pytest.mark.full
@@ -319,8 +321,10 @@ def test_a_run_that_has_learned_nothing_fails_after_its_figures(monkeypatch, cap
         (("--resume", "nowhere"), "'nowhere' does not exist"),
     ],
 )
-def test_what_is_wrong_with_a_recipe_is_said_in_one_line(refuses, options, says, tmp_path):
-    refuses("train", *options, *(() if "--resume" in options else ("--out", tmp_path / "run")), says=says)
+def test_what_is_wrong_with_a_recipe_is_said_in_one_line(assert_refused, options, says, tmp_path):
+    assert_refused(
+        "train", *options, *(() if "--resume" in options else ("--out", tmp_path / "run")), says=says
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -436,20 +440,20 @@ def _steps_done(out):
         return 0
 
 
-def test_a_finished_run_is_not_gone_on_with(refuses, whole):
-    refuses("train", "--resume", whole, says="is finished")
+def test_a_finished_run_is_not_gone_on_with(assert_refused, whole):
+    assert_refused("train", "--resume", whole, says="is finished")
 
 
 @pytest.mark.parametrize(
     "options", [("--epochs", 3), ("--seed", 0), ("--set", "optimizer.lr=1"), ("--out", "x")]
 )
-def test_a_run_goes_on_as_it_began(refuses, whole, options):
-    refuses("train", "--resume", whole, *options, says=(options[0], "--resume"), code=2)
+def test_a_run_goes_on_as_it_began(assert_refused, whole, options):
+    assert_refused("train", "--resume", whole, *options, says=(options[0], "--resume"), code=2)
 
 
-def test_a_run_without_a_state_cannot_go_on(refuses, whole, tmp_path):
+def test_a_run_without_a_state_cannot_go_on(assert_refused, whole, tmp_path):
     (tmp_path / "settings.json").write_bytes((whole / "settings.json").read_bytes())
-    refuses("train", "--resume", tmp_path, says="has no state.safetensors")
+    assert_refused("train", "--resume", tmp_path, says="has no state.safetensors")
 
 
 @pytest.mark.full
