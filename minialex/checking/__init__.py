@@ -6,11 +6,12 @@ hold constraints, reports and reproductions):
     gradients/   one check of a gradient, from numerical derivatives to the verdict: `check_vjp` and its kin
     adapters/    functions of tensors, ours, PyTorch's and JAX's, as functions of arrays
     cuda/        a pair of CUDA kernels as functions of arrays
-    testing/     what tests are made of: comparison, values, Hypothesis strategies, the pytest plug-in
+    testing/     what tests are made of: comparison, values, Hypothesis strategies
     kernels/     the registry's kernels: their derivatives, their results, each access to memory
     gallery/     wrong gradients, each one line different from a right one
 
-`explain` shows a check in full; `from_file` runs those in a user's file; `results` writes them down.
+`explain` shows a check in full; `from_file` runs those in a user's file, `pytest_plugin` those in a test;
+`results` writes them down.
 """
 
 import importlib

@@ -59,7 +59,7 @@ def run_as_tests(code: str, folder: Path) -> None:
             "-p",
             "no:minialex",
             "-p",
-            "minialex.checking.testing.pytest_plugin",
+            "minialex.checking.pytest_plugin",
             "-W",
             "error",
             "test_page.py",

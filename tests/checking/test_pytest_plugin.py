@@ -44,9 +44,7 @@ class Project:
         package = folder / "installed" / "announced-1.0.dist-info"
         package.mkdir(parents=True)
         (package / "METADATA").write_text("Metadata-Version: 2.1\nName: announced\nVersion: 1.0\n")
-        (package / "entry_points.txt").write_text(
-            "[pytest11]\nminialex = minialex.checking.testing.pytest_plugin\n"
-        )
+        (package / "entry_points.txt").write_text("[pytest11]\nminialex = minialex.checking.pytest_plugin\n")
 
     def run(self, text: str, *arguments: str) -> subprocess.CompletedProcess:
         """Run pytest on a file of tests that begins by importing all functions."""
@@ -684,9 +682,7 @@ import sys
 
 def test_other():
     loaded = {name for name in sys.modules if name.startswith(("minialex.checking", "minialex.models"))}
-    assert loaded == {
-        "minialex.checking", "minialex.checking.testing", "minialex.checking.testing.pytest_plugin"
-    }
+    assert loaded == {"minialex.checking", "minialex.checking.pytest_plugin"}
 
 @pytest.fixture
 def gradcheck():
@@ -722,7 +718,7 @@ def test_it_can_be_turned_off(project):
 
 def test_it_can_be_named_on_the_command_line(project):
     text = "def test_it(gradcheck):\n    gradcheck.vjp(cube, cube_vjp, [x])\n"
-    done = project.run(text, "-p", "no:minialex", "-p", "minialex.checking.testing.pytest_plugin")
+    done = project.run(text, "-p", "no:minialex", "-p", "minialex.checking.pytest_plugin")
     assert done.returncode == 0, done.stdout
 
 
