@@ -34,7 +34,6 @@ from minialex.training.recipes import DEFAULT, Recipe
 from minialex.training.state import DAMAGED_STATE_FILE, PREVIOUS_STATE_FILE, STATE_FILE
 from minialex.version import __version__
 
-CHECKPOINTS = ("best", "last")
 # Settings are a few kilobytes, and metrics a few hundred bytes an epoch; anything larger is neither.
 _MAX_SETTINGS_BYTES = 2**20
 _MAX_METRICS_BYTES = 2**28

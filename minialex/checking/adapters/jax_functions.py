@@ -41,16 +41,10 @@ def check_jax(
         The arguments, each an array or a pytree. Floating-point arrays, JAX's or NumPy's, are
         differentiated; integer arrays, Python's numbers, functions and whatever else are passed on, and so
         are the ``nondiff_argnums`` of a `jax.custom_vjp`.
-    kwargs : mapping, optional
-        Arguments by name, in the same way.
     argnums : int or sequence of int, optional
         The arguments to differentiate, as `jax.grad` has it: all that hold a floating-point array by default.
-    order : 1 or 2
-        With 2 the gradient is checked, and then its gradient by inputs and upstream gradients.
-    **options
-        Those of `check_vjp`, but for ``wrt``, ``branches`` and the complex step. Floating-point arrays are
-        converted to ``dtype``, float64 by default, for which 64-bit numbers are enabled while the check runs.
-        ``constraints`` has one for each of `inputs`, and ``redraw(generator)`` gives other `inputs`.
+    kwargs, order, **options
+        As of `check_torch`. For float64, 64-bit numbers are enabled while the check runs.
 
     Returns
     -------
@@ -60,10 +54,8 @@ def check_jax(
     Raises
     ------
     GradcheckError
-        If the gradient is wrong, or something about how it is computed. To the checks of `check_vjp` come: a
-        ``fwd`` that gives another result than the function, another gradient where only one input is
-        differentiated or only one result is used (``"values"``); a function, or its backward, that raises
-        (``"raises"``); nothing that can be differentiated (``"result"``).
+        As of `check_torch`, where JAX's arrays can go wrong in the same way; and if a ``fwd`` gives another
+        result than the function (``"values"``).
     MiniAlexError
         If an argument is not as described.
 
