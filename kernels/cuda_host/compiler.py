@@ -35,7 +35,9 @@ ARCHITECTURES = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100
 DEFAULT_ARCHITECTURE = "sm_75"
 """What NVRTC 13 compiles for if it is not told."""
 
-_LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
+LANGUAGE = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w", "-fmax-errors=5", "-fcheck-new")
+"""The flags of g++ for every source."""
+
 # A fault happens where it stands in the source, and a full stack does not run over into the next one.
 # Kernels have no exceptions, as in CUDA: nobody would catch one.
 # A static variable of a function is initialised under no lock, which a fault in its constructor would keep.
@@ -111,8 +113,8 @@ class Build:
 
 
 @dataclass(frozen=True)
-class _Options:
-    """The options of `load`, as g++ takes them."""
+class Options:
+    """The options of `load`, as g++ takes them; and whether subnormal numbers are flushed to zero."""
 
     flags: tuple[str, ...]
     folders: tuple[Path, ...]
@@ -120,15 +122,10 @@ class _Options:
     architecture: int
 
 
-def flushes_to_zero(options: tuple[str, ...]) -> bool:
-    """Whether modules with these options flush subnormal numbers to zero."""
-    return _options(options).flush_to_zero
-
-
 def runtime_library() -> Path:
     """The library with the executor, which the libraries of kernels need to be loaded."""
     files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in _EXECUTOR}
-    flags = (*_LANGUAGE, "-O2", "-shared", "-pthread")
+    flags = (*LANGUAGE, "-O2", "-shared", "-pthread")
     key = _key("executor", flags, files)
 
     def build(target: Path) -> None:
@@ -146,7 +143,7 @@ def _checked_runtime() -> Path:
     """The executor and the checker as one object file, which is linked into each checked library."""
     names = (*_EXECUTOR, "checker.h", "checker.cpp")
     files = {RUNTIME / name: (RUNTIME / name).read_bytes() for name in names}
-    flags = (*_LANGUAGE, "-O2", "-DMINIALEX_CHECKED", "-r")
+    flags = (*LANGUAGE, "-O2", "-DMINIALEX_CHECKED", "-r")
     key = _key("checker", flags, files)
 
     def build(target: Path) -> None:
@@ -165,13 +162,13 @@ def kernel_library(build: Build) -> Path:
     KernelError
         If the source does not compile, with the compiler's message; or defines no kernel.
     """
-    options = _options(build.options)
+    options = read_options(build.options)
     folder = build.path.parent if build.path else None
     included = source.included_files(build.text, folder, [*options.folders, TOOLKIT])
     made_by = {path: path.read_bytes() for path in (*_HEADERS_OF_KERNELS, *_REWRITING)}
     if build.checked:
         flags = (
-            *_LANGUAGE,
+            *LANGUAGE,
             *_FAULTS,
             *instrumentation.COMPILER_FLAGS,
             "-DMINIALEX_INSTRUMENTED",
@@ -180,7 +177,7 @@ def kernel_library(build: Build) -> Path:
         executor = _checked_runtime()
     else:
         mode = (*_SANITIZERS[build.sanitize], "-DMINIALEX_INSTRUMENTED") if build.sanitize else _FAST
-        flags = (*_LANGUAGE, *_FAULTS, *mode, *options.flags)
+        flags = (*LANGUAGE, *_FAULTS, *mode, *options.flags)
         executor = runtime_library()
     name = build.path.stem if build.path else "source"
     key = _key(
@@ -241,7 +238,14 @@ def find_compiler() -> tuple[tuple[str, ...], str]:
     return (found, *command[1:]), answer.stdout
 
 
-def _options(options: tuple[str, ...]) -> _Options:
+def read_options(options: tuple[str, ...]) -> Options:
+    """The options of `load` as g++ takes them.
+
+    Raises
+    ------
+    KernelError
+        If one is unknown.
+    """
     flags, folders, flush, architecture = [], [], True, DEFAULT_ARCHITECTURE
     for option in options:
         if option in ("-ftz=true", "--ftz=true", "-ftz=false", "--ftz=false"):
@@ -263,7 +267,7 @@ def _options(options: tuple[str, ...]) -> _Options:
         flags.append("-ffp-contract=fast")
     number, definitions = _architecture(architecture)
     flags += [*definitions, f"-DMINIALEX_FTZ={int(flush)}"]
-    return _Options(tuple(flags), tuple(folders), flush, number)
+    return Options(tuple(flags), tuple(folders), flush, number)
 
 
 def _architecture(name: str) -> tuple[int, list[str]]:

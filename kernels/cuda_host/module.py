@@ -118,7 +118,7 @@ class Module:
             ctypes.c_int,
             ctypes.c_void_p,
         )
-        self._flush_to_zero = compiler.flushes_to_zero(build.options)
+        self._flush_to_zero = compiler.read_options(build.options).flush_to_zero
         self._kernels = {}
         for entry in self._entries(source.KERNELS_SYMBOL, _CKernel):
             kernel = Kernel(self, entry)

@@ -33,9 +33,9 @@ WITH_A_ROUNDING_MODE = {str(each) for each in PROTOTYPES if "enum cudaRoundMode"
 
 def _accepted(architecture: int) -> list[bool]:
     """Whether g++ takes a call of each prototype, with the executor's headers."""
-    flags = compiler._options((f"-arch=sm_{architecture}",)).flags
+    flags = compiler.read_options((f"-arch=sm_{architecture}",)).flags
     text = builtins_of_cuda.source(PROTOTYPES).replace("__device__ ", "")
-    command = [*compiler.find_compiler()[0], *compiler._LANGUAGE, *flags, "-fmax-errors=0", "-march=native"]
+    command = [*compiler.find_compiler()[0], *compiler.LANGUAGE, *flags, "-fmax-errors=0", "-march=native"]
     answer = subprocess.run(
         [*command, "-fsyntax-only", f"-I{compiler.RUNTIME}", "-x", "c++", "-"],
         input=f'#include "cuda_language.h"\n#line 1 "calls"\n{text}',
