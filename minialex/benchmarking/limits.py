@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from minialex.benchmarking.machine import largest_cache
+from minialex.config import using
 from minialex.integers import ceil_div
 from minialex.kernels.runtime import threads
 from minialex.kernels.runtime.compiled import Intrinsic, compiled
@@ -81,7 +81,7 @@ def measure_limits(number_of_threads: int) -> Limits:
     """Measure the machine's limits; about three seconds, half of it compiling."""
     peaks, bandwidths = [], []
     for count in (1, number_of_threads):
-        with _threads(count):
+        with using(threads=count):
             peak = max(map(_peak, _LOOP_OF_LANES))
             # A vector holds half as many float64.
             peaks.append({"float32": peak, "float64": peak / 2})
@@ -94,16 +94,6 @@ def measure_limits(number_of_threads: int) -> Limits:
 def fixed_computation() -> None:
     """About a millisecond of multiply-adds on the calling thread: what `noise.NoiseMeter` times."""
     _loop_4(0, 0, 500_000, *_OPERANDS, np.zeros(1, np.float32))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = threads.num_threads()
-    threads.set_num_threads(count)
-    try:
-        yield
-    finally:
-        threads.set_num_threads(before)
 
 
 @compiled.parallel

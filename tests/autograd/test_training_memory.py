@@ -7,7 +7,6 @@ import numpy as np
 import minialex as ma
 import minialex.functional as F
 from minialex import kernels
-from minialex.kernels import set_workspace_limit, workspace_limit
 
 N, LAYERS, WORKSPACE = 8, 24, 2**18
 FLOAT = 4
@@ -64,12 +63,8 @@ def peak_of_a_step():
 
 
 def test_the_peak_is_what_the_operation_at_work_still_needs():
-    before = workspace_limit()
-    set_workspace_limit(WORKSPACE)
-    try:
+    with ma.using(workspace=WORKSPACE):
         peak, gradients_of_parameters = peak_of_a_step()
-    finally:
-        set_workspace_limit(before)
 
     # What backward needs of each layer, and keeps until it has passed it: the result of each ReLU
     # (it is the input of the next convolution, too); of the pool, its result and its winners (int32).

@@ -5,12 +5,11 @@ The oracle is the im2col kernel of the CPU, in float64: other code, in another l
 
 import gc
 import tracemalloc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from minialex import kernels
+import minialex as ma
 from minialex.checking.testing.compare import assert_close, rounding
 from minialex.checking.testing.strategies import normal_values
 from minialex.errors import KernelError
@@ -117,36 +116,16 @@ def test_the_weight_gradient_of_many_positions_is_cut_in_parts():
     assert cuda_packed._parts(depth=1848, rows=7, columns=4 * 8, groups=1) == (3, 616)
 
 
-@contextmanager
-def _threads(count):
-    before = kernels.num_threads()
-    kernels.set_num_threads(count)
-    try:
-        yield
-    finally:
-        kernels.set_num_threads(before)
-
-
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_gives_the_same_bits_on_any_number_of_threads(algorithm, direction):
     arrays, parameters = _call(direction, (2, 5, 33, 34), (67, 5, 3, 3), _window(), np.float32)
     results = []
     for count in (1, 2, 2):
-        with _threads(count):
+        with ma.using(threads=count):
             results.append(_kernel(direction, algorithm)(*arrays, **parameters))
     np.testing.assert_array_equal(results[1], results[0])
     np.testing.assert_array_equal(results[2], results[0])
-
-
-@contextmanager
-def _workspace_limit(limit):
-    before = kernels.workspace_limit()
-    kernels.set_workspace_limit(limit)
-    try:
-        yield
-    finally:
-        kernels.set_workspace_limit(before)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -155,7 +134,7 @@ def test_im2col_gives_the_same_in_chunks_of_images(direction, launched):
     arrays, parameters = _call(direction, *case, np.float64)
     expected = _kernel(direction, "im2col", "cpu")(*arrays, **parameters)
     bytes_of_a_position = 8 * 2 * 18  # its taps in both groups
-    with _workspace_limit(bytes_of_a_position * 8 * 7 * 3):  # the P * Q positions of three images
+    with ma.using(workspace=bytes_of_a_position * 8 * 7 * 3):  # the P * Q positions of three images
         actual = _kernel(direction, "im2col")(*arrays, **parameters)
     assert_close(actual, expected, rounding(np.float64))
     product = {"forward": "weight_times_windows", "input_grad": "windows_gradient"}

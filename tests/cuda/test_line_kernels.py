@@ -6,7 +6,7 @@ The lines of the drawn shapes have four elements, which one thread or four of th
 import numpy as np
 import pytest
 
-from minialex import kernels
+import minialex as ma
 from minialex.checking.testing.compare import assert_close, rounding
 from minialex.kernels import find_kernel, list_kernels
 from minialex.kernels.cuda.lines import THREADS, line_block
@@ -155,14 +155,10 @@ def test_the_bits_do_not_depend_on_how_many_threads_run_the_blocks(threads):
         ("cross_entropy.forward", (x[0], np.abs(x[1])), {}),
         ("index_add.forward", (x[0],), {"index": np.arange(1000) % 7, "shape": (7, 3)}),
     ]
-    before = kernels.num_threads()
     expected = [run(name, *arrays, **parameters) for name, arrays, parameters in calls]
-    try:
-        kernels.set_num_threads(threads)
+    with ma.using(threads=threads):
         for (name, arrays, parameters), one in zip(calls, expected, strict=True):
             assert run(name, *arrays, **parameters).tobytes() == one.tobytes(), name
-    finally:
-        kernels.set_num_threads(before)
 
 
 @pytest.mark.parametrize("named", [1, 2, 40, 1029])

@@ -1,7 +1,6 @@
 """Convolution: an independent oracle, the three directions against each other, and the memory they take."""
 
 import tracemalloc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
 
+import minialex as ma
 from minialex.checking.testing.algorithms import every_algorithm
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import call, convolutions, normal_values, seeds
@@ -75,16 +75,6 @@ def test_the_gradients_are_the_adjoints_of_forward(algorithm, case, generator):
     assert np.vdot(y, g) == pytest.approx(np.vdot(weight, gw), rel=0, abs=tolerance)
 
 
-@contextmanager
-def limited_workspace(limit):
-    before = workspace_limit()
-    set_workspace_limit(limit)
-    try:
-        yield
-    finally:
-        set_workspace_limit(before)
-
-
 @pytest.mark.parametrize("direction", ["forward", "input_grad", "weight_grad"])
 @given(st.data(), st.integers(1, 900))
 def test_im2col_gives_the_same_in_chunks_of_any_size(direction, data, limit):
@@ -92,7 +82,7 @@ def test_im2col_gives_the_same_in_chunks_of_any_size(direction, data, limit):
     drawn = data.draw(call(f"conv2d.{direction}"))
     kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
     expected = kernel(*drawn.arrays, **drawn.parameters)
-    with limited_workspace(limit):
+    with ma.using(workspace=limit):
         actual = kernel(*drawn.arrays, **drawn.parameters)
     assert_close(actual, expected, EXACT, scale=largest(*drawn.arrays, expected))
 
@@ -116,7 +106,7 @@ def test_im2col_keeps_to_the_workspace_limit(direction):
     arrays += [None] if direction == "forward" else []
     kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
 
-    with limited_workspace(limit):
+    with ma.using(workspace=limit):
         tracemalloc.start()
         try:
             result = kernel(*arrays, **parameters, **WINDOW)
@@ -140,11 +130,11 @@ def test_im2col_declares_its_matrix_or_the_limit_or_a_row_of_positions(direction
     shapes, parameters = LAYER[direction]
     arrays = [np.zeros(shape, np.float32) for shape in shapes] + [None] * (direction == "forward")
     kernel = find_kernel(f"conv2d.{direction}", algo="im2col")
-    with limited_workspace(2**30):
+    with ma.using(workspace=2**30):
         assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 4 * 8 * 48 * 5 * 5 * 27 * 27
-    with limited_workspace(2**23):
+    with ma.using(workspace=2**23):
         assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 2**23
-    with limited_workspace(1000):  # less than a row of positions: 27 * 48 * 25 floats
+    with ma.using(workspace=1000):  # less than a row of positions: 27 * 48 * 25 floats
         assert kernel.workspace_bytes(*arrays, **parameters, **WINDOW) == 4 * 27 * 48 * 25
 
 
@@ -156,10 +146,10 @@ def test_a_workspace_limit_is_a_positive_number_of_bytes(limit):
 
 
 def test_none_restores_the_default_workspace_limit():
-    with limited_workspace(5):
-        assert workspace_limit() == 5
-        set_workspace_limit(None)
-        assert workspace_limit() == DEFAULT_LIMIT
+    set_workspace_limit(5)
+    assert workspace_limit() == 5
+    set_workspace_limit(None)
+    assert workspace_limit() == DEFAULT_LIMIT
 
 
 @every_algorithm("conv2d")

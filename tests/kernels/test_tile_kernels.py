@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minialex as ma
 from minialex.checking.testing.compare import assert_close
 from minialex.checking.testing.strategies import normal_values
 from minialex.integers import ceil_div
@@ -16,7 +17,7 @@ from minialex.kernels.conv2d import winograd_matrices
 from minialex.kernels.conv2d.winograd import tile_size
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import pack_panels
-from minialex.kernels.runtime.threads import num_threads, set_num_threads
+from minialex.kernels.runtime.threads import set_num_threads
 
 # What the project promises of AlexNet's layers, relative to float64, by norm and worst element. A processor
 # without fused multiply-add rounds each product, too, and then each sum of Winograd's longer chains.
@@ -177,14 +178,10 @@ def test_products_with_few_vectors_do_not_depend_on_the_threads(outputs):
         ("linear.input_grad", (g, weight)),
         ("linear.weight_grad", (g, x)),
     )
-    before = num_threads()
     found = []
-    try:
-        for number in (1, 2, 3):
-            set_num_threads(number)
+    for number in (1, 2, 3):
+        with ma.using(threads=number):
             found.append([find_kernel(operation, algo="streamed")(*arrays) for operation, arrays in calls])
-    finally:
-        set_num_threads(before)
     for others in found[1:]:
         for first, other in zip(found[0], others, strict=True):
             np.testing.assert_array_equal(other, first)
