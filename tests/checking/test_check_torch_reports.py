@@ -39,7 +39,7 @@ def test_constraints_are_given_for_each_argument():
         assert ma.check_torch(factor, inputs, constraints=given, order=order).compared > 0
     error = failure(lambda n, a, scale: factor(n, a, scale.detach()), inputs, constraints=given)
     assert "the gradient of inputs[2] is wrong along move 0 of positive" in str(error)
-    with pytest.raises(MiniAlexError, match="should be a list with one for each of the 3 arguments"):
+    with pytest.raises(MiniAlexError, match="must be a list with one for each of the 3 arguments"):
         ma.check_torch(factor, inputs, constraints=given[:2])
     with pytest.raises(MiniAlexError, match=r"^inputs\[1\] is not in positive"):
         ma.check_torch(lambda n, x: n * x, [2, laid(-a)], constraints=[None, constraints.positive])
@@ -59,7 +59,7 @@ def test_redraw_gives_other_inputs():
     x = laid(torch.zeros(3, dtype=torch.float64))
     report = ma.check_torch(lambda x, n: n * x.abs(), [x, 2], redraw=redraw)
     assert report.redrawn == 1
-    with pytest.raises(MiniAlexError, match="redraw should give as many arrays"):
+    with pytest.raises(MiniAlexError, match="redraw must give as many arrays"):
         ma.check_torch(lambda x, n: n * x.abs(), [x, 2], redraw=lambda g: [normal(4), 2])
 
 

@@ -42,7 +42,9 @@ def test_summary_of_another_size_and_other_classes(minialex, assert_refused):
 def test_summary_refuses_what_is_not_there(assert_refused):
     assert_refused("summary", "vgg", says="vgg")
     assert_refused("summary", "alexnet", "--batch", 0, says="batch must be an integer 1 or more, not 0")
-    assert_refused("summary", "alexnet", "--num-classes", 0, says="num_classes must be an integer 1 or more, not 0")
+    assert_refused(
+        "summary", "alexnet", "--num-classes", 0, says="num_classes must be an integer 1 or more, not 0"
+    )
 
 
 def test_models_lists_all_seventeen(minialex):

@@ -110,4 +110,6 @@ def test_one_tower_json_and_what_is_refused(minialex, assert_refused):
     answer = json.loads(minialex("summary", "alexnet_cifar", "--towers", "--json").stdout)
     assert answer == {"model": "alexnet_cifar", "towers": 1}
     assert_refused("summary", "alexnet", "--towers", "--size", 224, says=("227 to 258", "54"))
-    assert_refused("summary", "alexnet", "--towers", "--batch", 0, says="batch must be an integer 1 or more, not 0")
+    assert_refused(
+        "summary", "alexnet", "--towers", "--batch", 0, says="batch must be an integer 1 or more, not 0"
+    )
