@@ -6,16 +6,21 @@
 A module that reads a setting declares it here: `minialex.kernels.runtime.threads` its threads,
 `minialex.kernels.contract` workspace and tuning. Any other name is an operation, whose algorithm is chosen
 (`minialex.kernels.contract.registry`). Blocks nest, and the innermost one that names a setting counts. Other
-threads do not see them: they use what is set for the process.
+threads, and other tasks of asyncio, do not see them: they use what is set for the process. A setter such as
+`minialex.kernels.set_num_threads` sets for the process: inside a block that names the setting, the block
+counts. A generator that opens a block holds it open between its steps.
 """
 
 from __future__ import annotations
 
-import threading
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
-from typing import Any
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from minialex.checks import in_words
 from minialex.errors import KernelError
 
 Check = Callable[[Any], Any]
@@ -23,14 +28,16 @@ _checks: dict[str, Check] = {}
 _of_process: dict[str, Any] = {}
 
 
-class _OfThread(threading.local):
-    """What the open blocks of one thread set."""
+class _Block(NamedTuple):
+    """What the open blocks set, and the block around the innermost one."""
 
-    def __init__(self):
-        self.values: Mapping[str, Any] = {}
+    values: Mapping[str, Any]
+    outer: _Block | None
 
 
-_of_thread = _OfThread()
+# A context is a thread's own, and in asyncio a task's.
+_NO_BLOCK = _Block(MappingProxyType({}), None)
+_innermost: ContextVar[_Block] = ContextVar("settings", default=_NO_BLOCK)
 
 
 def _refuse(name: str, value: object) -> Any:
@@ -60,9 +67,17 @@ def settings() -> list[str]:
 
 def setting(name: str, default: Any = None) -> Any:
     """The current value in this thread; the default if nothing or None is set."""
-    values = _of_thread.values
-    value = values[name] if name in values else _of_process.get(name)
+    value = first_setting(name)
     return default if value is None else value
+
+
+def first_setting(*names: str) -> Any:
+    """The value of the first of these names that the open blocks set, else of that set for the process."""
+    for values in (_innermost.get().values, _of_process):
+        for name in names:
+            if name in values:
+                return values[name]
+    return None
 
 
 def set_for_process(**values: Any) -> None:
@@ -113,13 +128,29 @@ class using(ContextDecorator):
     """
 
     def __init__(self, algorithms: Mapping[str, Any] | None = None, /, **settings: Any):
+        if algorithms is not None and not isinstance(algorithms, Mapping):
+            raise KernelError(
+                f"using: algorithms must be a dictionary by operation, not {in_words(algorithms)}; write "
+                "using(conv2d=...) or using({'conv2d.forward': ...})"
+            )
         self._given = _checked({**(algorithms or {}), **settings})
-        self._before: list[Mapping[str, Any]] = []
 
     def __enter__(self):
-        self._before.append(_of_thread.values)
-        _of_thread.values = {**_of_thread.values, **self._given}
+        block = _innermost.get()
+        # A block that names an operation names all its directions.
+        kept = {
+            name: value for name, value in block.values.items() if name.partition(".")[0] not in self._given
+        }
+        _innermost.set(_Block({**kept, **self._given}, block))
         return self
 
     def __exit__(self, *_) -> None:
-        _of_thread.values = self._before.pop()
+        _innermost.set(_innermost.get().outer or _NO_BLOCK)
+
+    def __call__(self, function: Callable):
+        of_steps = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+        if any(kind(function) for kind in of_steps):
+            raise TypeError(
+                f"using: {function.__name__} runs in steps, after the call; open the block inside of it"
+            )
+        return super().__call__(function)

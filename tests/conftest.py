@@ -56,7 +56,7 @@ def _numbers():
 
 def _global_state():
     return {
-        "settings": {**config._of_process, **config._of_thread.values, **_numbers()},
+        "settings": {**config._of_process, **config._innermost.get().values, **_numbers()},
         "registered kernels": [entry.name for entry in kernels.list_kernels()],
         "recording": ma.is_grad_enabled(),
     }
@@ -67,14 +67,14 @@ def global_state():
     """Start every test from seed 0, and fail the one that leaves global state changed."""
     ma.manual_seed(0)
     before = _global_state()
-    of_process, of_thread = dict(config._of_process), config._of_thread.values
+    of_process, block = dict(config._of_process), config._innermost.get()
     yield
     after = _global_state()
     leaked = [name for name in before if before[name] != after[name]]
     # So that the tests that follow do not fail with it.
     config._of_process.clear()
     config._of_process.update(of_process)
-    config._of_thread.values = of_thread
+    config._innermost.set(block)
     autograd._mode.recording = before["recording"]
     assert not leaked, f"the test leaves changed: {', '.join(leaked)}"
 

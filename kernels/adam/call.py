@@ -1,8 +1,12 @@
 """The parameters of a step of Adam or AdamW, and the constants of its formula."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
+from minialex.checks import require_int
+from minialex.errors import KernelError
 from minialex.kernels.contract.call import Parameters, calls_of
 
 
@@ -20,6 +24,14 @@ class AdamCall(Parameters):
     step: int
 
     DIRECTIONS = ("update",)
+    ALIKE = True
+
+    @classmethod
+    def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> AdamCall:
+        """The call, its step checked: at step 0 the formula divides by 0."""
+        call = cls.of(**parameters)
+        require_int("adam: step", call.step, 1, error=KernelError)
+        return call
 
     def constants(self) -> tuple[float, ...]:
         """The constants that a one-pass kernel takes.

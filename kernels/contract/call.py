@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from minialex.errors import KernelError
+from minialex.kernels.contract.shapes import Shape
 
 
 class Call(Protocol):
@@ -32,11 +33,20 @@ class Call(Protocol):
         """The call of one direction, such as ``"input_grad"``, on these arrays."""
         ...
 
+    def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
+        """The shapes that the first arrays of a direction must have."""
+        ...
+
 
 class Parameters:
     """A base for calls that depend on no shape: the operation's parameters, as plain numbers."""
 
     DIRECTIONS: tuple[str, ...]
+    ALIKE = False  # whether all arrays of a direction have one shape
+
+    def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
+        """The shapes that the first arrays of a direction must have."""
+        return tuple(arrays[0].shape for _ in arrays) if self.ALIKE else ()
 
     @classmethod
     def of(cls, **parameters):
@@ -68,11 +78,16 @@ def calls_of(operation: str) -> Callable[[C], C]:
     return register
 
 
-def _class_of(name: str) -> Any | None:
+def class_of(name: str) -> Any | None:
     """The call class of ``<operation>.<direction>``; None if its kernels take no call."""
     operation, _, direction = name.partition(".")
     calls = _classes.get(operation)
     return calls if calls is not None and direction in calls.DIRECTIONS else None
+
+
+def takes_call(name: str) -> bool:
+    """Whether kernels of ``<operation>.<direction>`` take a call."""
+    return class_of(name) is not None
 
 
 def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
@@ -85,28 +100,36 @@ def as_taken(name: str, arrays: tuple, parameters: dict) -> dict:
     TypeError
         If a parameter is missing or unknown.
     """
-    calls = None if "call" in parameters else _class_of(name)
+    calls = None if "call" in parameters else class_of(name)
     if calls is None:
         return parameters
     return {"call": calls.of_arrays(name.partition(".")[2], arrays, **parameters)}
 
 
-def require_call(name: str, function: Callable) -> None:
-    """Refuse a kernel of ``<operation>.<direction>`` that does not take the call it will be passed.
+def require_call(name: str, function: Callable, what: str = "a kernel") -> None:
+    """Refuse a function of ``<operation>.<direction>`` that does not take the call it will be passed.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        A kernel, or what it says about itself.
+    what : str, optional
+        What a message calls it.
 
     Raises
     ------
     KernelError
         If its signature lacks ``call``, where the operation has a call class.
     """
-    calls = _class_of(name)
+    calls = class_of(name)
     if calls is None:
         return
     signature = inspect.signature(function)
     takes = signature.parameters.values()
     if not any(each.name == "call" or each.kind is each.VAR_KEYWORD for each in takes):
         raise KernelError(
-            f"a kernel of {name} must take its arrays and `call`, an object with all parameters "
-            f"({calls.__name__} in minialex.kernels.{name.partition('.')[0]}); {function.__name__} takes "
-            f"{signature}"
+            f"{what} of {name} must take its arrays and `call`, an object with all parameters "
+            f"({calls.__name__} in minialex.kernels.{name.partition('.')[0]}); "
+            f"{getattr(function, '__name__', 'it')} takes {signature}"
         )

@@ -24,12 +24,14 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from minialex.checks import in_words, is_int
 from minialex.errors import KernelError
-from minialex.kernels.contract.registry import Sizes
+from minialex.kernels.contract.call import takes_call
+from minialex.kernels.contract.registry import Sizes, list_kernels
 from minialex.kernels.contract.shapes import Shape
 from minialex.kernels.contract.values import distinct_values
 
@@ -292,22 +294,108 @@ def example_calls(operation: str, kind: str) -> Iterator[Example]:
     Raises
     ------
     KernelError
-        If the operation has no examples.
+        If the operation has no examples, or one is not as it must be.
     """
     family = _family(operation)
     cases = family.cases[kind]
     cases = cases() if callable(cases) else cases
+    if isinstance(cases, str) or not isinstance(cases, Mapping | Sequence):
+        raise KernelError(
+            f"examples of {operation}: {kind} must be a sequence of case(...), or a mapping of them by name, "
+            f"not {in_words(cases)}"
+        )
     if not isinstance(cases, Mapping):
-        cases = {", ".join(map(str, each.arguments)): each for each in cases}
+        cases = {_default_name(each): each for each in cases}
     for name, each in cases.items():
-        for example in family.build(*each.arguments, **each.options):
-            if example.operation == operation:
-                yield replace(example, name=name)
+        for example in _built(operation, f"case {name!r}", family, each):
+            yield replace(example, name=name)
+
+
+def _default_name(each: object) -> str:
+    return ", ".join(map(str, each.arguments)) if isinstance(each, Arguments) else str(each)
+
+
+def _built(operation: str, where: str, family: _Family, each: object) -> list[Example]:
+    """The examples of an operation that a case makes, checked.
+
+    Raises
+    ------
+    KernelError
+        If there are none or they are not as they must be; the message names the operation and the case.
+    """
+
+    def refuse(what: str) -> NoReturn:
+        raise KernelError(f"examples of {operation}, {where}: {what}")
+
+    if not isinstance(each, Arguments):
+        refuse(f"it must be case(...), not {in_words(each)}")
+    if (reason := _misfit(family.build, each.arguments, each.options)) is not None:
+        refuse(f"{_name_of(family.build)} does not take its arguments: {reason}")
+    found = family.build(*each.arguments, **each.options)
+    if not isinstance(found, Iterable):
+        refuse(f"{_name_of(family.build)} must yield examples, not return {in_words(found)}")
+    kernels = list_kernels(operation, "cpu")
+    chosen = []
+    for example in found:
+        if not isinstance(example, Example):
+            refuse(f"{_name_of(family.build)} must yield Example(...), not {in_words(example)}")
+        if example.operation != operation:
+            continue
+        _require_operands(example, refuse)
+        if kernels:
+            _require_fit(example, kernels[0].function, refuse)
+        chosen.append(example)
+    if not chosen:
+        refuse(f"{_name_of(family.build)} yields no Example of {operation}")
+    return chosen
+
+
+def _require_operands(example: Example, refuse: Callable[[str], NoReturn]) -> None:
+    if not isinstance(example.operands, tuple):
+        given = "an Operand" if isinstance(example.operands, Operand) else in_words(example.operands)
+        refuse(f"operands must be a tuple, such as (normal((3, 4)),), not {given}")
+    for operand in example.operands:
+        if operand is None:
+            continue
+        if not isinstance(operand, Operand):
+            refuse(f"an operand must be an Operand, such as normal((3, 4)), or None, not {in_words(operand)}")
+        if not isinstance(operand.shape, tuple) or not all(is_int(n, 0) for n in operand.shape):
+            refuse(f"the shape of an operand must be a tuple of integers, not {in_words(operand.shape)}")
+    if not isinstance(example.parameters, Mapping):
+        refuse(f"parameters must be a mapping by name, not {in_words(example.parameters)}")
+
+
+def _require_fit(example: Example, kernel: Callable, refuse: Callable[[str], NoReturn]) -> None:
+    """Refuse an example whose operands and parameters are not those of the operation's kernels."""
+    # Where kernels take a call, it is made from the parameters, which it checks itself.
+    parameters = {"call": None} if takes_call(example.operation) else example.parameters
+    if (reason := _misfit(kernel, example.operands, parameters)) is not None:
+        refuse(f"its kernel {_name_of(kernel)} does not take the call: {reason}")
+
+
+def _misfit(function: Callable, arguments: Sequence, options: Mapping) -> str | None:
+    """Why a function does not take these arguments; None if it does, or has no signature."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return None  # NumPy's functions, some of which are kernels as they are.
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as error:
+        return f"{error}; it takes {signature}"
+    return None
+
+
+def _name_of(function: Callable) -> str:
+    return getattr(function, "__name__", "the function")
 
 
 def changed_by(operation: str) -> tuple[int, ...]:
     """The positions of the arrays that an operation's kernels change in place; most change none."""
-    return next(example_calls(operation, "small")).changes
+    example = next(example_calls(operation, "small"), None)
+    if example is None:
+        raise KernelError(f"examples of {operation}: there is no small case; its @examples needs small=")
+    return example.changes
 
 
 def domain_words(operation: str) -> list[str]:
@@ -322,14 +410,13 @@ def drawn_example(operation: str, choose: Choices, **domain) -> Example:
     Raises
     ------
     KernelError
-        If the operation has no examples, or none that can be drawn.
+        If the operation has no examples, none that can be drawn, or one is not as it must be.
     """
     family = _family(operation)
     if family.drawn is None:
         raise KernelError(f"examples of {operation} cannot be drawn: its @examples has no drawn=")
     each = family.drawn(choose, **domain)
-    found = family.build(*each.arguments, **each.options)
-    return next(example for example in found if example.operation == operation)
+    return _built(operation, f"drawn by {_name_of(family.drawn)}", family, each)[0]
 
 
 def _family(operation: str) -> _Family:

@@ -33,24 +33,20 @@ from pathlib import Path
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.config import declare_others, replace_for_process, setting, settings, using
+from minialex.config import declare_others, first_setting, replace_for_process, setting, settings, using
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels.contract.call import as_taken, plain_number, require_call
+from minialex.kernels.contract import claims
+from minialex.kernels.contract.call import as_taken, plain_number
+from minialex.kernels.contract.claims import FLOATS, renamed
 from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.fit import require_fit
 
 Supports = Callable[..., bool | str]
 Workspace = Callable[..., int]
 Domain = Callable[[], Mapping[str, object]]
 
 REFERENCE = "reference"
-FLOATS = ("float32", "float64")
 _CODES = {"i": "Integer", "u": "UnsignedInteger"}
-# Former names of algorithms, from when they were named after libraries.
-_FORMER_NAMES = {
-    "numpy": "'plain'",
-    "numba": "'one-pass'",
-    "cuda": "'one-pass', 'block-reduction' or 'thread-per-cell', by the operation",
-}
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,11 @@ class Kernel:
         ------
         KernelError
             If it cannot take this call.
+        ShapeError
+            If an array does not fit.
         """
         parameters = as_taken(self.operation, args, parameters)
+        require_fit(self.operation, args, parameters.get("call"))
         refusal = self.refusal(*args, **parameters)
         if refusal is not None:
             raise KernelError(f"{self.name} cannot do this call: {refusal}")
@@ -215,18 +214,21 @@ def kernel(
     Raises
     ------
     KernelError
-        If (operation, device, algorithm) is taken, or the operation is not named
-        ``<operation>.<direction>``.
+        If (operation, device, algorithm) is taken, the operation is not named
+        ``<operation>.<direction>``, or an argument is not what `Kernel` says.
     """
-    if operation.count(".") != 1 or not all(operation.split(".")):
+    if not isinstance(operation, str) or operation.count(".") != 1 or not all(operation.split(".")):
         raise KernelError(
             f"operation must be <operation>.<direction>, such as 'conv2d.forward', not {in_words(operation)}"
         )
     if algo == REFERENCE and rank is not None:
         raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
+    claims.require_names(operation, algo, device)
+    claims.require_figures(operation, rank, dtypes, error, kinds)
+    claims.require_functions(operation, domain, supports=supports, workspace=workspace, cost=cost)
 
     def register(function: Callable) -> Callable:
-        require_call(operation, function)
+        claims.require_kernel(operation, function)
         algorithms = _kernels.setdefault((operation, device), {})
         if algo in algorithms:
             raise KernelError(
@@ -297,16 +299,10 @@ def find_kernel(operation: str, *, algo: str, device: str = "cpu") -> Kernel:
     algorithms = _algorithms(operation, device)
     if algo not in algorithms:
         raise KernelError(
-            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; {renamed(algo)}"
+            f"no kernel {operation!r} with algorithm {algo!r} on {device!r}; {renamed(algo, algorithms)}"
             f"there are: {', '.join(sorted(algorithms)) or 'none'}"
         )
     return algorithms[algo]
-
-
-def renamed(algorithm: str) -> str:
-    """For a message: the present name of an algorithm that was renamed; "" for any other name."""
-    new = _FORMER_NAMES.get(algorithm)
-    return f"{algorithm!r} is called {new} now; " if new else ""
 
 
 def ranked(operation: str, device: str) -> list[Kernel]:
@@ -332,7 +328,7 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
     algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")
-    wanted = setting(operation) or setting(operation.partition(".")[0])
+    wanted = first_setting(operation, operation.partition(".")[0])
     if wanted:
         candidates = [algorithms[name] for name in wanted if name in algorithms]
     else:
@@ -412,6 +408,11 @@ class use(using):
         super().__enter__()
         return self
 
+    def __call__(self, function: Callable):
+        # The decorated function runs in a block; nothing holds for the process.
+        replace_for_process(self._replaced)
+        return using(self._given)(function)
+
 
 def _algorithms_of(operation: str, names: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Check a choice of algorithms for an operation or one of its directions."""
@@ -423,14 +424,19 @@ def _algorithms_of(operation: str, names: str | Iterable[str] | None) -> tuple[s
             f"using: unknown operation {operation!r}; there are: {', '.join(_operations())}; "
             f"and the settings {', '.join(settings())}"
         )
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = (names,) if isinstance(names, str) else names
+    if not isinstance(names, tuple | list) or not names or not all(isinstance(name, str) for name in names):
+        raise KernelError(
+            f"using: {operation} must be an algorithm, or several in a tuple, not {in_words(names)}; "
+            f"there are: {', '.join(sorted(known))}"
+        )
     for name in names:
         if name not in known:
             raise KernelError(
-                f"using: {operation} has no algorithm {name!r}; {renamed(name)}"
+                f"using: {operation} has no algorithm {name!r}; {renamed(name, known)}"
                 f"there are: {', '.join(sorted(known))}"
             )
-    return names
+    return tuple(names)
 
 
 declare_others(_algorithms_of)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.checks import require_choice
+from minialex.checks import require_choice, require_flag
 from minialex.config import declare, set_for_process, setting
 from minialex.errors import KernelError
 from minialex.files import write_json
@@ -109,9 +109,7 @@ def _tuned(candidates, args, parameters):
 
 
 def _require_flag(on: Any) -> bool | None:
-    if on not in (None, True, False):
-        raise KernelError(f"tuning must be True or False, not {on!r}")
-    return on
+    return None if on is None else require_flag("tuning", on, error=KernelError)
 
 
 declare("tuning", _require_flag)

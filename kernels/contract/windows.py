@@ -47,6 +47,22 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     return int(items[0]), int(items[1])
 
 
+def pop_size(parameters: dict, name: str, operation: str) -> Pair:
+    """Take a size, which a gradient cannot tell from its arrays, out of the parameters of a call.
+
+    Raises
+    ------
+    ShapeError
+        If it is missing, or no pair of integers 0 or more.
+    """
+    if name not in parameters:
+        raise ShapeError(f"{operation}: {name} is missing; it must be a pair of integers")
+    value = parameters.pop(name)
+    if not isinstance(value, _SEQUENCES) or len(value) != 2 or not all(is_int(n, 0, LARGEST) for n in value):
+        raise ShapeError(f"{operation}: {name} must be a pair of integers, not {in_words(value)}")
+    return int(value[0]), int(value[1])
+
+
 def resolve_padding(
     padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
 ) -> Padding:

@@ -13,7 +13,7 @@ from minialex.checks import require_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.call import calls_of
 from minialex.kernels.contract.shapes import Shape, require_rank, require_shape, shape_rule
-from minialex.kernels.contract.windows import Padding, Pair, Window, padding_form, pair
+from minialex.kernels.contract.windows import Padding, Pair, Window, padding_form, pair, pop_size
 
 
 @calls_of("conv2d")
@@ -43,7 +43,15 @@ class ConvCall:
 
     @classmethod
     def of(
-        cls, x: Shape, weight: Shape, dtype: Any = np.float32, *, stride=1, padding=0, dilation=1, groups=1
+        cls,
+        x: Shape,
+        weight: Shape,
+        dtype: Any = np.float32,
+        *,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
     ) -> ConvCall:
         """Check and resolve the parameters, as users write them, for a convolution of these shapes.
 
@@ -70,16 +78,23 @@ class ConvCall:
             call = cls.of(first.shape, second.shape, first.dtype, **parameters)
             call.require_bias(None if len(arrays) < 3 or arrays[2] is None else arrays[2].shape)
             return call
-        groups = parameters.get("groups", 1)
+        groups = require_int(f"conv2d.{direction}: groups", parameters.get("groups", 1), 1, error=ShapeError)
+        require_rank(first.shape, 4, f"conv2d.{direction}: g", "(N, O, P, Q)")
+        require_rank(second.shape, 4, f"conv2d.{direction}: the second array", "of a convolution")
         if direction == "input_grad":
-            size = tuple(parameters.pop("input_size"))
+            size = pop_size(parameters, "input_size", "conv2d.input_grad")
             shapes = (first.shape[0], second.shape[1] * groups, *size), second.shape
         else:
-            kernel_size = tuple(parameters.pop("kernel_size"))
+            kernel_size = pop_size(parameters, "kernel_size", "conv2d.weight_grad")
             shapes = second.shape, (first.shape[1], second.shape[1] // groups, *kernel_size)
         call = cls.of(*shapes, first.dtype, **parameters)
         require_shape(f"conv2d.{direction}: g", first.shape, call.y_shape, "of the call's result")
         return call
+
+    def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
+        """The shapes that the first two arrays of a direction must have."""
+        x, weight, y = self.x_shape, self.weight_shape, self.y_shape
+        return {"forward": (x, weight), "input_grad": (y, weight), "weight_grad": (y, x)}[direction]
 
     def require_bias(self, shape: Shape | None) -> None:
         """Raise `ShapeError` unless a bias of this shape fits."""

@@ -1,6 +1,7 @@
 """The output shape of cross-entropy before it is reduced to a mean or a sum."""
 
 from minialex.errors import ShapeError
+from minialex.kernels.contract.fit import alike
 from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
 
 
@@ -16,3 +17,7 @@ def cross_entropy_shape(x: Shape, target: Shape) -> Shape:
             f"input {x}, not {target}"
         )
     return x[:1]
+
+
+alike("cross_entropy.forward", 0, 1)
+alike("cross_entropy.backward", 1, 2)

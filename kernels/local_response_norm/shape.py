@@ -1,19 +1,14 @@
-"""The output shape of local response normalisation, and the check of its window."""
+"""The output shape of local response normalisation."""
 
-from minialex.checks import in_words, is_int
-from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import Shape, require_rank, shape_rule
+from minialex.kernels.local_response_norm.call import require_odd
 
 
 @shape_rule("local_response_norm")
 def local_response_norm_shape(x: Shape, *, size=5, **_) -> Shape:
     """(N, C, H, W), unchanged. The window has an odd size; it may exceed the channels."""
     require_rank(x, 4, "local_response_norm input", "(N, C, H, W)")
-    if not is_int(size, 1) or size % 2 == 0:
-        raise ShapeError(
-            f"local_response_norm: size must be an odd integer 1 or more, not {in_words(size)}; "
-            "libraries disagree on where the window of an even size lies"
-        )
+    require_odd(size)
     return x
 
 

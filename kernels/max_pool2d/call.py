@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minialex.errors import ShapeError
 from minialex.kernels.contract.call import calls_of
 from minialex.kernels.contract.shapes import Shape, require_rank, require_shape, shape_rule
-from minialex.kernels.contract.windows import Pair, Window, has_empty_window, padding_form, pair
+from minialex.kernels.contract.windows import Pair, Window, has_empty_window, padding_form, pair, pop_size
 
 
 @calls_of("max_pool2d")
@@ -52,9 +52,14 @@ class PoolCall:
         shape = arrays[0].shape
         if direction == "forward":
             return cls.of(shape, **parameters)
-        call = cls.of((*shape[:2], *parameters.pop("input_size")), **parameters)
+        size = pop_size(parameters, "input_size", f"pooling, {direction}")
+        call = cls.of((*shape[:2], *size), **parameters)
         require_shape(f"pooling, {direction}: g", shape, call.y_shape, "of the call's result")
         return call
+
+    def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
+        """The shape that the array of a direction must have."""
+        return (self.x_shape if direction == "forward" else self.y_shape,)
 
 
 @functools.lru_cache(maxsize=4096)

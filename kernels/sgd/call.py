@@ -16,3 +16,4 @@ class SgdCall(Parameters):
     nesterov: bool
 
     DIRECTIONS = ("update",)
+    ALIKE = True

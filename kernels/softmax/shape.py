@@ -1,6 +1,7 @@
 """The output shape of softmax and log_softmax."""
 
 from minialex.errors import ShapeError
+from minialex.kernels.contract.fit import alike
 from minialex.kernels.contract.shapes import Shape, require_axis, shape_rule
 
 
@@ -17,3 +18,7 @@ def softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
 def log_softmax_shape(x: Shape, *, axis: int = -1) -> Shape:
     """Any shape with that axis, unchanged."""
     return softmax_shape(x, axis=axis)
+
+
+alike("softmax.backward", 0, 1)
+alike("log_softmax.backward", 0, 1)

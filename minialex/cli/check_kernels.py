@@ -27,6 +27,7 @@ _COLUMNS = "{:46} {:>8} {:>8} {:>10} {:>14} {:>7}"
     show_default=True,
     help="What `real` of the sources stands for.",
 )
+@click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
 @click.option("--lines", is_flag=True, help="Show what each source line moves.")
 @click.option(
     "--sanitize",
@@ -41,6 +42,7 @@ def check(
     every: bool,
     algorithm: str | None,
     dtype: str,
+    plugin: Path | None,
     lines: bool,
     sanitize: str | None,
     as_json: bool,
@@ -57,15 +59,25 @@ def check(
     from minialex.availability import require_device
     from minialex.checking.kernels.races import kernels_to_check
     from minialex.errors import KernelError
+    from minialex.kernels import load_plugin
+    from minialex.kernels.contract.claims import renamed
 
     if (name is None) == (not every):
         raise KernelError(
             "name an operation, such as conv2d, or give --all; see minialex kernels check --help"
         )
     require_device("cuda-host")
-    kernels = [each for each in kernels_to_check(name) if algorithm in (None, each.algorithm)]
-    if not kernels:
-        raise KernelError(f"no kernel of {name or 'any operation'} has the algorithm {algorithm!r}")
+    if plugin is not None:
+        load_plugin(plugin)
+    kernels = kernels_to_check(name)
+    if algorithm is not None:
+        known = sorted({each.algorithm for each in kernels})
+        kernels = [each for each in kernels if each.algorithm == algorithm]
+        if not kernels:
+            raise KernelError(
+                f"no kernel of {name or 'any operation'} on cuda-host has the algorithm {algorithm!r}; "
+                f"{renamed(algorithm, known)}there are: {', '.join(known)}"
+            )
     if sanitize is None:
         faulty = _check(kernels, dtype, lines, as_json)
     else:

@@ -155,8 +155,11 @@ def _tasks(operation, algorithm, device, model, seed, quick) -> list:
 
 def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
     if given not in known:
+        from minialex.kernels.contract.claims import renamed
+
+        hint = renamed(given, known) if option == "--kernel" else ""
         raise click.BadParameter(
-            f"no {what} {given!r}; there are: {', '.join(known)}", param_hint=f"'{option}'"
+            f"no {what} {given!r}; {hint}there are: {', '.join(known)}", param_hint=f"'{option}'"
         )
 
 

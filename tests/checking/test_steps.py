@@ -177,7 +177,8 @@ def test_the_usual_case_costs_four_evaluations_a_derivative():
         calls = 0
         check_vjp(tanh, tanh_vjp, [np.linspace(-2, 2, n)])
         counts.append(calls)
-    assert counts[1] - counts[0] == 4 * 20
+    # A derivative whose error is plain needs fewer: that depends on how a processor rounds tanh.
+    assert 3.5 * 20 < counts[1] - counts[0] <= 4 * 20
 
 
 def test_outside_its_domain_a_function_is_not_blamed_for_its_warnings():

@@ -2,20 +2,23 @@
 
 import importlib
 import itertools
+import re
 
 import numpy as np
 import pytest
 
 import minialex as ma
+from minialex.checking.kernels import cases as cases_module
 from minialex.checking.kernels import suite
 from minialex.checking.kernels.agreement import Setting, check_agreement
-from minialex.checking.kernels.cases import Case, case_of, make_cases
+from minialex.checking.kernels.cases import Case, case_of, cases_of, make_cases
 from minialex.checking.kernels.drawn_cases import case_code, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
 from minialex.checking.kernels.thin_models import model_case
 from minialex.checking.testing.calls import Call
 from minialex.errors import KernelError
 from minialex.kernels import find_kernel, kernel, list_kernels, unregister
+from minialex.kernels.contract import examples as examples_module
 from minialex.kernels.contract.examples import example_calls
 
 MINE = "mine of the suite"
@@ -181,6 +184,46 @@ def test_an_operation_without_cases_is_unchecked(registered):
     registered({"swish.forward": lambda x: x})
     for row in rows("swish"):
         assert "cases_of" in row.unchecked
+
+
+@pytest.fixture
+def swish_cases(monkeypatch):
+    """A place for cases of swish, for the length of a test."""
+    monkeypatch.setattr(cases_module, "_cases", dict(cases_module._cases))
+    return cases_of("swish")
+
+
+@pytest.mark.parametrize(
+    ("cases", "says"),
+    [
+        (None, r"must yield Case\(...\), not return None"),
+        ([("3", np.tanh, ())], r"each must be Case\(...\), not \('3'"),
+        ([Case("3", np.tanh, np.ones(3))], "'3': arrays must be a tuple of arrays, not an array"),
+        ([Case("3", np.tanh, (3.0,))], "'3': arrays must be a tuple of arrays, not \\(3"),
+    ],
+)
+def test_cases_that_are_none_are_a_reason(registered, swish_cases, cases, says):
+    registered({"swish.forward": lambda x: x})
+    swish_cases(lambda random: cases)
+    for row in rows("swish"):
+        assert re.match(f"cases of swish.*{says}", row.unchecked)
+
+
+def test_cases_that_run_another_kernel_are_a_reason(registered, swish_cases):
+    registered({"swish.forward": lambda x: x})
+    swish_cases(lambda random: [Case("3", ma.functional.relu, (np.ones(3),))])
+    for row in rows("swish"):
+        assert "no case of swish runs swish.forward" in row.unchecked
+        assert "@cases_of" in row.unchecked
+
+
+def test_an_example_that_is_none_is_a_reason(registered, swish_cases, monkeypatch):
+    examples_module.operations_with_examples()  # What is loaded later would go with the copy.
+    monkeypatch.setattr(examples_module, "_families", dict(examples_module._families))
+    registered({"swish.forward": lambda x: x})
+    swish_cases(lambda random: [Case("3", ma.functional.relu, (np.ones(3),))])
+    examples_module.examples("swish.forward", blocks=[(3, 4)])(lambda x: [])
+    assert rows("swish")[0].unchecked.startswith("examples of swish.forward, case '(3, 4)': it must be case")
 
 
 def test_without_hypothesis_it_says_so(registered, monkeypatch):

@@ -174,6 +174,7 @@ def faulty_kernel(tmp_path, monkeypatch):
         device.launch(source["swish"], 4, 256, x, y, x.size)
         return y
 
+    registered.operations_with_examples()  # What is loaded later would go with the copy.
     monkeypatch.setattr(registered, "_families", dict(registered._families))
 
     @examples("swish.forward", blocks=[case((777,))])
@@ -214,6 +215,35 @@ def test_the_command_passes_a_correct_kernel():
     assert "2 kernels" in result.output
     assert "no findings" in result.output
     assert "relu.cu:" in result.output
+
+
+def test_the_command_lists_the_algorithms_there_are():
+    error = _run("relu", "--algo", "cuda").exception
+    assert str(error).endswith("'cuda' is called 'one-pass' now; there are: one-pass")
+
+
+def test_the_command_checks_the_kernel_of_a_plugin(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from minialex.kernels import relu\n"
+        "from minialex.kernels.cuda import Source, cuda_kernel\n"
+        "SOURCE = Source(relu.__file__, 'relu.cu')\n"
+        "@cuda_kernel('relu.forward', algo='mine')\n"
+        "def forward(device, x):\n"
+        "    x = device.contiguous(x)\n"
+        "    y = device.empty(x.shape, x.dtype)\n"
+        "    device.launch_over(SOURCE['relu_forward'], x.size, x, y, x.size)\n"
+        "    return y\n"
+    )
+    try:
+        result = _run("relu", "--algo", "mine", "--plugin", str(plugin))
+    finally:
+        for device in ("cuda", "cuda-host"):
+            unregister("relu.forward", algo="mine", device=device)
+
+    assert result.exit_code == 0, result.output
+    assert "relu.forward[cuda-host, mine]" in result.output
+    assert "no findings" in result.output
 
 
 @pytest.mark.parametrize("arguments", [(), ("relu", "--all"), ("nothing",), ("relu", "--algo", "nothing")])

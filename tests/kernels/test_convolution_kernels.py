@@ -12,6 +12,7 @@ import minialex as ma
 from minialex.checking.testing.algorithms import every_algorithm
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import call, convolutions, normal_values, seeds
+from minialex.errors import ShapeError
 from minialex.kernels import find_kernel, list_kernels, set_workspace_limit, workspace_limit
 
 ALGORITHMS = sorted({entry.algorithm for entry in list_kernels("conv2d", device="cpu")})
@@ -252,3 +253,23 @@ def test_windows_far_apart_read_their_own_cells():
         assert_close(
             actual.astype(np.float64), right, rounding(np.float32), scale=largest(x, weight, g, right)
         )
+
+
+@pytest.mark.parametrize(
+    ("direction", "options", "says"),
+    [
+        ("input_grad", {}, "conv2d.input_grad: input_size is missing"),
+        ("weight_grad", {}, "conv2d.weight_grad: kernel_size is missing"),
+        *(
+            ("input_grad", {"input_size": size}, f"input_size must be a pair of integers, not {size!r}$")
+            for size in (6, "66", True)
+        ),
+        ("weight_grad", {"kernel_size": 3}, "kernel_size must be a pair of integers, not 3"),
+        ("weight_grad", {"kernel_size": (3, 3), "groups": 0}, "groups must be an integer 1 or more, not 0"),
+        ("input_grad", {"input_size": (6, 6), "groups": "2"}, "groups must be an integer 1 or more, not '2'"),
+    ],
+)
+def test_what_a_gradient_cannot_tell_from_its_arrays_is_checked(direction, options, says):
+    g, other = np.zeros((1, 2, 4, 4)), {"input_grad": (2, 2, 3, 3), "weight_grad": (1, 2, 6, 6)}[direction]
+    with pytest.raises(ShapeError, match=says):
+        find_kernel(f"conv2d.{direction}", algo="im2col")(g, np.zeros(other), **options)

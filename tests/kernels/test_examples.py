@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minialex.errors import KernelError
-from minialex.kernels import find_kernel, list_kernels, output_shape
+from minialex.kernels import find_kernel, kernel, list_kernels, output_shape, unregister
 from minialex.kernels.contract import examples as registered
 from minialex.kernels.contract.examples import (
     Example,
@@ -116,3 +116,84 @@ def test_examples_that_nobody_draws_are_refused(monkeypatch):
 
     with pytest.raises(KernelError, match=r"nothing drawn.forward cannot be drawn: .* drawn="):
         drawn_example("nothing drawn.forward", None)
+
+
+# Examples of plug-ins, which may be wrong
+
+
+@pytest.fixture
+def swish(monkeypatch):
+    """A kernel swish.forward(x), for the length of a test; registers examples of it."""
+    monkeypatch.setattr(registered, "_families", dict(registered._families))
+
+    @kernel("swish.forward", algo="reference")
+    def swish(x):
+        return x / (1 + np.exp(-x))
+
+    def register(build, small=None, drawn=None):
+        small = [case((3, 4))] if small is None else small
+        examples("swish.forward", small=small, drawn=drawn)(build)
+
+    yield register
+    unregister("swish.forward", algo="reference")
+
+
+def right(x):
+    yield Example("swish.forward", (distinct(x),))
+
+
+def of_operands(operands, parameters=None):
+    return lambda x: [Example("swish.forward", operands, parameters or {})]
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (lambda x: None, "must yield examples, not return None"),
+        (lambda x: [(3, 4)], r"must yield Example\(...\), not \(3, 4\)"),
+        (lambda x: [Example("swish.backward", (distinct(x),))], "yields no Example of swish.forward"),
+        (lambda x, y: [], "does not take its arguments: missing .*'y'; it takes \\(x, y\\)"),
+        (of_operands((np.ones((3, 4)),)), "an operand must be an Operand, .* not an array of float64"),
+        (of_operands(distinct((3, 4))), "operands must be a tuple, .* not an Operand"),
+        (of_operands((distinct(3),)), "shape of an operand must be a tuple of integers, not 3"),
+        (of_operands((distinct((3,)),), [1]), r"parameters must be a mapping by name, not \[1\]"),
+        (of_operands((distinct((3,)),) * 2), "kernel swish does not take the call: too many positional"),
+        (of_operands((distinct((3,)),), {"beta": 1}), "kernel swish does not take the call: .*'beta'"),
+    ],
+)
+def test_a_wrong_example_is_named_with_its_case(swish, build, says):
+    swish(build)
+    with pytest.raises(KernelError, match=rf"^examples of swish\.forward, case '\(3, 4\)': .*{says}"):
+        list(example_calls("swish.forward", "small"))
+    swish(build, drawn=lambda choose: case((3, 4)))
+    with pytest.raises(KernelError, match=rf"^examples of swish\.forward, drawn by <lambda>: .*{says}"):
+        drawn_example("swish.forward", None)
+
+
+@pytest.mark.parametrize(
+    ("small", "says"),
+    [
+        ([(3, 4)], r", case '\(3, 4\)': it must be case\(...\), not \(3, 4\)"),
+        ({"plain": (3, 4)}, r", case 'plain': it must be case\(...\), not \(3, 4\)"),
+        (case((3, 4)), r": small must be a sequence of case\(...\), or a mapping of them by name, not Arg"),
+    ],
+)
+def test_a_case_that_is_none_is_refused(swish, small, says):
+    swish(right, small)
+    with pytest.raises(KernelError, match=f"^examples of swish\\.forward{says}"):
+        list(example_calls("swish.forward", "small"))
+
+
+def test_what_is_drawn_must_be_a_case(swish):
+    def draw(choose):
+        return None
+
+    swish(right, drawn=draw)
+    with pytest.raises(KernelError, match=r"swish\.forward, drawn by draw: it must be case\(...\), not None"):
+        drawn_example("swish.forward", None)
+
+
+def test_what_changes_is_not_known_without_a_small_case(swish):
+    swish(right, small=())
+    with pytest.raises(KernelError, match=r"swish\.forward: there is no small case"):
+        changed_by("swish.forward")

@@ -210,3 +210,11 @@ def test_what_the_divisor_counts(algorithm, include, ceil_mode, expected):
         count_include_pad=include,
     )
     assert_close(y[0, 0, 0], np.array(expected, dtype=float), EXACT)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({}, "is missing"), ({"input_size": 4}, "must be a pair of integers, not 4")]
+)
+def test_the_input_size_of_a_gradient_is_checked(options, says):
+    with pytest.raises(ShapeError, match=f"pooling, input_grad: input_size {says}"):
+        find_kernel("avg_pool2d.input_grad", algo="plain")(np.zeros((1, 1, 2, 2)), kernel_size=2, **options)

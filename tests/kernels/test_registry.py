@@ -1,11 +1,15 @@
 """The registry: what may be registered, which kernel the engine runs, and plug-ins."""
 
+import math
+
 import numpy as np
 import pytest
 
 from minialex import config, kernels
-from minialex.errors import DeviceError, KernelError
+from minialex.checks import in_words
+from minialex.errors import DeviceError, KernelError, ShapeError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
+from minialex.kernels.conv2d import ConvCall
 
 
 @pytest.fixture
@@ -34,20 +38,70 @@ def chosen(length, operation="demo.forward"):
 
 
 @pytest.mark.parametrize(
-    ("former", "now"),
+    ("operation", "former", "now"),
     [
-        ("numpy", "'plain'"),
-        ("numba", "'one-pass'"),
-        ("cuda", "'one-pass', 'block-reduction' or 'thread-per-cell'"),
+        ("relu", "numpy", "'plain'"),
+        ("relu", "numba", "'one-pass'"),
+        ("relu", "cuda", "'one-pass'"),
+        ("reduction", "cuda", "'block-reduction'"),
     ],
 )
-def test_a_former_name_is_refused_with_the_new_one(former, now):
+def test_a_former_name_is_refused_with_the_new_one(operation, former, now):
+    direction = {"relu": "relu.forward", "reduction": "sum.forward"}[operation]
+    device = "cuda-host" if former == "cuda" else "cpu"
+    with pytest.raises(KernelError, match=f"'{former}' is called {now}"):
+        find_kernel(direction, algo=former, device=device)
+    with pytest.raises(KernelError, match=f"'{former}' is called .*{now}"):
+        use({direction: former})
+
+
+def test_a_former_name_has_no_hint_where_the_new_one_is_of_no_use():
+    # Convolution has no algorithm "plain".
     for call in (
-        lambda: use(relu=former),
-        lambda: find_kernel("relu.forward", algo=former),
+        lambda: use(conv2d="numpy"),
+        lambda: find_kernel("conv2d.forward", algo="numpy"),
     ):
-        with pytest.raises(KernelError, match=f"'{former}' is called {now}"):
+        with pytest.raises(KernelError, match=r"'numpy'.*; there are: .*im2col") as refused:
             call()
+        assert "is called" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        *(("rank", value, "an integer or None") for value in ("10", math.nan, True, 1.5)),
+        *(("algo", value, "a name, such as 'mine'") for value in (1, "", None)),
+        *(("dtypes", value, "a tuple of 'float32' and") for value in ("float32", (), ["float32"], ("int8",))),
+        *(("kinds", value, "'f', alone or with") for value in ("xyz", "", "i", 1)),
+        *(("error", value, "a number 0 or more") for value in ("a", -1, math.nan, math.inf, True)),
+        *(("device", value, "'cpu', 'cuda' or 'cuda-host'") for value in ("gpu", None)),
+        *((name, {}, "a function or None") for name in ("domain", "cost", "workspace")),
+        ("supports", True, "a function or None"),
+    ],
+)
+def test_what_a_kernel_says_of_itself_is_checked_when_it_is_registered(name, value, allowed):
+    with pytest.raises(KernelError, match=rf"demo\.forward: {name} must be {allowed}.*, not ") as refused:
+        kernels.kernel("demo.forward", **{"algo": "mine", name: value})
+    assert str(refused.value).endswith(in_words(value))
+    assert list_kernels("demo") == []
+
+
+@pytest.mark.parametrize("name", ["supports", "workspace", "cost"])
+def test_what_takes_no_call_is_refused_where_kernels_take_one(name):
+    def former(x, weight, bias, *, stride, padding, dilation, groups):
+        return True
+
+    with pytest.raises(KernelError, match=rf"{name}= of a kernel of conv2d\.forward must take .*`call`"):
+        kernels.kernel("conv2d.forward", algo="mine", **{name: former})
+    # Where there is no class of calls, any signature will do.
+    kernels.kernel("demo.forward", algo="mine", **{name: former})(print)
+    unregister("demo.forward", algo="mine")
+
+
+def test_only_a_function_is_a_kernel():
+    with pytest.raises(KernelError, match=r"demo\.forward: a kernel must be a function, not 5"):
+        kernels.kernel("demo.forward", algo="mine")(5)
+    assert list_kernels("demo") == []
 
 
 def test_a_kernel_is_registered_as_the_function_it_decorates(demo):
@@ -72,7 +126,7 @@ def test_a_name_is_taken_once():
     assert find_kernel("demo.forward", algo="plain").function is not print
 
 
-@pytest.mark.parametrize("name", ["demo", "demo.", ".forward", "demo.forward.fast", ""])
+@pytest.mark.parametrize("name", ["demo", "demo.", ".forward", "demo.forward.fast", "", 5])
 def test_a_badly_named_operation_is_refused(name):
     with pytest.raises(KernelError, match=r"<operation>\.<direction>"):
         kernels.kernel(name, algo="mine")
@@ -292,3 +346,30 @@ def test_a_plugin_that_is_not_python_is_refused(plugin):
 def test_a_plugin_cannot_replace_a_kernel(plugin):
     with pytest.raises(KernelError, match=r"matmul\.forward\[cpu, blas\] is registered already"):
         plugin(GOOD.replace("mine", "blas"))
+
+
+def _ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.parametrize("algorithm", ["reference", "plain", "one-pass"])
+def test_arrays_of_another_shape_are_refused_before_a_loop_reads_beyond_them(algorithm):
+    adam = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
+    with pytest.raises(ShapeError, match=r"adam.update: array 1 must have shape \(9,\), not \(3,\)"):
+        find_kernel("adam.update", algo=algorithm)(*map(_ones, (9, 3, 3, 3)), **adam, step=1)
+    with pytest.raises(ShapeError, match=r"relu.backward: array 1 must have shape \(9,\), not \(3,\)"):
+        find_kernel("relu.backward", algo=algorithm)(_ones(9), _ones(3))
+
+
+@pytest.mark.parametrize("algorithm", ["reference", "loops", "im2col", "direct", "winograd"])
+def test_a_call_of_other_arrays_is_refused(algorithm):
+    convolve = find_kernel("conv2d.forward", algo=algorithm)
+    x, weight = _ones(2, 3, 6, 6), _ones(4, 3, 3, 3)
+    call = ConvCall.of((2, 3, 9, 9), weight.shape)
+    with pytest.raises(ShapeError, match=r"array 0 must have shape \(2, 3, 9, 9\), not \(2, 3, 6, 6\)"):
+        convolve(x, weight, None, call=call)
+    for wrong in (3, None):
+        with pytest.raises(KernelError, match=f"call must be a ConvCall, not {wrong}"):
+            convolve(x, weight, None, call=wrong)
+    right = ConvCall.of(x.shape, weight.shape)
+    np.testing.assert_allclose(convolve(x, weight, None, call=right), 27)

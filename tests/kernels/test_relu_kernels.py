@@ -6,12 +6,11 @@ import pytest
 from minialex.checking.testing.algorithms import every_algorithm
 from minialex.kernels import find_kernel
 
-every_kernel = every_algorithm("relu")
 # NumPy's kernel multiplies by a mask: an infinity or a NaN comes through where y is 0, as it says itself.
-selecting = every_algorithm("relu", only=("reference", "one-pass"))
+selecting = every_algorithm("relu.backward", only=("reference", "one-pass"))
 
 
-@every_kernel
+@every_algorithm("relu.forward")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_forward_passes_nan_on_and_clips_infinity(algorithm, dtype):
     x = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0, -2.0, 1e-35], dtype)
@@ -19,14 +18,14 @@ def test_forward_passes_nan_on_and_clips_infinity(algorithm, dtype):
     np.testing.assert_array_equal(y, np.array([np.nan, np.nan, np.inf, 0, 0, 0, 2, 0, 1e-35], dtype))
 
 
-@every_algorithm("relu", device="cpu")
+@every_algorithm("relu.forward", device="cpu")
 def test_forward_keeps_a_number_below_the_normal_ones(algorithm):
     # CUDA kernels are compiled, as CuPy does it, to take such a float32 as 0.
     x = np.array([1e-40, -1e-40], np.float32)
     np.testing.assert_array_equal(find_kernel("relu.forward", **algorithm)(x), [x[0], 0])
 
 
-@every_kernel
+@every_algorithm("relu.backward")
 def test_backward_is_zero_at_zero_and_where_the_result_is_nan(algorithm):
     g = np.array([3.0, 5.0, -7.0, 2.0, -4.0])
     y = np.array([0.0, -0.0, np.nan, 1e-300, np.inf])

@@ -11,6 +11,7 @@ import minialex.functional as F
 from minialex.checking.testing.algorithms import every_algorithm
 from minialex.checking.testing.compare import assert_close, largest, rounding
 from minialex.checking.testing.strategies import call, normal_values, seeds
+from minialex.errors import ShapeError
 from minialex.kernels import find_kernel
 
 every_kernel = every_algorithm("local_response_norm")
@@ -103,3 +104,17 @@ def test_backward_is_linear_in_the_upstream_gradient(algorithm, data, generator)
     apart = kernel(g, x, **drawn.parameters) + 2 * kernel(other, x, **drawn.parameters)
     together = kernel(g + 2 * other, x, **drawn.parameters)
     assert_close(together, apart, EXACT, scale=largest(g, x, other, apart))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("size", size) for size in (-5, 4, True, "5")),
+        *((name, value) for name in ("alpha", "beta", "k") for value in (np.nan, -1.0, "1")),
+    ],
+)
+def test_a_direct_call_is_checked_as_the_function_is(name, value):
+    options = {"size": 5, "alpha": 1.0, "beta": 0.75, "k": 2.0, name: value}
+    allowed = "an odd integer 1 or more" if name == "size" else "a number 0 or more"
+    with pytest.raises(ShapeError, match=f"local_response_norm: {name} must be {allowed}, not {value!r}"):
+        find_kernel("local_response_norm.forward", algo="reference")(np.ones((1, 6, 1, 1)), **options)

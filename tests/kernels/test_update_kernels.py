@@ -7,6 +7,7 @@ import pytest
 
 from minialex.checking.testing.algorithms import every_algorithm
 from minialex.checking.testing.compare import assert_close, rounding
+from minialex.errors import KernelError
 from minialex.kernels import find_kernel
 
 SGD, ADAM = every_algorithm("sgd"), every_algorithm("adam")
@@ -170,3 +171,12 @@ def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
     with pytest.raises(ValueError, match=r"shape \(2, 3\) is not C-contiguous"):
         find_kernel(operation, algo="plain")(parameter, np.ones((2, 3)), *states, **options)
     np.testing.assert_array_equal(parameter, 1)
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.5, True])
+def test_adam_counts_its_steps_from_1(step):
+    options = {"lr": 0.1, "beta1": 0.9, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
+    arrays = [np.ones(3) for _ in range(4)]
+    with pytest.raises(KernelError, match=f"adam: step must be an integer 1 or more, not {step}"):
+        find_kernel("adam.update", algo="reference")(*arrays, **options, step=step)
+    np.testing.assert_array_equal(arrays, 1)

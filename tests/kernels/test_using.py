@@ -1,5 +1,6 @@
 """Settings for a block of code: nested, by thread, and refused where unknown."""
 
+import asyncio
 import threading
 
 import numpy as np
@@ -71,6 +72,82 @@ def test_a_decorated_function_runs_in_its_block():
         assert kernels.num_threads() == 2
 
 
+def test_one_block_is_used_by_several_threads_at_once():
+    block, seen, barrier = ma.using(relu="reference"), {}, threading.Barrier(2)
+
+    def look(number):
+        with ma.using(threads=number):
+            barrier.wait()
+            with block:
+                barrier.wait()
+                seen[number] = kernels.num_threads()
+            barrier.wait()
+            seen[-number] = kernels.num_threads(), setting("relu")
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in (3, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {3: 3, 5: 5, -3: (3, None), -5: (5, None)}
+
+
+def test_tasks_of_asyncio_do_not_see_each_others_blocks():
+    async def look(number):
+        with ma.using(threads=number):
+            await asyncio.sleep(0)
+            return kernels.num_threads()
+
+    async def both():
+        return await asyncio.gather(look(3), look(5))
+
+    assert asyncio.run(both()) == [3, 5]
+
+
+def test_an_operation_named_inside_counts_before_its_direction_named_outside():
+    x = np.ones(3, np.float32)
+    with ma.using({"relu.forward": "plain"}):
+        assert kernels.select("relu.forward", "cpu", x).algorithm == "plain"
+        with ma.using(relu="reference"):
+            assert kernels.select("relu.forward", "cpu", x).algorithm == "reference"
+        with ma.using(relu=None):
+            assert kernels.select("relu.forward", "cpu", x).algorithm == "one-pass"
+    kernels.use({"relu.forward": "plain"})
+    with ma.using(relu="reference"):
+        assert kernels.select("relu.forward", "cpu", x).algorithm == "reference"
+    kernels.use({"relu.forward": None})
+
+
+def test_use_as_a_decorator_holds_in_the_function_only():
+    @kernels.use(relu="reference")
+    def chosen():
+        return setting("relu")
+
+    assert setting("relu") is None
+    kernels.use(relu="plain")
+    assert chosen() == ("reference",)
+    assert setting("relu") == ("plain",)
+    kernels.use(relu=None)
+
+
+def test_what_runs_in_steps_is_not_decorated():
+    def generator():
+        yield 1
+
+    async def coroutine():
+        return 1
+
+    for function in (generator, coroutine):
+        with pytest.raises(TypeError, match=r"runs in steps.*open the block inside"):
+            ma.using(threads=1)(function)
+
+
+@pytest.mark.parametrize("algorithms", ["conv2d", 3])
+def test_algorithms_that_are_no_dictionary_are_refused(algorithms):
+    with pytest.raises(KernelError, match="algorithms must be a dictionary by operation, not"):
+        ma.using(algorithms)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -83,6 +160,9 @@ def test_a_decorated_function_runs_in_its_block():
         ({"threads": True}, "threads must be .*, not True"),
         ({"workspace": "32 pounds"}, "workspace must be .* such as '32 MiB', not '32 pounds'"),
         ({"workspace": -1}, "workspace must be .*, not -1"),
+        ({"conv2d": 1}, "conv2d must be an algorithm, or several in a tuple, not 1"),
+        ({"conv2d": ()}, r"conv2d must be an algorithm, or several in a tuple, not \(\)"),
+        ({"tuning": 1}, "tuning must be True or False, not 1"),
         ({"tuning": "yes"}, "tuning must be True or False, not 'yes'"),
     ],
 )

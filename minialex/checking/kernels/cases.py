@@ -19,6 +19,7 @@ from minialex import functional as F
 from minialex import operations as ops
 from minialex.checking.testing.calls import Call
 from minialex.checking.testing.values import distinct_values
+from minialex.checks import in_words
 from minialex.errors import KernelError
 from minialex.kernels.contract.examples import example_calls, operations_with_examples
 from minialex.random import seeded
@@ -67,7 +68,13 @@ def operations_with_cases() -> list[str]:
 
 
 def make_cases(operation: str, seed: int) -> list[Case]:
-    """The cases of an operation, with values drawn from a seed."""
+    """The cases of an operation, with values drawn from a seed.
+
+    Raises
+    ------
+    KernelError
+        If the operation has no cases, or its examples or cases are not as they must be.
+    """
     if operation not in operations_with_cases():
         raise KernelError(
             f"operation {operation!r} has no gradient checks; there are: "
@@ -80,8 +87,28 @@ def make_cases(operation: str, seed: int) -> list[Case]:
             for example in example_calls(name, "small"):
                 label = example.name if direction == "forward" else f"{example.name}, {direction}"
                 cases.append(replace(case_of(Call.of(example, np.float64, seed)), name=label))
-    own = _cases.get(operation, lambda random: ())
-    return cases + list(own(np.random.default_rng(seed)))
+    return cases + _own_cases(operation, seed)
+
+
+def _own_cases(operation: str, seed: int) -> list[Case]:
+    """What was registered with `cases_of`, checked."""
+    if operation not in _cases:
+        return []
+    made = _cases[operation](np.random.default_rng(seed))
+    if not isinstance(made, Iterable):
+        raise KernelError(
+            f"cases of {operation}: the function must yield Case(...), not return {in_words(made)}"
+        )
+    own = list(made)
+    for each in own:
+        if not isinstance(each, Case):
+            raise KernelError(f"cases of {operation}: each must be Case(...), not {in_words(each)}")
+        if not isinstance(each.arrays, tuple) or not all(isinstance(a, np.ndarray) for a in each.arrays):
+            raise KernelError(
+                f"cases of {operation}, {each.name!r}: arrays must be a tuple of arrays, "
+                f"not {in_words(each.arrays)}"
+            )
+    return own
 
 
 # The directions of kernels that functions of tensors call first.
@@ -129,10 +156,14 @@ def _index_add(arrays, parameters) -> Case:
     return Case("", lambda x: x[parameters["index"]], (x,))
 
 
-# Functions of tensors whose arguments are not those of the kernel.
+def _clamp(arrays, parameters) -> Case:
+    return Case("", lambda x: ops.clamp(x, parameters["low"], parameters["high"]), arrays)
+
+
 _ADAPTED: dict[str, Callable] = {
     "batch_norm.forward": _batch_norm,
     "batch_norm.evaluate": _batch_norm_evaluate,
+    "clamp.forward": _clamp,
     "cross_entropy.forward": _cross_entropy,
     "dropout.forward": _dropout,
     "index_add.forward": _index_add,

@@ -95,6 +95,10 @@ class KernelDerivatives:
         except GradcheckError as error:
             row.error = error
             return
+        except KernelError as error:
+            # An example of the operation is not as it must be.
+            row.unchecked = str(error)
+            return
         if row.order == 1 and not row.refused and not self.has_run:
             row.unused = True
         elif self.missing() and not row.unchecked:
@@ -165,7 +169,10 @@ class KernelDerivatives:
     def why_unchecked(self) -> str:
         missing = ", ".join(self.missing())
         if not self.refusals:
-            return f"no case of {self.row.operation} runs {missing}"
+            return (
+                f"no case of {self.row.operation} runs {missing}; register one that does, "
+                "with @cases_of of minialex.checking"
+            )
         (_, reason), _ = self.refusals.most_common(1)[0]
         return (
             f"no case was found that {missing} supports: {reason}. Let it state its domain=, from which "

@@ -16,7 +16,8 @@ def every_algorithm(operation: str, *, only: tuple[str, ...] | None = None, devi
     Parameters
     ----------
     operation : str
-        All of its directions should have the same algorithms: ``"max_pool2d"``.
+        All of its directions should have the same algorithms: ``"max_pool2d"``. Or one direction, such as
+        ``"relu.forward"``.
     only : tuple of str, optional
         The names of the algorithms to keep.
     device : str, optional

@@ -5,6 +5,7 @@ A call prints as code, and is the same again when that is pasted, memory layouts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import InitVar, dataclass, field
 
@@ -157,6 +158,8 @@ def _code(value) -> str:
         return "{" + ", ".join(f"{name!r}: {_code(each)}" for name, each in value.items()) + "}"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(_code, value)) + (",)" if len(value) == 1 else ")")
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"np.{value}".replace("np.-", "-np.")
     if not isinstance(value, np.ndarray):
         return repr(value)
     if not value.size:
