@@ -3,15 +3,18 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.data.dataset import Dataset
-from minialex.data.sample_random import SampleRandom
+from minialex.data.collate import default_collate
+from minialex.data.dataset import ImageDataset
+from minialex.data.map_style import Dataset
+from minialex.data.sample_random import SampleRandom, sample_drawn_from
 from minialex.data.transforms import Pipeline
 from minialex.errors import DamagedSample, DataError
+from minialex.tensor import Tensor
 
 
 class Batch(NamedTuple):
@@ -31,6 +34,36 @@ class Batch(NamedTuple):
     y: np.ndarray
     damaged: list[DamagedSample]
 
+    @property
+    def samples(self) -> int:
+        return len(self.y)
+
+    def handed_over(self, as_tensors: bool) -> tuple:
+        """Return what an iteration yields."""
+        return (Tensor(self.x), Tensor(self.y)) if as_tensors else (self.x, self.y)
+
+
+class Collated(NamedTuple):
+    """The samples of one batch, whatever they are.
+
+    Attributes
+    ----------
+    value : object
+        What `collate_fn` made of them; None without a sample.
+    samples : int
+        How many there are.
+    damaged : list of DamagedSample
+        The samples that are left out.
+    """
+
+    value: Any
+    samples: int
+    damaged: list[DamagedSample]
+
+    def handed_over(self, as_tensors: bool) -> Any:
+        """Return what an iteration yields."""
+        return self.value
+
 
 @dataclass(frozen=True)
 class BatchMaker:
@@ -38,7 +71,7 @@ class BatchMaker:
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : ImageDataset
     transform : Pipeline or None
         None divides the bytes by 255.
     seed, epoch : int
@@ -47,7 +80,7 @@ class BatchMaker:
         Whether to leave out a sample for which the data set raises `DamagedSample`.
     """
 
-    dataset: Dataset
+    dataset: ImageDataset
     transform: Pipeline | None
     seed: int
     epoch: int
@@ -116,6 +149,53 @@ class BatchMaker:
 
     def _random(self, index: int) -> SampleRandom:
         return SampleRandom(self.seed, self.epoch, index)
+
+
+@dataclass(frozen=True)
+class SampleCollector:
+    """Makes batches of one epoch of samples that the data set has transformed itself.
+
+    Parameters
+    ----------
+    dataset : object
+        With `__getitem__`. While it runs, transforms draw from the sample's random numbers.
+    collate : callable
+        Makes a batch of a list of samples.
+    seed, epoch : int
+        From which, with a sample's number, its random numbers follow.
+    skip : bool
+        Whether to leave out a sample for which the data set raises `DamagedSample`.
+    """
+
+    dataset: Any
+    collate: Callable[[list], Any]
+    seed: int
+    epoch: int
+    skip: bool = False
+
+    def __call__(self, indices: np.ndarray, stopping: threading.Event) -> Collated:
+        """Make the batch of the samples with these numbers; once `stopping` is set, of some of them."""
+        if self.collate is default_collate and isinstance(self.dataset, Dataset):
+            at_once: Any = getattr(self.dataset, "batch", None)
+            if callable(at_once):
+                joined: Any = at_once(indices)
+                return Collated(list(joined), len(indices), [])
+        samples, damaged = [], []
+        for index in indices.tolist():
+            if stopping.is_set():
+                break
+            try:
+                with sample_drawn_from(SampleRandom(self.seed, self.epoch, index)):
+                    samples.append(self.dataset[index])
+            except DamagedSample as error:
+                if not self.skip:
+                    raise
+                damaged.append(DamagedSample(error.path, error.reason))
+            except Exception as error:
+                error.add_note(f"while loading sample {index} of {type(self.dataset).__name__}")
+                raise
+        value = self.collate(samples) if samples and not stopping.is_set() else None
+        return Collated(value, len(samples), damaged)
 
 
 def _scaled(images: np.ndarray, axes: int) -> np.ndarray:

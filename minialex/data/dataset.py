@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from minialex.checks import in_words
+from minialex.data.map_style import Dataset
 from minialex.errors import DataError
 
 # What to do about a sample that cannot be read: raise, or leave it out.
@@ -15,7 +16,7 @@ ON_ERROR = ("stop", "skip")
 
 
 @runtime_checkable
-class Dataset(Protocol):
+class ImageDataset(Protocol):
     """Labelled images, found by their number. Their sizes may differ.
 
     Attributes
@@ -27,6 +28,7 @@ class Dataset(Protocol):
 
     Notes
     -----
+    It is what training, evaluation and reports read; `Dataset` is the base of samples of any kind.
     A data set may also have `batch(indices) -> (images, labels)`, as `ArrayDataset` does; the
     loader then asks for a whole batch at once.
     """
@@ -47,7 +49,7 @@ class Dataset(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ArrayDataset:
+class ArrayDataset(Dataset):
     """Labelled images in memory.
 
     The arrays are kept as read-only views where they already have the right type: nothing is
@@ -59,8 +61,8 @@ class ArrayDataset:
         uint8, shape (N, C, H, W). N may be 0; C, H and W may not.
     labels : numpy.ndarray
         Any integer type, shape (N,), from 0 to len(classes) - 1; kept as int64.
-    classes : tuple or list of str
-        The class names, all different; kept as a tuple.
+    classes : tuple or list of str, optional
+        The class names, all different; kept as a tuple. Without them "0", "1", ... up to the largest label.
     name : str
         What to call the data set in a report.
 
@@ -72,12 +74,12 @@ class ArrayDataset:
 
     images: np.ndarray
     labels: np.ndarray
-    classes: tuple[str, ...]
-    name: str
+    classes: tuple[str, ...] = None  # pyright: ignore[reportAssignmentType] - a tuple from __post_init__ on
+    name: str = "arrays"
 
     def __post_init__(self):
         images = _checked_images(self.images)
-        classes = _checked_classes(self.classes)
+        classes = _numbered_classes(self.labels) if self.classes is None else _checked_classes(self.classes)
         labels = _checked_labels(self.labels, len(images), len(classes))
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"name must be a non-empty string, not {in_words(self.name)}")
@@ -187,9 +189,16 @@ def _checked_images(images: object) -> np.ndarray:
     if not is_array or images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
         raise DataError(
             "images must be a uint8 array of shape (N, C, H, W) with C, H and W at least 1, "
-            f"not {in_words(images)}"
+            f"not {in_words(images)}; there is TensorDataset for other numbers"
         )
     return images
+
+
+def _numbered_classes(labels: object) -> tuple[str, ...]:
+    largest = (
+        labels.max() if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and labels.size else 0
+    )
+    return tuple(map(str, range(int(largest) + 1)))
 
 
 def _checked_classes(classes: object) -> tuple[str, ...]:

@@ -2,15 +2,18 @@
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minialex.checks import in_words, require_choice, require_int
 from minialex.data.images import IMAGE_EXTENSIONS, IMAGE_MODES, read_image
+from minialex.data.map_style import Dataset
+from minialex.data.transforms.pictures import image_of
 from minialex.errors import DamagedSample, DataError
 from minialex.kernels.runtime.threads import available_threads
 
@@ -19,7 +22,7 @@ _TRAIN, _VALIDATION = "train", ("val", "validation", "test")
 _PATHS_AT_ONCE = 256
 
 
-class ImageFolder:
+class ImageFolder(Dataset):
     """The images below a folder that has one sub-folder for each class.
 
     `root/cat/1.jpg` and `root/cat/more/2.png` are images of the class "cat". Files are taken whose
@@ -35,6 +38,10 @@ class ImageFolder:
     ----------
     root : path-like
         The folder.
+    transform : callable, optional
+        Takes the PIL image and gives what a sample has in its place. Without it that is the array.
+    target_transform : callable, optional
+        Takes the label and gives what a sample has in its place.
     mode : {"RGB", "L"}
         Whether images are given in colour or in grey.
     name : str, optional
@@ -53,6 +60,10 @@ class ImageFolder:
         The files, sorted by class, then folder, then name.
     labels : numpy.ndarray
         The label of each file, int64 of shape (N,), read-only.
+    samples, imgs : list of (str, int)
+        Each file with its label, as torchvision has them.
+    targets : list of int
+        The labels.
 
     Raises
     ------
@@ -60,8 +71,17 @@ class ImageFolder:
         If `mode` is another one, there is no such folder, it has no sub-folder, or one without images.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, mode: str = "RGB", name: str | None = None):
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        *,
+        mode: str = "RGB",
+        name: str | None = None,
+    ):
         self.root = Path(root)
+        self.transform, self.target_transform = transform, target_transform
         self.mode = require_choice("mode", mode, IMAGE_MODES, error=DataError)
         self.name = self.root.resolve().name if name is None else name
         self.classes = class_folders(self.root)
@@ -82,12 +102,22 @@ class ImageFolder:
         self.paths, self.labels = paths, labels
         self.labels.flags.writeable = False
 
+    @property
+    def samples(self) -> list[tuple[str, int]]:
+        return list(zip(self.paths, self.targets, strict=True))
+
+    imgs = samples
+
+    @property
+    def targets(self) -> list[int]:
+        return self.labels.tolist()
+
     def __len__(self) -> int:
         """Return N, the number of images."""
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        """Read one image, uint8 of shape (C, H, W), and return it with its label.
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Read one image, uint8 of shape (C, H, W), and return it with its label, or what is made of them.
 
         Raises
         ------
@@ -96,8 +126,12 @@ class ImageFolder:
         DamagedSample
             If the file cannot be read as an image.
         """
-        path = self.paths[index]
-        return _read(path, self.mode), int(self.labels[index])
+        path, label = self.paths[index], int(self.labels[index])
+        image = _read(path, self.mode)
+        return (
+            image if self.transform is None else self.transform(image_of(self.name, image)),
+            label if self.target_transform is None else self.target_transform(label),
+        )
 
     def __repr__(self) -> str:
         """Name, number and classes on one line."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minialex.checks import require_int
-from minialex.data.dataset import Dataset
+from minialex.data.dataset import ImageDataset
 from minialex.data.transforms.transform import from_dict
 from minialex.errors import DataError
 
@@ -39,7 +39,7 @@ class ColourStatistics:
     eigenvectors: tuple[tuple[float, ...], ...]
 
 
-def pca_of(dataset: Dataset, limit: int | None = None) -> ColourStatistics:
+def pca_of(dataset: ImageDataset, limit: int | None = None) -> ColourStatistics:
     """Compute the statistics of the first `limit` images of a data set, of all without a limit.
 
     Every pixel counts the same, so a large image counts for more than a small one. The sums of bytes
@@ -47,7 +47,7 @@ def pca_of(dataset: Dataset, limit: int | None = None) -> ColourStatistics:
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : ImageDataset
         Its images may differ in size, not in their number of channels.
     limit : int, optional
         At least 1.

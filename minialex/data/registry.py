@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from minialex.data.cifar10 import load_cifar10
-from minialex.data.dataset import Dataset
+from minialex.data.dataset import ImageDataset
 from minialex.data.digits import load_digits
 from minialex.data.image_folder import open_image_folders
 from minialex.data.mnist import MNIST_LIKE, load_mnist, load_mnist_like
@@ -82,14 +82,14 @@ class NamedDataset:
     """
 
     description: str
-    load: Callable[..., tuple[Dataset, Dataset]] | None
+    load: Callable[..., tuple[ImageDataset, ImageDataset]] | None
     needs_folder: bool = True
     has_image_files: bool = False
     has_test: bool = True
     wants_top5: bool = False
     remote: RemoteDataset | None = None
 
-    def open(self, folder: str | None = None, mode: str = "RGB") -> tuple[Dataset, Dataset]:
+    def open(self, folder: str | None = None, mode: str = "RGB") -> tuple[ImageDataset, ImageDataset]:
         """Give the two parts; image files are read in this mode.
 
         Raises

@@ -1,9 +1,13 @@
 """The random numbers of one sample in one epoch, from which its augmentation is drawn."""
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from minialex import random as engine_random
 from minialex.checks import MAX_SEED, require_int
 from minialex.data.permutation import SAMPLE
 from minialex.errors import DataError
@@ -78,3 +82,40 @@ class SampleRandom:
     def bernoulli(self, p: float) -> bool:
         """Return True with probability `p`: never for 0, always for 1."""
         return (self.word() >> 11) * _UNIT < p
+
+    def normals(self, count: int) -> np.ndarray:
+        """Return that many numbers from N(0, 1), float32; two words of this stream are the key of theirs."""
+        key = np.array([self.word(), self.word()], dtype=np.uint64)
+        words = np.random.Philox(key=key).random_raw(2 * count)
+        u, v = ((words >> np.uint64(11)).astype(np.float64) * _UNIT).reshape(2, count)
+        return (np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2.0 * np.pi * v)).astype(np.float32)
+
+
+class EngineRandom(SampleRandom):
+    """The stream of `minialex.manual_seed`: what is drawn from where no loader names a sample."""
+
+    def __init__(self):
+        super().__init__(0, 0, 0)
+
+    def word(self) -> int:
+        """Return the next 64 random bits."""
+        return int(engine_random.generator().bit_generator.random_raw())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+_of_thread = threading.local()
+
+
+@contextmanager
+def sample_drawn_from(random: SampleRandom) -> Iterator[None]:
+    """Let the transforms that this thread calls without a `SampleRandom` draw from this one."""
+    before = getattr(_of_thread, "random", None)
+    _of_thread.random = random
+    try:
+        yield
+    finally:
+        _of_thread.random = before
+
+
+def present_random() -> SampleRandom:
+    """Return the stream of the sample that a loader's thread is at, or that of `minialex.manual_seed`."""
+    return getattr(_of_thread, "random", None) or EngineRandom()

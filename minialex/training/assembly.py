@@ -8,7 +8,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import nn, optim
-from minialex.data import DataLoader, Dataset
+from minialex.data import DataLoader, ImageDataset
 from minialex.data.transforms import Pipeline
 from minialex.models import Network, create_model
 from minialex.optim import Optimizer
@@ -96,7 +96,7 @@ def _one_hot_cross_entropy(logits: Tensor, labels: np.ndarray) -> Tensor:
     return F.cross_entropy(logits, np.eye(logits.shape[1], dtype=logits.dtype)[labels])
 
 
-def make_test_loader(dataset: Dataset, pipeline: Pipeline, data: Data) -> DataLoader:
+def make_test_loader(dataset: ImageDataset, pipeline: Pipeline, data: Data) -> DataLoader:
     """The batches of a part that is tested on."""
     has_crops = any(transform.name == "ten_crop" for transform in pipeline.transforms)
     batch = _CROPS_BATCH if has_crops else _TEST_BATCH

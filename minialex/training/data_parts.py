@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minialex.data import ArrayDataset, Dataset
+from minialex.data import ArrayDataset, ImageDataset
 from minialex.data.pca import ColourStatistics, pca_of
 from minialex.data.permutation import DRAW, permutation, with_replacement
 from minialex.data.registry import SOURCES
@@ -25,18 +25,18 @@ class Parts:
 
     Attributes
     ----------
-    train : Dataset
-    validation : Dataset
+    train : ImageDataset
+    validation : ImageDataset
         What is measured after each epoch.
-    test : Dataset
+    test : ImageDataset
         What is measured in the end; the same object as `validation` if there is nothing else.
     validation_name : "test" or "validation"
         What to call `validation`: the data set's test part, or images held back from training.
     """
 
-    train: Dataset
-    validation: Dataset
-    test: Dataset
+    train: ImageDataset
+    validation: ImageDataset
+    test: ImageDataset
     validation_name: str
 
     @property
@@ -105,7 +105,7 @@ def load_parts(data: Data, folder: str | None, channels: int, seed: int) -> Part
     return Parts(train.subset(numbers[:kept]), train.subset(numbers[kept:]), test, "validation")
 
 
-def _through_unit_values(dataset: Dataset) -> Dataset:
+def _through_unit_values(dataset: ImageDataset) -> ImageDataset:
     """The data set as one gets it from images 0..1 and one-hot labels, the form of `read_data_sets`."""
     if not isinstance(dataset, ArrayDataset):
         raise DataError(
@@ -116,7 +116,7 @@ def _through_unit_values(dataset: Dataset) -> Dataset:
     return ArrayDataset.from_normalised(images, one_hot, dataset.classes, dataset.name)
 
 
-def _drawn(dataset: Dataset, count: int | None, replacement: bool, seed: int, draw: int) -> Dataset:
+def _drawn(dataset: ImageDataset, count: int | None, replacement: bool, seed: int, draw: int) -> ImageDataset:
     """`count` images drawn at random, as a pure function of the seed; without a count, all in order."""
     if count is None:
         return dataset
@@ -128,7 +128,7 @@ def _drawn(dataset: Dataset, count: int | None, replacement: bool, seed: int, dr
     return dataset.subset(permutation(size, seed=seed, draw=draw, use=DRAW)[:count])
 
 
-def colour_statistics(train: Dataset, damaged: str, seed: int) -> ColourStatistics:
+def colour_statistics(train: ImageDataset, damaged: str, seed: int) -> ColourStatistics:
     """Mean and principal components of the colours of a training set, for the transforms that want them.
 
     Of all images, or of `STATISTICS_IMAGES` drawn at random where there are more.
@@ -146,7 +146,7 @@ def colour_statistics(train: Dataset, damaged: str, seed: int) -> ColourStatisti
     return pca_of(train)
 
 
-def _is_readable(dataset: Dataset, index: int) -> bool:
+def _is_readable(dataset: ImageDataset, index: int) -> bool:
     try:
         dataset[index]
     except DamagedSample:

@@ -10,6 +10,7 @@ import numpy as np
 from minialex import functional as F
 from minialex.autograd import no_grad
 from minialex.checks import require_int
+from minialex.data.loader import DataLoader
 from minialex.data.transforms import CenterCrop, Pipeline, TenCrop
 from minialex.errors import DataError
 from minialex.models import Network
@@ -122,7 +123,8 @@ def evaluate(
     loss = 0.0
     try:
         with no_grad():
-            for x, y in loader:
+            for batch in _batches(loader):
+                x, y = map(np.asarray, batch)
                 if x.ndim == 5:
                     logs = _mean_log_probabilities(network, x, device)
                     loss -= float(logs[np.arange(len(y)), y].sum())
@@ -138,6 +140,11 @@ def evaluate(
         raise DataError("there are no images to evaluate; the loader gave none")
     targets = np.concatenate(labels)
     return Evaluation(np.concatenate(probabilities), targets, loss / len(targets))
+
+
+def _batches(loader: Iterable) -> Iterable:
+    """The batches of a loader's present epoch, which an evaluation does not end; of anything else, all."""
+    return loader.batches(loader.epoch) if isinstance(loader, DataLoader) else loader
 
 
 def with_ten_crops(pipeline: Pipeline, input_shape: Sequence[int]) -> Pipeline:

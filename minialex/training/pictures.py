@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minialex import nn
-from minialex.data.dataset import Dataset
+from minialex.data.dataset import ImageDataset
 from minialex.errors import DamagedSample, DataError
 from minialex.integers import ceil_div
 from minialex.models import Network
@@ -27,7 +27,7 @@ MAX_PREDICTIONS = 200
 _SHOWN_PIXELS = 400
 
 
-def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
+def draw_first(path: Path, dataset: ImageDataset, count: int = 9) -> None:
     """The first images of a data set with their classes, before anything is done to them.
 
     Nine make the 3 x 3 grid of the tf.keras document, "AlexNet for handwritten digits": grey images in
@@ -38,7 +38,7 @@ def draw_first(path: Path, dataset: Dataset, count: int = 9) -> None:
     ----------
     path : Path
         The PNG file to write.
-    dataset : Dataset
+    dataset : ImageDataset
         Its images may differ in size.
     count : int
         At most this many images.
@@ -141,7 +141,7 @@ def draw_filters(path: Path, network: Network) -> None:
 
 
 def draw_worst(
-    path: Path, evaluation: Evaluation, dataset: Dataset, count: int = 25, part: str = "test"
+    path: Path, evaluation: Evaluation, dataset: ImageDataset, count: int = 25, part: str = "test"
 ) -> None:
     """The wrong predictions to which the network gave the true class the lowest probability.
 
@@ -247,7 +247,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
 
 
-def evaluated_numbers(dataset: Dataset, count: int) -> Sequence[int]:
+def evaluated_numbers(dataset: ImageDataset, count: int) -> Sequence[int]:
     """The numbers of the samples that an evaluation of `count` images saw: all, or those that are intact."""
     if count == len(dataset):
         return range(count)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from minialex.array_files import read_arrays, write_arrays
 from minialex.checks import in_words, is_number, require_int, require_number
 from minialex.devices import is_array, to_numpy
 from minialex.errors import CheckpointError, RunError
-from minialex.training.checkpoint import read_arrays, write_arrays
 from minialex.training.metrics import EpochMetrics, EpochSums
 
 STATE_FILE = "state.safetensors"

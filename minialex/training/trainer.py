@@ -18,6 +18,7 @@ from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.integers import ceil_div
 from minialex.models import Network
+from minialex.nn.module import values_of
 from minialex.optim import Optimizer, clip_grad_norm_
 from minialex.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from minialex.tensor import Tensor
@@ -273,6 +274,7 @@ class Trainer:
 
     def _add(self, window: _Window, number: int, x: np.ndarray, y: np.ndarray) -> None:
         """Add a batch, the number-th of its epoch, to a step."""
+        x, y = np.asarray(x), np.asarray(y)  # a loader's samples may be tensors
         # What overflows shows as a loss that is not finite; NumPy's warning adds nothing.
         with np.errstate(all="ignore"):
             logits = self.network(Tensor(x, device=self.options.device))
@@ -346,7 +348,9 @@ class Trainer:
             with np.errstate(all="ignore"):
                 validation = evaluate(self.network, self.validation, self.options.device)
             if not math.isfinite(validation.loss):
-                raise TrainingError(self._failure("the validation", next(iter(self.validation))[0]))
+                raise TrainingError(
+                    self._failure("the validation", np.asarray(next(iter(self.validation))[0]))
+                )
             measures = self.options.validation_metrics
             extra = {name: float(measure(validation)) for name, measure in measures.items()}
         if sums.skipped:
@@ -378,7 +382,7 @@ class Trainer:
     # Interruptions
 
     def _now(self) -> _Moment:
-        buffers = {name: array.copy() for name, array in self.network.named_buffers()}
+        buffers = {name: values_of(buffer).copy() for name, buffer in self.network.named_buffers()}
         return _Moment(replace(self._sums), random.state_dict(), buffers)
 
     @contextmanager
@@ -398,8 +402,8 @@ class Trainer:
             return
         random.load_state_dict(moment.random)
         self._sums = moment.sums
-        for name, array in self.network.named_buffers():
-            array[...] = moment.buffers[name]
+        for name, buffer in self.network.named_buffers():
+            values_of(buffer)[...] = moment.buffers[name]
         for callback in self.callbacks:
             callback.interrupted(self)
 

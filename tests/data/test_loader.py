@@ -19,6 +19,7 @@ from minialex.data.transforms import (
     TenCrop,
 )
 from minialex.errors import DamagedSample, DataError
+from minialex.random import manual_seed, state_dict
 
 CLASSES = tuple(f"class {i}" for i in range(256))
 RANDOM = Pipeline([RandomCrop((2, 2), padding=1), HorizontalFlip(), Scale()])
@@ -89,11 +90,12 @@ def test_batches_are_the_samples_in_order(count, batch_size, shuffle, drop_last,
     sizes = [len(y) for _, y in batches]
     whole, rest = divmod(samples, batch_size)
     assert sizes == [batch_size] * whole + [rest] * (rest > 0 and not drop_last)
-    seen = np.concatenate([y for _, y in batches]).tolist()
+    seen = [label for _, y in batches for label in y.tolist()]
     assert len(set(seen)) == len(seen)
     if not shuffle:
         assert seen == list(range(len(seen)))
     for x, y in batches:
+        x, y = x.numpy(), y.numpy()
         assert x.dtype == np.float32
         assert y.dtype == np.int64
         assert x.shape == (len(y), 1, 2, 3)
@@ -142,26 +144,57 @@ def test_limit_takes_the_first_of_the_shuffled_order():
 
 
 def test_an_iteration_keeps_the_epoch_it_began_with():
-    loader = DataLoader(numbered(12), 5, shuffle=True)
-    expected = labels_of(loader)
+    loader = DataLoader(numbered(12), 5, shuffle=True, seed=0)
     running = iter(loader)
     loader.set_epoch(1)
-    assert labels_of(running) == expected
-    assert labels_of(loader) != expected
+    assert labels_of(running) == labels_of(loader.batches(0))
+    assert labels_of(loader) == labels_of(loader.batches(1))
+
+
+def test_epochs_are_counted_by_the_iterations_where_there_is_a_seed():
+    loader = DataLoader(numbered(12), 5, shuffle=True, seed=3)
+    orders = [samples_of(loader) for _ in range(3)]
+    assert orders == [loader.order(epoch).tolist() for epoch in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+    loader.set_epoch(7)
+    assert samples_of(loader) == loader.order(7).tolist()
+
+
+def test_without_a_seed_each_iteration_draws_its_order_from_manual_seed():
+    loader = DataLoader(numbered(12), 5, shuffle=True)
+    manual_seed(4)
+    first, second = samples_of(loader), samples_of(loader)
+    assert first != second
+    manual_seed(4)
+    assert [samples_of(loader), samples_of(loader)] == [first, second]
+    apart = DataLoader(numbered(12), 5, shuffle=True, generator=np.random.default_rng(1))
+    manual_seed(4)
+    other = samples_of(apart)
+    manual_seed(5)
+    again = DataLoader(numbered(12), 5, shuffle=True, generator=np.random.default_rng(1))
+    assert samples_of(again) == other != first
+
+
+def test_a_loader_that_draws_nothing_leaves_the_random_numbers_alone():
+    manual_seed(4)
+    before = state_dict()
+    for transform in (None, Pipeline([Scale()])):
+        list(DataLoader(numbered(5), 2, transform=transform))
+    assert state_dict() == before
 
 
 def test_two_iterations_at_once_do_not_disturb_each_other():
-    loader = DataLoader(numbered(9), 2, shuffle=True)
-    expected = labels_of(loader)
+    loader = DataLoader(numbered(9), 2, shuffle=True, seed=0)
     pairs = [(a.tolist(), b.tolist()) for (_, a), (_, b) in zip(loader, loader, strict=True)]
-    assert pairs == [(each, each) for each in expected]
+    assert pairs == list(zip(labels_of(loader.batches(0)), labels_of(loader.batches(1)), strict=True))
 
 
 def test_a_dataset_without_batch_gives_the_same_batches():
     together = noise(7)
     for transform in (None, RANDOM):
         batches, expected = (
-            list(DataLoader(dataset, 3, transform=transform)) for dataset in (Singles(together), together)
+            list(DataLoader(dataset, 3, transform=transform, seed=0))
+            for dataset in (Singles(together), together)
         )
         for (x, y), (expected_x, expected_y) in zip(batches, expected, strict=True):
             assert x.dtype == np.float32
@@ -362,7 +395,7 @@ def test_what_is_no_image_is_refused_and_its_number_told(odd, transform):
         ({"prefetch": 0}, "prefetch must be an integer from 1 .*, not 0"),
         ({"on_error": "ignore"}, "on_error must be 'stop' or 'skip', not 'ignore'"),
         ({"on_error": None}, "on_error must be 'stop' or 'skip', not None"),
-        ({"dataset": [1, 2]}, r"dataset must have __len__, .*, not \[1, 2\]"),
+        ({"dataset": 12}, "dataset must have __len__ and __getitem__, not 12"),
         ({"dataset": numbered(0)}, "data set numbered is empty"),
         ({"drop_last": True, "limit": 1}, "an epoch has 1 samples, fewer than batch_size 2"),
     ],

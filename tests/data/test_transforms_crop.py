@@ -97,7 +97,7 @@ def test_an_image_smaller_than_the_crop_is_refused(transform, image, text):
 
 
 @pytest.mark.parametrize("kind", [CenterCrop, TenCrop, RandomCrop])
-@pytest.mark.parametrize("size", [4, [4], [0, 4], [4, 4097], [4, None], "44"])
+@pytest.mark.parametrize("size", [0, [4], [0, 4], [4, 4097], [4, None], "44"])
 def test_wrong_sizes_of_crops_are_refused(kind, size):
     with pytest.raises(DataError, match="size"):
         kind(size)

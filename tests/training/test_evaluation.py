@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minialex import nn
-from minialex.data.transforms import Pipeline
+from minialex import nn, random
+from minialex.data import ArrayDataset, DataLoader
+from minialex.data.transforms import Pipeline, RandomCrop, Scale
 from minialex.errors import DataError
 from minialex.training.evaluation import Evaluation, evaluate, predict_probabilities, with_ten_crops
 
@@ -166,3 +167,16 @@ def test_no_crop_to_take_the_place_of(steps):
 def test_no_images():
     with pytest.raises(DataError, match="no images"):
         evaluate(small_network(), [])
+
+
+def test_an_evaluation_leaves_the_loaders_epoch_and_the_random_numbers_alone():
+    images = np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
+    dataset = ArrayDataset(images, np.arange(6) % 3)
+    loader = DataLoader(dataset, 4, transform=Pipeline([RandomCrop((7, 7)), Scale()]))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(49, 3))
+    before = random.state_dict()
+    first, second = evaluate(network, loader), evaluate(network, loader)
+    assert np.array_equal(first.probabilities, second.probabilities)
+    assert loader.epoch == 0
+    assert random.state_dict() == before
+    assert np.array_equal(evaluate(network, list(loader)).labels, np.arange(6) % 3)

@@ -356,7 +356,10 @@ def test_the_state_of_another_training_is_refused_and_nothing_is_changed(tmp_pat
         ({"random": {"seed": 0, "offset": 0}}, "random numbers"),
         ({"batch": BATCHES + 1}, "contradicts itself"),
         ({"epoch": 2}, "contradicts itself"),
-        ({"schedule": {"kind": "CosineAnnealingLR", "last_step": -1}}, "last_step=-1"),
+        (
+            {"schedule": {"kind": "CosineAnnealingLR", "last_step": -1}},
+            "last_step in the saved schedule must be an integer 0 or more, not -1",
+        ),
         ({"schedule": None}, "schedule: None there, 'CosineAnnealingLR' here"),
         ({"network": {}}, "missing there"),
     ],

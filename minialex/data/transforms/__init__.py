@@ -11,11 +11,29 @@ Each transform says whose semantics it has; docs/transforms.md has the table.
         {"name": "normalize", "mean": 0.5, "std": 0.5},
     ])
     x = pipeline(image, SampleRandom(seed, epoch, index))
+
+The same transforms have torchvision's names and take its images. There are two forms of one thing:
+
+- arrays in batches. A `Pipeline` knows what its images become before it sees one, works on whole batches,
+  and can be written into a recipe. It is the `transform` of a `DataLoader`.
+- PIL images and tensors one by one. A `Compose` is any functions in a row; it is the `transform` of a data
+  set.
+
+    transform = Compose([RandomResizedCrop(224), RandomHorizontalFlip(), ToTensor(), Normalize(0.5, 0.5)])
+    x = transform(pil_image)                    # a tensor, float32 (3, 224, 224)
+
+A transform gives the kind of image it was given, with the same numbers in either form. What it draws comes
+from the stream of `minialex.manual_seed`, or, in a loader, from that of the sample, whatever its number of
+workers. The loader's workers are threads; processes forked by others have to call `manual_seed`, each with a
+number of its own.
 """
 
 from minialex.data.transforms.colour import Invert, PcaNoise, ToGrey, ToRgb
+from minialex.data.transforms.conversion import Compose, ConvertImageDtype, Lambda, PILToTensor, ToTensor
 from minialex.data.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, TenCrop
-from minialex.data.transforms.flip import HorizontalFlip
+from minialex.data.transforms.flip import HorizontalFlip, RandomHorizontalFlip, RandomVerticalFlip
+from minialex.data.transforms.geometry import InterpolationMode, Pad, RandomRotation
+from minialex.data.transforms.jitter import ColorJitter, Grayscale, RandomErasing, RandomGrayscale
 from minialex.data.transforms.normalize import Normalize, Scale, SubtractMean
 from minialex.data.transforms.pipeline import Pipeline, standard_pipeline
 from minialex.data.transforms.resize import Resize
@@ -26,13 +44,26 @@ from minialex.data.transforms.transform import TRANSFORMS, Transform
 __all__ = [
     "TRANSFORMS",
     "CenterCrop",
+    "ColorJitter",
+    "Compose",
+    "ConvertImageDtype",
+    "Grayscale",
     "HorizontalFlip",
+    "InterpolationMode",
     "Invert",
+    "Lambda",
     "Normalize",
+    "PILToTensor",
+    "Pad",
     "PcaNoise",
     "Pipeline",
     "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
     "RandomResizedCrop",
+    "RandomRotation",
+    "RandomVerticalFlip",
     "Resize",
     "ResizeWithPad",
     "Scale",
@@ -41,6 +72,7 @@ __all__ = [
     "TenCrop",
     "ToGrey",
     "ToRgb",
+    "ToTensor",
     "Transform",
     "standard_pipeline",
 ]

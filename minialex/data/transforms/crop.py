@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from minialex.checks import require_int
+from minialex.checks import require_choice, require_flag
 from minialex.data.sample_random import SampleRandom
-from minialex.data.transforms.fields import MAX_LENGTH, numbers, size
+from minialex.data.transforms.fields import fill_of, numbers, per_channel, side_or_size
+from minialex.data.transforms.geometry import PADDING_MODES, padded, sides_of
 from minialex.data.transforms.resize import resized
-from minialex.data.transforms.transform import UINT8, Shape, Transform, text_of_shape
+from minialex.data.transforms.transform import Shape, Transform, text_of_shape
 from minialex.errors import DataError
 
 _TRIES = 10
@@ -27,7 +29,7 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
 
     Parameters
     ----------
-    size : [height, width]
+    size : int or [height, width]
         Of the result; each from 1 to 4096.
     scale : [low, high]
         Shares of the image's area, from 1e-6 to 1.
@@ -36,14 +38,13 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
     """
 
     batched = False
-    takes = (UINT8,)
 
-    size: tuple[int, int]
+    size: Any
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self):
-        self.keep(size=size("size", self.size))
+        self.keep(size=side_or_size("size", self.size))
         for field, low, high in (("scale", 1e-6, 1.0), ("ratio", _MIN_RATIO, _MAX_RATIO)):
             values = numbers(field, getattr(self, field), low, high, count=2)
             if values[0] > values[1]:
@@ -51,7 +52,7 @@ class RandomResizedCrop(Transform, name="random_resized_crop"):
             self.keep(**{field: values})
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
-        """Crop and resize uint8 (C, H, W) to uint8 (C, height, width)."""
+        """Crop and resize (..., C, H, W) to (..., C, height, width)."""
         top, left, height, width = self.box(image.shape[-2], image.shape[-1], random)
         # Cropped first: Pillow's resize(box=...) would blend in pixels from around the box.
         return resized(image[..., top : top + height, left : left + width], *self.size)
@@ -89,10 +90,15 @@ class RandomCrop(Transform, name="random_crop"):
 
     Parameters
     ----------
-    size : [height, width]
-        Each from 1 to 4096.
-    padding : int
-        How many rows and columns of zeros are put on each of the four sides first; 0 to 4096.
+    size : int or [height, width]
+        Each from 1 to 4096; an integer is both.
+    padding : int or list of int
+        How many rows and columns are put first on all sides, on [left and right, top and bottom], or on
+        [left, top, right, bottom]; 0 to 4096.
+    pad_if_needed : bool
+        Whether an image that is smaller yet is padded on both sides by what is missing.
+    fill, padding_mode
+        What is put there; see `Pad`.
 
     Raises
     ------
@@ -102,56 +108,88 @@ class RandomCrop(Transform, name="random_crop"):
 
     batched = False
 
-    size: tuple[int, int]
-    padding: int = 0
+    size: Any
+    padding: Any = 0
+    pad_if_needed: bool = False
+    fill: Any = 0
+    padding_mode: str = "constant"
 
     def __post_init__(self):
-        self.keep(size=size("size", self.size))
-        self.keep(padding=require_int("padding", self.padding, 0, MAX_LENGTH, error=DataError))
+        self.keep(size=side_or_size("size", self.size))
+        # A number stays one: recipes and the settings of runs have it so.
+        sides = sides_of(self.padding)
+        self.keep(padding=sides[0] if len(set(sides)) == 1 else sides)
+        require_flag("pad_if_needed", self.pad_if_needed, error=DataError)
+        self.keep(fill=per_channel("fill", self.fill, -1e6, 1e6))
+        require_choice("padding_mode", self.padding_mode, PADDING_MODES, error=DataError)
 
     def apply(self, image: np.ndarray, random: SampleRandom) -> np.ndarray:
-        """Crop (C, H, W) to (C, height, width)."""
-        height, width = (length + 2 * self.padding for length in image.shape[-2:])
-        top = random.integers(0, height - self.size[0] + 1)
-        left = random.integers(0, width - self.size[1] + 1)
-        if self.padding:
-            image = np.pad(image, ((0, 0), (self.padding, self.padding), (self.padding, self.padding)))
-        return _crop(image, top, left, self.size)
+        """Crop (..., C, H, W) to (..., C, height, width)."""
+        sides = sides_of(self.padding)
+        if self.pad_if_needed:
+            sides = self._enough(sides, *image.shape[-2:])
+        left, top, right, bottom = sides
+        height, width = image.shape[-2] + top + bottom, image.shape[-1] + left + right
+        row = random.integers(0, height - self.size[0] + 1)
+        column = random.integers(0, width - self.size[1] + 1)
+        return _crop(padded(image, sides, self.fill, self.padding_mode), row, column, self.size)
+
+    def to_dict(self) -> dict:
+        """Return the name and the fields, without those of torchvision's that are not used."""
+        unused = {"pad_if_needed": False, "fill": [0.0], "padding_mode": "constant"}
+        return {key: value for key, value in super().to_dict().items() if unused.get(key) != value}
 
     def steps(self, shape: Shape) -> list[str]:
-        padded = [f"padded by {self.padding} with zeros"] if self.padding else []
+        with_what = "zeros" if self.padding_mode == "constant" and not any(self.fill) else self.padding_mode
+        padded = [f"padded by {self.padding} with {with_what}"] if self.padding else []
         return [*padded, f"random crop of {self.size[0]} x {self.size[1]}"]
 
+    def _enough(self, sides, height: int, width: int) -> tuple[int, int, int, int]:
+        left, top, right, bottom = sides
+        rows = max(0, self.size[0] - height - top - bottom)
+        columns = max(0, self.size[1] - width - left - right)
+        return left + columns, top + rows, right + columns, bottom + rows
+
     def _output_shape(self, shape: Shape) -> Shape:
-        return _cropped_shape(self.name, shape, self.size, self.padding)
+        fill_of(self.name, self.fill, shape)
+        if self.pad_if_needed:
+            return (*shape[:-2], *self.size)
+        return _cropped_shape(self.name, shape, self.size, sides_of(self.padding))
 
 
 @dataclass(frozen=True)
 class CenterCrop(Transform, name="center_crop"):
     """Crop the part of fixed size at the centre, as torchvision's `CenterCrop` does.
 
-    It starts at row round((H - height) / 2), halves to the even number, and so for columns. An image
-    that is smaller is an error here; torchvision pads it with zeros.
+    It starts at row round((H - height) / 2), halves to the even number, and so for columns. A PIL image or
+    a tensor that is smaller is padded with zeros, as there; an array is an error.
 
     Parameters
     ----------
-    size : [height, width]
-        Each from 1 to 4096.
+    size : int or [height, width]
+        Each from 1 to 4096; an integer is both.
 
     Raises
     ------
     DataError
-        If it is not as described. A call raises it if the image is smaller than the crop.
+        If it is not as described. A call raises it for an array that is smaller than the crop.
     """
 
-    size: tuple[int, int]
+    size: Any
 
     def __post_init__(self):
-        self.keep(size=size("size", self.size))
+        self.keep(size=side_or_size("size", self.size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Crop (..., C, H, W) to (..., C, height, width)."""
         return _crop(image, *_center(image.shape, self.size), self.size)
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """Return the image with as many zeros around it as torchvision adds to one that is smaller."""
+        rows, columns = (
+            max(0, side - length) for length, side in zip(image.shape[-2:], self.size, strict=True)
+        )
+        return padded(image, (columns // 2, rows // 2, (columns + 1) // 2, (rows + 1) // 2))
 
     def steps(self, shape: Shape) -> list[str]:
         """Return the phrase; none for images that have the size."""
@@ -171,8 +209,8 @@ class TenCrop(Transform, name="ten_crop"):
 
     Parameters
     ----------
-    size : [height, width]
-        Each from 1 to 4096.
+    size : int or [height, width]
+        Each from 1 to 4096; an integer is both.
 
     Raises
     ------
@@ -180,10 +218,10 @@ class TenCrop(Transform, name="ten_crop"):
         If it is not as described. A call raises it if the image is smaller than the crops.
     """
 
-    size: tuple[int, int]
+    size: Any
 
     def __post_init__(self):
-        self.keep(size=size("size", self.size))
+        self.keep(size=side_or_size("size", self.size))
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Crop (..., C, H, W) to (..., 10, C, height, width)."""
@@ -211,10 +249,14 @@ def _center(shape: Shape, size: tuple[int, int]) -> tuple[int, int]:
     return round((shape[-2] - size[0]) / 2), round((shape[-1] - size[1]) / 2)
 
 
-def _cropped_shape(name: str, shape: Shape, size: tuple[int, int], padding: int = 0) -> Shape:
-    for length, side in zip(shape[-2:], size, strict=True):
-        if length is not None and length + 2 * padding < side:
-            padded = f" padded by {padding}" if padding else ""
+def _cropped_shape(
+    name: str, shape: Shape, size: tuple[int, int], sides: tuple[int, int, int, int] = (0, 0, 0, 0)
+) -> Shape:
+    left, top, right, bottom = sides
+    for length, side, more in zip(shape[-2:], size, (top + bottom, left + right), strict=True):
+        if length is not None and length + more < side:
+            by = sides[0] if len(set(sides)) == 1 else sides
+            padded = f" padded by {by}" if any(sides) else ""
             raise DataError(
                 f"{name} of {size[0]} x {size[1]} does not fit into an image of "
                 f"{text_of_shape(shape[-2:])}{padded}; resize it first"

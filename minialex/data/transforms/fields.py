@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minialex.checks import in_words, is_number, require_int
+from minialex.checks import in_words, is_int, is_number, require_int
 from minialex.errors import DataError
 
 MAX_LENGTH = 4096
@@ -51,6 +51,33 @@ def size(name: str, value: object) -> tuple[int, int]:
         require_int(f"{name}[{i}]", side, 1, MAX_LENGTH, error=DataError) for i, side in enumerate(value)
     )
     return height, width
+
+
+def side_or_size(name: str, value: object) -> tuple[int, int]:
+    """Return the [height, width] of a crop, as a tuple; one integer stands for both, as in torchvision.
+
+    Raises
+    ------
+    DataError
+        If it is neither an integer from 1 to 4096 nor such a pair.
+    """
+    return size(name, (value, value) if is_int(value, 1, MAX_LENGTH) else value)
+
+
+def fill_of(name: str, fill: tuple[float, ...], shape: tuple) -> tuple[float, ...]:
+    """Return a number for each channel of images (..., C, H, W).
+
+    Raises
+    ------
+    DataError
+        If there are neither one number nor as many as channels.
+    """
+    if len(fill) not in (1, shape[-3]):
+        raise DataError(
+            f"{name} has {len(fill)} numbers for images of {shape[-3]} channels; give one for all, or one "
+            "per channel"
+        )
+    return fill * shape[-3] if len(fill) == 1 else fill
 
 
 def text_of_numbers(values: tuple[float, ...]) -> str:

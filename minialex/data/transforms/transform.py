@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.data.sample_random import SampleRandom
+from minialex.data.sample_random import SampleRandom, present_random
+from minialex.data.transforms.pictures import picture_of
 from minialex.errors import DataError
 
 # (..., C, H, W): numbers; H and W are None where they differ from image to image.
@@ -55,26 +56,33 @@ class Transform:
         cls.name = name
         TRANSFORMS[name] = cls
 
-    def __call__(self, image: np.ndarray, random: SampleRandom | None = None) -> np.ndarray:
+    def __call__(self, image: Any, random: SampleRandom | None = None) -> Any:
         """Return the transformed image; the argument is left as it is.
 
         Parameters
         ----------
-        image : numpy.ndarray
-            Shape (C, H, W), or (..., C, H, W) if the transform is `batched`; a dtype of `takes`.
+        image : numpy.ndarray, PIL.Image.Image or Tensor
+            An array has the shape (C, H, W), or (..., C, H, W) if the transform is `batched`, and a dtype of
+            `takes`. A PIL image is of mode L or RGB. A tensor has the shape (..., C, H, W) or (H, W), and a
+            transform that draws does so once for all of it.
         random : SampleRandom, optional
-            Where a transform that is not `batched` draws from.
+            Where a transform that is not `batched` draws from; an array needs it. For an image or a tensor it
+            is that of the sample a loader is at, or else the stream of `minialex.manual_seed`.
 
         Returns
         -------
-        numpy.ndarray
-            Shape `output_shape(image.shape)`. It may be a view of `image`.
+        numpy.ndarray, PIL.Image.Image or Tensor
+            Of the kind that was given, shape `output_shape(image.shape)`. It may be a view of `image`.
 
         Raises
         ------
         DataError
-            If the image has a dtype or shape that the transform does not take.
+            If the image has a dtype or shape that the transform does not take, or is a PIL image and would
+            become floats.
         """
+        picture = picture_of(self.name, image)
+        if picture is not None:
+            return picture.wrapped(self._of_picture(self.prepared(picture.array), random))
         if not isinstance(image, np.ndarray) or image.dtype not in self.takes:
             allowed = " or ".join(map(str, self.takes))
             raise DataError(f"{self.name} takes an array of {allowed}, not {in_words(image)}")
@@ -89,6 +97,17 @@ class Transform:
                 f"not {text_of_shape(image.shape)}"
             )
         return self.apply(image, random)
+
+    def _of_picture(self, image: np.ndarray, random: SampleRandom | None) -> np.ndarray:
+        if image.dtype not in self.takes:
+            allowed = " or ".join(map(str, self.takes))
+            raise DataError(f"{self.name} takes a tensor of {allowed}, not {image.dtype}")
+        self.output_shape(image.shape)
+        return self.apply(image) if self.batched else self.apply(image, random or present_random())
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        """Return the array (..., C, H, W) of a PIL image or a tensor as the transform takes it."""
+        return image
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of the result for images of shape (..., C, H, W).

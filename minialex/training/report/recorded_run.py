@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minialex.data import DataLoader, Dataset
+from minialex.data import DataLoader, ImageDataset
 from minialex.data.registry import SOURCES
 from minialex.training.assembly import make_test_loader
 from minialex.training.recipes import Recipe
@@ -99,14 +99,14 @@ class RecordedRun:
             chosen["data_dir"] = run.data_dir
         return ", ".join([text, *(f"{name} {value}" for name, value in chosen.items())])
 
-    def open_test_part(self, data_dir: str | None = None) -> Dataset:
+    def open_test_part(self, data_dir: str | None = None) -> ImageDataset:
         """The images that the network is tested on when it is trained.
 
         `data_dir` is where the data set's files are now, if not where they were.
         """
         return open_data(self.folder, data_dir).test
 
-    def loader(self, dataset: Dataset) -> DataLoader:
+    def loader(self, dataset: ImageDataset) -> DataLoader:
         """The batches of a test part, prepared as the run prepares them."""
         return make_test_loader(dataset, self.folder.pipeline, self.recipe.data)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minialex.availability import choose_device
 from minialex.benchmarking.machine import describe_machine
-from minialex.data import Dataset, read_image
+from minialex.data import ImageDataset, read_image
 from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_text
 from minialex.kernels.runtime.threads import num_threads
@@ -195,7 +195,7 @@ def _choose(
 
 
 def _times(
-    run: RecordedRun, checkpoint: str, dataset: Dataset, device: str
+    run: RecordedRun, checkpoint: str, dataset: ImageDataset, device: str
 ) -> tuple[LayerTimes | None, str | None]:
     """The times of the layers; or None and why there are none."""
     if device == "cuda":
@@ -207,7 +207,7 @@ def _times(
         require_memory(network, batch, device, optimizer_arrays(run.recipe.optimizer))
     except MiniAlexError as error:
         return None, f"Not measured: {error}."
-    x, labels = next(iter(run.loader(dataset)))
+    x, labels = next(run.loader(dataset).batches(0))
     x = _one_crop(x)
     # As many images as the run takes a step, some of them twice if the test part has fewer.
     order = np.arange(batch) % len(x)
@@ -240,7 +240,7 @@ def _class_rows(confusion: np.ndarray, classes: Sequence[str]) -> list[dict]:
     return sorted(rows, key=lambda row: 2.0 if row["accuracy"] is None else row["accuracy"])
 
 
-def _worst(evaluation: Evaluation, dataset: Dataset) -> Iterator[dict]:
+def _worst(evaluation: Evaluation, dataset: ImageDataset) -> Iterator[dict]:
     for number in evaluation.worst(_WORST_ERRORS):
         image, label = dataset[int(number)]
         predicted = evaluation.predictions[number]

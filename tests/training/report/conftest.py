@@ -75,6 +75,19 @@ def epoch(number, accuracy, loss=1.0, **changes):
     }
 
 
+class _Batches:
+    """A loader: the batches of an epoch, all alike."""
+
+    def __init__(self, run, dataset):
+        self._run, self._dataset = run, dataset
+
+    def __iter__(self):
+        return self._run.batches_of(self._dataset)
+
+    def batches(self, epoch):
+        return iter(self)
+
+
 @dataclass
 class SmallRun:
     """What `RecordedRun` tells of a run folder, made up."""
@@ -135,6 +148,9 @@ class SmallRun:
         return PartlyDamaged(images, labels, self.classes, "noise", self.damaged)
 
     def loader(self, dataset):
+        return _Batches(self, dataset)
+
+    def batches_of(self, dataset):
         kept = [i for i in range(len(dataset)) if i not in dataset.damaged]
         for start in range(0, len(kept), 5):
             images, labels = dataset.batch(kept[start : start + 5])
