@@ -155,6 +155,7 @@ class Operation:
     _saved_inputs: Any
     _saved_outputs: Any
     _called = False
+    hooks: dict[int, dict] | None = None  # what to call with the gradient of each result
 
     def forward(self, *arrays):
         raise NotImplementedError(f"{type(self).__name__} must define forward")
@@ -394,6 +395,8 @@ def _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph
             arrive(_edge(output), gradient)
         for operation in operations:
             results = [Edge(operation, i) for i in range(operation.results)]
+            if operation.hooks:
+                _call_hooks(operation.hooks, gradients, results)
             found.update((edge, gradients[edge]) for edge in results if edge in gradients.keys() & wanted)
             arrived = [gradients.pop(edge, None) for edge in results]
             if any(gradient is not None for gradient in arrived):
@@ -401,7 +404,24 @@ def _propagate(outputs, upstream, wanted, operations, create_graph, retain_graph
                     arrive(edge, gradient)
             if not retain_graph:
                 operation.release()
+        for edge in gradients:
+            if isinstance(edge.source, Tensor) and edge.source.hooks:
+                _call_hooks({0: edge.source.hooks}, gradients, [edge])
     return found | gradients
+
+
+def _call_hooks(hooks: dict, gradients: dict, edges: list[Edge]) -> None:
+    """Show the gradients that arrived at these edges to whoever asked, and take what they return instead."""
+    for edge in edges:
+        for hook in tuple(hooks.get(edge.index, {}).values()):
+            if edge in gradients:
+                changed = hook(gradients[edge])
+                if changed is not None:
+                    before = gradients[edge]
+                    like = before.shape, before.dtype, before.device
+                    gradients[edge] = _as_gradient(
+                        changed, *like, what="what a hook returned", of="the gradient"
+                    )
 
 
 def _backward_of(operation, arrived):

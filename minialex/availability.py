@@ -7,6 +7,7 @@ cannot be used is an error that says why; nothing falls back to another one.
 from __future__ import annotations
 
 from minialex import kernels
+from minialex.checks import in_words
 from minialex.errors import DeviceError
 
 # Asked for each new tensor, and expensive to find out.
@@ -41,8 +42,15 @@ def usable_devices() -> list[str]:
     return [name for name in kernels.devices() if why_not_usable(name) is None]
 
 
+def is_device(name: str) -> bool:
+    """Whether a name is that of a device, whether or not it can be used here."""
+    return name in kernels.devices()
+
+
 def require_device(name: str) -> str:
     """Return the name of a usable device; for any other, a `DeviceError` says why, and what is usable."""
+    if not isinstance(name, str):
+        raise DeviceError(f"device must be a name, such as 'cpu', not {in_words(name)}")
     if name not in _found_usable:
         reason = why_not_usable(name)
         if reason is not None:

@@ -22,6 +22,7 @@ MAX_SEED = 2**64 - 1
 Bounds = Literal["[]", "[)", "(]", "()"]
 # A tuple that stands ready is asked faster than a union that each call makes.
 _INTEGERS = (int, np.integer)
+_FLAGS = (bool, np.bool_)
 
 
 def is_int(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
@@ -102,10 +103,10 @@ def require_share(name: str, value: Any, *, error: type = MiniAlexError) -> floa
 
 
 def require_flag(name: str, value: Any, *, error: type = MiniAlexError) -> bool:
-    """Return `value`, or raise `error`: it must be True or False."""
-    if not isinstance(value, bool):
+    """Return `value` as a bool, or raise `error`: it must be True or False, Python's or NumPy's."""
+    if not isinstance(value, _FLAGS):
         raise error(f"{name} must be True or False, not {in_words(value)}")
-    return value
+    return bool(value)
 
 
 def require_choice(name: str, value: Any, choices: Sequence[str], *, error: type = MiniAlexError) -> str:

@@ -28,6 +28,10 @@ class GraphError(MiniAlexError, RuntimeError):
     """`backward` or `grad` was asked for something that the recorded graph cannot provide."""
 
 
+class SharingError(MiniAlexError, BufferError):
+    """Memory cannot be shared with another library as it is."""
+
+
 class ModelError(MiniAlexError, ValueError):
     """A model name is unknown, or its definition and its input do not fit."""
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy, deepcopy
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minialex.availability import require_device
-from minialex.checks import in_words
+from minialex.checks import in_words, is_int, require_flag
 from minialex.devices import (
     array_of,
     copy_to_device,
@@ -20,16 +19,13 @@ from minialex.devices import (
     to_device_array,
     to_numpy,
 )
-from minialex.errors import DeviceError, GraphError
+from minialex.errors import DeviceError, GraphError, SharingError
+from minialex.tensor_methods import Size, TensorMethods, functions
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
-# What the operators and methods below call: the functions of `minialex.operations`, `autograd.backward`, and
-# `numpy_functions`. They are one floor up, import this file, and add themselves here.
-functions = SimpleNamespace()
 
-
-class Tensor:
+class Tensor(TensorMethods):
     """An array that remembers the operation that made it, so that gradients can flow back.
 
     A tensor holds float32, float64, integers or bools; an elementwise comparison (``t == 0``) gives one of
@@ -68,8 +64,18 @@ class Tensor:
         If data has another dtype (float16, complex, longdouble, ...), or is not numbers.
     """
 
-    __slots__ = ("__weakref__", "_changes", "creator", "data", "device", "grad", "index", "requires_grad")
-    # CuPy, too, defers `array + tensor` to the tensor.
+    __slots__ = (
+        "__weakref__",
+        "_changes",
+        "_hooks",
+        "creator",
+        "data",
+        "device",
+        "grad",
+        "index",
+        "requires_grad",
+    )
+    # CuPy, too, leaves `array + tensor` to the tensor.
     __array_priority__ = 1000
 
     def __init__(self, data, requires_grad: bool = False, device: str = "cpu", *, dtype=None):
@@ -77,9 +83,9 @@ class Tensor:
             raise TypeError("data is a Tensor already; use .detach() for one outside the graph")
         self.device = require_device(device)
         self.data: Any = to_device_array(_as_array(data, dtype), device)
+        self.requires_grad = require_flag("requires_grad", requires_grad, error=GraphError)
         if requires_grad and self.data.dtype not in FLOATS:
             raise GraphError(f"data must be float32 or float64 for requires_grad, not {self.data.dtype}")
-        self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self.creator: Any = None
         self.index = 0
@@ -109,8 +115,8 @@ class Tensor:
         return self.data.ndim
 
     @property
-    def size(self) -> int:
-        return self.data.size
+    def size(self) -> Size:
+        return Size(self.data.size, self.data.shape)
 
     @property
     def version(self) -> int:
@@ -119,6 +125,15 @@ class Tensor:
     @version.setter
     def version(self, version: int) -> None:
         self._changes[0] = version
+
+    @property
+    def hooks(self) -> dict:
+        """What is called with the gradient of this leaf; see `minialex.gradient_hooks`."""
+        try:
+            return self._hooks
+        except AttributeError:
+            self._hooks: dict = {}
+            return self._hooks
 
     @property
     def is_leaf(self) -> bool:
@@ -180,7 +195,10 @@ class Tensor:
         return self.numpy().tolist()
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array, which shares the tensor's memory on every device but ``cuda``."""
+        """The values as a NumPy array, which shares the tensor's memory on every device but ``cuda``.
+
+        ``memoryview(t.numpy())`` is the same memory for whatever takes a buffer.
+        """
         return to_numpy(self.data)
 
     def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:
@@ -198,6 +216,42 @@ class Tensor:
     def __array_function__(self, function, types, arguments, options):
         return functions.call_with_values(function, arguments, options)
 
+    def __dlpack__(self, **options):
+        """The memory for another library's ``from_dlpack``, as DLPack's protocol has it; nothing is copied.
+
+        What is written there is seen here, and `version` does not count it. A read-only array goes with its
+        mark to libraries that know one: NumPy's array is read-only too, PyTorch does not look at it and
+        would write. Others get NumPy's ``BufferError``.
+
+        Parameters
+        ----------
+        **options
+            What the protocol names: stream, max_version, dl_device, copy.
+
+        Raises
+        ------
+        SharingError
+            If the tensor requires a gradient, of which the other library would know nothing.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._shareable().__dlpack__(**given)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The kind and number of the device, as DLPack counts them: (1, 0) for the processor."""
+        return self.data.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        """The memory on ``cuda`` for Numba, CuPy and PyTorch; other tensors have no such attribute."""
+        if self.device != "cuda":
+            raise AttributeError(f"a tensor on {self.device!r} has no __cuda_array_interface__")
+        return self._shareable().__cuda_array_interface__
+
+    def _shareable(self):
+        if self.requires_grad:
+            raise SharingError("a tensor that requires a gradient cannot be shared; share its detach()")
+        return self.data
+
     def detach(self) -> Tensor:
         """A tensor with the same memory that is not part of the graph."""
         tensor = Tensor._made_by(None, 0, self.data, self.device)
@@ -212,20 +266,8 @@ class Tensor:
             )
         memo[id(self)] = copied = copy(self)
         copied.data, copied.grad = self.data.copy(), deepcopy(self.grad, memo)
-        copied._changes = [self.version]
+        copied._changes, copied._hooks = [self.version], {}
         return copied
-
-    def to(self, device: str) -> Tensor:
-        """A copy of the tensor on another device, outside the graph; itself if it is already there.
-
-        Raises
-        ------
-        DeviceError
-            If the device is not available; the message says why.
-        """
-        if require_device(device) == self.device:
-            return self
-        return Tensor(copy_to_device(self.data, device), self.requires_grad, device)
 
     # Gradients
 
@@ -239,133 +281,11 @@ class Tensor:
         """Set whether this leaf accumulates its gradient."""
         if self.creator is not None:
             raise GraphError("requires_grad can be set on leaves only; detach() the tensor first")
+        requires_grad = require_flag("requires_grad", requires_grad, error=GraphError)
         if requires_grad and self.dtype not in FLOATS:
             raise GraphError(f"data must be float32 or float64 for requires_grad, not {self.dtype}")
         self.requires_grad = requires_grad
         return self
-
-    # Arithmetic: the other operand is a tensor, or a number that takes this tensor's dtype
-
-    def __add__(self, other):
-        return functions.add(self, other)
-
-    def __sub__(self, other):
-        return functions.subtract(self, other)
-
-    def __rsub__(self, other):
-        return functions.subtract(other, self)
-
-    def __mul__(self, other):
-        return functions.multiply(self, other)
-
-    def __truediv__(self, other):
-        return functions.divide(self, other)
-
-    def __rtruediv__(self, other):
-        return functions.divide(other, self)
-
-    def __matmul__(self, other):
-        return functions.matmul(self, other)
-
-    def __rmatmul__(self, other):
-        return functions.matmul(other, self)
-
-    def __neg__(self):
-        return functions.negative(self)
-
-    def __pos__(self):
-        return self
-
-    def __abs__(self):
-        return functions.absolute(self)
-
-    def __pow__(self, exponent):
-        return functions.power(self, exponent)
-
-    def __getitem__(self, index):
-        return functions.getitem(self, index)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    # Comparisons, element by element; Python compares anything else by identity
-
-    def __eq__(self, other):
-        return functions.equal(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __ne__(self, other):
-        return functions.not_equal(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __lt__(self, other):
-        return functions.less(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __le__(self, other):
-        return functions.less_equal(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __gt__(self, other):
-        return functions.greater(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __ge__(self, other):
-        return functions.greater_equal(self, other) if functions.is_operand(other) else NotImplemented
-
-    # Elementwise logic of bools
-
-    def __invert__(self):
-        return functions.invert(self)
-
-    def __and__(self, other):
-        return functions.bitwise_and(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __or__(self, other):
-        return functions.bitwise_or(self, other) if functions.is_operand(other) else NotImplemented
-
-    def __xor__(self, other):
-        return functions.bitwise_xor(self, other) if functions.is_operand(other) else NotImplemented
-
-    __rand__ = __and__
-    __ror__ = __or__
-    __rxor__ = __xor__
-
-    def any(self, axis=None, keepdims: bool = False):
-        return functions.any(self, axis, keepdims)
-
-    def all(self, axis=None, keepdims: bool = False):
-        return functions.all(self, axis, keepdims)
-
-    # Functions
-
-    def exp(self):
-        return functions.exp(self)
-
-    def log(self):
-        return functions.log(self)
-
-    def sqrt(self):
-        return functions.sqrt(self)
-
-    def tanh(self):
-        return functions.tanh(self)
-
-    def abs(self):
-        return functions.absolute(self)
-
-    def sum(self, axis=None, keepdims: bool = False):
-        return functions.sum(self, axis, keepdims)
-
-    def mean(self, axis=None, keepdims: bool = False):
-        return functions.mean(self, axis, keepdims)
-
-    def max(self, axis=None, keepdims: bool = False):
-        return functions.amax(self, axis, keepdims)
-
-    def reshape(self, *shape):
-        return functions.reshape(self, *shape)
-
-    def transpose(self, *axes):
-        return functions.transpose(self, *axes)
-
-    def expand(self, *shape):
-        return functions.broadcast_to(self, *shape)
 
 
 def tensor(data, dtype=None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -429,9 +349,18 @@ def require_tensor(name: str, x) -> None:
         )
 
 
+def weight_tensor(name: str, weight, like: Tensor) -> Tensor:
+    """The weight of the named function, as `as_tensor` gives it; None has a message of its own."""
+    if weight is None:
+        raise TypeError(f"{name}: weight must be a tensor, not None")
+    return as_tensor(weight, like)
+
+
 def _as_array(data, dtype):
     """The values as an array of a dtype that a tensor holds, in the machine's byte order."""
     require_unmasked(data)
+    if dtype is not None:
+        dtype = _require_known(dtype)
     if isinstance(data, list | tuple) and any(isinstance(t, Tensor) and t.requires_grad for t in data):
         raise TypeError("data holds a tensor that requires a gradient, which would be lost; pass .detach()")
     if is_array(data) and not isinstance(data, np.ndarray):
@@ -443,9 +372,18 @@ def _as_array(data, dtype):
     return require_dtype(array)
 
 
+def _require_known(dtype) -> np.dtype:
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be one of NumPy's, such as 'float32', not {in_words(dtype)}") from None
+
+
 def require_dtype(array):
     """The array, if a tensor can hold its dtype."""
     if array.dtype == object:
+        if array.size and all(map(is_int, array.flat)):
+            raise TypeError("data holds an integer of more than 64 bits; write it as a float")
         raise TypeError("data holds something that is not a number, or rows of unequal length")
     if array.dtype.kind not in "biu" and array.dtype not in FLOATS:
         advice = "; convert it with .astype('float32')" if array.dtype.kind == "f" else ""

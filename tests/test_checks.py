@@ -60,7 +60,7 @@ def test_numbers_become_those_of_python():
         number = require_number("n", value, 0, 1e31)
         assert (type(number), number) == (float, float(value))
     assert require_share("n", np.float32(0.25)) == 0.25
-    assert require_flag("n", False) is False
+    assert require_flag("n", False) is require_flag("n", np.False_) is False
     assert require_choice("n", "b", ("a", "b")) == "b"
 
 

@@ -20,11 +20,25 @@ DOCUMENTED = {
     "check_second_vjp",
     "check_vjp",
     "kernel",
+    "conv1d",
     "conv2d",
+    "conv_transpose2d",
     "batch_norm",
     "split_folder",
 }
-DOCUMENTED_CLASSES = {"Conv2d", "ConvCall", "DataLoader", "ReduceLROnPlateau"}
+DOCUMENTED_CLASSES = {
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvCall",
+    "ConvTranspose2d",
+    "DataLoader",
+    "GroupNorm",
+    "InstanceNorm2d",
+    "NAdam",
+    "RMSprop",
+    "ReduceLROnPlateau",
+}
 
 
 def _name(decorator: ast.expr) -> str:

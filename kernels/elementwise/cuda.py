@@ -4,7 +4,7 @@ import math
 
 from minialex.kernels.contract.shapes import output_shape
 from minialex.kernels.cuda import Source, cuda_kernel
-from minialex.kernels.elementwise.shape import BINARY, UNARY
+from minialex.kernels.elementwise.shape import BINARY, UNARY, WITH_PARAMETERS
 
 SOURCE = Source(__file__, "elementwise.cu")
 
@@ -56,7 +56,7 @@ def _unary(operation):
 for _operation in BINARY:
     cuda_kernel(f"{_operation}.forward", algo="one-pass", rank=10)(_binary(_operation))
 for _operation in UNARY:
-    if _operation != "power":
+    if _operation not in WITH_PARAMETERS:
         cuda_kernel(f"{_operation}.forward", algo="one-pass", rank=10)(_unary(_operation))
 
 
@@ -65,4 +65,12 @@ def power_forward(device, x, *, exponent):
     x = device.contiguous(x)
     y = device.empty(x.shape, x.dtype)
     device.launch_over(SOURCE["power_forward"], x.size, x, y, x.size, float(exponent))
+    return y
+
+
+@cuda_kernel("clamp.forward", algo="one-pass", rank=10)
+def clamp_forward(device, x, *, low, high):
+    x = device.contiguous(x)
+    y = device.empty(x.shape, x.dtype)
+    device.launch_over(SOURCE["clamp_forward"], x.size, x, y, x.size, float(low), float(high))
     return y

@@ -135,6 +135,44 @@ tanh_forward(const real* __restrict__ x, real* __restrict__ y, int n)
     unary(x, y, n, [](real v) { return tanh(v); });
 }
 
+extern "C" __global__ void __launch_bounds__(256)
+expm1_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return expm1(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+log1p_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return log1p(v); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+erf_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return erf(v); });
+}
+
+// exp(-|v|) never overflows.
+extern "C" __global__ void __launch_bounds__(256)
+sigmoid_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { real e = exp(-fabs(v)); return (v >= 0 ? 1 : e) / (1 + e); });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+softplus_forward(const real* __restrict__ x, real* __restrict__ y, int n)
+{
+    unary(x, y, n, [](real v) { return (v > 0 ? v : 0) + log1p(exp(-fabs(v))); });
+}
+
+// Two comparisons, and not fmin and fmax: these would drop a NaN.
+extern "C" __global__ void __launch_bounds__(256)
+clamp_forward(const real* __restrict__ x, real* __restrict__ y, int n, real low, real high)
+{
+    unary(x, y, n, [=](real v) { return v < low ? low : v > high ? high : v; });
+}
+
 // A square is not left to pow, which takes some hundred instructions whatever the exponent.
 extern "C" __global__ void __launch_bounds__(256)
 power_forward(const real* __restrict__ x, real* __restrict__ y, int n, real exponent)

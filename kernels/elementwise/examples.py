@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from minialex.kernels.contract.examples import (
@@ -18,7 +19,7 @@ from minialex.kernels.contract.examples import (
     positive,
 )
 from minialex.kernels.contract.shapes import Shape
-from minialex.kernels.elementwise.shape import BINARY, UNARY
+from minialex.kernels.elementwise.shape import BINARY, UNARY, WITH_PARAMETERS
 
 _PAIRS = (
     ((777,), (777,)),
@@ -33,6 +34,7 @@ _VALUES = {
     "maximum": (distinct, distinct),
     "minimum": (distinct, distinct),
     "log": (positive,),
+    "log1p": (positive,),
     "sqrt": (positive,),
     "absolute": (distinct,),
 }
@@ -53,7 +55,7 @@ def binary(a: Shape, b: Shape) -> Iterator[Example]:
 
 
 @examples(
-    *(f"{operation}.forward" for operation in UNARY if operation != "power"),
+    *(f"{operation}.forward" for operation in UNARY if operation not in WITH_PARAMETERS),
     small=[case((3, 4))],
     blocks=[case(shape) for shape in LENGTHS],
     awkward={"prime lengths": case(PLANE)},
@@ -62,7 +64,7 @@ def binary(a: Shape, b: Shape) -> Iterator[Example]:
 def unary(x: Shape) -> Iterator[Example]:
     """Each operation on one array."""
     for operation in UNARY:
-        if operation != "power":
+        if operation not in WITH_PARAMETERS:
             (values,) = _VALUES.get(operation, (normal,))
             yield Example(f"{operation}.forward", (values(x),))
 
@@ -82,3 +84,20 @@ def draw_power(choose: Choices) -> Arguments:
 def power(x: Shape, exponent: float = -0.75) -> Iterator[Example]:
     """Positive numbers to a constant power."""
     yield Example("power.forward", (positive(x),), {"exponent": exponent})
+
+
+def draw_clamp(choose: Choices) -> Arguments:
+    """Any shape; limits on either side, and on both."""
+    return case(choose.shape(), *choose.one_of(((-0.5, 0.5), (0.0, 6.0), (-math.inf, 0.0), (0.0, math.inf))))
+
+
+@examples(
+    "clamp.forward",
+    small={"both limits": case((3, 4), -0.5, 0.5), "no lower limit": case((3, 4), -math.inf, 0.0)},
+    blocks=[case(shape, 0.0, 6.0) for shape in LENGTHS],
+    awkward={"prime lengths": case(PLANE, 0.0, 6.0)},
+    drawn=draw_clamp,
+)
+def clamp(x: Shape, low: float, high: float) -> Iterator[Example]:
+    """Values on both sides of the limits, none of which is one."""
+    yield Example("clamp.forward", (distinct(x),), {"low": low, "high": high})

@@ -1,5 +1,7 @@
 """Element-wise arithmetic by NumPy's own functions."""
 
+import math
+
 import numpy as np
 
 from minialex.checks import is_int
@@ -7,10 +9,32 @@ from minialex.kernels.contract.registry import kernel
 from minialex.kernels.elementwise.shape import BINARY, OF_INTEGERS, UNARY
 
 for _operation in (*BINARY, *UNARY):
-    if _operation != "power":
+    if hasattr(np, _operation) and _operation != "power":
         kernel(
             f"{_operation}.forward", algo="plain", rank=10, kinds="iuf" if _operation in OF_INTEGERS else "f"
         )(getattr(np, _operation))
+
+
+@kernel("sigmoid.forward", algo="plain", rank=10)
+def sigmoid_forward(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@kernel("softplus.forward", algo="plain", rank=10)
+def softplus_forward(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@kernel("erf.forward", algo="plain", rank=10)
+def erf_forward(x):
+    # NumPy has no erf; Python's takes one number at a time.
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
+
+
+@kernel("clamp.forward", algo="plain", rank=10)
+def clamp_forward(x, *, low, high):
+    return np.clip(x, x.dtype.type(low), x.dtype.type(high))
 
 
 def _power_supports(x, *, exponent):

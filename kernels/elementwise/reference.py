@@ -16,11 +16,17 @@ _FORMULAS = {
     "minimum": lambda a, b: a if a <= b else b,
     "negative": lambda x: -x,
     "exp": math.exp,
+    "expm1": math.expm1,
     "log": math.log,
+    "log1p": math.log1p,
     "sqrt": math.sqrt,
     "tanh": math.tanh,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x)),
+    "softplus": lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
+    "erf": math.erf,
     "absolute": lambda x: x if x >= 0 else -x,
     "power": lambda x, exponent: x**exponent,
+    "clamp": lambda x, low, high: low if x < low else high if x > high else x,
 }
 
 

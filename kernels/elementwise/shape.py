@@ -8,7 +8,22 @@ from minialex.kernels.contract.shapes import Shape, shape_rule
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 # Their results have the operands' dtype for integers, too.
 OF_INTEGERS = ("add", "subtract", "multiply", "maximum", "minimum", "negative", "absolute", "power")
-UNARY = ("negative", "exp", "log", "sqrt", "tanh", "absolute", "power")
+UNARY = (
+    "negative",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "erf",
+    "absolute",
+    "power",
+    "clamp",
+)
+WITH_PARAMETERS = ("power", "clamp")
 
 
 def broadcast_shape(operation: str, a: Shape, b: Shape) -> Shape:

@@ -18,8 +18,9 @@ from minialex.devices import copy_to_device, to_device_array, to_numpy
 from minialex.errors import KernelError
 from minialex.kernels import Kernel, find_kernel, list_kernels
 from minialex.kernels.contract.call import as_taken
+from minialex.kernels.contract.claims import renamed
 from minialex.kernels.contract.examples import Example
-from minialex.kernels.contract.registry import REFERENCE, renamed
+from minialex.kernels.contract.registry import REFERENCE
 
 TOLERANCE = {"float32": Error(1e-4, 1e-3), "float64": Error(1e-11, 1e-10)}
 """Beyond these a kernel is wrong and is not timed. They leave room for sums of a million terms in any order;
@@ -97,7 +98,7 @@ def choose_kernels(
     for name in algorithms:
         if name not in known:
             raise KernelError(
-                f"{operation.split('.')[0]} has no algorithm {name!r}; {renamed(name)}"
+                f"{operation.split('.')[0]} has no algorithm {name!r}; {renamed(name, known)}"
                 f"there are: {', '.join(sorted(known))}"
             )
     return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minialex import nn
 from minialex.kernels.contract.windows import Window
 from minialex.models import Network, summarise
-from minialex.nn.layers import window_of
+from minialex.nn.windows import window_of
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,20 @@ def workloads(operation: str | None, shapes: str, batch: int) -> list[Example]:
         found += [each for name in operations_with_examples() for each in example_calls(name, "awkward")]
     chosen = [each for each in found if operation in (None, each.operation, each.operation.split(".")[0])]
     if not chosen:
-        raise KernelError(
-            f"{operation} is not called with --shapes {shapes}; try --shapes all or another model, "
-            f"such as alexnet_mnist28_bn"
-        )
+        raise KernelError(_why_none(operation, shapes))
     return chosen
+
+
+def _why_none(operation: str | None, shapes: str) -> str:
+    how = "@examples of minialex.kernels.contract.examples"
+    if not any(operation in (None, name, name.split(".")[0]) for name in operations_with_examples()):
+        return f"operation {operation!r} has no example calls to time; register some with {how}"
+    if shapes in ("awkward", "all"):
+        return f"{operation} is not called with --shapes {shapes}; give its {how} the cases awkward="
+    return (
+        f"{operation} is not called with --shapes {shapes}; try --shapes all or another model, "
+        f"such as alexnet_mnist28_bn"
+    )
 
 
 def model_workloads(model: str, batch: int) -> list[Example]:

@@ -31,7 +31,7 @@ def list_models() -> list[str]:
 
 def get_architecture(name: str) -> Architecture:
     """The description of a model; `ModelError`, with the nearest name, if there is none."""
-    if name not in _BY_NAME:
+    if not isinstance(name, str) or name not in _BY_NAME:
         near = difflib.get_close_matches(str(name), _BY_NAME, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ModelError(f"model {name!r} is unknown; {hint}There are: {', '.join(list_models())}")

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from minialex import nn
-from minialex.checks import require_int
+from minialex.checks import in_words, require_int
 from minialex.errors import ModelError
 from minialex.models.architecture import Network, Shape
 
@@ -84,8 +84,10 @@ def summarise(network: Network, batch: int = 1, input_size: tuple[int, int] | No
     Raises
     ------
     ModelError
-        If the size does not fit, or the batch is not a positive int.
+        If it is no network of `create_model`, the size does not fit, or the batch is not a positive int.
     """
+    if not isinstance(network, Network):
+        raise ModelError(f"network must be one that create_model builds, not {in_words(network)}")
     require_int("batch", batch, 1, error=ModelError)
     architecture = network.architecture
     image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))

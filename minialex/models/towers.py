@@ -26,7 +26,7 @@ from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.kernels.contract.windows import Pair, Window
 from minialex.models.architecture import Network, Shape
-from minialex.nn.layers import window_of
+from minialex.nn.windows import window_of
 
 TOWERS = 2
 _BYTES = 4  # float32

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import require_flag
+from minialex.errors import ShapeError
 from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD, AvgPoolCall
 from minialex.tensor import Tensor, require_tensor
 
@@ -56,7 +58,7 @@ def avg_pool2d(
         kernel_size=kernel_size,
         stride=stride,
         padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
+        ceil_mode=require_flag("avg_pool2d: ceil_mode", ceil_mode, error=ShapeError),
+        count_include_pad=require_flag("avg_pool2d: count_include_pad", count_include_pad, error=ShapeError),
     )
     return AvgPool2d(call)(x)

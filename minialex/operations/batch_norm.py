@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.checks import require_number
+from minialex.checks import require_flag, require_number
 from minialex.devices import array_module, is_array, is_read_only
 from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
@@ -178,6 +178,7 @@ def batch_norm(
         "batch_norm", x.shape, None if weight is None else weight.shape,
         None if bias is None else bias.shape, axis=axis,
     )  # fmt: skip
+    training = require_flag("batch_norm: training", training, error=ShapeError)
     require_number("batch_norm: momentum", momentum, 0, 1, error=ShapeError)
     require_number("batch_norm: eps", eps, 0, error=ShapeError)
     axis %= x.ndim

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minialex.checks import in_words
+from minialex.checks import in_words, require_flag
 from minialex.devices import array_module, array_of, is_array, to_device_array
-from minialex.errors import DeviceError
+from minialex.errors import DeviceError, ShapeError
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.kernels.reduction.shape import reduced_axes
+from minialex.operations.axes import takes_dim
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -74,15 +75,19 @@ def invert(x: Tensor) -> Tensor:
     return _constant(~x.data, x.device)
 
 
+@takes_dim
 def any(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element over an axis, a tuple of axes, or all is true (not 0)."""
     require_tensor("any", x)
+    keepdims = require_flag("keepdims", keepdims, error=ShapeError)
     return _constant(x.data.any(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
 
 
+@takes_dim
 def all(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether all elements over an axis, a tuple of axes, or all are true (not 0)."""
     require_tensor("all", x)
+    keepdims = require_flag("keepdims", keepdims, error=ShapeError)
     return _constant(x.data.all(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
 
 

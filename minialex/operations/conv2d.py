@@ -4,10 +4,12 @@ family: the derivatives of each are the other two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from minialex.autograd import Operation
 from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
 
 
 class _Convolution(Operation):
@@ -55,9 +57,9 @@ def conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride=1,
-    padding=0,
-    dilation=1,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
     """Two-dimensional convolution (cross-correlation); the formula is in `minialex.kernels.conv2d`.
@@ -84,7 +86,7 @@ def conv2d(
         If shapes and parameters do not fit together.
     """
     require_tensor("conv2d", x)
-    weight = as_tensor(weight, x)
+    weight = weight_tensor("conv2d", weight, x)
     bias = None if bias is None else as_tensor(bias, x)
     call = ConvCall.of(
         x.shape, weight.shape, x.dtype, stride=stride, padding=padding, dilation=dilation, groups=groups

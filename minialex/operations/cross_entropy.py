@@ -13,6 +13,7 @@ from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.contract.shapes import require_shape
 from minialex.kernels.cross_entropy import BACKWARD, FORWARD
+from minialex.operations.layout import permute, reshape
 from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -120,6 +121,9 @@ def cross_entropy(
         raise ShapeError(f"cross_entropy: ignore_index must be an integer, not {in_words(ignore_index)}")
     values = target.data if isinstance(target, Tensor) else target
     values = to_numpy(values)
+    if x.ndim != 2 and x.ndim:
+        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        return _of_several_axes(x, target, values, weight, reduction, options)
     output_shape("cross_entropy", x.shape, values.shape)
     weights = None if weight is None else _class_weights(weight, x)
     if values.ndim == 1:
@@ -137,6 +141,27 @@ def cross_entropy(
     if reduction == "sum":
         return losses.sum()
     return losses.sum() / total if total else losses.sum() + math.nan
+
+
+def _of_several_axes(x: Tensor, target, values: np.ndarray, weight, reduction: str, options: dict) -> Tensor:
+    """The loss of (C,), or of images (N, C, ...): the classes of each cell are a row of their own."""
+    axis = 0 if x.ndim == 1 else 1
+    cells = x.shape[:axis] + x.shape[axis + 1 :]
+    if values.shape not in (cells, x.shape):
+        raise ShapeError(
+            f"cross_entropy: {x.shape} needs labels {cells} or a distribution {x.shape}, not {values.shape}"
+        )
+
+    def rows(tensor: Tensor) -> Tensor:
+        order = (*(i for i in range(x.ndim) if i != axis), axis)
+        return reshape(permute(tensor, *order), (-1, x.shape[axis]) if x.size else (0, x.shape[axis]))
+
+    if values.shape == x.shape:
+        target = rows(target if isinstance(target, Tensor) else Tensor(values, device=x.device))
+    else:
+        target = values.reshape(-1)
+    losses = cross_entropy(rows(x), target, weight, reduction=reduction, **options)
+    return reshape(losses, cells) if reduction == "none" else losses
 
 
 def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float, x: Tensor):
@@ -193,4 +218,6 @@ def _class_weights(weight, x: Tensor) -> np.ndarray:
     require_shape(
         "cross_entropy: weight", weights.shape, x.shape[1:], f"for the classes of the input {x.shape}"
     )
+    if np.isnan(weights).any():
+        raise DataError(f"cross_entropy: weight must be {x.shape[-1]} numbers, and has a NaN")
     return weights.astype(x.dtype)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
-from minialex.checks import require_number
+from minialex.checks import require_flag, require_number
+from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels.dropout import FORWARD
+from minialex.operations.layout import reshape
 from minialex.random import next_stream
 from minialex.tensor import Tensor, require_tensor
 
@@ -21,6 +23,17 @@ class Dropout(Operation):
 
     def backward(self, g):
         return (Dropout(**self.parameters)(g),)
+
+
+def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Set whole channels (N, C) to zero with probability p, and scale the others; see `dropout`."""
+    require_tensor("dropout2d", x)
+    if x.ndim < 3:
+        raise ShapeError(f"dropout2d: the input must be (N, C, ...) with an axis of cells, not {x.shape}")
+    if p == 0 or not require_flag("dropout2d: training", training, error=ShapeError):
+        return dropout(x, p, training)
+    mask = dropout(Tensor(array_module(x.device).ones(x.shape[:2], x.dtype), device=x.device), p)
+    return x * reshape(mask, (*x.shape[:2], *(1,) * (x.ndim - 2)))
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
@@ -39,7 +52,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """
     require_tensor("dropout", x)
     require_number("dropout: p", p, 0, 1, error=ShapeError)
-    if not training or p == 0:
+    if not require_flag("dropout: training", training, error=ShapeError) or p == 0:
         return x
     if p == 1:
         return Dropout(1.0, 0, 0)(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.devices import array_module
@@ -139,6 +141,51 @@ class Tanh(_Unary):
         return (g * (1 - y * y),)
 
 
+class Expm1(_Unary):
+    name = "expm1"
+    saved_outputs = (0,)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (g * (y + 1),)
+
+
+class Log1p(_Unary):
+    name = "log1p"
+    saved_inputs = (0,)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (g / (x + 1),)
+
+
+class Sigmoid(_Unary):
+    name = "sigmoid"
+    saved_outputs = (0,)
+
+    def backward(self, g):
+        (y,) = self.saved
+        return (g * y * (1 - y),)
+
+
+class Softplus(_Unary):
+    name = "softplus"
+    saved_inputs = (0,)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (g * sigmoid(x),)
+
+
+class Erf(_Unary):
+    name = "erf"
+    saved_inputs = (0,)
+
+    def backward(self, g):
+        (x,) = self.saved
+        return (g * exp(-x * x) * (2 / math.sqrt(math.pi)),)
+
+
 class Absolute(_Unary):
     """The gradient at 0 is 0."""
 
@@ -227,6 +274,34 @@ def sqrt(x: Tensor) -> Tensor:
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent of x."""
     return Tanh()(x)
+
+
+def expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1, accurate near 0."""
+    return Expm1()(x)
+
+
+def log1p(x: Tensor) -> Tensor:
+    """log(1 + x), accurate near 0."""
+    return Log1p()(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), the logistic function."""
+    require_tensor("sigmoid", x)
+    return Sigmoid()(x)
+
+
+def softplus_of(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    require_tensor("softplus", x)
+    return Softplus()(x)
+
+
+def erf(x: Tensor) -> Tensor:
+    """The error function."""
+    require_tensor("erf", x)
+    return Erf()(x)
 
 
 def absolute(x: Tensor) -> Tensor:

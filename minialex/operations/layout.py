@@ -7,12 +7,13 @@ import operator
 
 import numpy as np
 
-from minialex.autograd import Operation
+from minialex.autograd import Copy, Operation
 from minialex.devices import is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.indexing import INDEX_ADD
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.axes import one_axis
+from minialex.tensor import Tensor, require_dtype, require_tensor
 
 
 class Reshape(Operation):
@@ -64,6 +65,65 @@ class IndexAdd(Operation):
         return (GetItem(self.index)(u),)
 
 
+class AsType(Operation):
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def forward(self, x):
+        return x.astype(self.dtype)
+
+    def backward(self, g):
+        return (AsType(self.dtypes[0])(g),)
+
+
+def astype(x: Tensor, dtype) -> Tensor:
+    """x in another dtype, itself where it has it; the gradient comes back in the dtype of x.
+
+    Raises
+    ------
+    TypeError
+        If a tensor cannot hold the dtype.
+    """
+    require_tensor("to", x)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"to: {dtype!r} is neither a dtype nor a device") from None
+    require_dtype(np.empty(0, wanted))
+    return x if wanted == x.dtype else AsType(wanted)(x)
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy in memory of its own, a part of the graph."""
+    require_tensor("clone", x)
+    return Copy()(x)
+
+
+def squeeze(x: Tensor, dim=None) -> Tensor:
+    """Without the axes of length 1: all of them, or those that are named and have it."""
+    require_tensor("squeeze", x)
+    named = range(x.ndim) if dim is None else dim if isinstance(dim, tuple | list) else (dim,)
+    axes = {one_axis("squeeze", axis, x.ndim) for axis in named} if x.ndim else set()
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """With a new axis of length 1."""
+    require_tensor("unsqueeze", x)
+    axis = one_axis("unsqueeze", dim, x.ndim + 1)
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def permute(x: Tensor, *dims) -> Tensor:
+    """The axes in another order, all of which are named (PyTorch's permute)."""
+    require_tensor("permute", x)
+    order = items_of("permute", dims)
+    positive = tuple(i + x.ndim if i < 0 else i for i in order)
+    if sorted(positive) != list(range(x.ndim)):
+        raise ShapeError(f"permute: {order} must name each axis of shape {x.shape} once")
+    return Transpose(positive)(x)
+
+
 def reshape(x: Tensor, *shape) -> Tensor:
     """The same values in another shape; one length may be -1."""
     require_tensor("reshape", x)
@@ -82,8 +142,16 @@ def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
 
 
 def transpose(x: Tensor, *axes) -> Tensor:
-    """The axes in another order; without arguments, reversed (NumPy's transpose)."""
+    """Two axes swapped, ``transpose(x, 0, 1)`` (PyTorch's); or all in another order, a tuple (NumPy's).
+
+    Without arguments the order is reversed.
+    """
     require_tensor("transpose", x)
+    if len(axes) == 2:
+        first, second = (one_axis("transpose", axis, x.ndim) for axis in axes)
+        swapped = list(range(x.ndim))
+        swapped[first], swapped[second] = second, first
+        return Transpose(tuple(swapped))(x)
     axes = items_of("transpose", axes) or tuple(reversed(range(x.ndim)))
     positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
@@ -117,6 +185,10 @@ def items_of(name: str, arguments) -> tuple[int, ...]:
     if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer):
         (given,) = arguments
     try:
-        return tuple(operator.index(item) for item in given)
+        items = tuple(given)
+        # A bool has an index, which is a mistake here.
+        if bool not in map(type, items):
+            return tuple(map(operator.index, items))
     except TypeError:
-        raise ShapeError(f"{name} must get ints, one by one or as a tuple, not {given!r}") from None
+        pass
+    raise ShapeError(f"{name} must get ints, one by one or as a tuple, not {given!r}")

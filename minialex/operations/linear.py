@@ -6,7 +6,7 @@ from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
 
 
 class Linear(Operation):
@@ -64,4 +64,4 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Tensor (N, O)
     """
     require_tensor("linear", x)
-    return Linear()(x, as_tensor(weight, x), None if bias is None else as_tensor(bias, x))
+    return Linear()(x, weight_tensor("linear", weight, x), None if bias is None else as_tensor(bias, x))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from minialex.autograd import Operation
+from minialex.checks import require_flag
+from minialex.errors import ShapeError
 from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER, PoolCall
 from minialex.tensor import Tensor, require_tensor
 
@@ -77,6 +79,6 @@ def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, dilation=1, ceil_
         stride=stride,
         padding=padding,
         dilation=dilation,
-        ceil_mode=ceil_mode,
+        ceil_mode=require_flag("max_pool2d: ceil_mode", ceil_mode, error=ShapeError),
     )
     return MaxPool2d(call)(x)

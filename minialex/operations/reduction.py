@@ -7,11 +7,13 @@ import math
 import numpy as np
 
 from minialex.autograd import Operation
+from minialex.checks import require_flag
 from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.reduction import AMAX, SUM
 from minialex.kernels.reduction.shape import reduced_axes
+from minialex.operations.axes import takes_dim
 from minialex.operations.layout import items_of, reshape
 from minialex.tensor import Tensor, require_tensor
 
@@ -68,12 +70,15 @@ class Amax(Operation):
         return (reshape(g, kept) * share,)
 
 
+@takes_dim
 def sum(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The sum over an axis, a tuple of axes, or all."""
     require_tensor("sum", x)
+    keepdims = require_flag("keepdims", keepdims, error=ShapeError)
     return Sum(reduced_axes(x.shape, axis), keepdims)(x)
 
 
+@takes_dim
 def mean(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The mean over an axis, a tuple of axes, or all."""
     require_tensor("mean", x)
@@ -81,9 +86,11 @@ def mean(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     return sum(x, axis, keepdims) / count
 
 
+@takes_dim
 def amax(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """The maximum over an axis, a tuple of axes, or all."""
     require_tensor("amax", x)
+    keepdims = require_flag("keepdims", keepdims, error=ShapeError)
     output_shape("amax", x.shape, axis=axis, keepdims=keepdims)
     return Amax(reduced_axes(x.shape, axis), keepdims)(x)
 
@@ -110,3 +117,15 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     added = x.ndim - len(shape)
     stretched = (i + added for i, n in enumerate(shape) if n == 1 and x.shape[i + added] != 1)
     return reshape(sum(x, (*range(added), *stretched)), shape)
+
+
+def repeat(x: Tensor, *times) -> Tensor:
+    """x repeated that many times along each axis, new axes in front (PyTorch's repeat, NumPy's tile)."""
+    require_tensor("repeat", x)
+    counts = items_of("repeat", times)
+    if len(counts) < x.ndim or min(counts, default=0) < 0:
+        raise ShapeError(f"repeat: {counts} must have a count of 0 or more for each axis of shape {x.shape}")
+    shape = (1,) * (len(counts) - x.ndim) + x.shape
+    spread = reshape(x, tuple(n for length in shape for n in (1, length)))
+    wide = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
+    return reshape(broadcast_to(spread, wide), tuple(c * n for c, n in zip(counts, shape, strict=True)))

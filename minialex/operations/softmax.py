@@ -5,6 +5,7 @@ from __future__ import annotations
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
+from minialex.operations.axes import takes_dim
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -74,6 +75,7 @@ class LogSoftmaxBackward(Operation):
         return gg, gy
 
 
+@takes_dim
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, for x of any shape."""
     require_tensor("softmax", x)
@@ -81,6 +83,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     return Softmax(axis % x.ndim)(x)
 
 
+@takes_dim
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """The logarithm of softmax along an axis, without the loss of precision of log(softmax(x))."""
     require_tensor("log_softmax", x)

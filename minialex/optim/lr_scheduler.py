@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from minialex.checks import in_words, is_number, require_choice, require_int, require_number, require_share
+from minialex.checks import (
+    in_words,
+    is_int,
+    is_number,
+    require_choice,
+    require_int,
+    require_number,
+    require_share,
+)
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.optim.optimizer import Optimizer
 
@@ -28,7 +37,8 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, *, per: str = "step"):
-        self.optimizer, self.per = optimizer, require_choice("per", per, ("step", "epoch"))
+        self.optimizer = _require_optimizer(optimizer)
+        self.per = require_choice("per", per, ("step", "epoch"))
         self.seek(0)
 
     def rate(self, initial: float, step: int) -> float:
@@ -41,7 +51,7 @@ class LRScheduler:
 
     def seek(self, step: int) -> None:
         """Set the rates as they are after this many steps."""
-        self.last_step = step
+        self.last_step = step = require_int("step", step, 0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["initial_lr"], step)
 
@@ -83,8 +93,10 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, *, per: str = "step"
     ):
-        if not isinstance(milestones, Sequence) or not all(map(is_number, milestones)):
-            raise MiniAlexError(f"milestones must be a list of numbers of steps, not {in_words(milestones)}")
+        if not isinstance(milestones, Sequence) or not all(is_int(n, 0) for n in milestones):
+            raise MiniAlexError(
+                f"milestones must be a list of integers 0 or more, not {in_words(milestones)}"
+            )
         self.milestones, self.gamma = sorted(milestones), _rate("gamma", gamma)
         super().__init__(optimizer, per=per)
 
@@ -173,17 +185,23 @@ class ReduceLROnPlateau:
         *,
         monitor: str = "validation_loss",
     ):
+        _require_optimizer(optimizer)
         require_choice("mode", mode, ("min", "max"))
         require_share("factor", factor)
         require_int("patience", patience, 0)
+        _rate("threshold", threshold)
+        _rate("min_lr", min_lr)
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.min_lr, self.monitor = threshold, min_lr, monitor
         self.best: float | None = None
         self.waited = 0
 
-    def step(self, metric: float) -> None:
+    def step(self, metric: Any) -> None:
         """Take a new value of the metric, a number or a tensor of one element. NaN is no improvement."""
-        metric = float(metric)
+        value = metric.item() if hasattr(metric, "item") else metric
+        if not is_number(value):
+            raise MiniAlexError(f"metric must be a number, not {in_words(metric)}")
+        metric = float(value)
         if self._improves(metric):
             self.best, self.waited = metric, 0
             return
@@ -230,7 +248,15 @@ def _rate(name: str, value: float) -> float:
     return require_number(name, value, 0, bounds="[)")
 
 
+def _require_optimizer(optimizer: Optimizer) -> Optimizer:
+    if not isinstance(optimizer, Optimizer):
+        raise MiniAlexError(f"optimizer must be an Optimizer, not {in_words(optimizer)}")
+    return optimizer
+
+
 def _require_entries(schedule, saved: dict) -> None:
+    if not isinstance(saved, Mapping):
+        raise CheckpointError(f"the saved schedule must be a mapping, not {in_words(saved)}")
     if set(saved) != set(schedule.state_dict()):
         raise CheckpointError(
             f"{type(schedule).__name__} keeps {', '.join(schedule.state_dict())}, the saved state "

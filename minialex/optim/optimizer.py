@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from minialex.checks import in_words, is_number, require_number
 from minialex.devices import copy_to_device, is_array, is_on_gpu, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
+from minialex.operations.gradients import forget_gradients
 from minialex.tensor import Tensor
 
 
@@ -42,7 +43,11 @@ class Optimizer:
     def __init__(self, params: Iterable, defaults: dict):
         if isinstance(params, Tensor):
             raise MiniAlexError("params is one tensor; put it into a list: [tensor]")
-        entries = list(params)
+        entries = list(params) if isinstance(params, Iterable) else [params]
+        if hasattr(params, "parameters") and not all(isinstance(entry, Tensor) for entry in entries):
+            raise MiniAlexError(f"params must be tensors, not {in_words(params)}; pass network.parameters()")
+        if not isinstance(params, Iterable):
+            raise MiniAlexError(f"params must be a list of tensors or of groups, not {in_words(params)}")
         if not entries:
             raise MiniAlexError("params is empty: there is nothing to optimise")
         grouped = [isinstance(entry, dict) for entry in entries]
@@ -66,6 +71,8 @@ class Optimizer:
         if "params" not in group:
             raise MiniAlexError('a parameter group lacks its "params"')
         given = group["params"]
+        if not isinstance(given, Iterable):
+            raise MiniAlexError(f'the "params" of a group must be tensors, not {in_words(given)}')
         params = [given] if isinstance(given, Tensor) else list(given)
         known = {id(p) for p in self.parameters()}
         for p in params:
@@ -84,14 +91,17 @@ class Optimizer:
         for name in ("lr", "weight_decay"):
             require_number(name, options[name], 0, bounds="[)")
 
+    def keeps(self, options: dict) -> tuple[str, ...] | None:
+        """The names in the state of a parameter with these options: `kept`, if they do not matter."""
+        return self.kept
+
     def parameters(self) -> list[Tensor]:
         """All parameters, in the order of the groups."""
         return [p for group in self.param_groups for p in group["params"]]
 
-    def zero_grad(self) -> None:
-        """Clear all gradients."""
-        for p in self.parameters():
-            p.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or, with False, set them to zero."""
+        forget_gradients(self.parameters(), set_to_none)
 
     def step(self) -> None:
         """Update, in place, every parameter that has a gradient.
@@ -153,6 +163,11 @@ class Optimizer:
         CheckpointError
             If the groups, or the names, shapes or kinds of the state, do not fit.
         """
+        if not _is_state(saved):
+            raise CheckpointError(
+                'the saved state must be what state_dict gives, a mapping with "state" and "param_groups", '
+                f"not {in_words(saved)}"
+            )
         groups, state = saved["param_groups"], saved["state"]
         own = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in groups] != own:
@@ -177,15 +192,17 @@ class Optimizer:
             except MiniAlexError as error:
                 raise CheckpointError(f"the saved optimiser is impossible: {error}") from None
         params = self.parameters()
+        options = [group for group in groups for _ in group["params"]]
         for i, entry in state.items():
             if i not in range(len(params)):
                 raise CheckpointError(
                     f"the saved state has parameter {i}, the optimiser {len(params)} parameters from 0"
                 )
-            if self.kept is not None and entry and set(entry) != set(self.kept):
+            kept = self.keeps(options[i])
+            if kept is not None and entry and set(entry) != set(kept):
                 raise CheckpointError(
                     f"the saved state keeps {', '.join(sorted(entry))} of parameter {i}, "
-                    f"{type(self).__name__} keeps {', '.join(self.kept)}"
+                    f"{type(self).__name__} keeps {', '.join(kept)}"
                 )
             for name, value in entry.items():
                 if is_array(value) and value.shape != params[i].shape:
@@ -234,6 +251,21 @@ def _contiguous(tensor: Tensor) -> Iterator[None]:
             array[...] = tensor.data
     finally:
         tensor.data = array
+
+
+def _is_state(saved) -> bool:
+    """Whether this is laid out as `Optimizer.state_dict` does it."""
+    if not isinstance(saved, Mapping) or not {"state", "param_groups"} <= saved.keys():
+        return False
+    groups, state = saved["param_groups"], saved["state"]
+    return (
+        isinstance(groups, list | tuple)
+        and all(
+            isinstance(group, Mapping) and isinstance(group.get("params"), list | tuple) for group in groups
+        )
+        and isinstance(state, Mapping)
+        and all(isinstance(entry, Mapping) for entry in state.values())
+    )
 
 
 def _is_like(value, own) -> bool:

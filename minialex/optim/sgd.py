@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minialex import kernels
-from minialex.checks import require_number
+from minialex.checks import require_flag, require_number
 from minialex.devices import array_module
 from minialex.errors import MiniAlexError
 from minialex.kernels.sgd import UPDATE, SgdCall
@@ -46,7 +46,7 @@ class SGD(Optimizer):
     def check(self, options: dict) -> None:
         super().check(options)
         require_number("momentum", options["momentum"], 0, 1, "[)")
-        if options["nesterov"] and not options["momentum"]:
+        if require_flag("nesterov", options["nesterov"]) and not options["momentum"]:
             raise MiniAlexError(f"nesterov must be False where momentum is 0, not {options['nesterov']!r}")
 
     def update(self, p: Any, state, options) -> None:

@@ -6,7 +6,7 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex import nn, operations, optim
-from minialex.errors import ShapeError
+from minialex.errors import DeviceError, GraphError, ShapeError
 
 every_device = pytest.mark.parametrize(
     "device", ["cpu", pytest.param("cuda-host", marks=pytest.mark.needs_gxx)]
@@ -78,7 +78,7 @@ def test_shapes_and_axes_may_be_integers_of_numpy_s(device):
     assert x.sum(one).numpy().tolist() == [3, 12]
     assert x.sum((np.int64(-2),)).numpy().tolist() == [3, 5, 7]
     assert x.mean(np.int64(-1), keepdims=True).numpy().tolist() == [[1], [4]]
-    assert x.max([0, one]).item() == 5
+    assert x.amax([0, one]).item() == 5
     assert x.reshape(1, 2, 3).expand(two, two, three).shape == (2, 2, 3)
     assert F.flatten(x.reshape(2, 3, 1), one).shape == (2, 3)
     np.testing.assert_allclose(F.softmax(x, one).numpy().sum(1), 1, rtol=1e-6)
@@ -111,6 +111,9 @@ def test_expand_keeps_the_length_that_minus_one_stands_for():
     [
         lambda x: x.reshape(2.0, 3),
         lambda x: x.reshape("6"),
+        lambda x: x.reshape(True, 6),
+        lambda x: x.reshape((6, True)),
+        lambda x: x.reshape(True),
         lambda x: x.transpose(1.0, 0),
         lambda x: x.expand(None),
         lambda x: x.sum(1.0),
@@ -142,6 +145,59 @@ def test_shapes_and_axes_that_are_no_integers_are_refused(call):
 def test_an_option_that_is_no_number_in_range_is_refused_by_name(name, call, value):
     with pytest.raises(ShapeError, match=f"{name} must be a number"):
         call(ma.Tensor(IMAGES.astype(np.float32)), value)
+
+
+@pytest.mark.parametrize("value", ["no", "False", None, np.nan, 1], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("ceil_mode", lambda x, flag: F.max_pool2d(x, 2, ceil_mode=flag)),
+        ("ceil_mode", lambda x, flag: F.avg_pool2d(x, 2, ceil_mode=flag)),
+        ("count_include_pad", lambda x, flag: F.avg_pool2d(x, 2, count_include_pad=flag)),
+        ("training", lambda x, flag: F.dropout(x, 0.5, flag)),
+        ("training", lambda x, flag: F.dropout2d(x, 0.5, flag)),
+        ("training", lambda x, flag: F.batch_norm(x, None, None, training=flag)),
+        *(
+            ("keepdims", lambda x, flag, name=name: getattr(x, name)(dim=0, keepdim=flag))
+            for name in ["sum", "mean", "var", "std", "norm", "amax", "amin", "max", "argmax", "any", "all"]
+        ),
+    ],
+)
+def test_an_option_that_is_no_flag_is_refused_by_name(name, call, value):
+    x = ma.Tensor(IMAGES.astype(np.float32))
+    call(x, np.True_)
+    with pytest.raises(ShapeError, match=f"{name} must be True or False, not "):
+        call(x, value)
+
+
+@pytest.mark.parametrize("flag", ["no", np.nan, None, 1])
+def test_a_gradient_is_required_or_not(flag):
+    for call in (
+        lambda: ma.ones(2, requires_grad=flag),
+        lambda: nn.Parameter(np.ones(2), flag),
+        lambda: ma.ones(2).requires_grad_(flag),
+    ):
+        with pytest.raises(GraphError, match="requires_grad must be True or False, not "):
+            call()
+    assert ma.ones(2, requires_grad=np.True_).requires_grad is True
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: F.conv2d(x, None), TypeError, "conv2d: weight must be a tensor, not None"),
+        (lambda x: F.conv1d(x, None), TypeError, "conv1d: weight must be a tensor, not None"),
+        (lambda x: F.conv_transpose2d(x, None), TypeError, "conv_transpose2d: weight must be a tensor"),
+        (lambda x: F.linear(x, None), TypeError, "linear: weight must be a tensor, not None"),
+        (lambda x: ma.Tensor([1.0], device=["cpu"]), DeviceError, r"device must be a name, .* \['cpu'\]"),
+        (lambda x: ma.Tensor([1.0], dtype="flaot32"), TypeError, "dtype must be .*, not 'flaot32'"),
+        (lambda x: ma.tensor([1.0], dtype="flaot32"), TypeError, "dtype must be .*, not 'flaot32'"),
+        (lambda x: ma.tensor(10**40), TypeError, "data holds an integer of more than 64 bits"),
+    ],
+)
+def test_a_wrong_kind_is_said_to_be_wrong(call, error, message):
+    with pytest.raises(error, match=message):
+        call(ma.Tensor(IMAGES.astype(np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -183,17 +239,17 @@ def test_an_exponent_that_is_no_number_is_refused(exponent):
         ("relu", F.relu),
         ("softmax", F.softmax),
         ("log_softmax", F.log_softmax),
-        ("linear", nn.Linear(3, 2)),
-        ("conv2d", nn.Conv2d(1, 1, 1)),
+        ("linear", nn.Linear(3, 2).forward),
+        ("conv2d", nn.Conv2d(1, 1, 1).forward),
         ("flatten", F.flatten),
-        ("flatten", nn.Flatten()),
+        ("flatten", nn.Flatten().forward),
         ("avg_pool2d", lambda x: F.avg_pool2d(x, 1)),
         ("max_pool2d", lambda x: F.max_pool2d(x, 1)),
         ("local_response_norm", F.local_response_norm),
         ("dropout", F.dropout),
         ("dropout", lambda x: F.dropout(x, training=False)),
         ("batch_norm", lambda x: F.batch_norm(x, None, None)),
-        ("batch_norm", nn.BatchNorm2d(3)),
+        ("batch_norm", nn.BatchNorm2d(3).forward),
         ("cross_entropy", lambda x: F.cross_entropy(x, [0, 1])),
         ("sum", operations.sum),
         ("mean", operations.mean),

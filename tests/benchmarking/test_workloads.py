@@ -4,6 +4,8 @@ import pytest
 
 from minialex.benchmarking.workloads import model_workloads, workloads
 from minialex.errors import KernelError, ModelError
+from minialex.kernels import kernel, unregister
+from minialex.kernels.contract import examples as registered
 
 
 def by_operation(found, operation):
@@ -43,6 +45,26 @@ def test_choosing():
     directions = {"conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad"}
     assert {each.operation for each in workloads("conv2d", "awkward", 1)} == directions
     assert {each.operation for each in workloads("relu.backward", "all", 1)} == {"relu.backward"}
+
+
+@pytest.fixture
+def swish(monkeypatch):
+    """A kernel of an operation of one's own, for the length of a test."""
+    registered.operations_with_examples()  # What is loaded later would go with the copy.
+    monkeypatch.setattr(registered, "_families", dict(registered._families))
+    kernel("swish.forward", algo="mine")(lambda x: x)
+    yield
+    unregister("swish.forward", algo="mine")
+
+
+@pytest.mark.usefixtures("swish")
+def test_an_operation_without_examples_says_how_to_register_some():
+    with pytest.raises(KernelError, match=r"'swish' has no example calls to time; .* @examples") as refused:
+        workloads("swish", "all", 1)
+    assert "--shapes" not in str(refused.value)
+    registered.examples("swish.forward", small=[registered.case((3,))])(lambda x: [])
+    with pytest.raises(KernelError, match=r"not called with --shapes all; give its .* the cases awkward="):
+        workloads("swish", "all", 1)
 
 
 @pytest.mark.parametrize(

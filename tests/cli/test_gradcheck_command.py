@@ -122,6 +122,7 @@ def test_what_is_not_there(assert_refused, plugin):
     assert_refused("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
     assert_refused("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
     assert_refused("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
+    assert_refused("gradcheck", "--kernel", "numpy", says="'numpy' is called 'plain' now; there are", code=2)
     assert_refused(
         "gradcheck", "--op", "relu", "--kernel", "im2col", says=("im2col", "--op relu", "one-pass"), code=2
     )

@@ -173,7 +173,7 @@ def test_arithmetic_indexing_and_their_gradients(cupy):
     def run(device):
         x, y = (ma.Tensor(a, True, device) for a in arrays)
         z = (x * y - 2.0).abs() / (1.5 + x.tanh() ** 2) + ma.operations.maximum(x, y)
-        z = z.max(0, keepdims=True) + z[np.array([0, 2])] * y.expand(3, 4)[1:].sum(axis=1, keepdims=True)
+        z = z.amax(0, keepdims=True) + z[np.array([0, 2])] * y.expand(3, 4)[1:].sum(axis=1, keepdims=True)
         z.backward(upstream)
         return z, x.grad, y.grad
 

@@ -75,3 +75,8 @@ def test_frozen_parameters_are_not_trainable():
 def test_an_impossible_batch_is_refused(batch):
     with pytest.raises(ModelError, match="batch must be an integer 1 or more"):
         half_bn(batch=batch)
+
+
+def test_a_name_is_no_network():
+    with pytest.raises(ModelError, match="network must be one that create_model builds, not 'alexnet'"):
+        summarise("alexnet")

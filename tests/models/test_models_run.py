@@ -116,6 +116,11 @@ def test_an_unknown_model_gets_the_nearest_name(asked, near):
         create_model(asked)
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(ModelError, match=r"model \[\] is unknown"):
+        create_model([])
+
+
 def test_a_name_like_no_other_gets_the_list_alone():
     with pytest.raises(
         ModelError, match="model 'zzz' is unknown; There are: alexnet, alexnet_caffe, "

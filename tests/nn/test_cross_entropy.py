@@ -22,9 +22,22 @@ def test_a_label_that_is_no_class_is_refused(label, place):
 
 
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
-def test_logits_of_images_are_refused_whether_there_are_class_weights_or_not(weight):
-    with pytest.raises(ShapeError, match=r"input must have 2 axes \(N, C\), not shape \(2, 3, 4, 4\)"):
-        F.cross_entropy(ma.Tensor(np.zeros((2, 3, 4, 4))), np.zeros((2, 4, 4), int), weight)
+def test_each_cell_of_an_image_is_a_row_of_its_own(weight):
+    random = np.random.default_rng(0)
+    x, labels = random.standard_normal((2, 3, 4, 5)), random.integers(0, 3, (2, 4, 5))
+    losses = F.cross_entropy(ma.Tensor(x), labels, weight, reduction="none").numpy()
+    shares = np.ones(3) if weight is None else np.array(weight)
+    for n, i, j in np.ndindex(2, 4, 5):
+        logits, label = x[n, :, i, j], labels[n, i, j]
+        expected = shares[label] * (np.log(np.exp(logits).sum()) - logits[label])
+        np.testing.assert_allclose(losses[n, i, j], expected, rtol=1e-12)
+    mean = F.cross_entropy(ma.Tensor(x), labels, weight).item()
+    np.testing.assert_allclose(mean, losses.sum() / shares[labels].sum(), rtol=1e-12)
+
+
+def test_labels_of_an_image_have_its_shape():
+    with pytest.raises(ShapeError, match=r"needs labels \(2, 4, 5\) or a distribution .*, not \(2, 5, 4\)"):
+        F.cross_entropy(ma.Tensor(np.zeros((2, 3, 4, 5))), np.zeros((2, 5, 4), int))
 
 
 def test_labels_that_are_no_integers_are_refused():
@@ -239,6 +252,7 @@ ROWS = np.full((3, 5), 0.2)
         ),
         ([0, 1, 2], {"label_smoothing": "0.1"}, ShapeError, r"label_smoothing must be .*, not '0\.1'"),
         ([0, 1, 2], {"label_smoothing": np.nan}, ShapeError, r"label_smoothing must be .*, not nan"),
+        ([0, 1, 2], {"weight": [1, np.nan, 1, 1, 1]}, DataError, "weight must be 5 numbers, and has a NaN"),
         (ROWS * 1j, {}, DataError, r"a distribution must be of real numbers, not of complex128"),
     ],
 )

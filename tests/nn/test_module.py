@@ -1,11 +1,14 @@
 """`Module`: what it registers, in which order, and what is done to all of it."""
 
+import math
+
 import numpy as np
 import pytest
 
 import minialex as ma
 from minialex import functional as F
 from minialex import nn
+from minialex.errors import ModelError
 
 
 class Scale(nn.Module):
@@ -74,6 +77,15 @@ def test_an_attribute_set_again_replaces_the_registered_one():
     scale.seen = np.ones(3, np.float32)
     assert [p is other for p in scale.parameters()] == [True]
     assert [b.shape for b in scale.buffers()] == [(3,)]
+
+
+@pytest.mark.parametrize("mode", ["no", math.nan, None, 1])
+def test_a_mode_that_is_no_flag_is_refused(mode):
+    layer = nn.ReLU()
+    with pytest.raises(ModelError, match="mode must be True or False, not"):
+        layer.train(mode)
+    assert layer.training is True
+    assert layer.train(np.False_).training is False
 
 
 @pytest.mark.parametrize("value", [5, ma.tensor([1.0, 2.0, 3.0]), nn.ReLU()])
@@ -262,3 +274,103 @@ def test_repr_shows_the_tree():
 )
 def test_repr_of_a_layer(layer, text):
     assert repr(layer) == text
+
+
+# What PyTorch's hands expect besides
+
+
+def test_parts_are_found_by_their_dotted_names():
+    network = Nested()
+    assert network.get_submodule("") is network
+    assert network.get_submodule("inner.1") is network.inner[1]
+    assert network.get_parameter("inner.1.factor") is network.inner[1].factor
+    assert network.get_buffer("inner.1.seen") is network.inner[1].seen
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda m: m.get_submodule("inner.7"), "Nested has no module 'inner.7'"),
+        (lambda m: m.get_submodule("first.weight"), "Nested has no module 'first.weight'"),
+        (lambda m: m.get_submodule("own.data"), "Nested has no module 'own.data'"),
+        (lambda m: m.get_parameter("first"), "Nested has no parameter 'first'"),
+        (lambda m: m.get_buffer("inner.1.factor"), "Nested has no buffer 'inner.1.factor'"),
+    ],
+)
+def test_a_part_that_is_not_there_is_an_attribute_error(ask, message):
+    with pytest.raises(AttributeError, match=message):
+        ask(Nested())
+
+
+def test_its_own_parameters_and_buffers_only():
+    network = Nested()
+    assert [name for name, _ in network.named_parameters(recurse=False)] == ["own"]
+    assert list(network.parameters(recurse=False)) == [network.own]
+    assert list(network.buffers(recurse=False)) == []
+    assert [name for name, _ in network.inner[1].named_buffers("x", recurse=False)] == ["x.seen"]
+    assert [name for name, _ in network.first.named_parameters("first")] == ["first.weight", "first.bias"]
+
+
+def test_a_shared_module_is_visited_once():
+    act = nn.ReLU()
+    network = nn.Sequential(act, nn.Sequential(act), act)
+    assert [name for name, _ in network.named_modules()] == ["", "0", "1"]
+    assert [name for name, _ in network.named_modules(remove_duplicate=False)] == ["", "0", "1", "1.0", "2"]
+    assert list(network.children()) == [act, network[1]]
+    assert len(network) == 3
+
+
+def test_gradients_are_set_to_zero_in_their_memory():
+    network = Nested().eval()
+    network(ma.tensor(np.ones((2, 3), np.float32))).sum().backward()
+    before = [parameter.grad.data for parameter in network.parameters()]
+    network.zero_grad(set_to_none=False)
+    for parameter, memory in zip(network.parameters(), before, strict=True):
+        assert parameter.grad.data is memory
+        assert not memory.any()
+
+
+def test_a_module_is_added_by_name():
+    network = nn.Module()
+    network.add_module("act", nn.ReLU())
+    network.add_module("none", None)
+    assert isinstance(network.act, nn.ReLU)
+    assert [name for name, _ in network.named_modules()] == ["", "act"]
+    assert "act" in repr(network)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "error", "message"),
+    [
+        ("a", 3, TypeError, "module a must be a Module or None, not int"),
+        ("a.b", nn.ReLU(), KeyError, "name must be a word without a dot, not 'a.b'"),
+        ("", nn.ReLU(), KeyError, "name must be a word without a dot, not ''"),
+        ("forward", nn.ReLU(), KeyError, "name must be a new one, not 'forward', an attribute of Module"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(name, module, error, message):
+    with pytest.raises(error, match=message):
+        nn.Module().add_module(name, module)
+
+
+def test_attributes_are_deleted():
+    network = Nested()
+    del network.own, network.first, network.inner[1].seen, network.training
+    assert [name for name, _ in network.named_modules()] == ["", "inner", "inner.0", "inner.1"]
+    assert "own" not in dict(network.named_parameters())
+    assert "inner.1.seen" not in dict(network.named_buffers())
+    with pytest.raises(AttributeError):
+        _ = network.first
+
+
+def test_a_parameter_of_a_tensor_has_its_memory_and_device():
+    t = ma.tensor([1.0, 2.0])
+    parameter = nn.Parameter(t)
+    assert parameter.data is t.data
+    assert parameter.requires_grad
+    assert nn.Parameter(parameter * 2, requires_grad=False).tolist() == [2, 4]
+
+
+def test_only_parameters_are_registered_as_such():
+    with pytest.raises(TypeError, match="parameter w must be a Parameter or None, not"):
+        nn.Module().register_parameter("w", ma.tensor([1.0]))

@@ -115,3 +115,29 @@ def test_a_frozen_network_is_not_loaded_in_part():
         np.testing.assert_array_equal(array, before[name])
     network.unfreeze().load_state_dict({name: array + 1 for name, array in before.items()})
     np.testing.assert_array_equal(network[1].running_var, before["1.running_var"] + 1)
+
+
+@pytest.mark.parametrize("state", [None, [], "weights.pt"])
+def test_what_is_no_mapping_is_refused(state):
+    with pytest.raises(CheckpointError, match="state must be a mapping from names to arrays, not"):
+        network().load_state_dict(state)
+
+
+def test_pytorchs_counts_of_batches_are_ignored():
+    source, target = network(), network()
+    state = {**copied(source), "bn1.num_batches_tracked": np.array(7)}
+    target.load_state_dict(state)
+    np.testing.assert_array_equal(target.state_dict()["bn1.weight"], state["bn1.weight"])
+    with pytest.raises(CheckpointError, match=r"unexpected: bn1\.num_batches$"):
+        target.load_state_dict({**copied(source), "bn1.num_batches": np.array(7)})
+
+
+def test_a_count_of_batches_of_ones_own_is_loaded():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
+
+    module = Counting()
+    module.load_state_dict({"num_batches_tracked": np.array(7)})
+    assert module.num_batches_tracked == 7

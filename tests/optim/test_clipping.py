@@ -90,7 +90,37 @@ def test_a_single_parameter_will_do():
     np.testing.assert_allclose(p.grad.data, [0.6, 0.7], rtol=1e-15)
 
 
+@pytest.mark.parametrize("given", [1, [1], [None]])
+def test_what_is_no_parameter_is_refused(given):
+    for clip in (clip_grad_norm_, clip_grad_value_):
+        with pytest.raises(MiniAlexError, match="parameters must be tensors, not "):
+            clip(given, 1)
+
+
 @pytest.mark.parametrize("limit", ["1", None, 1j, True])
 def test_a_limit_that_is_no_number_is_refused(limit):
     with pytest.raises(MiniAlexError, match="max_norm must be"):
         clip_grad_norm_(parameters([1.0]), limit)
+
+
+@pytest.mark.parametrize(
+    ("norm_type", "norm"), [(1, 19.0), (2, 13.0), (3, (27 + 64 + 12**3) ** (1 / 3)), (math.inf, 12.0)]
+)
+def test_norms_of_other_orders(norm_type, norm):
+    given = parameters([3.0, -4.0], [12.0])
+    assert clip_grad_norm_(given, 6.0, norm_type) == pytest.approx(norm, rel=1e-15)
+    expected = np.array([3.0, -4.0]) * 6 / norm
+    np.testing.assert_allclose(given[0].grad.numpy(), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("norm_type", [1, 3, math.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_norm_of_another_order_that_is_not_finite_is_refused(norm_type, value):
+    with pytest.raises(MiniAlexError, match="the norm of the gradients is"):
+        clip_grad_norm_(parameters([1.0], [value, 2.0]), 1.0, norm_type)
+
+
+@pytest.mark.parametrize("norm_type", [0, -1, "inf"])
+def test_an_impossible_order_is_refused(norm_type):
+    with pytest.raises(MiniAlexError, match="norm_type"):
+        clip_grad_norm_(parameters([1.0]), 1.0, norm_type)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minialex as ma
-from minialex import optim
+from minialex import nn, optim
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.nn import Parameter
 
@@ -260,6 +260,37 @@ def test_a_state_of_another_optimiser_is_refused_and_nothing_is_changed(change, 
     assert adam.state_dict() == saved
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        None,
+        {"state": {}, "param_groups": 1},
+        {"state": {}, "param_groups": [{}]},
+        {"state": 1, "param_groups": []},
+        {"state": {0: 1}, "param_groups": []},
+    ],
+)
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(CheckpointError, match="the saved state must be what state_dict gives"):
+        optim.SGD([parameter()]).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (nn.Linear(2, 2), r"params must be tensors, not Linear\(2, 2\); pass network\.parameters\(\)"),
+        (nn.Sequential(nn.Linear(2, 2)), r"params must be .*; pass network\.parameters\(\)"),
+        (1, "params must be a list of tensors or of groups, not 1"),
+        ([1], "a parameter must be a leaf tensor, not 1"),
+        ([{"params": 1}], 'the "params" of a group must be tensors, not 1'),
+    ],
+)
+def test_what_holds_no_parameters_is_refused(params, message):
+    with pytest.raises(MiniAlexError, match=message):
+        optim.SGD(params)
+
+
 def test_a_state_that_went_through_json_has_its_tuples_again():
     adam = optim.Adam([parameter()], betas=(0.8, 0.9))
     saved = json.loads(json.dumps(adam.state_dict()))
@@ -292,6 +323,9 @@ def test_an_impossible_rate_or_decay_is_refused_by_name(kind, name, value):
         (optim.SGD, {"momentum": 1.0}, "momentum must be a number 0 or more and below 1, not 1.0"),
         (optim.SGD, {"momentum": -0.5}, "momentum must be .*, not -0.5"),
         (optim.SGD, {"momentum": float("nan")}, "momentum must be .*, not nan"),
+        (optim.SGD, {"nesterov": "no", "momentum": 0.9}, "nesterov must be True or False, not 'no'"),
+        (optim.RMSprop, {"centered": "no"}, "centered must be True or False, not 'no'"),
+        (optim.NAdam, {"decoupled_weight_decay": 1}, "decoupled_weight_decay must be True or False, not 1"),
         (optim.SGD, {"nesterov": True}, "nesterov must be False where momentum is 0, not True"),
         (optim.Adam, {"betas": (0.9, 1.0)}, r"betas\[1\] must be .* below 1, not 1\.0"),
         (optim.Adam, {"betas": (0.9,)}, r"betas must be two numbers, not \(0\.9,\)"),
