@@ -41,7 +41,7 @@ class Batches(Iterator[Any]):
         self.skipped: list[DamagedSample] = []
 
     def next(self) -> Any:
-        """Return the next batch, as iterators of PyTorch's loaders once did; ``next(batches)`` is Python's."""
+        """Return the next batch: what iterators of PyTorch's loaders once had for ``next(batches)``."""
         return next(self)
 
     def __next__(self) -> Any:
