@@ -334,7 +334,7 @@ def as_tensor(value, like: Tensor) -> Tensor:
     if value.dtype != like.dtype:
         raise TypeError(
             f"tensors of {value.dtype} and {like.dtype} meet; nothing is cast silently: "
-            "make both of one dtype"
+            "make both of one dtype, by .float() or .double()"
         )
     if value.device != like.device:
         raise DeviceError(f"tensors on {value.device!r} and {like.device!r} meet; move one with .to(device)")

@@ -71,7 +71,8 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
         for layer in workload.name.removeprefix(f"{model} ").split(", ")
         if layer in order
     ]
-    return sorted(found, key=lambda call: order.index(call[0]))
+    # Layers that share a call have it where the first of them does: the sum of a bias comes last in each.
+    return sorted(found, key=lambda call: (order.index(call[0]), call[1].operation == "sum.forward"))
 
 
 def _choice(workload: Example, layer: str) -> Choice:
