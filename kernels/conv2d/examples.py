@@ -84,7 +84,7 @@ def draw_convolution(
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
 ) -> Arguments:
-    """A convolution of at most a few thousand products.
+    """A convolution of at most some ten thousand products.
 
     The number of positions is chosen first and the image follows from it, so that every choice is legal:
     images smaller than the window, and empty ones, that padding makes large enough; padding that

@@ -196,7 +196,8 @@ def _flat(matrix) -> tuple[np.ndarray, int, int]:
     """A matrix as a flat array, with the strides of its rows and columns in elements."""
     if matrix.flags.c_contiguous:
         return matrix.reshape(-1), matrix.shape[1], 1
-    return matrix.T.reshape(-1), 1, matrix.shape[0]
+    # Not reshape: of one column with gaps between its numbers that is a view, gaps included.
+    return np.ravel(matrix.T), 1, matrix.shape[0]
 
 
 @compiled.parallel

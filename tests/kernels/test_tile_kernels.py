@@ -255,3 +255,12 @@ def test_the_exact_mode():
     arrays, parameters = layer_call("conv3 of AlexNet", "forward")
     with use(conv2d="direct"):
         assert select("conv2d.forward", "cpu", *arrays, **parameters).algorithm == "direct"
+
+
+def test_a_column_with_gaps_between_its_numbers_is_read_without_them():
+    # As many rows as the widest vectors have lanes, and more.
+    apart = np.full((96, 2), np.nan, np.float32)
+    x = apart[::2, ::2]
+    x[:, 0] = np.arange(48)
+    y = find_kernel("linear.forward", algo="blocked")(x, np.float32([[2]]), None)
+    np.testing.assert_array_equal(y[:, 0], 2 * np.arange(48))

@@ -286,7 +286,7 @@ class Convolution:
 
 @st.composite
 def convolutions(draw: DrawFn, limit: int = 3, **domain) -> Convolution:
-    """Convolutions of at most some thousand products; see `minialex.kernels.conv2d.examples`.
+    """Convolutions of at most some ten thousand products; see `minialex.kernels.conv2d.examples`.
 
     Images smaller than the window, padding that differs on all four sides, strides beyond the window,
     dilation, groups, empty arrays. `limit` and the domain (`empty`, `windows`, `strides`, `dilations`) are
