@@ -14,10 +14,10 @@ from minialex.errors import ShapeError
 from minialex.integers import ceil_div
 from minialex.operations.avg_pool2d import avg_pool2d
 from minialex.operations.joining import stack
-from minialex.operations.layout import getitem, permute
+from minialex.operations.layout import getitem
 from minialex.operations.max_pool2d import max_pool2d
 from minialex.operations.reduction import amax
-from minialex.operations.resizing import along_last
+from minialex.operations.resizing import along_both
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -62,7 +62,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size) -> Tensor:
     if kernel is not None:
         return x if kernel == (1, 1) else avg_pool2d(x, kernel)
     rows, columns = (_shares(n, out, x) for n, out in zip(x.shape[2:], sizes, strict=True))
-    return permute(along_last(permute(along_last(x, columns), 0, 1, 3, 2), rows), 0, 1, 3, 2)
+    return along_both(x, rows, columns)
 
 
 def _shares(n: int, out: int, x: Tensor) -> Tensor:

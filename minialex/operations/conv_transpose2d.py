@@ -5,7 +5,6 @@ from __future__ import annotations
 from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import require_rank
-from minialex.kernels.contract.windows import pair
 from minialex.kernels.conv2d import ConvCall
 from minialex.operations.conv2d import Conv2dInputGrad
 from minialex.operations.layout import reshape
@@ -102,4 +101,4 @@ def _two(name: str, value, low: int) -> tuple[int, int]:
     values = (value, value) if is_int(value, low) else value
     if not isinstance(values, tuple | list) or len(values) != 2 or not all(is_int(n, low) for n in values):
         raise ShapeError(f"conv_transpose2d: {name} must be an int from {low}, or two of them, not {value!r}")
-    return pair(tuple(values), name) if low else (int(values[0]), int(values[1]))
+    return int(values[0]), int(values[1])

@@ -9,6 +9,7 @@ from minialex.autograd import Operation
 from minialex.checks import in_words, is_int
 from minialex.devices import array_module
 from minialex.errors import ShapeError
+from minialex.integers import ceil_div
 from minialex.operations.axes import one_axis, takes_dim
 from minialex.operations.layout import getitem, unsqueeze
 from minialex.tensor import Tensor, as_tensor, require_tensor
@@ -95,7 +96,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     if not is_int(chunks, 1):
         raise ShapeError(f"chunk: chunks must be an integer 1 or more, not {in_words(chunks)}")
     length = x.shape[one_axis("chunk", axis, x.ndim)]
-    return split(x, max(1, -(-length // chunks)), axis)
+    return split(x, max(1, ceil_div(length, chunks)), axis)
 
 
 @takes_dim

@@ -54,7 +54,7 @@ def interpolate(
         )
         for each in zip(x.shape[2:], sizes, scales, strict=True)
     )
-    return along_last(permute(along_last(x, columns), 0, 1, 3, 2), rows).permute(0, 1, 3, 2)
+    return along_both(x, rows, columns)
 
 
 def _sizes(old: tuple[int, ...], size, scale_factor) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -94,7 +94,12 @@ def _weights(n: int, out: int, scale: float, align_corners: bool) -> np.ndarray:
     return weights
 
 
-def along_last(x: Tensor, weights: Tensor) -> Tensor:
+def along_both(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows @ image @ columns.T for each image of x (N, C, H, W): another height and width."""
+    return permute(_along_last(permute(_along_last(x, columns), 0, 1, 3, 2), rows), 0, 1, 3, 2)
+
+
+def _along_last(x: Tensor, weights: Tensor) -> Tensor:
     """The product of the last axis of x with a matrix (out, n): another length of that axis."""
     rows = matmul(reshape(x, (-1, x.shape[-1]) if x.size else (0, x.shape[-1])), weights.transpose())
     return reshape(rows, (*x.shape[:-1], len(weights)))

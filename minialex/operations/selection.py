@@ -203,10 +203,13 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
             f"topk: k must be an integer from 0 to {x.shape[axis]}, not {k!r}, for shape {x.shape}"
         )
     values = to_numpy(x.data)
-    order = np.argsort(-values if largest else values, axis=axis, kind="stable")
-    if largest and values.dtype.kind == "f":
-        # NaN is the largest number, and sorted to the end.
-        order = np.argsort(np.where(np.isnan(values), -np.inf, -values), axis=axis, kind="stable")
+    if largest:
+        # Backwards through the array and through its order: equal elements stay in their order, a NaN, sorted
+        # to the end, comes first, and nothing is negated, which unsigned integers cannot be.
+        backwards = np.argsort(np.flip(values, axis), axis=axis, kind="stable")
+        order = x.shape[axis] - 1 - np.flip(backwards, axis)
+    else:
+        order = np.argsort(values, axis=axis, kind="stable")
     places = np.take(order, np.arange(k), axis=axis).astype(np.int64)
     indices = Tensor(places, device=x.device)
     return Extremes(gather(x, axis, indices), indices)

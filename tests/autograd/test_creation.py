@@ -114,3 +114,13 @@ def test_devices_by_pytorchs_names():
     with pytest.raises(ma.MiniAlexError, match="device must be one of"):
         ma.device("cuda:1")
     assert ma.utils.data.__name__ == "minialex.data"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_the_largest_of_every_dtype_in_the_order_they_stand(dtype):
+    x = ma.tensor([3, 0, 200, 3, 255 if dtype == "uint8" else 300], dtype=dtype)
+    assert x.topk(4).indices.tolist() == [4, 2, 0, 3]
+    assert x.topk(3, largest=False).indices.tolist() == [1, 0, 3]
+    with_nan = ma.tensor([1.0, float("nan"), 2.0])
+    assert with_nan.topk(2).indices.tolist() == [1, 2]
+    assert with_nan.topk(3, largest=False).indices.tolist() == [0, 2, 1]
