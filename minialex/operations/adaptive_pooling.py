@@ -14,7 +14,7 @@ from minialex.errors import ShapeError
 from minialex.integers import ceil_div
 from minialex.operations.avg_pool2d import avg_pool2d
 from minialex.operations.joining import stack
-from minialex.operations.layout import getitem
+from minialex.operations.layout import along, getitem
 from minialex.operations.max_pool2d import max_pool2d
 from minialex.operations.reduction import amax
 from minialex.operations.resizing import along_both
@@ -80,7 +80,7 @@ def adaptive_max_pool2d(x: Tensor, output_size) -> Tensor:
         return x if kernel == (1, 1) else max_pool2d(x, kernel)
     for axis in (2, 3):
         slices = (
-            getitem(x, (slice(None),) * axis + (slice(start, end),))
+            getitem(x, along(axis, slice(start, end)))
             for start, end in _bounds(x.shape[axis], sizes[axis - 2])
         )
         x = stack([amax(part, axis) for part in slices], axis)

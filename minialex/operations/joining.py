@@ -11,7 +11,7 @@ from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.integers import ceil_div
 from minialex.operations.axes import one_axis, takes_dim
-from minialex.operations.layout import getitem, unsqueeze
+from minialex.operations.layout import along, getitem, unsqueeze
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
@@ -31,7 +31,7 @@ class Concatenate(Operation):
 
 
 def _part(x: Tensor, axis: int, start: int, end: int) -> Tensor:
-    return getitem(x, (slice(None),) * axis + (slice(start, end),))
+    return getitem(x, along(axis, slice(start, end)))
 
 
 def _several(name: str, tensors) -> list[Tensor]:
@@ -104,4 +104,4 @@ def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which is left out."""
     require_tensor("unbind", x)
     axis = one_axis("unbind", axis, x.ndim)
-    return tuple(getitem(x, (slice(None),) * axis + (i,)) for i in range(x.shape[axis]))
+    return tuple(getitem(x, along(axis, i)) for i in range(x.shape[axis]))

@@ -166,6 +166,11 @@ def getitem(x: Tensor, index) -> Tensor:
     return GetItem(tuple(_plain_index(item) for item in items))(x)
 
 
+def along(axis: int, item) -> tuple:
+    """The index that has an item at one axis, counted from 0, and takes the axes before it whole."""
+    return (slice(None),) * axis + (item,)
+
+
 def _plain_index(item):
     """An item of an index, as a NumPy array if it is an array: indices are on the CPU for every device.
 

@@ -8,7 +8,7 @@ from minialex.autograd import Operation
 from minialex.checks import in_words, is_int, is_number
 from minialex.devices import array_module
 from minialex.errors import ShapeError
-from minialex.operations.layout import getitem
+from minialex.operations.layout import along, getitem
 from minialex.tensor import Tensor, require_tensor
 
 MODES = ("constant", "reflect", "replicate", "circular")
@@ -99,5 +99,5 @@ def _from_the_image(x: Tensor, widths, mode: str) -> Tensor:
             places = np.clip(places, 0, n - 1)
         else:
             places %= n
-        x = getitem(x, (slice(None),) * axis + (places,))
+        x = getitem(x, along(axis, places))
     return x

@@ -9,7 +9,7 @@ import numpy as np
 from minialex.checks import in_words, is_int, is_number
 from minialex.devices import to_device_array
 from minialex.errors import ShapeError
-from minialex.operations.layout import getitem, permute, reshape
+from minialex.operations.layout import along, getitem, permute, reshape
 from minialex.operations.matmul import matmul
 from minialex.tensor import Tensor, require_tensor
 
@@ -46,7 +46,7 @@ def interpolate(
     if mode == "nearest":
         for axis, (n, out, scale) in enumerate(zip(x.shape[2:], sizes, scales, strict=True), start=2):
             places = np.minimum(np.floor(np.arange(out) * scale).astype(np.intp), n - 1)
-            x = getitem(x, (slice(None),) * axis + (places,))
+            x = getitem(x, along(axis, places))
         return x
     rows, columns = (
         Tensor(

@@ -13,7 +13,7 @@ from minialex.errors import ShapeError
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.operations.axes import one_axis, takes_dim
 from minialex.operations.elementwise import maximum, minimum
-from minialex.operations.layout import getitem
+from minialex.operations.layout import along, getitem
 from minialex.operations.reduction import amax, sum_to
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -231,7 +231,7 @@ def index_select(x: Tensor, dim: int, index) -> Tensor:
     """The slices that a list of ints names along an axis."""
     require_tensor("index_select", x)
     dim = one_axis("index_select", dim, x.ndim)
-    return getitem(x, (slice(None),) * dim + (_integers("index_select", index),))
+    return getitem(x, along(dim, _integers("index_select", index)))
 
 
 def _integers(name: str, index) -> np.ndarray:
