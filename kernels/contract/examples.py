@@ -20,6 +20,7 @@ A plug-in with an operation of its own brings its examples in the same way.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -375,15 +376,23 @@ def _require_fit(example: Example, kernel: Callable, refuse: Callable[[str], NoR
 
 def _misfit(function: Callable, arguments: Sequence, options: Mapping) -> str | None:
     """Why a function does not take these arguments; None if it does, or has no signature."""
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return None  # NumPy's functions, some of which are kernels as they are.
+    signature = _signature(function)
+    if signature is None:
+        return None
     try:
         signature.bind(*arguments, **options)
     except TypeError as error:
         return f"{error}; it takes {signature}"
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _signature(function: Callable) -> inspect.Signature | None:
+    """What a function takes; Hypothesis draws thousands of examples, and each asks."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None  # NumPy's functions, some of which are kernels as they are.
 
 
 def _name_of(function: Callable) -> str:

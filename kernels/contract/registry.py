@@ -283,9 +283,9 @@ def list_kernels(operation: str | None = None, device: str | None = None) -> lis
     _load(device)
     return [
         entry
-        for (name, where), algorithms in sorted(_kernels.items())
-        for _, entry in sorted(algorithms.items())
+        for name, where in sorted(_kernels)
         if operation in (None, name, name.split(".")[0]) and device in (None, where)
+        for _, entry in sorted(_kernels[name, where].items())
     ]
 
 
