@@ -1,23 +1,10 @@
-"""Values that calls are filled with, drawn from a NumPy generator: random, but without accidents.
-
-Each function takes a generator, a shape and a dtype, and returns an array.
-"""
+"""Values without accidents: random, without ties, and away from 0."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-
-
-def normal_values(generator: np.random.Generator, shape, dtype: Any = np.float64) -> np.ndarray:
-    """Standard normal values."""
-    return generator.standard_normal(shape).astype(dtype)
-
-
-def positive_values(generator: np.random.Generator, shape, dtype: Any = np.float64) -> np.ndarray:
-    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
-    return generator.uniform(0.5, 2, shape).astype(dtype)
 
 
 def distinct_values(

@@ -11,8 +11,8 @@ from minialex.checks import in_words, is_int, require_choice, require_number
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
-from minialex.kernels.contract.shapes import require_shape
 from minialex.kernels.cross_entropy import BACKWARD, FORWARD
+from minialex.operations.classes import class_weights, counted_labels
 from minialex.operations.layout import permute, reshape
 from minialex.operations.softmax import log_softmax, softmax
 from minialex.tensor import Tensor, as_tensor, require_tensor
@@ -125,7 +125,7 @@ def cross_entropy(
         options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
         return _of_several_axes(x, target, values, weight, reduction, options)
     output_shape("cross_entropy", x.shape, values.shape)
-    weights = None if weight is None else _class_weights(weight, x)
+    weights = None if weight is None else class_weights("cross_entropy", weight, x)
     if values.ndim == 1:
         distribution, total = _of_labels(values, weights, ignore_index, label_smoothing, x)
     else:
@@ -166,15 +166,8 @@ def _of_several_axes(x: Tensor, target, values: np.ndarray, weight, reduction: s
 
 def _of_labels(labels: np.ndarray, weights, ignore_index: int, smoothing: float, x: Tensor):
     """The target distribution of labels (N,), a tensor (N, C), and their total weight."""
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"cross_entropy: labels must be integers, not {labels.dtype}")
     classes = x.shape[1]
-    counted = labels != ignore_index
-    wrong = counted & ((labels < 0) | (labels >= classes))
-    if wrong.any():
-        raise DataError(
-            f"cross_entropy: labels must be classes from 0 to {classes - 1}, not {labels[wrong][0]}"
-        )
+    counted = counted_labels("cross_entropy", labels, classes, ignore_index)
     rows, labels = np.flatnonzero(counted), labels[counted]
     weights = np.ones(classes, x.dtype) if weights is None else weights
     distribution = np.zeros(x.shape, x.dtype)
@@ -200,24 +193,3 @@ def _of_distribution(target, values: np.ndarray, weights, smoothing: float, x: T
     if weights is not None:
         distribution = distribution * to_device_array(weights, x.device)
     return distribution
-
-
-def _class_weights(weight, x: Tensor) -> np.ndarray:
-    """Class weights (C,) in the dtype of x."""
-    if isinstance(weight, Tensor):
-        if weight.requires_grad:
-            raise DataError("cross_entropy: weight is a constant and gets no gradient; pass weight.detach()")
-        weight = weight.data
-    if isinstance(weight, str):
-        raise DataError(
-            f"cross_entropy: weight must be {x.shape[-1]} numbers, not {weight!r}; write reduction={weight!r}"
-        )
-    weights = to_numpy(weight)
-    if weights.dtype.kind not in "biuf":
-        raise DataError(f"cross_entropy: weight must be {x.shape[-1]} numbers, not of {weights.dtype}")
-    require_shape(
-        "cross_entropy: weight", weights.shape, x.shape[1:], f"for the classes of the input {x.shape}"
-    )
-    if np.isnan(weights).any():
-        raise DataError(f"cross_entropy: weight must be {x.shape[-1]} numbers, and has a NaN")
-    return weights.astype(x.dtype)

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from minialex.checks import in_words, is_number
+from minialex.checks import in_words, is_number, require_choice
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
+from minialex.operations.classes import class_weights, counted_labels
 from minialex.operations.cross_entropy import IGNORED
 from minialex.operations.elementwise import absolute, log, softplus_of
 from minialex.operations.reduction import mean, sum
@@ -26,8 +27,7 @@ def _pair(name: str, x: Tensor, target) -> Tensor:
 
 
 def _reduced(name: str, losses: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("mean", "sum", "none"):
-        raise ShapeError(f'{name}: reduction must be "mean", "sum" or "none", not {in_words(reduction)}')
+    require_choice(f"{name}: reduction", reduction, ("mean", "sum", "none"), error=ShapeError)
     return losses if reduction == "none" else sum(losses) if reduction == "sum" else mean(losses)
 
 
@@ -125,14 +125,10 @@ def nll_loss(x: Tensor, target, weight=None, ignore_index: int = IGNORED, reduct
         raise ShapeError(
             f"nll_loss: {x.shape} needs labels {(x.shape[:1] + x.shape[2:])}, not {labels.shape}"
         )
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"nll_loss: labels must be integers, not {labels.dtype}")
-    counted, classes = labels != ignore_index, x.shape[1]
-    wrong = counted & ((labels < 0) | (labels >= classes))
-    if wrong.any():
-        raise DataError(f"nll_loss: labels must be from 0 to {classes - 1}, not {labels[wrong][0]}")
+    classes = x.shape[1]
+    counted = counted_labels("nll_loss", labels, classes, ignore_index)
     known = np.where(counted, labels, 0)
-    weights = np.ones(classes, x.dtype) if weight is None else _weights(weight, x)
+    weights = np.ones(classes, x.dtype) if weight is None else class_weights("nll_loss", weight, x)
     shares = np.where(counted, weights[known], 0).astype(x.dtype)
     picked = gather(x, 1, np.expand_dims(known, 1)).reshape(labels.shape)
     # What is ignored may be infinite.
@@ -141,13 +137,6 @@ def nll_loss(x: Tensor, target, weight=None, ignore_index: int = IGNORED, reduct
         return _reduced("nll_loss", losses, reduction)
     total = float(shares.sum(dtype=np.float64))
     return sum(losses) / total if total else sum(losses) + math.nan
-
-
-def _weights(weight, x: Tensor) -> np.ndarray:
-    weights = to_numpy(weight.data if isinstance(weight, Tensor) else weight)
-    if weights.shape != x.shape[1:2]:
-        raise ShapeError(f"nll_loss: weight must have shape {x.shape[1:2]}, not {weights.shape}")
-    return weights.astype(x.dtype)
 
 
 def kl_div(x: Tensor, target, reduction: str = "mean", log_target: bool = False) -> Tensor:

@@ -276,3 +276,17 @@ def test_a_target_that_is_used_again_for_the_next_batch_does_not_change_this_gra
     loss.backward()
     share = 1 / (1 + math.e)
     np.testing.assert_allclose(x.grad.numpy(), [[share - 0.5, 0.5 - share]], rtol=1e-6)
+
+
+def test_the_loss_of_log_probabilities_refuses_what_cross_entropy_does():
+    x = ma.Tensor(np.zeros((2, 3), np.float32))
+    weight = ma.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for loss in (F.cross_entropy, F.nll_loss):
+        with pytest.raises(DataError, match="labels must be classes from 0 to 2, not 3"):
+            loss(x, np.array([0, 3]))
+        with pytest.raises(DataError, match=r"a constant and gets no gradient; pass weight.detach\(\)"):
+            loss(x, np.array([0, 1]), weight)
+        with pytest.raises(DataError, match="weight must be 3 numbers, and has a NaN"):
+            loss(x, np.array([0, 1]), [1.0, np.nan, 1.0])
+        with pytest.raises(ShapeError, match="reduction must be 'mean', 'sum' or 'none', not 'median'"):
+            loss(x, np.array([0, 1]), reduction="median")

@@ -12,7 +12,7 @@ import numpy as np
 
 from minialex.checks import in_words, is_int, is_number, require_number
 from minialex.errors import MiniAlexError
-from minialex.kernels.contract.values import distinct_values, normal_values, positive_values
+from minialex.kernels.contract.values import distinct_values
 
 __all__ = [
     "bounded_values",
@@ -25,6 +25,16 @@ __all__ = [
     "simplex_values",
     "symmetric_values",
 ]
+
+
+def normal_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Standard normal values."""
+    return generator.standard_normal(shape).astype(dtype)
+
+
+def positive_values(generator: np.random.Generator, shape, dtype=np.float64) -> np.ndarray:
+    """Values from 0.5 to 2: for logarithms, roots, divisors and second moments."""
+    return generator.uniform(0.5, 2, shape).astype(dtype)
 
 
 def bounded_values(
