@@ -117,10 +117,13 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 def permute(x: Tensor, *dims) -> Tensor:
     """The axes in another order, all of which are named (PyTorch's permute)."""
     require_tensor("permute", x)
-    order = items_of("permute", dims)
-    positive = tuple(i + x.ndim if i < 0 else i for i in order)
+    return _in_order("permute", x, items_of("permute", dims))
+
+
+def _in_order(name: str, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    positive = tuple(i + x.ndim if i < 0 else i for i in axes)
     if sorted(positive) != list(range(x.ndim)):
-        raise ShapeError(f"permute: {order} must name each axis of shape {x.shape} once")
+        raise ShapeError(f"{name}: axes must be an order of the axes of shape {x.shape}, not {axes}")
     return Transpose(positive)(x)
 
 
@@ -152,11 +155,7 @@ def transpose(x: Tensor, *axes) -> Tensor:
         swapped = list(range(x.ndim))
         swapped[first], swapped[second] = second, first
         return Transpose(tuple(swapped))(x)
-    axes = items_of("transpose", axes) or tuple(reversed(range(x.ndim)))
-    positive = tuple(i + x.ndim if i < 0 else i for i in axes)
-    if sorted(positive) != list(range(x.ndim)):
-        raise ShapeError(f"transpose: axes must be an order of the axes of shape {x.shape}, not {axes}")
-    return Transpose(positive)(x)
+    return _in_order("transpose", x, items_of("transpose", axes) or tuple(reversed(range(x.ndim))))
 
 
 def getitem(x: Tensor, index) -> Tensor:

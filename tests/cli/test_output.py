@@ -96,10 +96,12 @@ def test_json_is_ascii(monkeypatch):
     assert json.loads(written(to)) == NAMES
 
 
-def test_a_program_without_a_console_prints_nothing(monkeypatch):
+def test_a_program_without_a_console_prints_nothing(monkeypatch, capfd):
     monkeypatch.setattr(sys, "stdout", None)
     output.print_line("x")
     output.make_streams_safe()
+    assert sys.stdout is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_whatever_writes_to_a_stream_does_not_fail(monkeypatch):

@@ -14,7 +14,7 @@ from minialex.cli import cli
 from minialex.errors import KernelError
 from minialex.kernels import cuda_host, list_kernels
 from minialex.kernels.contract import examples as registered
-from minialex.kernels.contract.examples import Example, case, examples, normal
+from minialex.kernels.contract.examples import Example, case, changed_by, examples, normal
 from minialex.kernels.contract.registry import unregister
 from minialex.kernels.cuda import gemm
 from minialex.kernels.cuda.registration import cuda_kernel
@@ -150,7 +150,8 @@ def test_calls_agree_with_the_reference():
     for entry in list_kernels(device="cpu"):
         if entry.algorithm == "reference":
             call = next(iter(kernel_calls(entry.operation, "blocks", np.float64)))
-            entry(*call.arrays, **call.parameters)
+            results = entry(*call.arrays, **call.parameters)
+            assert (results is None) == bool(changed_by(entry.operation)), entry.operation
 
 
 # ---- The command ----

@@ -97,7 +97,9 @@ def test_sizes_next_to_the_grain_are_drawn(length):
         find_kernel("linear.input_grad", algo="blas"), domain=lambda: {"images": Sizes(1, grain=4)}
     )
     one = settings(max_examples=500, phases=[Phase.generate], database=None)
-    find(call("linear.input_grad", kernel=entry), lambda drawn: len(drawn.arrays[0]) == length, settings=one)
+    calls = call("linear.input_grad", kernel=entry)
+    found = find(calls, lambda drawn: len(drawn.arrays[0]) == length, settings=one)
+    assert found.arrays[0].shape[0] == length
 
 
 @given(convolutions(empty=False, windows=((3, 3),), strides=(1,), dilations=(1, 2)))

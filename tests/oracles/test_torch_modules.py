@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="the oracle is not installed")
 TOLERANCE = 1e-12
 
 
-def close(ours, theirs):
+def assert_agrees(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
@@ -109,15 +109,15 @@ def test_a_module_computes_what_pytorchs_does(expression):
         theirs.zero_grad()
         y.backward(ma.tensor(upstream))
         expected.backward(torch.tensor(upstream))
-        close(y.numpy(), expected.detach().numpy())
-        close(mine.grad.numpy(), other.grad.numpy())
+        assert_agrees(y.numpy(), expected.detach().numpy())
+        assert_agrees(mine.grad.numpy(), other.grad.numpy())
         for (name, p), (expected_name, q) in zip(
             ours.named_parameters(), theirs.named_parameters(), strict=True
         ):
             assert name == expected_name
-            close(p.grad.numpy(), q.grad.numpy())
+            assert_agrees(p.grad.numpy(), q.grad.numpy())
     for name, value in ours.state_dict().items():
-        close(value, theirs.state_dict()[name].numpy())
+        assert_agrees(value, theirs.state_dict()[name].numpy())
 
 
 @pytest.mark.parametrize("expression", MODULES)
@@ -147,14 +147,14 @@ def test_softmax_without_an_axis_takes_pytorchs(kind, shape):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = getattr(torch.nn, kind)()(torch.tensor(x))
-    close(getattr(nn, kind)()(ma.tensor(x)).numpy(), expected.numpy())
+    assert_agrees(getattr(nn, kind)()(ma.tensor(x)).numpy(), expected.numpy())
 
 
 @pytest.mark.parametrize("size", [(9, 8), (10, 8)])
 def test_a_transposed_convolution_to_a_size(size):
     ours, theirs = built("nn.ConvTranspose2d(4, 6, 3, (2, 1), 1)")
     x = drawn(2, 4, 5, 8)
-    close(
+    assert_agrees(
         ours(ma.tensor(x), output_size=size).detach().numpy(),
         theirs(torch.tensor(x), output_size=size).detach().numpy(),
     )
@@ -166,7 +166,7 @@ def test_an_embedding():
     upstream = drawn(2, 3, 3)
     ours(index).backward(ma.tensor(upstream))
     theirs(torch.tensor(index)).backward(torch.tensor(upstream))
-    close(ours.weight.grad.numpy(), theirs.weight.grad.numpy())
+    assert_agrees(ours.weight.grad.numpy(), theirs.weight.grad.numpy())
     assert repr(ours) == repr(theirs)
 
 
@@ -199,8 +199,8 @@ def test_a_loss(expression):
         value = loss(inputs, of.tensor(target))
         value.sum().backward()
         sides.append((value.detach().numpy(), x.grad.numpy(), set(loss.state_dict()), repr(loss)))
-    close(sides[0][0], sides[1][0])
-    close(sides[0][1], sides[1][1])
+    assert_agrees(sides[0][0], sides[1][0])
+    assert_agrees(sides[0][1], sides[1][1])
     assert sides[0][2] == sides[1][2]
 
 
@@ -270,7 +270,7 @@ def test_hooks_see_and_change_what_pytorchs_do():
             assert [t is None for t in a] == [t is None for t in b], name
             for t, u in zip(a, b, strict=True):
                 if t is not None:
-                    close(t, u)
+                    assert_agrees(t, u)
 
 
 # Initialisers
@@ -324,7 +324,7 @@ def test_orthogonal_rows_or_columns(shape):
     t = nn.init.orthogonal_(ma.zeros(*shape, dtype=ma.float64), 3)
     matrix = t.numpy().reshape(shape[0], -1)
     small = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    close(small, 9 * np.eye(len(small)))
+    assert_agrees(small, 9 * np.eye(len(small)))
 
 
 # Optimisers
@@ -377,7 +377,7 @@ def test_an_optimiser_steps_as_pytorchs(name, options):
         ours_schedule.step()
         their_schedule.step()
         for p, q in zip(ours, theirs, strict=True):
-            close(p.numpy(), q.detach().numpy())
+            assert_agrees(p.numpy(), q.detach().numpy())
 
 
 @pytest.mark.parametrize("norm_type", [1, 2.0, 3, math.inf])
@@ -397,12 +397,14 @@ def test_norms_of_gradients(norm_type):
 def test_vectors_of_parameters():
     ours, theirs = built("nn.Sequential(nn.Linear(3, 2), nn.PReLU(2))")
     vector = nn.utils.parameters_to_vector(ours.parameters())
-    close(vector.detach().numpy(), torch.nn.utils.parameters_to_vector(theirs.parameters()).detach().numpy())
+    assert_agrees(
+        vector.detach().numpy(), torch.nn.utils.parameters_to_vector(theirs.parameters()).detach().numpy()
+    )
     new = drawn(*vector.shape, seed=5)
     nn.utils.vector_to_parameters(ma.tensor(new), ours.parameters())
     torch.nn.utils.vector_to_parameters(torch.tensor(new), theirs.parameters())
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
-        close(p.numpy(), q.detach().numpy())
+        assert_agrees(p.numpy(), q.detach().numpy())
 
 
 def test_names_of_a_module_with_shared_parts_are_pytorchs():
