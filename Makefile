@@ -20,6 +20,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # A process for each core: with threads of their own they would wait for each other.
 PYTEST = MINIALEX_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# What `make test-all` leaves out: --after-quick, where `make test` has just run on the same files.
+AFTER  ?=
+
 .PHONY: train test test-all test-numba lint format clean help
 
 help:            ## list these targets
@@ -32,7 +35,7 @@ test: $(READY) lint  ## lint, then every kernel, gradient, command and contract 
 	$(PYTEST)
 
 test-all: $(ALL) lint test-numba  ## everything, with peers, all GPU architectures and more draws: three quarters of an hour
-	$(PYTEST) --full
+	$(PYTEST) --full $(AFTER)
 
 test-numba: BIN := $(OTHER)/bin
 test-numba: $(OTHER)/.ready-$(NUMBA)  ## the kernels of the CPU, on small draws, with another release of Numba
