@@ -1,13 +1,14 @@
 """Which devices can be used on this machine, and why the others cannot.
 
-A device is known if kernels are registered for it (`minialex.kernels.devices`). Naming a device that
-cannot be used is an error that says why; nothing falls back to another one.
+A device is known if kernels are registered for it (`minialex.kernels.devices`), or if it is ``meta``, which
+needs none. Naming a device that cannot be used is an error that says why; nothing falls back to another one.
 """
 
 from __future__ import annotations
 
 from minialex import kernels
 from minialex.checks import in_words
+from minialex.devices import META
 from minialex.errors import DeviceError
 
 # Asked for each new tensor, and expensive to find out.
@@ -16,6 +17,8 @@ _found_usable: set[str] = set()
 
 def why_not_usable(name: str) -> str | None:
     """Why a device cannot be used on this machine, in one line; None if it can."""
+    if name == META:
+        return None
     if name not in kernels.devices():
         return "no kernels are installed for it"
     if name == "cuda":
@@ -44,7 +47,7 @@ def usable_devices() -> list[str]:
 
 def is_device(name: str) -> bool:
     """Whether a name is that of a device, whether or not it can be used here."""
-    return name in kernels.devices()
+    return name == META or name in kernels.devices()
 
 
 def require_device(name: str) -> str:

@@ -3,6 +3,7 @@
     cpu         NumPy arrays; kernels on whole arrays and in compiled loops
     cuda        CuPy arrays; the CUDA kernels on a GPU
     cuda-host   NumPy arrays; the CUDA kernels on the processor, compiled by g++
+    meta        stand-ins: shapes and dtypes without values, for whoever asks only for those
 
 The rest of the engine knows no array library but NumPy. `minialex.availability` knows whether a device can be
 used on this machine.
@@ -11,13 +12,20 @@ used on this machine.
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
+from minialex.errors import DeviceError
+from minialex.stand_ins import StandInModule, is_stand_in
 
-def array_module(device: str) -> ModuleType:
-    """The library of a device's arrays: cupy for ``cuda``, else numpy."""
+META = "meta"
+
+
+def array_module(device: str) -> Any:
+    """The library of a device's arrays: cupy for ``cuda``, that of stand-ins for ``meta``, else numpy."""
+    if device == META:
+        return StandInModule
     if device != "cuda":
         return np
     import cupy
@@ -77,8 +85,16 @@ def array_of(values, dtype=None) -> np.ndarray:
 
 
 def to_numpy(array) -> np.ndarray:
-    """The values of any device's array, or of a list, as a NumPy array; itself if it is one."""
+    """The values of any device's array, or of a list, as a NumPy array; itself if it is one.
+
+    Raises
+    ------
+    DeviceError
+        If it is a stand-in, which has none.
+    """
     require_unmasked(array)
+    if is_stand_in(array):
+        raise DeviceError(f"an array on 'meta' has a shape, {array.shape}, and no values")
     return array.get() if is_array(array) and not isinstance(array, np.ndarray) else np.asarray(array)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from minialex.availability import require_device
 from minialex.checks import in_words, is_int, require_flag
 from minialex.devices import (
+    META,
     array_of,
     copy_to_device,
     is_array,
@@ -158,7 +159,8 @@ class Tensor(TensorMethods):
         return object.__hash__(self)
 
     def __repr__(self) -> str:
-        values = np.array2string(self.numpy(), precision=4, separator=", ", threshold=20)
+        shown = None if self.device == META else self.numpy()
+        values = "..." if shown is None else np.array2string(shown, precision=4, separator=", ", threshold=20)
         notes = [f"shape={self.shape}", f"dtype={self.dtype}"]
         if self.device != "cpu":
             notes.append(f"device={self.device!r}")
@@ -188,7 +190,7 @@ class Tensor(TensorMethods):
         """The only element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"a tensor of shape {self.shape} has {self.size} elements; item() is for one")
-        return self.data.item()
+        return self.numpy().item()
 
     def tolist(self):
         """The values as nested lists of Python numbers, or a number if the tensor has no axes."""
@@ -203,9 +205,7 @@ class Tensor(TensorMethods):
 
     def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:
         if copy is False and not isinstance(self.data, np.ndarray):
-            raise ValueError(
-                f"the values of a tensor on {self.device!r} cannot be seen by NumPy without a copy"
-            )
+            raise ValueError(f"NumPy cannot see a tensor on {self.device!r} without a copy")
         if copy is None:
             return np.asarray(self.numpy(), dtype)
         return np.array(self.numpy(), dtype, copy=copy)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 from types import SimpleNamespace
 
-from minialex.availability import why_not_usable
+from minialex.availability import is_device, why_not_usable
+from minialex.devices import META
 from minialex.errors import DeviceError
 from minialex.kernels import devices
 
 
 class device(str):
-    """The name of a device, as ``torch.device`` makes one: "cpu", "cuda" or "cuda-host".
+    """The name of a device, as ``torch.device`` makes one: "cpu", "cuda", "cuda-host" or "meta".
 
     Parameters
     ----------
@@ -31,8 +32,10 @@ class device(str):
 
     def __new__(cls, name: str) -> device:
         kind, colon, index = str(name).partition(":")
-        if kind not in devices() or (colon and (kind, index) != ("cuda", "0")):
-            raise DeviceError(f"device must be one of {', '.join(devices())} (or cuda:0), not {name!r}")
+        if not is_device(kind) or (colon and (kind, index) != ("cuda", "0")):
+            raise DeviceError(
+                f"device must be one of {', '.join((*devices(), META))} (or cuda:0), not {name!r}"
+            )
         return super().__new__(cls, kind)
 
     @property

@@ -34,12 +34,14 @@ import numpy as np
 
 from minialex.checks import in_words
 from minialex.config import declare_others, first_setting, replace_for_process, setting, settings, using
+from minialex.devices import META
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.contract import claims
 from minialex.kernels.contract.call import as_taken, plain_number
 from minialex.kernels.contract.claims import FLOATS, renamed
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.fit import require_fit
+from minialex.kernels.contract.results import stand_ins_of
 
 Supports = Callable[..., bool | str]
 Workspace = Callable[..., int]
@@ -379,8 +381,10 @@ def set_measured_choice(choose: Chooser) -> None:
 
 
 def run(operation: str, device: str, *args, **parameters):
-    """Select a kernel for the call and run it."""
+    """Select a kernel for the call and run it; on ``meta``, where there are none, describe its results."""
     parameters = {name: plain_number(value) for name, value in as_taken(operation, args, parameters).items()}
+    if device == META:
+        return stand_ins_of(operation, args, parameters)
     return select(operation, device, *args, **parameters).function(*args, **parameters)
 
 

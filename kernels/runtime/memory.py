@@ -28,6 +28,7 @@ from collections import deque
 import numpy as np
 
 from minialex.integers import round_up
+from minialex.stand_ins import Owner
 
 # Below this, malloc itself keeps freed memory for the next array.
 LARGE = 64 * 2**10
@@ -78,7 +79,7 @@ def zeros(shape, dtype) -> np.ndarray:
 
 def owns(array: np.ndarray) -> bool:
     """Whether an array is not a view of another, so that its memory is freed with it."""
-    return array.base is None or isinstance(array.base, _Block)
+    return array.base is None or isinstance(array.base, _Block | Owner)
 
 
 def in_use() -> int:

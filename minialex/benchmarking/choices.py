@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minialex.benchmarking.layers import placed_layers
 from minialex.benchmarking.workloads import model_workloads
 from minialex.checks import require_int
 from minialex.errors import KernelError
@@ -63,7 +64,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
         If the batch is below 1.
     """
     require_int("batch", batch, 1, error=KernelError)
-    order = [name for name, _ in get_architecture(model).build().named_children()]
+    order = [layer.name for layer in placed_layers(get_architecture(model).build())]
     found = [
         (layer, workload)
         for workload in model_workloads(model, batch)

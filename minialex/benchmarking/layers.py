@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from minialex import nn
 from minialex.kernels.contract.windows import Window
-from minialex.models import Network, summarise
+from minialex.models.summary import input_shape_of
+from minialex.nn.trace import trace
 from minialex.nn.windows import window_of
 
 
@@ -26,10 +27,7 @@ class PlacedLayer:
         return window_of(self.module, self.x[2:])
 
 
-def placed_layers(network: Network, batch: int = 1) -> Iterator[PlacedLayer]:
-    """Yield the layers in order."""
-    summary = summarise(network, batch)
-    x = summary.input_shape
-    for module, layer in zip(network.children(), summary.layers, strict=True):
-        yield PlacedLayer(layer.name, module, x, layer.output_shape)
-        x = layer.output_shape
+def placed_layers(network: nn.Module, batch: int = 1) -> Iterator[PlacedLayer]:
+    """Yield the layers in the order in which they run."""
+    for layer in trace(network, (batch, *input_shape_of(network))).layers:
+        yield PlacedLayer(layer.name, layer.module, layer.x, layer.y)

@@ -94,12 +94,12 @@ def model_workloads(model: str, batch: int) -> list[Example]:
         add((each for each in _of_layer(layer) if each.operation != skipped), layer.name)
     add((*cross_entropy(*layers[-1].y), *softmax(layers[-1].y, 1)), "loss")
     rate = {"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
-    for layer, (name, _) in zip(layers, network.named_children(), strict=True):
+    for layer in layers:
         for parameter in layer.module.parameters():
             # The rest of them together take less time than one large one.
             if parameter.ndim > 1:
-                add(sgd(parameter.shape, momentum=MOMENTUM, **rate), name)
-                add(adam(parameter.shape, step=10, **rate), name)
+                add(sgd(parameter.shape, momentum=MOMENTUM, **rate), layer.name)
+                add(adam(parameter.shape, step=10, **rate), layer.name)
     for size in (512, 2048):
         add(product(size, size, size), f"beside: {size} x {size}")
     return list(found.values())

@@ -6,27 +6,29 @@ import math
 from dataclasses import asdict, dataclass
 
 from minialex import nn
-from minialex.checks import in_words, require_int
+from minialex.checks import in_words, is_int, require_int
 from minialex.errors import ModelError
-from minialex.models.architecture import Network, Shape
+from minialex.nn.trace import TracedLayer, trace
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer.
+    """One layer, or one of several runs of it.
 
     Attributes
     ----------
     name, kind : str
-        Such as ``conv1`` and ``Conv2d``.
+        Such as ``conv1`` and ``Conv2d``; dotted in a network of blocks, ``layer1.0.conv1``.
     output_shape : tuple of int
-        The batch is the first axis.
+        The batch is the first axis. Empty for a layer that does not run in evaluation.
     parameters : int
-        Including running statistics.
+        Including running statistics; 0 in a run after the first.
     trainable_parameters : int
         Without them.
     macs : int
-        Multiply-accumulate operations of a forward pass of the batch, in convolutions and dense layers
+        Multiply-accumulate operations of a forward pass of the batch, in convolutions and matrix products
         (one counts as two floating-point operations).
     activation_bytes : int
         The memory of its output in float32.
@@ -78,44 +80,81 @@ class Summary:
         }
 
 
-def summarise(network: Network, batch: int = 1, input_size: tuple[int, int] | None = None) -> Summary:
-    """Summarise a network for a batch of images, by default of its own size.
+def summarise(
+    network: nn.Module,
+    batch: int = 1,
+    input_size: tuple[int, int] | None = None,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+) -> Summary:
+    """Summarise any network for a batch of images, as it runs in evaluation.
+
+    Parameters
+    ----------
+    network : Module
+    batch : int
+    input_size : (H, W), optional
+        If not the network's own.
+    input_shape : (C, H, W), optional
+        For a module that has no attribute `input_shape`, as the networks of `create_model` have.
 
     Raises
     ------
     ModelError
-        If it is no network of `create_model`, the size does not fit, or the batch is not a positive int.
+        If it is no module, its input shape is not known or does not fit, or the batch is not a positive int.
     """
-    if not isinstance(network, Network):
-        raise ModelError(f"network must be one that create_model builds, not {in_words(network)}")
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"network must be a Module, not {in_words(network)}")
     require_int("batch", batch, 1, error=ModelError)
-    architecture = network.architecture
-    image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))
-    architecture.require_fit(image)
-    shape = (batch, *image)
-    layers = []
-    for row, (name, module) in zip(architecture.layers, network.named_children(), strict=True):
-        with nn.init.deferred():
-            _, shape = row.make(shape, network.num_classes)
-        trained = [p for p in module.parameters() if p.requires_grad]
-        stored = sum(p.size for p in module.parameters()) + sum(b.size for b in module.buffers())
-        layers.append(
-            LayerSummary(
-                name=name,
-                kind=type(module).__name__,
-                output_shape=shape,
-                parameters=stored,
-                trainable_parameters=sum(p.size for p in trained),
-                macs=_macs(module, shape),
-                activation_bytes=4 * math.prod(shape),
-            )
+    image = input_shape_of(network, input_shape)
+    if input_size is not None:
+        image = (image[0], *input_size)
+    run = trace(network, (batch, *image))
+    layers, counted = [], set()
+    for layer in run.layers:
+        layers.append(_summary(layer.name, layer.module, layer, counted))
+    for name, module in network.named_modules():
+        if id(module) not in counted and any(True for _ in module.parameters(recurse=False)):
+            layers.append(_summary(name, module, None, counted))
+    return Summary(name_of(network), (batch, *image), tuple(layers))
+
+
+def input_shape_of(network: nn.Module, given: tuple[int, ...] | None = None) -> Shape:
+    """The shape (C, H, W) of a network's images: as given, or its attribute `input_shape`.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it is not three positive ints.
+    """
+    shape = getattr(network, "input_shape", None) if given is None else given
+    if shape is None:
+        raise ModelError(
+            f"{type(network).__name__} does not say what images it takes: give its class an attribute "
+            "input_shape = (channels, height, width), or pass input_shape=(...)"
         )
-    return Summary(architecture.name, (batch, *image), tuple(layers))
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or not all(is_int(n, 1) for n in shape):
+        raise ModelError(f"input_shape must be (channels, height, width), not {in_words(shape)}")
+    return tuple(shape)
 
 
-def _macs(module: nn.Module, output: Shape) -> int:
-    if isinstance(module, nn.Conv2d):
-        return math.prod(output) * math.prod(module.weight.shape[1:])
-    if isinstance(module, nn.Linear):
-        return math.prod(output) * module.in_features
-    return 0
+def name_of(network: nn.Module) -> str:
+    """What a network is called: its name, or its class's."""
+    return getattr(network, "name", None) or type(network).__name__
+
+
+def _summary(name: str, module: nn.Module, run: TracedLayer | None, counted: set[int]) -> LayerSummary:
+    """A layer, its parameters counted where it is met first; `run` is None if it does not run."""
+    own = [] if id(module) in counted else list(module.parameters(recurse=False))
+    kept = [] if id(module) in counted else list(module.buffers(recurse=False))
+    counted.add(id(module))
+    output = run.y if run is not None and run.outputs else ()
+    return LayerSummary(
+        name=name or name_of(module),
+        kind=type(module).__name__,
+        output_shape=output,
+        parameters=sum(each.size for each in (*own, *kept)),
+        trainable_parameters=sum(p.size for p in own if p.requires_grad),
+        macs=0 if run is None else run.macs,
+        activation_bytes=4 * math.prod(output) if output else 0,
+    )

@@ -3,7 +3,7 @@
 The paper trained on two GPUs. Each held half of the kernels of every layer, a *tower*, and in conv2,
 conv4 and conv5 a kernel saw only its own tower's maps. One device computes the same network with two groups
 in these convolutions: tower 1 is the first half of the channels of every layer, tower 2 the second.
-`walk_towers` reads from a network's table what would cross from one tower to the other:
+`walk_towers` reads from a network's layers what would cross from one tower to the other:
 
 - a convolution in two groups, pooling, ReLU, dropout and batch normalisation of channels: nothing;
 - a convolution without groups (conv3): all maps of the other tower, unless it reads the image, which both
@@ -26,6 +26,7 @@ from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.kernels.contract.windows import Pair, Window
 from minialex.models.architecture import Network, Shape
+from minialex.nn.trace import trace
 from minialex.nn.windows import window_of
 
 TOWERS = 2
@@ -159,29 +160,25 @@ def walk_towers(network: Network, batch: int = 1, input_size: tuple[int, int] | 
         If the network has no two towers, the size does not fit, or the batch is not a positive int.
     """
     require_int("batch", batch, 1, error=ModelError)
-    architecture = network.architecture
     if not has_towers(network):
-        raise ModelError(f"{architecture.name} has no two towers: its convolutions are not in two groups")
-    image = (architecture.input_shape[0], *(input_size or architecture.input_shape[1:]))
-    architecture.require_fit(image)
-    shape, held, is_image, stages = (1, *image), (image, image), True, []
-    for row, (name, module) in zip(architecture.layers, network.named_children(), strict=True):
-        x = shape
-        with nn.init.deferred():
-            _, shape = row.make(shape, network.num_classes)
-        parts = _parts(module, held, shape[1:], is_image, batch)
+        raise ModelError(f"{network.name} has no two towers: its convolutions are not in two groups")
+    image = (network.input_shape[0], *(input_size or network.input_shape[1:]))
+    held, is_image, stages = (image, image), True, []
+    for layer in trace(network, (1, *image)).layers:
+        module = layer.module
+        parts = _parts(module, held, layer.y[1:], is_image, batch)
         stages.append(
             Stage(
-                name=name,
+                name=layer.name,
                 kind=type(module).__name__,
-                window=_window(module, x),
+                window=_window(module, layer.x),
                 neighbours=module.size if isinstance(module, nn.LocalResponseNorm) else None,
                 towers=parts,
             )
         )
         held = parts[0].output_shape, parts[1].output_shape
         is_image = is_image and not isinstance(module, nn.Conv2d | nn.Linear)
-    return Towers(architecture.name, batch, image, tuple(stages))
+    return Towers(network.name, batch, image, tuple(stages))
 
 
 def _parts(

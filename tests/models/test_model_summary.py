@@ -78,5 +78,5 @@ def test_an_impossible_batch_is_refused(batch):
 
 
 def test_a_name_is_no_network():
-    with pytest.raises(ModelError, match="network must be one that create_model builds, not 'alexnet'"):
+    with pytest.raises(ModelError, match="network must be a Module, not 'alexnet'"):
         summarise("alexnet")

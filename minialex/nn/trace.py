@@ -1,0 +1,197 @@
+"""What a module does with inputs of given shapes, found by running a copy of it on the device ``meta``.
+
+Nothing is computed, and nothing of the module changes. Each module without modules of its own is a *layer*;
+so is one that has them and also runs kernels or holds parameters itself. `trace` tells which layers ran, in
+their order, with the shapes that they took and gave, and the kernels that they called.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minialex.autograd import no_grad
+from minialex.devices import META
+from minialex.kernels.contract.results import calls_heard
+from minialex.nn.module import Module, Parameter
+from minialex.random import seeded
+from minialex.stand_ins import stand_in
+from minialex.tensor import Tensor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One call of a kernel: its name, the shapes of its arrays (None for one left out), its parameters."""
+
+    name: str
+    shapes: tuple[Shape | None, ...]
+    parameters: dict
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulate operations of a matrix product or a convolution; 0 for all others."""
+        operation = self.name.partition(".")[0]
+        if operation == "conv2d":
+            return self.parameters["call"].products
+        if operation == "matmul" or self.name == "linear.forward":
+            (rows, inner), other = self.shapes[0], self.shapes[1]
+            return rows * inner * (other[1] if operation == "matmul" else other[0])
+        return 0
+
+
+@dataclass(frozen=True)
+class TracedLayer:
+    """One run of a layer.
+
+    Attributes
+    ----------
+    name : str
+        Dotted, as in `Module.named_modules`; "" for the traced module itself.
+    module : Module
+        Of the module that was given, not of its copy.
+    inputs : tuple of tuple of int
+        The shapes of its positional arguments that are tensors.
+    outputs : tuple of tuple of int
+        The shapes of the tensors that it returned.
+    calls : tuple of KernelCall
+        What it ran itself, without the modules below it.
+    """
+
+    name: str
+    module: Module
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    calls: tuple[KernelCall, ...]
+
+    @property
+    def x(self) -> Shape:
+        """The shape of the first input."""
+        return self.inputs[0]
+
+    @property
+    def y(self) -> Shape:
+        """The shape of the first output."""
+        return self.outputs[0]
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulate operations of its products."""
+        return sum(call.macs for call in self.calls)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run of a module: its layers in the order in which they began, and the shapes of its outputs."""
+
+    layers: tuple[TracedLayer, ...]
+    outputs: tuple[Shape, ...]
+
+
+def trace(module: Module, *shapes: Sequence[int], dtype: Any = None, training: bool = False) -> Trace:
+    """Run a copy of a module on inputs of these shapes, on the device ``meta``.
+
+    Parameters
+    ----------
+    module : Module
+    *shapes : tuple of int
+        Of each input, such as (N, C, H, W).
+    dtype : dtype, optional
+        Of the inputs; that of the module's parameters if not given, float32 where it has none.
+    training : bool
+        Whether to run it as in training.
+
+    Raises
+    ------
+    DeviceError
+        If it asks for values, which stand-ins have not.
+    ShapeError
+        If the shapes do not fit the module; the message is its own.
+    """
+    twin = on_meta(module).train(training)
+    originals = dict(module.named_modules())
+    recorder = _Recorder(originals)
+    for name, each in twin.named_modules():
+        each.register_forward_pre_hook(functools.partial(recorder.before, name))
+        each.register_forward_hook(functools.partial(recorder.after, name))
+    dtype = dtype or next((p.dtype for p in module.parameters() if p.dtype.kind == "f"), "float32")
+    inputs = [Tensor(stand_in(shape, dtype), device=META) for shape in shapes]
+    with no_grad(), seeded(0), calls_heard(recorder.hear):
+        result = twin(*inputs)
+    layers = [run.layer() for run in recorder.runs if run.is_layer]
+    return Trace(tuple(layers), shapes_in(result))
+
+
+def on_meta(module: Module) -> Module:
+    """A copy of a module on ``meta``, without its hooks; its parameters take no memory."""
+    memo: dict[int, Any] = {}
+    for each in module.modules():
+        for kept in (*each._parameters.values(), *each._buffers.values()):
+            if kept is not None:
+                memo[id(kept)] = _on_meta(kept)
+        if each._hooks is not None:
+            memo[id(each._hooks)] = None
+    return copy.deepcopy(module, memo)
+
+
+def _on_meta(kept: Any) -> Any:
+    values = stand_in(kept.shape, kept.dtype)
+    if isinstance(kept, Parameter):
+        return Parameter(values, kept.requires_grad, META)
+    return Tensor(values, device=META) if isinstance(kept, Tensor) else values
+
+
+def shapes_in(value: Any) -> tuple[Shape, ...]:
+    """The shapes of the tensors in what a module took or returned: a tensor, or tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return (value.shape,)
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return tuple(shape for each in value for shape in shapes_in(each))
+    return ()
+
+
+@dataclass
+class _Run:
+    name: str
+    module: Module
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...] = ()
+    calls: list[KernelCall] = field(default_factory=list)
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it has no modules of its own, or does something besides running them."""
+        below = any(True for _ in self.module.children())
+        own = any(each is not None for each in self.module._parameters.values())
+        return not below or own or any(call.macs for call in self.calls)
+
+    def layer(self) -> TracedLayer:
+        return TracedLayer(self.name, self.module, self.inputs, self.outputs, tuple(self.calls))
+
+
+class _Recorder:
+    """Follows a run through hooks: which module is at work, and what it calls."""
+
+    def __init__(self, originals: dict[str, Module]):
+        self.originals = originals
+        self.runs: list[_Run] = []
+        self._at_work: list[_Run] = []
+
+    def before(self, name: str, module: Module, args: tuple) -> None:
+        run = _Run(name, self.originals[name], shapes_in(args))
+        self.runs.append(run)
+        self._at_work.append(run)
+
+    def after(self, name: str, module: Module, args: tuple, output: Any) -> None:
+        self._at_work.pop().outputs = shapes_in(output)
+
+    def hear(self, name: str, arrays: tuple, parameters: dict) -> None:
+        if self._at_work:
+            shapes = tuple(None if each is None else each.shape for each in arrays)
+            self._at_work[-1].calls.append(KernelCall(name, shapes, parameters))
