@@ -53,7 +53,7 @@ def test_results_are_stand_ins_of_the_same_shape(function):
     ids=["numpy", "to", "asarray", "item", "tolist"],
 )
 def test_there_are_no_values(ask):
-    with pytest.raises(DeviceError, match="has a shape, .*, and no values"):
+    with pytest.raises(DeviceError, match=r"has a shape, .*, and no values"):
         ask(ma.zeros(3, 4, device="meta"))
 
 

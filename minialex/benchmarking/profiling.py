@@ -16,12 +16,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from minialex import kernels, nn
 from minialex.autograd import Operation
-from minialex.tensor import Tensor
+from minialex.nn.parts import named_parts
+from minialex.nn.trace import tensors_in
 
 # The part of a step that belongs to no layer: loss, update, and adding up gradients.
 OUTSIDE = "loss and update"
@@ -51,18 +53,18 @@ class Profile:
 
 
 @contextmanager
-def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_counter) -> Iterator[Profile]:
-    """Profile everything that `network` computes inside the block."""
+def profiled(network: nn.Module, clock: Callable[[], float] = time.perf_counter) -> Iterator[Profile]:
+    """Profile everything that `network` computes inside the block, by its parts (`minialex.nn.parts`)."""
     profile = Profile()
     current = [OUTSIDE, ""]  # the layer and direction that is being computed
 
     def timed(function: Callable, layer: str, direction: str) -> Callable:
-        def run(*arguments):
+        def run(*arguments, **options):
             before = current[:]
             current[:] = layer, direction
             start = clock()
             try:
-                return function(*arguments)
+                return function(*arguments, **options)
             finally:
                 profile.layers[layer, direction] += clock() - start
                 current[:] = before
@@ -72,11 +74,11 @@ def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_coun
     def forward_of(layer: str, module: nn.Module) -> Callable:
         forward = timed(module.forward, layer, "forward")
 
-        def run(x: Tensor) -> Tensor:
-            y = forward(x)
-            for operation in _operations_between(x, y):
+        def run(*inputs, **options) -> Any:
+            results = forward(*inputs, **options)
+            for operation in _operations_between(inputs, results):
                 operation.backward = timed(operation.backward, layer, "backward")
-            return y
+            return results
 
         return run
 
@@ -94,7 +96,8 @@ def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_coun
             if current[0] == OUTSIDE:
                 profile.layers[OUTSIDE, "forward"] += seconds
 
-    for name, module in network.named_children():
+    parts = list(named_parts(network))
+    for name, module in parts:
         # Entered here in the order of the network, whatever is called first.
         profile.layers[name, "forward"] = profile.layers[name, "backward"] = 0.0
         object.__setattr__(module, "forward", forward_of(name, module))
@@ -103,13 +106,14 @@ def profiled(network: nn.Sequential, clock: Callable[[], float] = time.perf_coun
         yield profile
     finally:
         kernels.run = run_kernel
-        for module in network.children():
+        for _, module in parts:
             object.__delattr__(module, "forward")
 
 
-def _operations_between(x: Tensor, y: Tensor) -> Iterator[Operation]:
-    """The operations recorded on the way from x to y."""
-    pending, seen = [y.creator], {x.creator, None}
+def _operations_between(inputs: Any, results: Any) -> Iterator[Operation]:
+    """The operations recorded on the way from the inputs of a module to its results."""
+    seen: set[Operation | None] = {tensor.creator for tensor in tensors_in(inputs)} | {None}
+    pending = [tensor.creator for tensor in tensors_in(results)]
     while pending:
         operation = pending.pop()
         if operation in seen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,15 +145,20 @@ def _on_meta(kept: Any) -> Any:
     return Tensor(values, device=META) if isinstance(kept, Tensor) else values
 
 
-def shapes_in(value: Any) -> tuple[Shape, ...]:
-    """The shapes of the tensors in what a module took or returned: a tensor, or tuples, lists and dicts."""
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a module took or returned: a tensor, or tuples, lists and dicts of them."""
     if isinstance(value, Tensor):
-        return (value.shape,)
-    if isinstance(value, dict):
-        value = value.values()
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return tuple(shape for each in value for shape in shapes_in(each))
-    return ()
+        yield value
+    elif isinstance(value, dict):
+        yield from tensors_in(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def shapes_in(value: Any) -> tuple[Shape, ...]:
+    """The shapes of the tensors in what a module took or returned."""
+    return tuple(tensor.shape for tensor in tensors_in(value))
 
 
 @dataclass

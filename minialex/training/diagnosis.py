@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from minialex import nn
 from minialex.autograd import no_grad
-from minialex.models import Network
+from minialex.nn.parts import named_layers, outputs_seen
 from minialex.tensor import Tensor
 
 # A network whose loss is not at least this share below that of guessing has learned nothing.
@@ -16,22 +17,27 @@ _GUESSING_MARGIN = 0.03
 PATIENCE_STEPS = 50
 
 
-def first_non_finite_layer(network: Network, x: np.ndarray, device: str) -> str | None:
+def first_non_finite_layer(network: nn.Module, x: np.ndarray, device: str) -> str | None:
     """The first layer to hold or give a number that is not finite, for a batch (N, C, H, W).
 
     Or (N, K, C, H, W), with K crops of each image. None if every layer's parameters and output are finite.
     """
-    value = Tensor(x.reshape(-1, *x.shape[-3:]), device=device)
-    with no_grad():
-        for name, layer in network.named_children():
-            kind = type(layer).__name__
-            for part, parameter in layer.named_parameters():
-                if not np.isfinite(parameter.numpy()).all():
-                    return f"layer {name} ({kind}), whose {part} is no longer finite"
-            value = layer(value)
-            if not np.isfinite(value.numpy()).all():
-                return f"layer {name} ({kind})"
-    return None
+    found: list[str] = []
+
+    def see(name: str, layer: nn.Module, output) -> None:
+        if found:
+            return
+        kind = type(layer).__name__
+        for part, parameter in layer.named_parameters():
+            if not np.isfinite(parameter.numpy()).all():
+                found.append(f"layer {name} ({kind}), whose {part} is no longer finite")
+                return
+        if isinstance(output, Tensor) and not np.isfinite(output.numpy()).all():
+            found.append(f"layer {name} ({kind})")
+
+    with no_grad(), outputs_seen(named_layers(network), see):
+        network(Tensor(x.reshape(-1, *x.shape[-3:]), device=device))
+    return found[0] if found else None
 
 
 def is_guessing(loss: float, classes: int) -> bool:

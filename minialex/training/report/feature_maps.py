@@ -9,7 +9,7 @@ import numpy as np
 from minialex import nn
 from minialex.autograd import no_grad
 from minialex.integers import ceil_div
-from minialex.models import Network
+from minialex.nn.parts import named_parts, outputs_seen
 from minialex.tensor import Tensor
 
 # Those that change no value in evaluation.
@@ -45,16 +45,18 @@ class LayerMaps:
     high: float
 
 
-def layer_maps(network: Network, x: np.ndarray, device: str = "cpu", channels: int = 8) -> list[LayerMaps]:
-    """The outputs of a network's layers for the images x, but for dropout and flatten, which change nothing.
+def layer_maps(network: nn.Module, x: np.ndarray, device: str = "cpu", channels: int = 8) -> list[LayerMaps]:
+    """The outputs of a network's parts for the images x, but for dropout and flatten, which change nothing.
 
-    From one convolution to the next the same channels are shown, so that they can be followed: those whose
-    values vary most in the last of these layers, by their standard deviation over all images and positions.
-    They stand in the order of their numbers.
+    Parts are layers, or the blocks of a network of blocks (`minialex.nn.parts`), in the order in which they
+    run. Those that give neither planes nor features of images are left out. From one convolution to the next
+    the same channels are shown, so that they can be followed: those whose values vary most in the last of
+    these layers, by their standard deviation over all images and positions. They stand in the order of their
+    numbers.
 
     Parameters
     ----------
-    network : Network
+    network : Module
         On the device, set to evaluation.
     x : float32 (N, C, H, W)
         As the network takes it.
@@ -63,14 +65,17 @@ def layer_maps(network: Network, x: np.ndarray, device: str = "cpu", channels: i
         How many to keep of each layer.
     """
     stages: list[list[tuple[str, nn.Module, np.ndarray]]] = [[]]
-    value = Tensor(x, device=device)
-    with no_grad():
-        for name, module in network.named_children():
-            value = module(value)
-            if isinstance(module, nn.Conv2d):
-                stages.append([])
-            if not isinstance(module, _LEFT_OUT):
-                stages[-1].append((name, module, value.numpy()))
+
+    def see(name: str, module: nn.Module, output) -> None:
+        # A block begins a stage, because its channels are others.
+        if isinstance(module, nn.Conv2d) or any(True for _ in module.children()):
+            stages.append([])
+        shown = isinstance(output, Tensor) and output.ndim in (2, 4) and len(output) == len(x)
+        if shown and not isinstance(module, _LEFT_OUT):
+            stages[-1].append((name, module, output.numpy()))
+
+    with no_grad(), outputs_seen(named_parts(network), see):
+        network(Tensor(x, device=device))
     return [
         _shown(name, type(module).__name__, output, followed)
         for stage in stages
