@@ -5,7 +5,16 @@ from __future__ import annotations
 import difflib
 
 from minialex.errors import ModelError
-from minialex.models.alexnet import ARCHITECTURES
+from minialex.models import (
+    alexnet,
+    inception,
+    lenet,
+    nin,
+    resnet,
+    squeezenet,
+    vgg,
+    zfnet,
+)
 from minialex.models.architecture import Architecture, Network
 from minialex.models.initialisers import initialise
 from minialex.models.summary import LayerSummary, Summary, summarise
@@ -21,7 +30,17 @@ __all__ = [
     "summarise",
 ]
 
-_BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
+_FAMILY = (
+    alexnet,
+    inception,
+    lenet,
+    nin,
+    resnet,
+    squeezenet,
+    vgg,
+    zfnet,
+)
+_BY_NAME = {architecture.name: architecture for member in _FAMILY for architecture in member.ARCHITECTURES}
 
 
 def list_models() -> list[str]:

@@ -1,16 +1,26 @@
 """Named initialisers of whole networks: what papers and frameworks draw for each layer.
 
-An initialiser is a function of a layer and its name, such as ``"conv2"``; it sets the layer's weight and
-bias.
+An initialiser is a function of a layer and its name, such as ``"conv2"`` or ``"classifier.1"``; it sets the
+layer's weight and bias. Those of batch normalisation start at 1 and 0 in every network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from minialex.creation import zeros
 from minialex.errors import ModelError
 from minialex.nn import Module
-from minialex.nn.init import assign, glorot_uniform, he_normal, normal, pytorch, uniform
+from minialex.nn.init import (
+    assign,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    normal,
+    pytorch,
+    trunc_normal_,
+    uniform,
+)
 
 
 def _gaussian(module: Module, name: str, dense_std: float, bias: float) -> None:
@@ -62,11 +72,70 @@ def he(module: Module, name: str) -> None:
 
 
 def he_fan_out(module: Module, name: str) -> None:
-    """He's normal weights by fan-out in convolutions, N(0, 0.01) in dense layers, bias 0."""
+    """He's normal weights by fan-out in convolutions, N(0, 0.01) in dense layers, bias 0.
+
+    Torchvision's for VGG and MobileNetV2.
+    """
     if module.weight.ndim == 4:
         assign(module, he_normal(module.weight.shape, "fan_out"), 0.0)
     else:
         assign(module, normal(module.weight.shape, 0.01), 0.0)
+
+
+def zfnet(module: Module, name: str) -> None:
+    """Zeiler and Fergus 2013, section 3: weights of 0.01, taken as N(0, 0.01); bias 0."""
+    assign(module, normal(module.weight.shape, 0.01), 0.0)
+
+
+def nin(module: Module, name: str) -> None:
+    """Caffe's Network in Network: N(0, 0.05), in conv1, conv3 and the last layer N(0, 0.01); bias 0."""
+    std = 0.01 if name in ("conv1", "conv3", "cccp8-1024") else 0.05
+    assign(module, normal(module.weight.shape, std), 0.0)
+
+
+def googlenet(module: Module, name: str) -> None:
+    """Torchvision's GoogLeNet: N(0, 0.01) for all weights, PyTorch's default for the biases.
+
+    It cuts the distribution off at +-2, which is 200 deviations away.
+    """
+    pytorch(module)
+    module.weight.data[...] = normal(module.weight.shape, 0.01)
+
+
+def resnet(module: Module, name: str) -> None:
+    """He et al. 2015, section 3.4, as in torchvision: He's normal weights by fan-out in convolutions.
+
+    The dense layer has PyTorch's default.
+    """
+    if module.weight.ndim == 4:
+        assign(module, he_normal(module.weight.shape, "fan_out"), 0.0)
+    else:
+        pytorch(module)
+
+
+def densenet(module: Module, name: str) -> None:
+    """Huang et al. 2017, section 4.2, as in torchvision: He's normal weights by fan-in in convolutions.
+
+    The dense layer has PyTorch's default weights, and bias 0.
+    """
+    if module.weight.ndim == 4:
+        assign(module, he_normal(module.weight.shape), 0.0)
+    else:
+        pytorch(module)
+        assign(module, module.weight.data, 0.0)
+
+
+def squeezenet(module: Module, name: str) -> None:
+    """Torchvision's SqueezeNet: He's uniform weights by fan-in, N(0, 0.01) in the last layer; bias 0."""
+    last = name.startswith("classifier.")
+    draw = normal(module.weight.shape, 0.01) if last else he_uniform(module.weight.shape)
+    assign(module, draw, 0.0)
+
+
+def mobilenet_v1(module: Module, name: str) -> None:
+    """TensorFlow's MobileNet v1: N(0, 0.09), cut off at two deviations; bias 0."""
+    weight = zeros(module.weight.shape)
+    assign(module, trunc_normal_(weight, std=0.09, a=-0.18, b=0.18).data, 0.0)
 
 
 INITIALISERS: dict[str, Callable[[Module, str], None]] = {
@@ -81,6 +150,13 @@ INITIALISERS: dict[str, Callable[[Module, str], None]] = {
         keras_he_normal_convolutions,
         he,
         he_fan_out,
+        zfnet,
+        nin,
+        googlenet,
+        resnet,
+        densenet,
+        squeezenet,
+        mobilenet_v1,
     )
 }
 

@@ -45,7 +45,7 @@ from minialex.nn.normalisation import (
 )
 from minialex.nn.padding import ReflectionPad2d, ReplicationPad2d, ZeroPad2d
 from minialex.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
-from minialex.nn.shape import Flatten, Fold, Identity, Unfold, Upsample
+from minialex.nn.shape import ChannelShuffle, Flatten, Fold, Identity, Unfold, Upsample
 
 __all__ = [
     "ELU",
@@ -57,6 +57,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ChannelShuffle",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",

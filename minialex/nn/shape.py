@@ -7,7 +7,8 @@ from typing import Any
 
 from minialex import functional as F
 from minialex.checks import is_number
-from minialex.nn.layer import Layer
+from minialex.errors import ShapeError
+from minialex.nn.layer import Layer, require_positive
 from minialex.nn.module import Module
 from minialex.tensor import Tensor
 
@@ -31,6 +32,36 @@ class Flatten(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.flatten(x, self.start_dim, self.end_dim)
+
+
+class ChannelShuffle(Layer):
+    """The channels of images (N, C, H, W) in another order: each group's dealt out over all groups.
+
+    Channel i of group g of G comes to place i * G + g (Zhang, Zhou, Lin and Sun 2018, "ShuffleNet",
+    section 3.1).
+
+    Parameters
+    ----------
+    groups : int
+        Divides C.
+    """
+
+    def __init__(self, groups: int):
+        super().__init__()
+        require_positive(groups=groups)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] % self.groups:
+            raise ShapeError(
+                f"ChannelShuffle: the input must be (N, C, H, W) with C in {self.groups} groups, not {x.shape}"
+            )
+        n, c, h, w = x.shape
+        grouped = x.reshape(n, self.groups, c // self.groups, h, w)
+        return grouped.permute(0, 2, 1, 3, 4).reshape(n, c, h, w)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"
 
 
 class Unfold(Layer):

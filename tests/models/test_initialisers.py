@@ -84,6 +84,7 @@ def _fixed(std):
 
 _HE_IN = ("normal", lambda fan_in, fan_out: math.sqrt(2 / fan_in))
 _HE_OUT = ("normal", lambda fan_in, fan_out: math.sqrt(2 / fan_out))
+_HE_UNIFORM = ("uniform", lambda fan_in, fan_out: math.sqrt(2 / fan_in))
 _GLOROT = ("uniform", lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)))
 _PYTORCH = ("uniform", lambda fan_in, fan_out: 1 / math.sqrt(3 * fan_in))
 _KERAS_UNIFORM = ("uniform", lambda fan_in, fan_out: 0.05 / math.sqrt(3))
@@ -99,6 +100,11 @@ WEIGHTS = {
     "keras_he_normal_convolutions": (_HE_IN, _GLOROT, _GLOROT),
     "he": (_HE_IN, _HE_IN, _HE_IN),
     "he_fan_out": (_HE_OUT, _fixed(0.01), _fixed(0.01)),
+    "zfnet": (_fixed(0.01), _fixed(0.01), _fixed(0.01)),
+    "googlenet": (_fixed(0.01), _fixed(0.01), _fixed(0.01)),
+    "resnet": (_HE_OUT, _PYTORCH, _PYTORCH),
+    "densenet": (_HE_IN, _PYTORCH, _PYTORCH),
+    "squeezenet": (_HE_UNIFORM, _HE_UNIFORM, _HE_UNIFORM),
 }  # convolutions, fc6 and fc7, fc8
 BIASES = {"paper": 1.0, "caffe": 0.1, "caffenet": 1.0}  # in the five raised layers; 0 otherwise
 
@@ -108,8 +114,12 @@ def network_of_eight():
     return nn.Sequential(convolutions | {f"fc{i}": nn.Linear(80, 120) for i in range(6, 9)})
 
 
+# Those whose layers differ in another way have tests of their own.
+OTHERS = {"nin", "mobilenet_v1"}
+
+
 def test_the_table_has_every_recipe():
-    assert set(WEIGHTS) == set(initialisers.INITIALISERS)
+    assert set(WEIGHTS) | OTHERS == set(initialisers.INITIALISERS)
 
 
 @pytest.mark.parametrize("recipe", WEIGHTS)
@@ -124,7 +134,38 @@ def test_weights_of_a_recipe(recipe):
         assert_distributed(layer.weight.numpy(), kind, std(*fans))
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in WEIGHTS if recipe != "pytorch"])
+def test_nin_s_first_third_and_last_convolutions_start_smaller():
+    smaller = ("conv1", "conv3", "cccp8-1024")
+    names = (*smaller, "conv2", "cccp1", "conv4-1024")
+    network = nn.Sequential({name: nn.Conv2d(24, 32, (5, 3)) for name in names})
+    initialisers.initialise(network, "nin")
+    for name, layer in network.named_children():
+        assert_distributed(layer.weight.numpy(), "normal", 0.01 if name in smaller else 0.05)
+        assert not layer.bias.numpy().any()
+
+
+def test_squeezenet_s_classifier_starts_smaller():
+    network = nn.Sequential({"classifier": nn.Sequential(nn.ReLU(), nn.Conv2d(24, 32, (5, 3)))})
+    initialisers.initialise(network, "squeezenet")
+    assert_distributed(network[0][1].weight.numpy(), "normal", 0.01)
+
+
+def test_mobilenet_v1_s_distribution_ends_at_two_deviations():
+    layer = nn.Conv2d(24, 320, (5, 3))
+    initialisers.mobilenet_v1(layer, "")
+    values = layer.weight.numpy().astype(np.float64)
+    # Of a normal distribution cut off at two deviations: mean 0, deviation 0.87962566.
+    assert abs(values.mean()) < 5 * 0.09 / math.sqrt(values.size)
+    assert values.std() == pytest.approx(0.09 * 0.87962566, rel=5 / math.sqrt(2 * values.size))
+    assert 0.179 < np.abs(values).max() <= 0.18 * (1 + 1e-6)
+    assert not layer.bias.numpy().any()
+
+
+# Of those, the bias has PyTorch's default, too, in some layers.
+_DRAWN_BIASES = ("pytorch", "googlenet", "resnet")
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in WEIGHTS if recipe not in _DRAWN_BIASES])
 def test_biases_of_a_recipe(recipe):
     network = network_of_eight()
     initialisers.initialise(network, recipe)

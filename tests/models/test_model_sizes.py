@@ -8,7 +8,7 @@ import pytest
 import minialex as ma
 from minialex import functional as F
 from minialex import nn
-from minialex.models import create_model, get_architecture, list_models, summarise
+from minialex.models import architecture, create_model, get_architecture, list_models, summarise
 
 # Published for the default number of classes; written here a second time so that a slip in the
 # architectures cannot change both.
@@ -30,6 +30,31 @@ TRAINABLE_PARAMETERS = {
     "alexnet_one_tower": 62_378_344,
     "alexnet_torchvision": 61_100_840,
     "caffenet": 60_965_224,
+}
+
+# The family: published parameters, and products for one image (counted by others, or from the papers' tables).
+FAMILY = {
+    "bn_inception": (11_295_240, 2_032_600_064),
+    "densenet121": (7_978_856, 2_834_161_664),
+    "googlenet": (13_004_888, 1_498_376_192),
+    "lenet5": (61_706, 416_520),
+    "mobilenet_v1": (4_231_976, 568_740_352),
+    "mobilenet_v2": (3_504_872, 300_774_272),
+    "nin": (7_595_176, 1_100_188_800),
+    "resnet18": (11_689_512, 1_814_073_344),
+    "resnet34": (21_797_672, 3_663_761_408),
+    "resnet50": (25_557_032, 4_089_184_256),
+    "resnext50_32x4d": (25_028_904, 4_230_479_872),
+    "shufflenet_v2_x1_0": (2_278_604, 144_910_104),
+    "squeezenet1_0": (1_248_424, 818_924_576),
+    "squeezenet1_1": (1_235_496, 349_151_936),
+    "vgg11": (132_863_336, 7_609_090_048),
+    "vgg11_bn": (132_868_840, 7_609_090_048),
+    "vgg16": (138_357_544, 15_470_264_320),
+    "vgg16_bn": (138_365_992, 15_470_264_320),
+    "vgg19": (143_667_240, 19_632_062_464),
+    "vgg19_bn": (143_678_248, 19_632_062_464),
+    "zfnet": (62_357_608, 1_168_032_896),
 }
 
 # Running means and variances: two numbers a feature of each batch normalisation.
@@ -97,7 +122,7 @@ def layers_of(name):
 def counted_by_formula(network):
     """The trainable numbers from what the layers say they are, not from the arrays they hold."""
     total = 0
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             window = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
             total += layer.out_channels * (window + (layer.bias is not None))
@@ -108,8 +133,8 @@ def counted_by_formula(network):
     return total
 
 
-def test_the_table_has_every_model():
-    assert list_models() == sorted(TRAINABLE_PARAMETERS)
+def test_the_tables_have_every_model():
+    assert list_models() == sorted([*TRAINABLE_PARAMETERS, *FAMILY])
 
 
 @pytest.mark.parametrize("name", TRAINABLE_PARAMETERS)
@@ -119,6 +144,43 @@ def test_trainable_parameters_are_the_published_ones(name):
     assert sum(parameter.data.size for parameter in network.parameters()) == published
     assert counted_by_formula(network) == published
     assert get_architecture(name).trainable_parameters == published
+
+
+def products(name, monkeypatch):
+    """The products of convolutions and dense layers that lead to the logits, from the layers' shapes."""
+    counted, make = [], architecture.Layer.make
+
+    def recorded(row, x, num_classes):
+        module, y = make(row, x, num_classes)
+        if isinstance(module, nn.Conv2d):
+            window = module.in_channels // module.groups * math.prod(module.kernel_size)
+            counted.append(math.prod(y) * window)
+        elif isinstance(module, nn.Linear):
+            counted.append(math.prod(y) * module.in_features)
+        return module, y
+
+    monkeypatch.setattr(architecture.Layer, "make", recorded)
+    described, total = get_architecture(name), 0
+    shape = (1, *described.input_shape)
+    for row in described.layers:
+        counted.clear()
+        _, shape = row.make(shape, described.num_classes)
+        total += 0 if row.name.startswith("aux") else sum(counted)
+    return total
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_family_s_parameters_and_products_are_the_published_ones(name, monkeypatch):
+    parameters, macs = FAMILY[name]
+    described = get_architecture(name)
+    assert sum(p.size for p in described.build().parameters()) == parameters
+    assert products(name, monkeypatch) == macs
+    assert (described.trainable_parameters, described.macs) == (parameters, macs)
+
+
+@pytest.mark.parametrize("name", TRAINABLE_PARAMETERS)
+def test_products_of_the_alexnets(name, monkeypatch):
+    assert get_architecture(name).macs == products(name, monkeypatch)
 
 
 @pytest.mark.parametrize("name", TRAINABLE_PARAMETERS)
