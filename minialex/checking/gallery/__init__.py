@@ -10,13 +10,24 @@ written for reading: none is a kernel of the engine.
 
 from minialex.checking.gallery import (
     activation,
+    adaptive_pooling,
     arithmetic,
     convolution,
+    distance_loss,
+    elementary,
+    group_normalisation,
+    joining,
+    label_loss,
     linear,
     loss,
     normalisation,
+    other_convolutions,
+    padding,
     pooling,
     reduction,
+    shaped_activation,
+    statistics,
+    windows,
 )
 from minialex.checking.gallery.mistake import KINDS, Mistake
 
@@ -25,5 +36,11 @@ __all__ = ["KINDS", "Mistake", "mistakes"]
 
 def mistakes(seed: int = 0) -> list[Mistake]:
     """All mistakes of the gallery, with inputs drawn from a seed."""
-    modules = (convolution, pooling, normalisation, linear, activation, loss, arithmetic, reduction)
+    modules = (
+        *(convolution, other_convolutions, pooling, adaptive_pooling, windows, padding),
+        *(normalisation, group_normalisation, linear),
+        *(activation, shaped_activation, elementary),
+        *(loss, label_loss, distance_loss),
+        *(arithmetic, reduction, statistics, joining),
+    )
     return [m for module in modules for subject in module.SUBJECTS for m in subject.mistakes(seed)]

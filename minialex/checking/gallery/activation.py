@@ -1,4 +1,4 @@
-"""Wrong gradients of ReLU and dropout."""
+"""Wrong gradients of ReLU and dropout, of elements and of channels."""
 
 import numpy as np
 
@@ -113,4 +113,43 @@ DROPOUT.wrong("""
     The right distribution, but another mask than in the forward pass.
 """)
 
-SUBJECTS = (RELU, DROPOUT)
+# Dropout of whole channels with a given mask. x (2, 3, 4), mask (2, 3)
+
+
+def dropout2d(x, mask):
+    return x * mask[:, :, None] / (1 - P)
+
+
+def dropout2d_vjp(g, x, mask):
+    spread = mask[:, :, None]
+    gx = g * spread / (1 - P)
+    return gx, None
+
+
+def _x_and_channels(random):
+    return [
+        random.standard_normal((2, 3, 4)),
+        np.array([[1, 0, 1], [0, 1, 1]], bool)[:, random.permutation(3)],
+    ]
+
+
+DROPOUT_2D = Subject("dropout2d", dropout2d, dropout2d_vjp, _x_and_channels)
+
+DROPOUT_2D.wrong("""
+    index: a channel dropped from all images
+    - spread = mask[:, :, None]
+    + spread = mask[:1, :, None]
+    Right for a batch of 1.
+
+    factor: scaled by how many were kept
+    - gx = g * spread / (1 - P)
+    + gx = g * spread / mask.mean()
+    Right on average.
+
+    random: other cells than channels
+    - gx = g * spread / (1 - P)
+    + gx = g * (np.random.default_rng().random(x.shape) >= P) / (1 - P)
+    A new mask, of elements.
+""")
+
+SUBJECTS = (RELU, DROPOUT, DROPOUT_2D)
