@@ -20,6 +20,7 @@ All take a `ConvCall`: shapes, stride, padding, dilation and groups. The ladder,
     im2col         one large matrix product by BLAS; the matrix is built in chunks
     direct         register tiles that read the image in place
     winograd       fewer multiplications, for 3 x 3 and 5 x 5 windows at stride 1
+    depthwise      vectors of adjacent positions, for groups of a few channels
     cuda.py, cuda_im2col.py, cuda_packed.py    the rungs in CUDA: naive, im2col, implicit gemms
 """
 

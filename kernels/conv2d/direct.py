@@ -4,17 +4,11 @@ The three directions are products that `minialex.kernels.gemm.tile` computes fro
 offsets into the padded image: one of the output positions and one of the window's taps.
 
     forward      rows: positions (p, q)   steps: taps (c, i, j)     b: weights (taps, O)      c: y
-    input_grad   the same on g, with the taps reversed: see below
+    input_grad   the same on g, with the taps reversed
     weight_grad  rows: taps (c, i, j)     steps: positions (p, q)   b: g (positions, O)       c: gw
 
-The padded image. Images are copied in chunks into (n, C, A, B, H', W'): rows and columns are sorted by
-their remainder modulo the stride, and the A and B remainders that some tap reads are kept. Adjacent
-positions then read adjacent numbers at any stride, and tap (i, j) is at a constant offset from the
-position.
-
-The input gradient at stride s: the cells of gx with the same remainders modulo s are reached by the same
-taps, so each of these classes is a convolution of g, at stride 1, with those taps in reverse. There are at
-most s * s, and no more than the window has taps; a cell of no class is 0.
+Images are copied in chunks, padded and laid out as `minialex.kernels.conv2d.padded_image` says, which also
+cuts the input gradient into convolutions of g.
 
 A panel of weights is as many output channels as fit a tile. Sums run over (c, i, j) in forward, over
 (o, i, j) in input_grad and over (n, p, q) in weight_grad, in this order for any number of threads.
@@ -23,19 +17,16 @@ float32 only: float64 is left to the plain kernels, the yardstick of the fast on
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 
 import numpy as np
 
-from minialex.integers import ceil_div
+from minialex.integers import ceil_div, round_up
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.contract.windows import Axis, Window
-from minialex.kernels.contract.workspace import workspace_limit
 from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.padded_image import PaddedImage, gradients_of, image_of
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
     bytes_of,
@@ -59,144 +50,6 @@ from minialex.kernels.runtime.threads import num_threads
 _POSITIONS, _TAPS = 256, 64
 # With fewer blocks than this, panels are shared out as well: a single image should keep all threads busy.
 _LEAST_ITEMS = 16
-
-
-class _Image:
-    """The padded image of one group of channels, as (C, A, B, H', W'), and offsets into it."""
-
-    def __init__(self, channels: int, window: Window):
-        taps = [np.arange(axis.kernel) * axis.dilation for axis in window]
-        self.origin, self.stride = window.before, window.stride
-        # The remainders modulo the stride: (A,) and (B,).
-        self.phases = tuple(np.unique(tap % axis.stride) for tap, axis in zip(taps, window, strict=True))
-        rows, columns = window.positions
-        self.shape = (
-            channels,
-            *(len(phases) for phases in self.phases),
-            *(axis.positions + int(tap[-1]) // axis.stride for tap, axis in zip(taps, window, strict=True)),
-        )
-        _, _, across, height, width = self.shape
-        self.size = math.prod(self.shape)
-        # (P, Q) and (C, KH, KW), flat.
-        self.positions = np.add.outer(np.arange(rows) * width, np.arange(columns)).ravel()
-        down, right = window.stride
-        in_plane = np.add.outer(
-            self.phases[0].searchsorted(taps[0] % down) * across * height * width + taps[0] // down * width,
-            self.phases[1].searchsorted(taps[1] % right) * height * width + taps[1] // right,
-        )
-        self.taps = np.add.outer(np.arange(channels) * math.prod(self.shape[1:]), in_plane).ravel()
-
-    @functools.cached_property
-    def position_rows(self) -> np.ndarray:
-        """The positions as the rows of whole tiles."""
-        return tiled(self.positions)
-
-    @functools.cached_property
-    def tap_steps(self) -> np.ndarray:
-        """The taps as the steps of a product."""
-        return self.taps.astype(np.int32)
-
-    def cut(self, x: np.ndarray, groups: int) -> np.ndarray:
-        """Copy images x (n, C, H, W) into (n, groups, size), padded and sorted."""
-        padded = empty((len(x) * x.shape[1], *self.shape[1:]), np.float32)
-        planes = x.reshape(len(padded), *x.shape[2:])
-        _sort_image.run(len(padded), planes, *self.origin, *self.stride, *self.phases, padded)
-        return padded.reshape(len(x), groups, self.size)
-
-    def chunks(self, images: int, groups: int) -> list[slice]:
-        """Slices of images whose padded copies fit the workspace limit."""
-        size = max(1, workspace_limit() // (4 * groups * self.size))
-        size = ceil_div(images, ceil_div(images, size)) if images else 1
-        return [slice(first, min(first + size, images)) for first in range(0, images, size)]
-
-
-@functools.lru_cache(maxsize=256)
-def _image_of(call: ConvCall) -> _Image:
-    """The padded image that the forward pass and the weight gradient read."""
-    return _Image(call.group_channels, call.window)
-
-
-class _Cells:
-    """The cells of gx along one axis that are reached by the same taps.
-
-    Cell h is read at output position p through tap i where h + before = p * stride + i * dilation. For
-    the cells with (h + before) % stride = r these are the taps with (i * dilation) % stride = r: for the
-    cell with (h + before) // stride = t, position t - (i * dilation) // stride.
-    """
-
-    def __init__(self, first: int, axis: Axis):
-        self.cells = np.arange(first, axis.size, axis.stride)
-        distance = np.arange(axis.kernel) * axis.dilation
-        self.taps = np.flatnonzero(distance % axis.stride == (first + axis.before) % axis.stride)
-        back = distance[self.taps] // axis.stride
-        farthest = int(back[-1]) if len(back) else 0
-        # The padding before g that makes the first cell's farthest tap the first cell of the padded g.
-        before = farthest - (first + axis.before) // axis.stride
-        self.of_g = Axis(axis.positions, farthest + 1, 1, before, 0, 1, len(self.cells))
-        self.shifts = farthest - back
-
-    @classmethod
-    def reached(cls, axis: Axis) -> list[_Cells]:
-        """The classes that some tap reaches: no more than there are taps, however large the stride."""
-        firsts = np.unique((np.arange(axis.kernel) * axis.dilation - axis.before) % axis.stride)
-        return [cls(first, axis) for first in firsts[firsts < axis.size].tolist()]
-
-
-class _GradientOfCells:
-    """The input gradient of one class of cells, as a convolution of g at stride 1.
-
-    Attributes
-    ----------
-    image : _Image
-        The padded g.
-    cells : int64 array
-        Where the cells are in a plane of gx.
-    depth : int64 array
-        Where the weights of one input channel are within a group's: (O/G, I, J), flat.
-    """
-
-    def __init__(self, call: ConvCall, rows: _Cells, columns: _Cells):
-        self.image = image = _Image(call.group_outputs, Window(rows.of_g, columns.of_g))
-        height, width = image.shape[3:]
-        in_plane = np.add.outer(rows.shifts * width, columns.shifts).ravel()
-        image.taps = np.add.outer(np.arange(call.group_outputs) * height * width, in_plane).ravel()
-        self.cells = np.add.outer(rows.cells * call.size[1], columns.cells).ravel().astype(np.int64)
-        in_window = np.add.outer(rows.taps * call.kernel_size[1], columns.taps).ravel()
-        self.depth = (
-            np.add.outer(np.arange(call.group_outputs) * call.taps, in_window).ravel().astype(np.int64)
-        )
-
-
-@functools.lru_cache(maxsize=256)
-def _gradients_of(call: ConvCall) -> list[_GradientOfCells]:
-    """The classes of cells of gx; cells of no class have a gradient of 0."""
-    return [_GradientOfCells(call, *both) for both in itertools.product(*(map(_Cells.reached, call.window)))]
-
-
-@compiled.parallel
-def _sort_image(item, worker, x, top, left, down, right, rows, columns, padded):
-    # x (n * C, H, W), rows (A,) and columns (B,): remainders modulo the stride, padded (n * C, A, B, H', W')
-    height, width = x.shape[1:]
-    for i in range(rows.size):
-        for j in range(columns.size):
-            a, b = rows[i], columns[j]
-            first = min(max(-((b - left) // right), 0), padded.shape[4])
-            last = min(max(-((b - left - width) // right), first), padded.shape[4])
-            for r in range(padded.shape[3]):
-                row = padded[item, i, j, r]
-                h = r * down + a - top
-                if h < 0 or h >= height:
-                    row[:] = 0
-                else:
-                    source = x[item, h]
-                    row[:first] = 0
-                    if right == 1:
-                        for q in range(first, last):
-                            row[q] = source[q - left]
-                    else:
-                        for q in range(first, last):
-                            row[q] = source[q * right + b - left]
-                    row[last:] = 0
 
 
 @compiled.parallel
@@ -272,7 +125,7 @@ def _scratch(tiles: int) -> np.ndarray:
     )
 
 
-def _correlate_all(image: _Image, images, panels, bias, targets, y) -> None:
+def _correlate_all(image: PaddedImage, images, panels, bias, targets, y) -> None:
     """Convolve padded images (n, G, size) with panels of weights; results go to the cells `targets` of y."""
     tiles, blocks = _blocks(len(targets), _POSITIONS)
     items = len(images) * len(panels) * blocks
@@ -323,7 +176,7 @@ def _unpack(item, worker, sums, rows, vectors, gw):
             line[tap] = block[tap * width + v]
 
 
-def _workspace(image: _Image, call: ConvCall, outputs: int, *, positions_packed: bool = False) -> int:
+def _workspace(image: PaddedImage, call: ConvCall, outputs: int, *, positions_packed: bool = False) -> int:
     """The bytes of a chunk of padded images, of packed panels, and of the sums of a block."""
     lanes, groups = processor().lanes, call.groups
     columns = ceil_div(outputs, lanes) * lanes
@@ -339,25 +192,36 @@ def _workspace(image: _Image, call: ConvCall, outputs: int, *, positions_packed:
 
 
 def _forward_workspace(*arrays, call: ConvCall) -> int:
-    return _workspace(_image_of(call), call, call.group_outputs)
+    return _workspace(image_of(call), call, call.group_outputs)
 
 
 def _input_grad_workspace(*arrays, call: ConvCall) -> int:
-    return max((_workspace(each.image, call, call.group_channels) for each in _gradients_of(call)), default=0)
+    return max((_workspace(each.image, call, call.group_channels) for each in gradients_of(call)), default=0)
 
 
 def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
-    return _workspace(_image_of(call), call, call.group_outputs, positions_packed=True)
+    return _workspace(image_of(call), call, call.group_outputs, positions_packed=True)
 
 
-def _cost(reads, *others, call: ConvCall) -> Cost:
-    """The products, and the traffic of the images: `reads` is x, or g in the input gradient."""
-    weights, y_size = math.prod(call.weight_shape), math.prod(call.y_shape)
-    return Cost(2 * call.products, 4 * (3 * reads.size + y_size + 2 * weights))
+def _cost(reads: int, writes: int, outputs: int, call: ConvCall) -> Cost:
+    """The products, and the traffic of the images: copied and read, and what is written.
+
+    A vector has lanes for more output channels than a small group has, `outputs`.
+    """
+    filled = outputs / round_up(outputs, processor().lanes)
+    return Cost(2 * call.products / filled, 4 * (3 * reads + writes + 2 * math.prod(call.weight_shape)))
+
+
+def _forward_cost(x, *others, call: ConvCall) -> Cost:
+    return _cost(x.size, math.prod(call.y_shape), call.group_outputs, call)
+
+
+def _input_grad_cost(g, weight, *, call: ConvCall) -> Cost:
+    return _cost(g.size, math.prod(call.x_shape), call.group_channels, call)
 
 
 def _weight_grad_cost(g, x, *, call: ConvCall) -> Cost:
-    return _cost(x, call=call)
+    return _cost(x.size, g.size, call.group_outputs, call)
 
 
 _SAYS = {
@@ -369,11 +233,11 @@ _SAYS = {
 }
 
 
-@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD, **_SAYS, cost=_forward_cost, workspace=_forward_workspace)
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     x = np.ascontiguousarray(x)
-    image = _image_of(call)
+    image = image_of(call)
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
     panels = prepacked(weight, ("direct", call.groups), lambda: _panels(weight, call))
     targets = np.arange(len(image.positions), dtype=np.int64)
@@ -395,9 +259,9 @@ def _panels(weight, call: ConvCall):
     return pack_panels(_grouped(weight, call.groups), call.group_outputs, call.taps, depth)
 
 
-@kernel(INPUT_GRAD, **_SAYS, cost=_cost, workspace=_input_grad_workspace)
+@kernel(INPUT_GRAD, **_SAYS, cost=_input_grad_cost, workspace=_input_grad_workspace)
 def conv2d_input_grad(g, weight, *, call):
-    gradients = _gradients_of(call)
+    gradients = gradients_of(call)
     reached = sum(len(each.cells) for each in gradients)
     gx = (empty if reached == math.prod(call.size) else zeros)(call.x_shape, np.float32)
     planes = gx.reshape(call.images, call.channels, math.prod(call.size))
@@ -419,7 +283,7 @@ def conv2d_weight_grad(g, x, *, call):
     groups, columns = call.groups, call.group_outputs
     gw = empty(call.weight_shape, np.float32)
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
-    image = _image_of(call)
+    image = image_of(call)
     rows, steps = tiled(image.taps), image.positions.astype(np.int32)
     depth = np.arange(len(steps), dtype=np.int64)
     vectors = ceil_div(columns, processor().lanes)

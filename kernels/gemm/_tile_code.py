@@ -21,6 +21,7 @@ from minialex.kernels.gemm._vectors import (
     fence,
     load_vector,
     multiply_add,
+    pointer,
     store_vector,
 )
 from minialex.kernels.gemm.processor import SKINNY_ROWS, processor
@@ -235,6 +236,89 @@ def copy_vectors(typing_context, source, target, vectors):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 3), emit
+
+
+def _run(emit_vector, emit_number):
+    """The intrinsic for a run of numbers: `vectors` whole vectors, then the numbers that are left."""
+
+    def emit(context, builder, signature, arguments):
+        *places, count, vectors = arguments
+        with cgutils.for_range(builder, vectors) as loop:
+            emit_vector(builder, places, loop.index)
+        done = builder.mul(vectors, constant(LANES))
+        with cgutils.for_range(builder, count, start=done) as loop:
+            emit_number(builder, places, loop.index)
+        return context.get_dummy_value()
+
+    return emit
+
+
+def _number(builder, addr, index, step: int = 1):
+    return pointer(builder, addr, builder.mul(index, constant(4 * step)))
+
+
+def _copy_vector(builder, places, index):
+    source, target = places
+    offset = builder.mul(index, constant(LANES * 4))
+    store_vector(builder, load_vector(builder, source, offset), target, offset)
+
+
+def _copy_number(builder, places, index):
+    builder.store(builder.load(_number(builder, places[0], index)), _number(builder, places[1], index))
+
+
+def _zero_vector(builder, places, index):
+    zero = ir.Constant(VECTOR, [0.0] * LANES)
+    store_vector(builder, zero, places[0], builder.mul(index, constant(LANES * 4)))
+
+
+def _zero_number(builder, places, index):
+    builder.store(ir.Constant(F32, 0.0), _number(builder, places[0], index))
+
+
+def _gather_vector(builder, places, index):
+    source, target = places
+    first = builder.mul(index, constant(2 * LANES * 4))
+    pair = [load_vector(builder, source, builder.add(first, constant(i * LANES * 4))) for i in (0, 1)]
+    even = ir.Constant(ir.VectorType(I32, LANES), list(range(0, 2 * LANES, 2)))
+    offset = builder.mul(index, constant(LANES * 4))
+    store_vector(builder, builder.shuffle_vector(*pair, even), target, offset)
+
+
+def _gather_number(builder, places, index):
+    builder.store(builder.load(_number(builder, places[0], index, 2)), _number(builder, places[1], index))
+
+
+@intrinsic
+def copy_run(typing_context, source, target, count, vectors):
+    """Copy a run of numbers."""
+    return types.void(*[types.int64] * 4), _run(_copy_vector, _copy_number)
+
+
+@intrinsic
+def zero_run(typing_context, target, count, vectors):
+    """Set a run of numbers to zero."""
+    return types.void(*[types.int64] * 3), _run(_zero_vector, _zero_number)
+
+
+@intrinsic
+def gather_pairs(typing_context, source, target, count, vectors):
+    """Copy each second number, as a run: a vector of them is the even numbers of two."""
+    return types.void(*[types.int64] * 4), _run(_gather_vector, _gather_number)
+
+
+@intrinsic
+def copy_apart(typing_context, source, source_step, target, target_step, count):
+    """Copy numbers that are some bytes apart."""
+
+    def emit(context, builder, signature, arguments):
+        source, source_step, target, target_step, count = arguments
+        with cgutils.for_range(builder, count) as loop:
+            number = builder.load(pointer(builder, source, builder.mul(loop.index, source_step)))
+            builder.store(number, pointer(builder, target, builder.mul(loop.index, target_step)))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), emit
 
 
 @intrinsic

@@ -71,6 +71,12 @@ add_tile_1, add_tile_2, add_tile_3 = (Intrinsic(f"add_tile_{columns}", _MODULE) 
 
 # (source, target, vectors): copies whole vectors.
 copy_vectors = Intrinsic("copy_vectors", _MODULE)
+# Runs of numbers, (source, target, numbers, vectors): first as many whole vectors as given, even beyond the
+# run, then the rest of it one by one. `zero_run` has no source, `gather_pairs` copies every other number.
+copy_run, gather_pairs = Intrinsic("copy_run", _MODULE), Intrinsic("gather_pairs", _MODULE)
+zero_run = Intrinsic("zero_run", _MODULE)
+# (source, its step, target, its step, numbers): one by one; steps are in bytes.
+copy_apart = Intrinsic("copy_apart", _MODULE)
 
 # (source, its stride, target, its stride): target[i, j] = source[j, i] for lanes x lanes numbers. The second
 # also takes the address of `lanes` numbers, and adds shift[i] to row i of the target.

@@ -24,3 +24,14 @@ def address(typing_context, array, offset=0):
         return builder.add(start, distance, flags=("nsw",))
 
     return types.int64(array, types.int64), emit
+
+
+@intrinsic
+def word(typing_context, address, index):
+    """The int64 at an address, `index` words on."""
+
+    def emit(context, builder, signature, arguments):
+        words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(words, [arguments[1]]))
+
+    return types.int64(types.int64, types.int64), emit

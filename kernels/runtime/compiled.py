@@ -64,7 +64,7 @@ class Intrinsic:
         return getattr(importlib.import_module(self.module), self.name)
 
 
-address = Intrinsic("address")
+address, word = Intrinsic("address"), Intrinsic("word")
 
 
 class Compiled:

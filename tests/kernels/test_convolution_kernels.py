@@ -170,6 +170,21 @@ def test_a_number_that_is_not_finite_stays_in_its_windows_and_with_winograd_in_i
     assert not (infected & ~allowed).any()
 
 
+@pytest.mark.parametrize("algorithm", sorted({*ALGORITHMS} - {"winograd"}))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_has_a_finite_gradient_where_its_cells_have_no_number_that_is_not(algorithm, value):
+    generator = np.random.default_rng(8)
+    x = generator.standard_normal((2, 3, 5, 7)).astype(np.float32)
+    g = generator.standard_normal((2, 3, 5, 5)).astype(np.float32)
+    # Only the last column of the window reads the image's last column.
+    x[0, 1, 2, 6] = value
+    window = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 3}
+    gw = find_kernel("conv2d.weight_grad", algo=algorithm)(g, x, kernel_size=(1, 3), **window)
+    finite = np.ones((3, 1, 1, 3), bool)
+    finite[1, 0, 0, 2] = False
+    np.testing.assert_array_equal(np.isfinite(gw), finite)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_kernel_is_not_flipped_and_the_bias_is_added_once(algorithm):
     entry = find_kernel("conv2d.forward", algo=algorithm)

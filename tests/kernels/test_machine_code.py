@@ -88,6 +88,10 @@ def assert_in_registers(found):
                 # A step loads its vectors, a number of each row, and where these stand.
                 most = UNROLLED * (rows * widest + widest + rows + 1) + 6
                 assert max(inner["instructions"] for inner in each["loops"]) <= most, name
+        elif "plane_tile_1" in each["intrinsics"]:
+            assert counts >= {1 * 8, 2 * 6, 4 * 3}, name
+        elif "tap_tile_1" in each["intrinsics"]:
+            assert counts >= {1 * 9, 2 * 5, 4 * 2}, name
         else:
             # LLVM may unroll these itself.
             assert any(count % (SKINNY_ROWS * widest) == 0 for count in counts), name

@@ -35,6 +35,11 @@ LAYERS = {
     "stride and dilation": ((3, 10, 23, 31), (26, 5, 4, 3), (3, 2), ((4, 1), (0, 3)), (2, 3), 2),
     "stride beyond the window": ((2, 9, 25, 22), (17, 9, 2, 3), (4, 5), ((0, 1), (2, 0)), (1, 1), 1),
     "pointwise": ((3, 50, 11, 7), (90, 50, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    # Planes of several strips, the last of which is lower.
+    "depthwise": ((2, 3, 301, 211), (6, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    "depthwise at stride 2": ((2, 5, 425, 203), (5, 1, 5, 4), (2, 2), ((0, 2), (3, 0)), (1, 1), 5),
+    "depthwise at stride 3": ((2, 2, 400, 401), (6, 1, 2, 3), (3, 3), ((1, 0), (0, 2)), (1, 2), 2),
+    "small groups": ((3, 28, 117, 40), (36, 7, 3, 3), (1, 2), ((1, 1), (1, 1)), (2, 1), 4),
 }
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 
@@ -66,13 +71,19 @@ def widened(arrays):
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize(("algorithm", "tolerance"), [("direct", DIRECT), ("winograd", WINOGRAD)])
+@pytest.mark.parametrize(
+    ("algorithm", "tolerance"), [("depthwise", DIRECT), ("direct", DIRECT), ("winograd", WINOGRAD)]
+)
 def test_error_of_a_layer(algorithm, tolerance, layer, direction):
     arrays, parameters = layer_call(layer, direction)
     entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
     if entry.refusal(*arrays, **parameters):
-        assert algorithm == "winograd"
-        assert LAYERS[layer][2] != (1, 1) or LAYERS[layer][1][2:] not in ((3, 3), (5, 5))
+        (outputs, channels, *window), stride, groups = LAYERS[layer][1], LAYERS[layer][2], LAYERS[layer][5]
+        if algorithm == "depthwise":
+            assert max(channels, outputs // groups) > 16
+        else:
+            assert algorithm == "winograd"
+            assert stride != (1, 1) or window not in ([3, 3], [5, 5])
         return
     # In float64, by the kernel that the property tests hold against the definition.
     expected = find_kernel(f"conv2d.{direction}", algo="im2col")(*widened(arrays), **parameters)
@@ -86,8 +97,17 @@ def test_error_of_a_layer(algorithm, tolerance, layer, direction):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
-@pytest.mark.parametrize("layer", ["conv2 of AlexNet", "odd channels"])
+@pytest.mark.parametrize(
+    ("algorithm", "layer"),
+    [
+        ("direct", "conv2 of AlexNet"),
+        ("direct", "odd channels"),
+        ("winograd", "conv2 of AlexNet"),
+        ("winograd", "odd channels"),
+        ("depthwise", "depthwise"),
+        ("depthwise", "small groups"),
+    ],
+)
 def test_bits_do_not_depend_on_threads(algorithm, layer, direction):
     arrays, parameters = layer_call(layer, direction)
     entry = find_kernel(f"conv2d.{direction}", algo=algorithm)
