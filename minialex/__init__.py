@@ -91,7 +91,7 @@ from minialex.torch_habits import cuda, device, utils
 from minialex.version import __version__
 
 if TYPE_CHECKING:  # what __getattr__ below imports at first use, for editors and type checkers
-    from minialex import checking, data, models, nn, optim
+    from minialex import checking, data, models, nn, optim, training
     from minialex.checking import (
         GradcheckError,
         check_cuda,
@@ -198,6 +198,7 @@ __all__ = [
     "tanh",
     "tensor",
     "topk",
+    "training",
     "transpose",
     "uint8",
     "unbind",
@@ -210,7 +211,7 @@ __all__ = [
     "zeros_like",
 ]
 
-_MODULES = ("checking", "data", "models", "nn", "optim")
+_MODULES = ("checking", "data", "models", "nn", "optim", "training")
 _CHECKS = (
     "GradcheckError",
     "check_cuda",

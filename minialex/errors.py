@@ -36,6 +36,10 @@ class ModelError(MiniAlexError, ValueError):
     """A model name is unknown, or its definition and its input do not fit."""
 
 
+class UnloadedModelError(ModelError):
+    """A model in a file of somebody's own was named, and nobody has loaded the file."""
+
+
 class CheckpointError(MiniAlexError, ValueError):
     """A checkpoint cannot be read, or belongs to another model."""
 

@@ -31,3 +31,17 @@ what a run leaves
     report        result.json, and the folder it goes to
     tables, pictures
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minialex.benchmarking.profiling import profiled
+
+__all__ = ["profiled"]
+
+
+def __getattr__(name: str):
+    if name != "profiled":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.profiling").profiled

@@ -10,7 +10,7 @@ from minialex.checks import require_int
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
 from minialex.kernels.contract.examples import Example
-from minialex.models import get_architecture
+from minialex.models import load_model
 
 # They run for second derivatives, or with another optimiser.
 _OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.update"}
@@ -64,7 +64,7 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
         If the batch is below 1.
     """
     require_int("batch", batch, 1, error=KernelError)
-    order = [layer.name for layer in placed_layers(get_architecture(model).build())]
+    order = [layer.name for layer in placed_layers(load_model(model).build())]
     found = [
         (layer, workload)
         for workload in model_workloads(model, batch)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minialex import random
 from minialex.checks import require_int
 from minialex.errors import ModelError
-from minialex.models import Architecture, Network, get_architecture, summarise
+from minialex.models import Architecture, Network, OwnModel, load_model, summarise
 from minialex.models.initialisers import initialise
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
@@ -23,7 +24,7 @@ class Task:
     Attributes
     ----------
     model : str
-        One of `minialex.models.list_models`.
+        One of `minialex.models.list_models`, or FILE.py:NAME.
     batch : int
     training : bool
         A step (forward, cross-entropy, backward, momentum SGD with weight decay), or inference.
@@ -57,9 +58,14 @@ class Task:
             require_int("size", self.size, 1, error=ModelError)
         self.architecture().build()
 
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture | OwnModel:
         """The model's table, changed as asked."""
-        architecture = get_architecture(self.model)
+        architecture = load_model(self.model)
+        changed = self.without_lrn or self.without_dropout or self.size is not None
+        if isinstance(architecture, OwnModel):
+            if changed:
+                raise ModelError(f"{self.model} is no table of layers: it runs as it is, without changes")
+            return architecture
         if self.without_lrn:
             architecture = self._without(architecture, "norm", "local response normalisation")
         if self.without_dropout:
@@ -78,9 +84,10 @@ class Task:
     def network(self) -> Network:
         """The network, with the same weights at every call."""
         architecture = self.architecture()
-        network = architecture.build()
         with random.seeded(0):
-            initialise(network, architecture.initialiser)
+            network: Any = architecture.build()
+            if architecture.initialiser is not None:
+                initialise(network, architecture.initialiser)
         return network.train(self.training)
 
     def images(self) -> np.ndarray:

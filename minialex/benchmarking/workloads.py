@@ -26,7 +26,7 @@ from minialex.kernels.reduction.examples import total
 from minialex.kernels.relu.examples import rectifier
 from minialex.kernels.sgd.examples import update as sgd
 from minialex.kernels.softmax.examples import softmax
-from minialex.models import get_architecture
+from minialex.models import load_model
 
 
 def workloads(operation: str | None, shapes: str, batch: int) -> list[Example]:
@@ -77,7 +77,7 @@ def _why_none(operation: str | None, shapes: str) -> str:
 
 def model_workloads(model: str, batch: int) -> list[Example]:
     """The calls of a training step of a model. Layers that make the same call share one workload."""
-    network = get_architecture(model).build()
+    network = load_model(model).build()
     found: dict[tuple, Example] = {}
 
     def add(examples: Iterable[Example], layer: str) -> None:

@@ -174,7 +174,7 @@ def kernels_command(operation, shapes, batch, algorithms, dtype, plugin, referen
 
 
 @command.command("train")
-@click.argument("model")
+@click.argument("model", metavar="MODEL|FILE.py:NAME")
 @_batch()
 @_without_lrn
 @_baselines
@@ -190,7 +190,7 @@ def train_command(model, batch, without_lrn, baselines, profile, options) -> Non
 
 
 @command.command("infer")
-@click.argument("model")
+@click.argument("model", metavar="MODEL|FILE.py:NAME")
 @_batch()
 @_without_lrn
 @_baselines
@@ -236,7 +236,7 @@ def convnet_command(batch, baselines, options) -> None:
 
 
 @command.command("memory")
-@click.argument("model")
+@click.argument("model", metavar="MODEL|FILE.py:NAME")
 @_batch()
 @_without_lrn
 @_infer
@@ -252,7 +252,7 @@ def memory_command(model, batch, without_lrn, infer, baselines, options) -> None
 
 
 @command.command("scaling")
-@click.argument("model")
+@click.argument("model", metavar="MODEL|FILE.py:NAME")
 @click.option("--batches", default="1,2,4,8,16,32,64,128,256", show_default=True, help="Batch sizes.")
 @click.option("--threads", "counts", show_default="1 and all", help="Numbers of threads, such as 1,2.")
 @click.option("--sizes", help="Heights (and widths) of images too; the first dense layer grows with them.")

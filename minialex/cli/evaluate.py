@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.options import as_json, checkpoint, device_option, own_model
 from minialex.cli.output import print_json, print_line
 
 # With more classes than this, the accuracy of this many guesses is shown, too: the paper's top-5.
@@ -16,6 +16,7 @@ _TOP = 5
 @click.command("evaluate", short_help="Test the network of a run folder.")
 @click.argument("run", type=click.Path(path_type=Path))
 @checkpoint
+@own_model
 @click.option(
     "--top",
     type=click.IntRange(min=1),

@@ -20,7 +20,11 @@ from minialex.cli.output import print_json, print_line
 @click.option("--op", "operation", show_default="all", help="One operation, such as conv2d.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
 @click.option("--plugin", type=click.Path(path_type=Path), help="A Python file that registers more kernels.")
-@click.option("--for", "model", help="Say which kernel each layer of a model runs.")
+@click.option(
+    "--for",
+    "model",
+    help="Say which kernel each layer of a model runs: a name, or FILE.py:NAME, a network of your own.",
+)
 @click.option("--batch", default=32, show_default=True, help="Images at once, for --for.")
 @as_json
 @click.pass_context
@@ -108,7 +112,7 @@ command.add_command(inspect)
     multiple=True,
     default=("alexnet", "alexnet_mnist28_bn"),
     show_default=True,
-    help="A model to compile for; may be given more than once.",
+    help="A model to compile for, or FILE.py:NAME; may be given more than once.",
 )
 @click.option(
     "--batch",
@@ -130,13 +134,13 @@ def compile_ahead(models: tuple[str, ...], batches: tuple[int, ...], as_json: bo
     from minialex.cli.progress import CompilationProgress
     from minialex.kernels import use
     from minialex.kernels.runtime import code_cache
-    from minialex.models import create_model, get_architecture
+    from minialex.models import create_model, load_model
 
-    for name in models:
-        get_architecture(name)  # an unknown name is refused before the first is compiled
+    # An unknown name is refused before the first is compiled.
+    names = [load_model(name).name for name in models]
     start = time.perf_counter()
     with Console(stderr=True).status("") as status, CompilationProgress(status.update) as compilation:
-        for name in models:
+        for name in names:
             network = create_model(name)
             for batch in batches:
                 # At another batch size, others of the convolutions and dense layers may be chosen.

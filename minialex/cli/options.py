@@ -15,6 +15,27 @@ checkpoint = click.option(
 )
 
 
+MODEL = "One of `minialex models`, or FILE.py:NAME, a network of your own; the file is run."
+
+
+def _load(_context, _parameter, target: str | None) -> str | None:
+    """Load a network of one's own, so that the run folder's model is known."""
+    if target is None:
+        return None
+    from minialex.models import load_model
+
+    return load_model(target).name
+
+
+own_model = click.option(
+    "--model",
+    metavar="FILE.py:NAME",
+    callback=_load,
+    expose_value=False,
+    help="The run's network, if it is one of your own; the file is run.",
+)
+
+
 def device_option(default: str | None = None):
     """``--device``; without a default it is the device of the training run."""
     return click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.options import as_json, checkpoint, device_option, own_model
 from minialex.cli.output import print_json, print_line
 
 
@@ -23,6 +23,7 @@ def _png_file(_context, _parameter, path: Path | None) -> Path | None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @checkpoint
+@own_model
 @click.option(
     "--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show."
 )

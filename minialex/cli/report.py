@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, checkpoint, device_option
+from minialex.cli.options import as_json, checkpoint, device_option, own_model
 from minialex.cli.output import print_json, print_line
 
 
@@ -29,6 +29,7 @@ from minialex.cli.output import print_json, print_line
     help="Show the feature maps of this PNG or JPEG image; may be given several times.",
 )
 @checkpoint
+@own_model
 @click.option("--data-dir", show_default="as in training", help="Where the data set's files are now.")
 @device_option()
 @as_json

@@ -10,7 +10,7 @@ from minialex.cli.options import as_json
 from minialex.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from minialex.models import Network
+    from minialex.models import Architecture, Network, OwnModel
     from minialex.models.towers import Stage, TowerPart, Towers
 
 
@@ -33,15 +33,24 @@ if TYPE_CHECKING:
 def command(
     model: str, batch: int, num_classes: int | None, size: int | None, towers: bool, as_json: bool
 ) -> None:
-    """Show each layer of MODEL with its output shape, parameters, products and memory, and the totals."""
-    from minialex.models import get_architecture
+    """Show each layer of MODEL with its output shape, parameters, products and memory, and the totals.
 
-    network = get_architecture(model).build(num_classes)
-    show = _show_towers if towers else _show_layers
-    show(network, batch, None if size is None else (size, size), as_json)
+    MODEL is one of `minialex models`, or FILE.py:NAME, a network of your own; the file is run.
+    """
+    from minialex.models import load_model
+
+    described = load_model(model)
+    network = described.build(num_classes)
+    input_size = None if size is None else (size, size)
+    if towers:
+        _show_towers(network, batch, input_size, as_json)
+    else:
+        _show_layers(described, network, batch, input_size, as_json)
 
 
-def _show_layers(network: Network, batch: int, size: tuple[int, int] | None, as_json: bool) -> None:
+def _show_layers(
+    described: Architecture | OwnModel, network, batch: int, size: tuple[int, int] | None, as_json: bool
+) -> None:
     from minialex.models import summarise
 
     summary = summarise(network, batch, size)
@@ -63,16 +72,16 @@ def _show_layers(network: Network, batch: int, size: tuple[int, int] | None, as_
     counts = (f"{summary.parameters:,}", f"{summary.macs:,}", _memory(summary.activation_bytes))
     totals = ("total", "", "", *counts)
     print_table(("layer", "kind"), ("output shape", "parameters", "MACs", "memory"), rows, totals)
-    architecture = network.architecture
     print_line()
     print_line(
-        f"{architecture.name} ({architecture.source}): {summary.trainable_parameters:,} trainable "
+        f"{described.name} ({described.source}): {summary.trainable_parameters:,} trainable "
         f"parameters, {_memory(4 * summary.parameters)} in float32"
     )
     if summary.parameters != summary.trainable_parameters:
         rest = summary.parameters - summary.trainable_parameters
         print_line(f"{rest:,} more are the running statistics of batch normalisation")
-    print_line(f"Differs from the paper: {architecture.differs}")
+    if described.differs:
+        print_line(f"Differs from the paper: {described.differs}")
 
 
 def _show_towers(network: Network, batch: int, size: tuple[int, int] | None, as_json: bool) -> None:

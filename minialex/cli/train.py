@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from minialex.cli.interruption import resumable
-from minialex.cli.options import as_json, device_option
+from minialex.cli.options import MODEL, as_json, device_option
 from minialex.cli.output import print_json, print_line
 from minialex.data.registry import SOURCES
 from minialex.training.recipes import DEFAULT, Recipe, load_recipe, parse_setting, recipe_values, with_setting
@@ -43,7 +43,7 @@ def _of_recipe(value) -> str:
     metavar="KEY=VALUE",
     help="Change a value of the recipe, written as in TOML: --set data.train_samples=256. Can be repeated.",
 )
-@click.option("--model", show_default=_of_recipe(_DEFAULTS.model.name), help="One of `minialex models`.")
+@click.option("--model", show_default=_of_recipe(_DEFAULTS.model.name), help=MODEL)
 @click.option(
     "--data",
     show_default=_of_recipe(_DEFAULTS.data.source),
@@ -81,7 +81,7 @@ def _of_recipe(value) -> str:
     type=click.Path(path_type=Path),
     metavar="RUN",
     help="Resume the run in this folder where it was interrupted, bit for bit. Of the other options "
-    "only --data-dir, if the data has moved, and --json go with it.",
+    "only --data-dir, if the data has moved, --model, if it is one of your own, and --json go with it.",
 )
 @as_json
 @click.pass_context
@@ -95,7 +95,7 @@ def command(context: click.Context, resume: Path | None, as_json: bool, **option
         result = _train(options, as_json)
     else:
         _refuse_other_options(context)
-        result = _resume(resume, options["data_dir"], as_json)
+        result = _resume(resume, options["model"], options["data_dir"], as_json)
     if result.guessing and not result.failed:
         print_line(f"minialex: warning: {result.guessing}", err=True)
     if result.stopped:
@@ -114,9 +114,12 @@ def command(context: click.Context, resume: Path | None, as_json: bool, **option
 def _train(options: dict, as_json: bool):
     from minialex.availability import choose_device
     from minialex.cli.progress import TrainingProgress
+    from minialex.models import load_model
     from minialex.training.run import prepare, train
     from minialex.training.run_folder import RunSettings, default_folder
 
+    if options["model"] is not None:
+        options["model"] = load_model(options["model"]).name
     recipe = _chosen_recipe(options)
     settings = RunSettings(recipe, options["data_dir"], options["seed"], options["device"])
     out = options["out"] or default_folder(recipe)
@@ -129,15 +132,19 @@ def _train(options: dict, as_json: bool):
             return train(settings, parts, out, (progress,))
 
 
-def _resume(path: Path, data_dir: str | None, as_json: bool):
+def _resume(path: Path, model: str | None, data_dir: str | None, as_json: bool):
     from minialex.availability import choose_device
     from minialex.cli.progress import TrainingProgress
     from minialex.errors import RunError
+    from minialex.models import load_model
     from minialex.training.run import open_data, resume
     from minialex.training.run_folder import RunFolder
     from minialex.training.state import load_latest_state
 
+    own = None if model is None else load_model(model).name
     run = RunFolder.open(path)
+    if own not in (None, run.recipe.model.name):
+        raise RunError(f"the run {str(path)!r} trains {run.recipe.model.name}, not {own}")
     if run.result() is not None:
         raise RunError(f"the run {str(path)!r} is finished; there is nothing to go on with")
     with resumable(path, resumed=True):
@@ -170,7 +177,7 @@ def _refuse_other_options(context: click.Context) -> None:
     """A resumed run has its settings: what would change them is a mistake."""
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-        if given and parameter.name not in ("resume", "data_dir", "as_json"):
+        if given and parameter.name not in ("resume", "data_dir", "model", "as_json"):
             raise click.UsageError(
                 f"{parameter.opts[0]} does not go with --resume: a run goes on as it began"
             )
@@ -183,6 +190,10 @@ def _speaker(as_json: bool):
         print_line(line, err=as_json)
 
     return say
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.0f}" if count >= 10**7 else f"{count / 1e6:.2g}"
 
 
 def _introduce(settings, parts, device: str, device_note: str, say) -> None:
@@ -201,7 +212,7 @@ def _introduce(settings, parts, device: str, device_note: str, say) -> None:
         say(f"{recipe.name}: {recipe.title}")
     say(
         f"{recipe.model.name}: {summary.trainable_parameters:,} parameters, "
-        f"{summary.macs / 1e6:,.0f} million products an image; {device_note}"
+        f"{_millions(summary.macs)} million products an image; {device_note}"
     )
     held = [(parts.validation, parts.validation_name)]
     if parts.test is not parts.validation:

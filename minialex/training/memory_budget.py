@@ -69,7 +69,7 @@ def require_memory(network: Network, batch: int, device: str = "cpu", optimizer_
 
 def gigabytes(size: int) -> str:
     """A size in bytes for people to read."""
-    return f"{size / 1e9:.2f} GB"
+    return f"{size / 1e9:.2f} GB" if size >= 10**8 else f"{size / 1e6:.0f} MB"
 
 
 def _cached_files(folder: Path) -> int:

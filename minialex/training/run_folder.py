@@ -25,7 +25,7 @@ from pathlib import Path
 
 from minialex.checks import require_int
 from minialex.data.transforms import Pipeline
-from minialex.errors import MiniAlexError, RunError
+from minialex.errors import MiniAlexError, RunError, UnloadedModelError
 from minialex.files import write_json, write_text
 from minialex.models import Network, get_architecture
 from minialex.training.checkpoint import load_checkpoint
@@ -73,7 +73,8 @@ def default_folder(recipe: Recipe) -> Path:
 
     The default recipe's name says little, since ``--model`` and ``--data`` decide; they name its folder.
     """
-    name = f"{recipe.model.name}-{recipe.data.source}" if recipe.name == DEFAULT else recipe.name
+    model = recipe.model.name.rpartition(":")[2]  # of FILE.py:NAME
+    name = f"{model}-{recipe.data.source}" if recipe.name == DEFAULT else recipe.name
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
@@ -136,14 +137,18 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """Read the settings of a run, trusting nothing about them.
+
+        A network of one's own is loaded before, by `minialex.models.load_model`: nothing that the folder
+        names is run.
 
         Raises
         ------
         RunError
             If the folder or its settings are missing or damaged.
         """
+        path = Path(path)
         if not path.is_dir():
             raise RunError(f"run folder {str(path)!r} does not exist")
         file = path / "settings.json"
@@ -166,6 +171,8 @@ class RunFolder:
             if recipe.transforms.need_statistics:
                 raise RunError("a transform lacks its statistics")
             settings = RunSettings(recipe, values["data_dir"], values["seed"], values["device"])
+        except UnloadedModelError as error:
+            raise RunError(f"the run {str(path)!r} needs its network: {error}") from None
         except (ValueError, MiniAlexError) as error:
             raise RunError(f"{str(file)!r} is damaged: {error}") from None
         return cls(path, settings, classes)
@@ -243,8 +250,13 @@ class RunFolder:
         if self._created and not any((self.path / name).exists() for name in kept):
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def load_network(self, checkpoint: str = "best") -> Network:
+    def load_network(self, checkpoint: str = "last") -> Network:
         """Build the network of the run with the weights of a checkpoint, set to evaluation and frozen.
+
+        Parameters
+        ----------
+        checkpoint : "last" or "best"
+            As the commands' ``--checkpoint``: after the last epoch, or after the best one.
 
         Raises
         ------
