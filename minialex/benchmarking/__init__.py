@@ -25,7 +25,7 @@ who
     contestant    what a benchmark asks of each
     ours          MiniAlex, and the truth in float64
     baselines     the other libraries: their names, what they need, and how they are made
-    torch_baseline, inference_baselines, onnx_graph, cudnn_baseline
+    torch_baseline, torch_network, inference_baselines, onnx_graph, cudnn_baseline
 
 what a run leaves
     report        result.json, and the folder it goes to

@@ -11,6 +11,7 @@ from minialex.benchmarking.contestant import Contestant
 from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Task
 from minialex.kernels.runtime import threads as kernel_threads
 from minialex.models import Network
+from minialex.models.auxiliary import objective
 
 
 def make(task: Task, threads: int) -> Contestant:
@@ -34,7 +35,7 @@ class OurTraining(Contestant):
 
     def run(self) -> None:
         self.optimizer.zero_grad()
-        F.cross_entropy(self.network(self.images), self.labels).backward()
+        objective(self.network(self.images), self.labels, F.cross_entropy).backward()
         self.optimizer.step()
 
     def forward(self) -> ma.Tensor:
@@ -77,10 +78,10 @@ def truth(task: Task) -> list[np.ndarray]:
 def loss_and_gradients(network: Network, images: ma.Tensor, labels: np.ndarray) -> list[np.ndarray]:
     """The loss and the gradient of each parameter, without dropout; the network keeps no gradient."""
     network.zero_grad()
-    dropouts = [layer for layer in network if isinstance(layer, nn.Dropout)]
+    dropouts = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
     for layer in dropouts:
         layer.eval()
-    loss = F.cross_entropy(network(images), labels)
+    loss = objective(network(images), labels, F.cross_entropy)
     loss.backward()
     for layer in dropouts:
         layer.train(network.training)

@@ -166,6 +166,7 @@ def _run_once(network, batch: int) -> None:
 
     from minialex import functional as F
     from minialex import no_grad, optim
+    from minialex.models.auxiliary import objective
     from minialex.tensor import Tensor
 
     images = np.random.default_rng(0).standard_normal((batch, *network.input_shape), np.float32)
@@ -174,7 +175,7 @@ def _run_once(network, batch: int) -> None:
     with no_grad():
         F.softmax(network(Tensor(images)), 1)
     network.train()
-    F.cross_entropy(network(Tensor(images)), labels).backward()
+    objective(network(Tensor(images)), labels, F.cross_entropy).backward()
     parameters = list(network.parameters())
     optim.clip_grad_norm_(parameters, 1.0)
     optim.SGD(parameters, lr=0.0).step()

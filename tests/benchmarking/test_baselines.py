@@ -60,11 +60,13 @@ LABELS = np.array([0, 3, 1, 4])
 
 def test_torch_has_the_same_gradients(network):
     torch = pytest.importorskip("torch", reason="the baseline is not installed")
-    from minialex.benchmarking.torch_baseline import torch_network
+    from minialex.benchmarking.torch_network import torch_network
 
     built = torch_network(network).double()
     network.astype(np.float64)
-    built[-2].p = 0.0
+    for layer in built.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
     loss = torch.nn.functional.cross_entropy(built(torch.from_numpy(IMAGES)), torch.from_numpy(LABELS))
     loss.backward()
     theirs = [loss.detach().numpy(), *(p.grad.numpy() for p in built.parameters())]
@@ -78,7 +80,7 @@ def test_torch_has_the_same_gradients(network):
 
 def test_torch_has_the_same_logits(network):
     torch = pytest.importorskip("torch", reason="the baseline is not installed")
-    from minialex.benchmarking.torch_baseline import torch_network
+    from minialex.benchmarking.torch_network import torch_network
 
     built = torch_network(network).double().eval()
     ours = network.astype(np.float64).eval()(Tensor(IMAGES)).numpy()
@@ -113,7 +115,7 @@ def test_what_a_baseline_lacks_is_said():
     pytest.importorskip("torch", reason="the baseline is not installed")
     pytest.importorskip("onnx", reason="ONNX is not installed")
     from minialex.benchmarking.onnx_graph import onnx_model
-    from minialex.benchmarking.torch_baseline import torch_network
+    from minialex.benchmarking.torch_network import torch_network
 
     with pytest.raises(Absent, match="bn1"):
         torch_network(task.network())
