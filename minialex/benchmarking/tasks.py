@@ -12,6 +12,7 @@ from minialex import random
 from minialex.checks import require_int
 from minialex.errors import ModelError
 from minialex.models import Architecture, Network, OwnModel, load_model, summarise
+from minialex.models.architecture import rewritten
 from minialex.models.initialisers import initialise
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 5e-4
@@ -76,7 +77,7 @@ class Task:
         return architecture
 
     def _without(self, architecture: Architecture, prefix: str, what: str) -> Architecture:
-        layers = tuple(layer for layer in architecture.layers if layer.prefix != prefix)
+        layers = rewritten(architecture.layers, lambda layer: None if layer.prefix == prefix else layer)
         if layers == architecture.layers:
             raise ModelError(f"model {self.model!r} has no {what} to leave out")
         return dataclasses.replace(architecture, layers=layers)

@@ -8,10 +8,13 @@ from typing import Any
 from minialex.errors import ModelError, UnloadedModelError
 from minialex.models import (
     alexnet,
+    densenet,
     inception,
     lenet,
+    mobilenet,
     nin,
     resnet,
+    shufflenet,
     squeezenet,
     vgg,
     zfnet,
@@ -36,10 +39,13 @@ __all__ = [
 
 _FAMILY = (
     alexnet,
+    densenet,
     inception,
     lenet,
+    mobilenet,
     nin,
     resnet,
+    shufflenet,
     squeezenet,
     vgg,
     zfnet,

@@ -11,6 +11,7 @@ from minialex.models.architecture import (
     CLASSES,
     Architecture,
     Layer,
+    adaptive_avg_pool,
     avg_pool,
     batch_norm,
     conv,
@@ -19,13 +20,20 @@ from minialex.models.architecture import (
     flatten,
     lrn,
     max_pool,
+    named,
     relu,
 )
+from minialex.models.blocks import sequence
 
 _SIZE_NOTE = (
     "The paper says 224, but its 55 positions after conv1 need 227: without padding, 224 gives 54. "
     "(Built for 224 all the same, the network without groups has 50,844,008 parameters, a common mistake.) "
     "Resize to 227, or take alexnet_torchvision, which pads images of 224."
+)
+
+_PAPER = "Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012"
+_ONE_WEIRD_TRICK = (
+    "Krizhevsky, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997, 2014"
 )
 
 # Caffe, and PyTorch after it, divide alpha by the size, and have k = 1 instead of the paper's 2.
@@ -116,6 +124,9 @@ ARCHITECTURES = (
         layers=_paper_layers(),
         initialiser="paper",
         trainable_parameters=60_965_224,
+        year=2012,
+        paper=_PAPER,
+        macs=724_406_816,
         differs="Nothing: the two towers are the two groups of conv2, conv4 and conv5.",
         size_note=_SIZE_NOTE,
     ),
@@ -127,6 +138,9 @@ ARCHITECTURES = (
         layers=_paper_layers(**_CAFFE_LRN),
         initialiser="caffe",
         trainable_parameters=60_965_224,
+        year=2012,
+        paper=_PAPER,
+        macs=724_406_816,
         differs=(
             "LRN divides alpha by the size and has k = 1; fc6 and fc7 start with a deviation of 0.005; "
             "biases start at 0.1 instead of the paper's 1, with which Caffe's loss stayed flat."
@@ -148,6 +162,9 @@ ARCHITECTURES = (
         ),
         initialiser="caffenet",
         trainable_parameters=60_965_224,
+        year=2012,
+        paper=_PAPER,
+        macs=724_406_816,
         differs=(
             "Pools before LRN, which makes LRN cheaper; LRN divides alpha by the size and has k = 1; fc6 "
             "and fc7 start with a deviation of 0.005."
@@ -162,6 +179,9 @@ ARCHITECTURES = (
         layers=_paper_layers(groups=1),
         initialiser="paper",
         trainable_parameters=62_378_344,
+        year=2012,
+        paper=_PAPER,
+        macs=1_135_256_096,
         differs="No groups: conv2, conv4 and conv5 see all channels.",
         size_note=_SIZE_NOTE,
     ),
@@ -170,12 +190,31 @@ ARCHITECTURES = (
         source="torchvision.models.alexnet, after Krizhevsky 2014, arXiv:1404.5997",
         input_shape=(3, 224, 224),
         num_classes=1000,
-        layers=(*_padded_layers(64, 192, 384, 256, 256), *_dropout_first_head(4096)),
+        layers=named(
+            features=sequence(*_padded_layers(64, 192, 384, 256, 256)),
+            avgpool=adaptive_avg_pool(6),
+            flatten=flatten(),
+            classifier=sequence(*_dropout_first_head(4096)[1:]),
+        ),
+        former_names={
+            "conv1": "features.0",
+            "conv2": "features.3",
+            "conv3": "features.6",
+            "conv4": "features.8",
+            "conv5": "features.10",
+            "fc6": "classifier.1",
+            "fc7": "classifier.4",
+            "fc8": "classifier.6",
+        },
         initialiser="pytorch",
         trainable_parameters=61_100_840,
+        year=2014,
+        paper=_ONE_WEIRD_TRICK,
+        macs=714_188_480,
         differs=(
-            "Widths 64-192-384-256-256, no groups, no LRN; images of 224 padded by 2; dropout before each"
-            " of fc6 and fc7 instead of after it; PyTorch's default weights."
+            "Widths 64-192-384-256-256, no groups, no LRN; images of 224 padded by 2, and those of other "
+            "sizes averaged to 6 x 6 positions; dropout before each of fc6 and fc7 instead of after it; "
+            "PyTorch's default weights. Layers have torchvision's names."
         ),
     ),
     Architecture(
@@ -193,6 +232,9 @@ ARCHITECTURES = (
         ),
         initialiser="keras",
         trainable_parameters=58_299_082,
+        year=2012,
+        paper=_PAPER,
+        macs=1_060_924_256,
         differs="Grey images; no groups, no LRN; Keras's default weights.",
         size_note="conv1 has no padding, so its 55 positions need images of 227.",
     ),
@@ -211,6 +253,9 @@ ARCHITECTURES = (
         ),
         initialiser="keras",
         trainable_parameters=1_798_818,
+        year=2012,
+        paper=_PAPER,
+        macs=266_970_944,
         differs=(
             "Half of every width, no groups; batch normalisation after conv1 and conv2 in place of LRN; "
             "images of 224 without padding, so 54 positions after conv1; dense layers of 256 and 128; "
@@ -225,6 +270,9 @@ ARCHITECTURES = (
         layers=(*_padded_layers(96, 192, 384, 256, 256, bias=False), *_dropout_first_head(4096)),
         initialiser="pytorch",
         trainable_parameters=61_264_904,
+        year=2012,
+        paper=_PAPER,
+        macs=861_301_280,
         differs=(
             "Widths 96-192-384-256-256, no biases in the convolutions, no groups, no LRN; images of 224 "
             "padded by 2; dropout before each of fc6 and fc7; PyTorch's default weights."
@@ -238,6 +286,9 @@ ARCHITECTURES = (
         layers=_mnist_layers(eps=1e-3),
         initialiser="keras",
         trainable_parameters=29_457_738,
+        year=2012,
+        paper=_PAPER,
+        macs=233_432_064,
         differs=(
             "Grey images of 28, conv1 at stride 1; widths 64-192-384-384-256, no groups; average pools of"
             " 2; batch normalisation after every convolution in place of LRN. The running statistics move"
@@ -253,6 +304,9 @@ ARCHITECTURES = (
         layers=_mnist_layers(eps=1e-3, momentum=0.01, axis=2),
         initialiser="keras",
         trainable_parameters=29_455_254,
+        year=2012,
+        paper=_PAPER,
+        macs=233_432_064,
         differs=(
             "As alexnet_mnist28_bn, but normalises the rows of the image: its author wrote "
             "BatchNormalization(axis=1) for data with the channels last, where axis 1 is the height."
@@ -266,6 +320,9 @@ ARCHITECTURES = (
         layers=_mnist_layers(norms=2, eps=1e-3),
         initialiser="keras",
         trainable_parameters=29_455_690,
+        year=2012,
+        paper=_PAPER,
+        macs=233_432_064,
         differs=(
             "As alexnet_mnist28_bn, with batch normalisation only after the first two convolutions: what "
             "its author compares it with, and says does not learn. The count is not published; it follows "
@@ -280,6 +337,9 @@ ARCHITECTURES = (
         layers=(*_padded_layers(48, 128, 192, 192, 128), *_dropout_first_head(2048)),
         initialiser="he_fan_out",
         trainable_parameters=16_630_440,
+        year=2012,
+        paper=_PAPER,
+        macs=311_191_824,
         differs=(
             "One of the two towers by itself: half of every width, no LRN; images of 224 padded by 2; dropout"
             " before each of fc6 and fc7; He's weights by fan-out in the convolutions."
@@ -293,6 +353,9 @@ ARCHITECTURES = (
         layers=_cifar_layers((96, 256, 384, 384, 256), 4096, slim=False),
         initialiser="keras_uniform_convolutions",
         trainable_parameters=21_622_154,
+        year=2012,
+        paper=_PAPER,
+        macs=42_313_728,
         differs=(
             "Images of 32; no groups, no LRN; TensorFlow's SAME padding everywhere (3 before and 4 after "
             "at conv1, 0 and 1 in the pools), so that one position is left at the end; uniform weights."
@@ -306,6 +369,9 @@ ARCHITECTURES = (
         layers=_cifar_layers((96, 256, 384, 384, 256), 4096),
         initialiser="keras_uniform_convolutions",
         trainable_parameters=87_650_186,
+        year=2012,
+        paper=_PAPER,
+        macs=1_508_450_304,
         differs=(
             "As alexnet_cifar, with conv1 3 x 3 at stride 1 and no pool after it: it keeps 8 x 8 "
             "positions, and has four times the parameters."
@@ -319,6 +385,9 @@ ARCHITECTURES = (
         layers=_cifar_layers((96, 256, 384, 384, 256), 4096),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=87_650_186,
+        year=2012,
+        paper=_PAPER,
+        macs=1_508_450_304,
         differs=(
             "As alexnet_cifar_slim, with He's normal weights, and trained with an L2 penalty of 1e-4 on "
             "the convolutions' weights."
@@ -332,6 +401,9 @@ ARCHITECTURES = (
         layers=_cifar_layers((48, 128, 192, 192, 64), 1024),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=6_074_250,
+        year=2012,
+        paper=_PAPER,
+        macs=333_735_936,
         differs=(
             "As alexnet_cifar_slim_regular, thinner. Its author says that every width is halved, but "
             "prints 6,074,250 parameters, which only the widths 48-128-192-192-64 and 1024 reproduce: "
@@ -346,6 +418,9 @@ ARCHITECTURES = (
         layers=_cifar_layers((24, 64, 96, 96, 64), 1024),
         initialiser="keras_he_normal_convolutions",
         trainable_parameters=5_488_106,
+        year=2012,
+        paper=_PAPER,
+        macs=94_783_488,
         differs="As alexnet_cifar_slim_regular, with a quarter of every width.",
     ),
 )  # fmt: skip

@@ -225,9 +225,9 @@ class Architecture:
     size_note : str
         What to tell users who pass images of another size.
     year : int or None
-        When it was published.
+        When its paper was first published.
     paper : str
-        Authors, title, and where it was published.
+        Authors, title, and where that was published.
     macs : int or None
         The multiply-accumulate operations of the convolutions and dense layers for one image of its own size
         and the default number of classes; without those of auxiliary heads, which are for training only.
@@ -366,14 +366,6 @@ class Network(nn.Sequential):
     @property
     def input_shape(self) -> Shape:
         return self.architecture.input_shape
-
-    def trunk(self) -> Iterator[tuple[str, nn.Module]]:
-        """The children that lead from the images to the logits, with their names: no auxiliary heads."""
-        return (
-            (name, module)
-            for name, module in self.named_children()
-            if not isinstance(module, AuxiliaryHead)
-        )
 
     def forward(self, x: Tensor) -> Any:
         """Run the layers.

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Self
 
-from minialex import functional as F
 from minialex import nn
 from minialex.errors import ModelError
 from minialex.models.architecture import Layer, Row, Rows, Shape, make_all, named, rewritten
@@ -81,9 +80,7 @@ class Residual(_Parts):
         What the sum goes through.
     """
 
-    def __init__(
-        self, body: dict[str, nn.Module], shortcut: dict[str, nn.Module], end: dict[str, nn.Module]
-    ):
+    def __init__(self, body: dict[str, nn.Module], shortcut: dict[str, nn.Module], end: dict[str, nn.Module]):
         super().__init__(body, shortcut, end)
         self._body, self._shortcut, self._end = tuple(body), tuple(shortcut), tuple(end)
 

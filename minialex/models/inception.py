@@ -12,7 +12,6 @@ from minialex.models.architecture import (
     CLASSES,
     Architecture,
     Row,
-    Rows,
     adaptive_avg_pool,
     avg_pool,
     batch_norm,

@@ -18,6 +18,7 @@ from minialex.devices import is_array
 from minialex.errors import CheckpointError, MiniAlexError, TrainingError
 from minialex.integers import ceil_div
 from minialex.models import Network
+from minialex.models.auxiliary import logits_of, objective
 from minialex.nn.module import values_of
 from minialex.optim import Optimizer, clip_grad_norm_
 from minialex.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -91,7 +92,8 @@ class Options:
         gradient is the mean over all of their images, so that it equals that of one large batch. Batch
         normalisation sees only one batch at a time.
     loss : callable
-        Takes logits (B, classes) and targets; gives the mean over the B images. The validation's loss is the
+        Takes logits (B, classes) and targets; gives the mean over the B images. Of a network with auxiliary
+        heads, theirs are added (`minialex.models.auxiliary.objective`). The validation's loss is the
         cross-entropy, whatever this is.
     validation_metrics : mapping of callable
         Further figures of the validation by name: each takes the `Evaluation` and gives a float.
@@ -277,9 +279,9 @@ class Trainer:
         x, y = np.asarray(x), np.asarray(y)  # a loader's samples may be tensors
         # What overflows shows as a loss that is not finite; NumPy's warning adds nothing.
         with np.errstate(all="ignore"):
-            logits = self.network(Tensor(x, device=self.options.device))
-            loss = self.options.loss(logits, y)
-            value, predictions = loss.item(), logits.numpy().argmax(axis=1)
+            outputs = self.network(Tensor(x, device=self.options.device))
+            loss = objective(outputs, y, self.options.loss)
+            value, predictions = loss.item(), logits_of(outputs).numpy().argmax(axis=1)
             if not math.isfinite(value):
                 raise TrainingError(self._failure(f"batch {number}", x))
             if not window.batches:

@@ -51,7 +51,9 @@ def theirs(torchvision):
 
 def options_of(name):
     """GoogLeNet has its auxiliary heads only if asked."""
-    return {"aux_logits": True, "transform_input": False, "init_weights": False} if name == "googlenet" else {}
+    return (
+        {"aux_logits": True, "transform_input": False, "init_weights": False} if name == "googlenet" else {}
+    )
 
 
 def without_dropout(*networks):
@@ -180,7 +182,16 @@ def test_hyperparameters_are_torchvision_s(name, theirs):
 
 
 @pytest.mark.parametrize(
-    "name", ["densenet121", "googlenet", "mobilenet_v2", "resnet18", "shufflenet_v2_x1_0", "squeezenet1_1", "vgg11_bn"]
+    "name",
+    [
+        "densenet121",
+        "googlenet",
+        "mobilenet_v2",
+        "resnet18",
+        "shufflenet_v2_x1_0",
+        "squeezenet1_1",
+        "vgg11_bn",
+    ],
 )
 def test_networks_start_with_torchvision_s_distributions(name, theirs):
     """The deviation of every weight and bias of 1,000 numbers or more; five standard errors are allowed."""

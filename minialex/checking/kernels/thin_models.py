@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,9 +11,11 @@ import numpy as np
 
 from minialex.autograd import no_grad
 from minialex.checking.kernels.cases import Case
-from minialex.errors import MiniAlexError
+from minialex.errors import MiniAlexError, ModelError
 from minialex.models import Architecture, Network, get_architecture
+from minialex.models.architecture import Layer, rewritten
 from minialex.models.initialisers import initialise
+from minialex.operations import cat
 from minialex.random import seeded
 from minialex.tensor import Tensor
 
@@ -35,7 +38,9 @@ def model_case(name: str, seed: int) -> Case:
 
     def logits(x, *parameters):
         with seeded(seed), parameters_replaced(network, parameters):
-            return network(x)
+            outputs = network(x)
+        # Those of auxiliary heads beside the network's own.
+        return cat(list(outputs), dim=1) if isinstance(outputs, tuple) else outputs
 
     for _ in range(_DRAWS):
         images = random.standard_normal((2, *network.input_shape))
@@ -53,13 +58,12 @@ def model_case(name: str, seed: int) -> Case:
 
 
 def thin_network(architecture: Architecture) -> Network:
-    """The network with a fraction of every width, for the smallest images that it can take, in float64."""
-    thin = tuple(
-        replace(layer, options=layer.options | {"outputs": _thinner(layer.options["outputs"])})
-        if isinstance(layer.options.get("outputs"), int)
-        else layer
-        for layer in architecture.layers
-    )
+    """The network with a fraction of every width, for the smallest images that it can take, in float64.
+
+    Blocks are neither left out nor shortened. Batch normalisation has four numbers or more of each image: of
+    two in all, it makes +1 and -1, whatever they are.
+    """
+    thin = rewritten(architecture.layers, _thinner)
     for size in range(_SMALLEST_IMAGE, architecture.input_shape[1] + 1):
         small = replace(architecture, layers=thin, input_shape=(architecture.input_shape[0], size, size))
         try:
@@ -71,9 +75,25 @@ def thin_network(architecture: Architecture) -> Network:
     raise AssertionError(f"{architecture.name} can be built for its own images")
 
 
-def _thinner(outputs: int) -> int:
-    # Even, because the next convolution may cut them into two groups.
-    return max(2, outputs // THINNER // 2 * 2)
+def _thinner(layer: Layer) -> Layer:
+    if layer.prefix == "bn":
+        return _SpreadNorm(layer.prefix, layer.options, name=layer.name)
+    options = dict(layer.options)
+    if isinstance(options.get("outputs"), int):
+        # Even, because the next convolution may cut them into two groups.
+        options["outputs"] = max(2, options["outputs"] // THINNER // 2 * 2)
+    if isinstance(options.get("groups"), int):
+        options["groups"] = min(options["groups"], 2)
+    return replace(layer, options=options)
+
+
+class _SpreadNorm(Layer):
+    """Batch normalisation that refuses images with fewer than four numbers of a feature."""
+
+    def make(self, x, num_classes):
+        if math.prod(x[1:]) < 4 * x[self.options.get("axis", 1)]:
+            raise ModelError(f"batch normalisation of {x} has hardly anything to normalise")
+        return super().make(x, num_classes)
 
 
 @contextmanager
