@@ -1,8 +1,8 @@
 """MobileNets: depthwise convolutions, one window a channel, between convolutions of 1 x 1.
 
 Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
-arXiv:1704.04861, with the names of TensorFlow's model; Sandler, Howard, Zhu, Zhmoginov and Chen, "MobileNetV2:
-Inverted Residuals and Linear Bottlenecks", CVPR 2018, with torchvision's.
+arXiv:1704.04861, with the names of TensorFlow's model; Sandler, Howard, Zhu, Zhmoginov and Chen,
+"MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018, with torchvision's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _v2_layers() -> Rows:
     """Table 2 of the paper: expansion, outputs, how many, and the stride of the first."""
     features, inputs = [_v2_part(conv(32, 3, stride=2, padding=1, bias=False))], 32
     for expansion, outputs, count, stride in (
-        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+        (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
     ):  # fmt: skip
         for i in range(count):
             features.append(_inverted_residual(inputs, outputs, 1 if i else stride, expansion))
@@ -107,7 +108,7 @@ ARCHITECTURES = (
         layers=_v2_layers(),
         initialiser="he_fan_out",
         trainable_parameters=3_504_872,
-        differs="Nothing but the weights at the start, He's by fan-out, and dropout of 0.2, as in torchvision.",
+        differs="Nothing but He's weights by fan-out at the start, and dropout of 0.2, as in torchvision.",
         year=2018,
         paper=(
             "Sandler, Howard, Zhu, Zhmoginov and Chen, MobileNetV2: Inverted Residuals and Linear "

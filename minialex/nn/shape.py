@@ -54,7 +54,7 @@ class ChannelShuffle(Layer):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] % self.groups:
             raise ShapeError(
-                f"ChannelShuffle: the input must be (N, C, H, W) with C in {self.groups} groups, not {x.shape}"
+                f"ChannelShuffle: the input must be (N, C, H, W), C divisible by {self.groups}, not {x.shape}"
             )
         n, c, h, w = x.shape
         grouped = x.reshape(n, self.groups, c // self.groups, h, w)

@@ -96,7 +96,7 @@ def test_alexnet_explains_the_paper_s_224():
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("alexnet_torchvision", "223 to 254"),  # 4 less: conv1 pads by 2
+        ("alexnet_no_conv_bias", "223 to 254"),  # 4 less: conv1 pads by 2
         ("alexnet_half_bn", "195 to 226"),  # 5 positions after the last pool
         ("alexnet_cifar", "1 to 32"),  # SAME padding: one position after a stride of 32 in all
         ("alexnet_cifar_slim", "29 to 32"),  # 8 positions after a stride of 4 in all
