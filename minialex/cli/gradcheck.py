@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json
+from minialex.cli.options import MODEL, as_json
 from minialex.cli.output import print_json, print_line, print_text
 
 _PATH = click.Path(path_type=Path)
@@ -27,7 +27,7 @@ _COLUMNS = "{:24} {:26} {:>5} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7}  {}"
 @click.option("--op", "operation", show_default="all", help="One operation, such as conv2d.")
 @click.option("--kernel", "algorithm", show_default="all", help="One algorithm, such as im2col.")
 @click.option("--device", show_default="all", help="One device, such as cpu.")
-@click.option("--model", show_default="all", help="One of `minialex models`, and no kernels.")
+@click.option("--model", show_default="all", help=f"{MODEL} No kernels are checked then.")
 @click.option("--plugin", type=_EXISTING, help="A Python file that registers more kernels.")
 @click.option("--seed", type=_SEED, default=0, show_default=True, help="Of values and upstream gradients.")
 @click.option("--quick", is_flag=True, help="Random directions only, and no models: a weaker check.")
@@ -139,10 +139,14 @@ def _refuse_together(targets: Sequence[str], options: dict[str, str | None], as_
 
 def _tasks(operation, algorithm, device, model, seed, quick) -> list:
     from minialex.checking.kernels.suite import kernel_tasks, model_tasks
-    from minialex.models import list_models
+    from minialex.models import list_models, load_model
+    from minialex.models.own import is_own
 
     if model is not None:
-        _require(model, list_models(), "--model", "model")
+        if is_own(model):
+            model = load_model(model).name
+        else:
+            _require(model, list_models(), "--model", "model")
         return model_tasks(model, seed=seed)
     _require_kernel(operation, algorithm, device)
     tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)

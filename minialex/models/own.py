@@ -230,6 +230,7 @@ def _classes(name: str, network: nn.Module, shape: Shape) -> int:
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != 2:
         given = ", ".join(str(each) for each in outputs) or "no tensor"
         raise ModelError(
-            f"{name} must give logits (N, classes) for images (N, C, H, W); for {(2, *shape)} it gives {given}"
+            f"{name} must give logits (N, classes) for images (N, C, H, W); for {(2, *shape)} it gives "
+            f"{given}"
         )
     return outputs[0][1]

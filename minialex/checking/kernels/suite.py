@@ -20,12 +20,11 @@ from minialex.availability import require_device, usable_devices
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
 from minialex.checking.kernels.derivatives import KernelDerivatives
 from minialex.checking.kernels.rows import Row
-from minialex.checking.kernels.thin_models import THINNER, model_case, thin_network
+from minialex.checking.kernels.thin_models import description, model_case
 from minialex.checking.report import GradcheckError
 from minialex.checking.reproduction import options_text
 from minialex.kernels import list_kernels, load_plugin
 from minialex.kernels.runtime.threads import set_num_threads
-from minialex.models import get_architecture
 from minialex.tensor import Tensor
 
 # They change parameters in place; tests hold them to their definition.
@@ -76,8 +75,8 @@ def kernel_tasks(
 
 def model_tasks(name: str, *, seed: int = 0) -> list[Task]:
     """What `check_model` computes, with the same arguments and errors."""
-    size = thin_network(get_architecture(name)).input_shape[1]
-    return [Task(Row(name, f"widths / {THINNER}, images of {size}", order), seed) for order in (1, 2)]
+    what = description(name)
+    return [Task(Row(name, what, order), seed) for order in (1, 2)]
 
 
 def run(task: Task) -> Row:

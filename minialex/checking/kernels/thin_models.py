@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from minialex.autograd import no_grad
 from minialex.checking.kernels.cases import Case
 from minialex.errors import MiniAlexError, ModelError
-from minialex.models import Architecture, Network, get_architecture
+from minialex.models import Architecture, Network, OwnModel, get_architecture
 from minialex.models.architecture import Layer, rewritten
 from minialex.models.initialisers import initialise
 from minialex.operations import cat
@@ -29,11 +30,13 @@ _SMALLEST_IMAGE = 12
 
 
 def model_case(name: str, seed: int) -> Case:
-    """A model with thin layers as a function of two small images and of its parameters, and their values.
+    """A model as a function of two small images and of its parameters, and their values.
+
+    It has thin layers, unless it is one of one's own.
 
     The images reach the result: in a layer of two channels ReLU may well switch off both.
     """
-    network = thin_network(get_architecture(name))
+    network = checked_network(name)
     random = np.random.default_rng(seed)
 
     def logits(x, *parameters):
@@ -55,6 +58,19 @@ def model_case(name: str, seed: int) -> Case:
         if np.all(here != there):
             return Case(name, logits, (images, *parameters))
     raise AssertionError(f"{name} depends on its images, for some parameters")
+
+
+def checked_network(name: str) -> Any:
+    """The network that is checked for a model, in float64: a thin one, or one's own as it is."""
+    model = get_architecture(name)
+    return model.build().astype(np.float64) if isinstance(model, OwnModel) else thin_network(model)
+
+
+def description(name: str) -> str:
+    """What is checked of a model, in a few words."""
+    size = checked_network(name).input_shape[1]
+    own = isinstance(get_architecture(name), OwnModel)
+    return f"{'as it is' if own else f'widths / {THINNER}'}, images of {size}"
 
 
 def thin_network(architecture: Architecture) -> Network:
