@@ -40,12 +40,20 @@ _VALUES = {
 }
 
 
+def draw_binary(choose: Choices, *, broadcast: bool = True) -> Arguments:
+    """Two shapes that broadcast in any way, or that are the same."""
+    if broadcast:
+        return case(*choose.broadcasting())
+    shape = choose.shape()
+    return case(shape, shape)
+
+
 @examples(
     *(f"{operation}.forward" for operation in BINARY),
     small={"broadcast": case((3, 1, 4), (2, 1))},
     blocks=[case(*shapes) for shapes in _PAIRS],
     awkward={"broadcast": case(PLANE, (PLANE[1], 1, 1))},
-    drawn=lambda choose: case(*choose.broadcasting()),
+    drawn=draw_binary,
 )
 def binary(a: Shape, b: Shape) -> Iterator[Example]:
     """Each operation on two arrays that broadcast."""
