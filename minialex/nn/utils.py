@@ -1,15 +1,22 @@
-"""All parameters as one vector, and limits for gradients, under the names of ``torch.nn.utils``."""
+"""All parameters as one vector, limits for gradients, folded normalisation: as in ``torch.nn.utils``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from minialex.errors import ShapeError
+from minialex.nn.folding import fold_batch_norm
 from minialex.operations import cat, reshape
 from minialex.operations.gradients import clip_grad_norm_, clip_grad_value_
 from minialex.tensor import Tensor
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "fold_batch_norm",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
 
 
 def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
