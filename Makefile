@@ -14,6 +14,9 @@ OTHER  := .venv-numba
 # wants the CPU build, which PyTorch's own index has: make test-all TORCH='torch==2.13.0 --index-url ...'
 TORCH  ?= torch==2.13.0
 
+# Its models are compared with ours. Without what it depends on, so that it never replaces the build of torch.
+TORCHVISION ?= torchvision==0.28.0
+
 # The tests start hundreds of processes: each would compile the sources again if bytecode were not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -65,6 +68,7 @@ $(READY): setup.cfg setup.py pyproject.toml
 
 $(ALL): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TORCHVISION)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[digits,test,bench,cuda-compile]'
 	touch $@
 

@@ -31,7 +31,10 @@ _SIZE_NOTE = (
     "Resize to 227, or take alexnet_torchvision, which pads images of 224."
 )
 
-_PAPER = "Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012"
+_PAPER = (
+    "Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural Networks, "
+    "NIPS 2012"
+)
 _ONE_WEIRD_TRICK = (
     "Krizhevsky, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997, 2014"
 )

@@ -392,7 +392,7 @@ class Network(nn.Sequential):
         return AuxiliaryOutputs(x, heads["aux2"], heads["aux1"]) if heads else x
 
     def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
-        """Copy values into parameters and buffers, as `Module.load_state_dict`; former names are known, too."""
+        """Copy values into parameters and buffers, also from a state with former names; see `Module`."""
         if isinstance(state, Mapping):
             state = {self._present_name(name): value for name, value in state.items()}
         super().load_state_dict(state, strict)

@@ -1,9 +1,9 @@
 """Inception: branches with windows of several sizes side by side.
 
 GoogLeNet is the network of Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke and Rabinovich,
-"Going Deeper with Convolutions", CVPR 2015 (2014), with torchvision's names. BN-Inception is that of Ioffe and
-Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift", ICML
-2015, with the names of its Caffe model, a branch a level.
+"Going Deeper with Convolutions", CVPR 2015 (2014), with torchvision's names. BN-Inception is that of Ioffe
+and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
+ICML 2015, with the names of its Caffe model, a branch a level.
 """
 
 from __future__ import annotations

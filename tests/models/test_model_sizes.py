@@ -100,7 +100,11 @@ GRAY227 = {
 
 # Positions along an axis and features, counted by hand. TensorFlow's SAME gives ceil(n / stride).
 SHAPES = {
-    "alexnet_torchvision": {"conv1": (64, 55, 55), "conv2": (192, 27, 27), "pool5": (256, 6, 6)},
+    "alexnet_torchvision": {
+        "features.0": (64, 55, 55),
+        "features.3": (192, 27, 27),
+        "features.12": (256, 6, 6),
+    },
     "alexnet_half": {"conv1": (48, 55, 55), "conv4": (192, 13, 13), "flatten": (4608,)},
     "alexnet_half_bn": {"conv1": (48, 54, 54), "pool1": (48, 26, 26), "pool5": (128, 5, 5), "fc7": (128,)},
     "alexnet_mnist28_bn": {"conv1": (64, 28, 28), "pool1": (64, 14, 14), "pool5": (256, 3, 3)},

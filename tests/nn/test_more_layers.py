@@ -36,6 +36,7 @@ LAYERS = [
     *((getattr(nn, name)(), (2, 3)) for name in ("Hardsigmoid", "Softplus", "LogSigmoid", "Mish", "Dropout")),
     (nn.Dropout2d(), (2, 3, 4)),
     (nn.Flatten(), (2, 3, 4)),
+    (nn.ChannelShuffle(3), (2, 6, 4, 5)),
     (nn.Unfold(2), (2, 3, 4, 4)),
     (nn.Fold((3, 3), 2), (2, 4, 4)),
     (nn.Upsample(scale_factor=2), (2, 3, 4, 4)),
@@ -86,6 +87,14 @@ def test_an_embedding_of_a_table_shares_it_and_is_not_trained():
     assert layer.weight.data is table.data
     assert not layer.weight.requires_grad
     assert nn.Embedding.from_pretrained(table, freeze=False).weight.requires_grad
+
+
+def test_a_channel_shuffle_deals_out_the_groups():
+    x = np.random.default_rng(0).standard_normal((2, 6, 4, 5))
+    shuffled = nn.ChannelShuffle(3)(ma.Tensor(x)).numpy()
+    np.testing.assert_array_equal(shuffled, x[:, [0, 2, 4, 1, 3, 5]])
+    with pytest.raises(ShapeError, match="C divisible by 3"):
+        nn.ChannelShuffle(3)(ma.Tensor(x[:, :4]))
 
 
 def test_hardsigmoid_is_its_formula():

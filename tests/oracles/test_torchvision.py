@@ -139,7 +139,7 @@ def compare(network, their_network, images, random):
         if key.startswith("aux") and not their_network.training:
             assert all(own[part].grad is None for part in parameters), key
         elif parameters:
-            # Together: the gradient of a bias before batch normalisation is 0, and both have its rounding only.
+            # Together: that of a bias before batch normalisation is 0, and both have its rounding only.
             found, right = (
                 np.concatenate([each[part].grad.numpy().ravel() for part in parameters])
                 for each in (own, parameters)

@@ -13,15 +13,18 @@ import numpy as np
 from minialex.autograd import no_grad
 from minialex.checking.kernels.cases import Case
 from minialex.errors import MiniAlexError, ModelError
+from minialex.integers import ceil_div
 from minialex.models import Architecture, Network, OwnModel, get_architecture
 from minialex.models.architecture import Layer, rewritten
 from minialex.models.initialisers import initialise
-from minialex.operations import cat
+from minialex.operations import cat, split
 from minialex.random import seeded
 from minialex.tensor import Tensor
 
 # What every width is divided by.
 THINNER = 32
+# Up to so many parameters are checked each by itself; more are joined to so many vectors.
+_CHECKED_APART, _VECTORS = 32, 3
 # How often a model's inputs are drawn until they reach its result.
 _DRAWS = 20
 # By how much the images are moved to see that.
@@ -37,9 +40,11 @@ def model_case(name: str, seed: int) -> Case:
     The images reach the result: in a layer of two channels ReLU may well switch off both.
     """
     network = checked_network(name)
+    groups = _groups(list(network.parameters()))
     random = np.random.default_rng(seed)
 
-    def logits(x, *parameters):
+    def logits(x, *vectors):
+        parameters = [p for vector, shapes in zip(vectors, groups, strict=True) for p in _cut(vector, shapes)]
         with seeded(seed), parameters_replaced(network, parameters):
             outputs = network(x)
         # Those of auxiliary heads beside the network's own.
@@ -49,8 +54,8 @@ def model_case(name: str, seed: int) -> Case:
         images = random.standard_normal((2, *network.input_shape))
         # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
         parameters = [
-            random.standard_normal(p.shape) / np.sqrt(max(1, p.size / p.shape[0]))
-            for p in network.parameters()
+            _joined([random.standard_normal(s) / np.sqrt(max(1, math.prod(s[1:]))) for s in shapes])
+            for shapes in groups
         ]
         others = images + random.uniform(-_MOVED, _MOVED, images.shape)
         with no_grad():
@@ -71,6 +76,28 @@ def description(name: str) -> str:
     size = checked_network(name).input_shape[1]
     own = isinstance(get_architecture(name), OwnModel)
     return f"{'as it is' if own else f'widths / {THINNER}'}, images of {size}"
+
+
+def _groups(parameters: list[Tensor]) -> list[list[tuple[int, ...]]]:
+    """The shapes of the parameters that are checked together: each by itself, or many in a few vectors.
+
+    A check takes as long as the network's pass times what is checked: a deep network would take minutes.
+    """
+    shapes = [p.shape for p in parameters]
+    length = 1 if len(shapes) <= _CHECKED_APART else ceil_div(len(shapes), _VECTORS)
+    return [shapes[start : start + length] for start in range(0, len(shapes), length)]
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])
+
+
+def _cut(vector: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
+    """The parameters in a vector, which is the parameter itself where it holds one."""
+    if len(shapes) == 1:
+        return [vector]
+    parts = split(vector, [math.prod(shape) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def thin_network(architecture: Architecture) -> Network:
