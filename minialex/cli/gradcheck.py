@@ -67,8 +67,9 @@ def command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Check every kernel of every operation, and every model, against numerical derivatives: first and
-    second order. Exit code 1 if anything is wrong, or could not be checked.
+    """Check every kernel of every operation, and the models, against numerical derivatives: first and
+    second order. Exit code 1 if anything is wrong, or could not be checked. Deep models, which take
+    minutes, are checked where --model names them.
 
     Kernels are checked derivative by derivative; models, with thin layers and small images, along
     random directions in each of their parameters.
@@ -138,7 +139,7 @@ def _refuse_together(targets: Sequence[str], options: dict[str, str | None], as_
 
 
 def _tasks(operation, algorithm, device, model, seed, quick) -> list:
-    from minialex.checking.kernels.suite import kernel_tasks, model_tasks
+    from minialex.checking.kernels.suite import kernel_tasks, model_tasks, models_by_default
     from minialex.models import list_models, load_model
     from minialex.models.own import is_own
 
@@ -152,7 +153,7 @@ def _tasks(operation, algorithm, device, model, seed, quick) -> list:
     tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)
     # Asking for particular kernels asks for no models.
     if (operation, algorithm, device) == (None, None, None) and not quick:
-        for name in list_models():
+        for name in models_by_default():
             tasks += model_tasks(name, seed=seed)
     return tasks
 

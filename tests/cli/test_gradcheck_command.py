@@ -307,7 +307,7 @@ def test_files_of_results(minialex, tmp_path, plugin):
 
 
 def test_the_default_goes_through_everything(monkeypatch):
-    """Every kernel of every usable device, and every model. That they are right is tested below."""
+    """Every kernel of every usable device, and the models but the deep ones. That they are right is below."""
     monkeypatch.setattr(suite, "run", lambda task: task.row)
 
     rows = json.loads(CliRunner().invoke(cli, ["gradcheck", "--json", "--jobs", "1"]).stdout)["rows"]
@@ -319,8 +319,9 @@ def test_the_default_goes_through_everything(monkeypatch):
         if entry.device in usable_devices() and entry.operation.split(".")[0] not in suite.WITHOUT_GRADIENT
     }
     models = [row["operation"] for row in rows if row["kernel"].startswith("widths") and row["order"] == 1]
-    assert models == list_models()
-    assert len(models) == 17
+    deep = [name for name in list_models() if name not in models]
+    assert {"alexnet", "lenet5", "vgg16", "resnet18", "squeezenet1_0"} <= {*models}
+    assert {"googlenet", "resnet50", "densenet121", "mobilenet_v2", "shufflenet_v2_x1_0"} <= {*deep}
 
 
 @pytest.mark.full
@@ -369,8 +370,9 @@ def assert_right(done, mode):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", list_models())
-def test_every_model_is_right(name):
+@pytest.mark.parametrize("name", suite.models_by_default())
+def test_every_model_but_the_deep_ones_is_right(name):
+    """All gradients of the deep ones are compared with torchvision's, in tests/oracles."""
     rows = list(suite.check_model(name))
 
     assert [row.order for row in rows] == [1, 2]

@@ -25,11 +25,14 @@ from minialex.checking.report import GradcheckError
 from minialex.checking.reproduction import options_text
 from minialex.kernels import list_kernels, load_plugin
 from minialex.kernels.runtime.threads import set_num_threads
+from minialex.models import get_architecture, list_models
 from minialex.tensor import Tensor
 
 # They change parameters in place; tests hold them to their definition.
 WITHOUT_GRADIENT = ("adam", "sgd")
 
+# Arrays of parameters that a model checked by default has: a deeper one takes minutes.
+_MOST_PARAMETERS = 64
 _MODEL_DIRECTIONS = 2
 # Fewer rows take less time than a process needs to start.
 _ROWS_FOR_A_PROCESS = 20
@@ -71,6 +74,12 @@ def kernel_tasks(
         for (root, where, algo), directions in chosen.items()
         for order in (1, 2)
     ]
+
+
+def models_by_default() -> list[str]:
+    """The models that are checked where nobody names one: those that take seconds, not minutes."""
+    counts = {name: len(list(get_architecture(name).build().parameters())) for name in list_models()}
+    return [name for name, count in counts.items() if count <= _MOST_PARAMETERS]
 
 
 def model_tasks(name: str, *, seed: int = 0) -> list[Task]:
