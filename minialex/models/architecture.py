@@ -164,7 +164,7 @@ def flatten() -> Layer:
 
 
 def _make_conv(x, num_classes, outputs, groups=1, **options):
-    numbers = {CLASSES: num_classes, INPUTS: x[1]}
+    numbers: dict[int | str, int] = {CLASSES: num_classes, INPUTS: x[1]}
     outputs, groups = (numbers.get(number, number) for number in (outputs, groups))
     layer = nn.Conv2d(x[1], outputs, groups=groups, **options)
     return layer, output_shape(

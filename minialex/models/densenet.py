@@ -43,7 +43,7 @@ def _transition(outputs: int) -> Row:
 def _layers(counts: tuple[int, int, int, int], growth: int = 32) -> Rows:
     """Table 1 of the paper, a column; a transition halves the channels (DenseNet-C)."""
     width = 2 * growth
-    features = {
+    features: dict[str, Row] = {
         "conv0": conv(width, 7, stride=2, padding=3, bias=False), "norm0": batch_norm(), "relu0": relu(),
         "pool0": max_pool(3, 2, padding=1),
     }  # fmt: skip
