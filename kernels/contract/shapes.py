@@ -73,10 +73,11 @@ def require_shape(name: str, shape: Shape, expected: Shape, reason: str) -> None
         raise ShapeError(f"{name} must have shape {expected} {reason}, not {shape}")
 
 
-def require_axis(name: str, axis: int, shape: Shape) -> None:
-    """Raise `ShapeError` unless `axis` is one of the shape's axes; a negative one counts from the last."""
+def require_axis(name: str, axis: int, shape: Shape) -> int:
+    """The axis counted from 0, or `ShapeError` unless it is one of the shape's; -1 is the last."""
     if not is_int(axis, -len(shape), len(shape) - 1):
         raise ShapeError(f"{name} must be an axis of shape {shape}, not {in_words(axis)}")
+    return int(axis) % len(shape)
 
 
 def require_same_shape(operation: str, **shapes: Shape) -> Shape:

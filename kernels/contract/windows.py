@@ -47,6 +47,20 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     return int(items[0]), int(items[1])
 
 
+def single(value, name: str, *, minimum: int = 1) -> int:
+    """Convert an int, or a sequence of one, to an int.
+
+    Raises
+    ------
+    ShapeError
+        If `value` is neither, or below `minimum` or above `LARGEST`; the message calls it `name`.
+    """
+    item = value[0] if isinstance(value, _SEQUENCES) and len(value) == 1 else value
+    if not is_int(item, minimum, LARGEST):
+        raise ShapeError(f"{name} must be an integer from {minimum} to {LARGEST:,}, not {in_words(value)}")
+    return int(item)
+
+
 def pop_size(parameters: dict, name: str, operation: str) -> Pair:
     """Take a size, which a gradient cannot tell from its arrays, out of the parameters of a call.
 

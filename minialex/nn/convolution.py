@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minialex import functional as F
-from minialex.checks import in_words, is_int, require_choice, require_int
+from minialex.checks import in_words, is_int, require_choice
 from minialex.errors import ShapeError
-from minialex.kernels.contract.windows import pair
+from minialex.kernels.contract.windows import padding_form, pair, single
 from minialex.nn import init
 from minialex.nn.layer import Layer, only, require_flags, require_positive
 from minialex.nn.module import Parameter
@@ -138,12 +138,12 @@ class Conv1d(_Convolution):
     ):
         super().__init__()
         self._set_up(in_channels, out_channels, groups, padding_mode)
-        self.kernel_size = _one(kernel_size)
-        require_positive(kernel_size=self.kernel_size)
-        self.stride, self.padding, self.dilation = _one(stride), _one(padding), _one(dilation)
-        require_positive(stride=self.stride, dilation=self.dilation)
-        if not isinstance(self.padding, str) or self.padding not in ("valid", "same"):
-            require_int("padding", self.padding, 0, error=ShapeError)
+        self.kernel_size = single(kernel_size, "kernel_size")
+        self.stride, self.dilation = single(stride, "stride"), single(dilation, "dilation")
+        # Of a word, the function of images says which there are.
+        self.padding = (
+            padding_form(padding) if isinstance(padding, str) else single(padding, "padding", minimum=0)
+        )
         if padding_mode != "zeros" and not is_int(self.padding, 0):
             raise ShapeError(f"padding must be an int with padding_mode, not {in_words(padding)}")
         self._add_weights((out_channels, in_channels // groups, self.kernel_size), bias, device, dtype)
@@ -215,8 +215,3 @@ class ConvTranspose2d(_Convolution):
         if len(size) != 2 or not all(a <= n <= b for a, n, b in zip(least, size, most, strict=True)):
             raise ShapeError(f"output_size must be from {least} to {most}, not {size}")
         return tuple(n - a for n, a in zip(size, least, strict=True))
-
-
-def _one(value):
-    """The number itself, where PyTorch's habits allow a tuple of one."""
-    return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value

@@ -19,7 +19,7 @@ class Linear(Layer):
     Parameters
     ----------
     in_features, out_features : int
-        The layer takes (N, in_features) and gives (N, out_features).
+        The layer takes (..., in_features) and gives (..., out_features).
     bias : bool
     device : str, optional
     dtype : float32 or float64, optional

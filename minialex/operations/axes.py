@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from minialex.checks import is_int
-from minialex.errors import ShapeError
-
 _NAMES = {"dim": "axis", "keepdim": "keepdims"}
 
 
@@ -32,16 +29,3 @@ def takes_dim(function: Callable) -> Callable:
         return function(*arguments, **named)
 
     return renamed
-
-
-def one_axis(name: str, axis, ndim: int) -> int:
-    """An axis as an int from 0, or an error.
-
-    Raises
-    ------
-    ShapeError
-        If there is no such axis.
-    """
-    if not is_int(axis, -ndim, ndim - 1):
-        raise ShapeError(f"{name}: dim must be an axis of a tensor with {ndim} axes, not {axis!r}")
-    return int(axis) % ndim

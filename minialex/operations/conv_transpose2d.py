@@ -5,6 +5,7 @@ from __future__ import annotations
 from minialex.checks import is_int
 from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import require_rank
+from minialex.kernels.contract.windows import pair
 from minialex.kernels.conv2d import ConvCall
 from minialex.operations.conv2d import Conv2dInputGrad
 from minialex.operations.layout import reshape
@@ -53,7 +54,7 @@ def conv_transpose2d(
     require_rank(x.shape, 4, "conv_transpose2d input", "(N, O, P, Q)")
     require_rank(weight.shape, 4, "conv_transpose2d weight", "(O, C/groups, KH, KW)")
     strides, paddings, more, dilations = (
-        _two(name, value, low)
+        pair(value, f"conv_transpose2d: {name}", minimum=low)
         for name, value, low in (
             ("stride", stride, 1),
             ("padding", padding, 0),
@@ -95,10 +96,3 @@ def conv_transpose2d(
     if bias.shape != images[1:2]:
         raise ShapeError(f"conv_transpose2d: bias must have shape {images[1:2]}, not {bias.shape}")
     return y + reshape(bias, (-1, 1, 1))
-
-
-def _two(name: str, value, low: int) -> tuple[int, int]:
-    values = (value, value) if is_int(value, low) else value
-    if not isinstance(values, tuple | list) or len(values) != 2 or not all(is_int(n, low) for n in values):
-        raise ShapeError(f"conv_transpose2d: {name} must be an int from {low}, or two of them, not {value!r}")
-    return int(values[0]), int(values[1])

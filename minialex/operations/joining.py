@@ -10,7 +10,8 @@ from minialex.checks import in_words, is_int
 from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.integers import ceil_div
-from minialex.operations.axes import one_axis, takes_dim
+from minialex.kernels.contract.shapes import require_axis
+from minialex.operations.axes import takes_dim
 from minialex.operations.layout import along, getitem, unsqueeze
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -52,7 +53,7 @@ def cat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         If they are not.
     """
     tensors = _several("cat", tensors)
-    axis = one_axis("cat", axis, tensors[0].ndim)
+    axis = require_axis("cat: dim", axis, tensors[0].shape)
     others = {shape[:axis] + shape[axis + 1 :] for shape in (t.shape for t in tensors)}
     if len(others) > 1 or len({t.ndim for t in tensors}) > 1:
         shapes = ", ".join(str(t.shape) for t in tensors)
@@ -66,14 +67,15 @@ def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = _several("stack", tensors)
     if len({t.shape for t in tensors}) > 1:
         raise ShapeError(f"stack: shapes {', '.join(str(t.shape) for t in tensors)} must be equal")
-    return cat([unsqueeze(t, axis) for t in tensors], one_axis("stack", axis, tensors[0].ndim + 1))
+    axis = require_axis("stack: dim", axis, (len(tensors), *tensors[0].shape))
+    return cat([unsqueeze(t, axis) for t in tensors], axis)
 
 
 @takes_dim
 def split(x: Tensor, split_size, axis: int = 0) -> tuple[Tensor, ...]:
     """Parts of one length along an axis, the last with the rest; or of several lengths that add up to it."""
     require_tensor("split", x)
-    axis = one_axis("split", axis, x.ndim)
+    axis = require_axis("split: dim", axis, x.shape)
     length = x.shape[axis]
     if is_int(split_size, 1):
         sizes = [min(split_size, length - start) for start in range(0, max(length, 1), split_size)]
@@ -95,7 +97,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     require_tensor("chunk", x)
     if not is_int(chunks, 1):
         raise ShapeError(f"chunk: chunks must be an integer 1 or more, not {in_words(chunks)}")
-    length = x.shape[one_axis("chunk", axis, x.ndim)]
+    length = x.shape[require_axis("chunk: dim", axis, x.shape)]
     return split(x, max(1, ceil_div(length, chunks)), axis)
 
 
@@ -103,5 +105,5 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which is left out."""
     require_tensor("unbind", x)
-    axis = one_axis("unbind", axis, x.ndim)
+    axis = require_axis("unbind: dim", axis, x.shape)
     return tuple(getitem(x, along(axis, i)) for i in range(x.shape[axis]))

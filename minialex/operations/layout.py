@@ -11,8 +11,8 @@ from minialex.autograd import Copy, Operation
 from minialex.devices import is_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
+from minialex.kernels.contract.shapes import require_axis
 from minialex.kernels.indexing import INDEX_ADD
-from minialex.operations.axes import one_axis
 from minialex.tensor import Tensor, require_dtype, require_tensor
 
 
@@ -103,14 +103,14 @@ def squeeze(x: Tensor, dim=None) -> Tensor:
     """Without the axes of length 1: all of them, or those that are named and have it."""
     require_tensor("squeeze", x)
     named = range(x.ndim) if dim is None else dim if isinstance(dim, tuple | list) else (dim,)
-    axes = {one_axis("squeeze", axis, x.ndim) for axis in named} if x.ndim else set()
+    axes = {require_axis("squeeze: dim", axis, x.shape) for axis in named} if x.ndim else set()
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """With a new axis of length 1."""
     require_tensor("unsqueeze", x)
-    axis = one_axis("unsqueeze", dim, x.ndim + 1)
+    axis = require_axis("unsqueeze: dim", dim, (1, *x.shape))
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -151,7 +151,7 @@ def transpose(x: Tensor, *axes) -> Tensor:
     """
     require_tensor("transpose", x)
     if len(axes) == 2:
-        first, second = (one_axis("transpose", axis, x.ndim) for axis in axes)
+        first, second = (require_axis("transpose: dim", axis, x.shape) for axis in axes)
         swapped = list(range(x.ndim))
         swapped[first], swapped[second] = second, first
         return Transpose(tuple(swapped))(x)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.operations.layout import reshape
 from minialex.operations.reduction import sum
 from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
 
@@ -13,7 +16,6 @@ class Linear(Operation):
     saved_inputs = (0, 1)
 
     def forward(self, x, weight, bias):
-        output_shape("linear", x.shape, weight.shape, None if bias is None else bias.shape)
         return self.kernel(FORWARD, x, weight, bias)
 
     def backward(self, g):
@@ -55,13 +57,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor (N, I)
+    x : Tensor (..., I)
     weight : Tensor (O, I)
     bias : Tensor (O,), optional
 
     Returns
     -------
-    Tensor (N, O)
+    Tensor (..., O)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
     """
     require_tensor("linear", x)
-    return Linear()(x, weight_tensor("linear", weight, x), None if bias is None else as_tensor(bias, x))
+    weight = weight_tensor("linear", weight, x)
+    bias = None if bias is None else as_tensor(bias, x)
+    y_shape = output_shape("linear", x.shape, weight.shape, None if bias is None else bias.shape)
+    # The kernels take rows (N, I).
+    rows = x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    y = Linear()(rows, weight, bias)
+    return y if x.ndim == 2 else reshape(y, y_shape)

@@ -10,8 +10,9 @@ from minialex.autograd import Operation
 from minialex.checks import is_int, is_number, require_flag
 from minialex.devices import array_module, is_array, to_device_array, to_numpy
 from minialex.errors import ShapeError
+from minialex.kernels.contract.shapes import require_axis
 from minialex.kernels.elementwise.shape import broadcast_shape
-from minialex.operations.axes import one_axis, takes_dim
+from minialex.operations.axes import takes_dim
 from minialex.operations.elementwise import maximum, minimum
 from minialex.operations.layout import along, getitem
 from minialex.operations.reduction import amax, sum_to
@@ -139,7 +140,7 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 def _place(name: str, x: Tensor, axis, keepdims: bool) -> Tensor:
     require_tensor(name, x)
     if axis is not None:
-        axis = one_axis(name, axis, x.ndim)
+        axis = require_axis(f"{name}: dim", axis, x.shape)
     if not (x.size if axis is None else x.shape[axis]):
         raise ShapeError(f"{name}: shape {x.shape} has no elements along dim={axis}")
     values = to_numpy(x.data)
@@ -177,7 +178,7 @@ def _extreme(name: str, x: Tensor, arguments: tuple, named: dict):
 
 @takes_dim
 def _pair(x: Tensor, place, axis: int, keepdims: bool = False) -> Extremes:
-    axis = one_axis(place.__name__[3:], axis, x.ndim)
+    axis = require_axis(f"{place.__name__[3:]}: dim", axis, x.shape)
     indices = place(x, axis, keepdims=True)
     values = gather(x, axis, indices)
     if require_flag("keepdims", keepdims, error=ShapeError):
@@ -197,7 +198,7 @@ def amin(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
 def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool = True) -> Extremes:
     """The k largest (or smallest) elements along an axis and their places; equal ones as they stand."""
     require_tensor("topk", x)
-    axis = one_axis("topk", axis, x.ndim)
+    axis = require_axis("topk: dim", axis, x.shape)
     if not is_int(k, 0, x.shape[axis]):
         raise ShapeError(
             f"topk: k must be an integer from 0 to {x.shape[axis]}, not {k!r}, for shape {x.shape}"
@@ -218,7 +219,7 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
 def gather(x: Tensor, dim: int, index) -> Tensor:
     """The element that the index names along an axis: ``y[i][j] = x[index[i][j]][j]`` for dim 0."""
     require_tensor("gather", x)
-    dim = one_axis("gather", dim, x.ndim)
+    dim = require_axis("gather: dim", dim, x.shape)
     places = _integers("gather", index)
     if places.ndim != x.ndim:
         raise ShapeError(f"gather: index {places.shape} must have as many axes as the input {x.shape}")
@@ -230,7 +231,7 @@ def gather(x: Tensor, dim: int, index) -> Tensor:
 def index_select(x: Tensor, dim: int, index) -> Tensor:
     """The slices that a list of ints names along an axis."""
     require_tensor("index_select", x)
-    dim = one_axis("index_select", dim, x.ndim)
+    dim = require_axis("index_select: dim", dim, x.shape)
     return getitem(x, along(dim, _integers("index_select", index)))
 
 

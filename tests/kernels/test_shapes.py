@@ -75,6 +75,8 @@ def test_output_shapes(operation, shapes, parameters, expected):
 
 def test_shapes_may_be_lists():
     assert output_shape("linear", [2, 3], [4, 3]) == (2, 4)
+    assert output_shape("linear", (5, 2, 3), (4, 3)) == (5, 2, 4)
+    assert output_shape("linear", (3,), (4, 3)) == (4,)
 
 
 CONV = ((1, 4, 5, 5), (6, 4, 3, 3))
@@ -143,7 +145,8 @@ WRONG = [
     ("local_response_norm", POOL, {"size": -1}, ["size must be an odd integer 1 or more, not -1"]),
     ("channel_window_sum", POOL, {"size": 1.0}, [r"size must be .*, not 1\.0"]),
     ("linear", ((2, 3), (4, 5)), {}, [r"\(2, 3\) has 3 features", r"\(4, 5\) takes 5"]),
-    ("linear", ((2, 3, 1), (4, 3)), {}, ["linear input must have 2 axes"]),
+    ("linear", ((2, 3, 1), (4, 3)), {}, [r"\(2, 3, 1\) has 1 features", r"\(4, 3\) takes 3"]),
+    ("linear", ((), (4, 3)), {}, [r"linear input must have axes \(\.\.\., I\), not shape \(\)"]),
     ("linear", ((2, 3), (3,)), {}, ["linear weight must have 2 axes"]),
     ("linear", ((2, 3), (4, 3), (3,)), {}, [r"bias must have shape \(4,\) .*, not \(3,\)"]),
     ("matmul", ((2, 3), (2, 3)), {}, [r"\(2, 3\) @ \(2, 3\)", "3 and 2 differ"]),
