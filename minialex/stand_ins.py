@@ -92,7 +92,7 @@ class _StandInModule:
 
     ndarray = np.ndarray
 
-    def empty(self, shape, dtype=np.float64) -> np.ndarray:
+    def empty(self, shape, dtype: Any = np.float64) -> np.ndarray:
         return stand_in((shape,) if isinstance(shape, int) else shape, dtype)
 
     zeros = ones = empty

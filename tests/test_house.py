@@ -75,9 +75,11 @@ def test_functions_have_few_parameters():
 
 
 def test_the_formatter_has_few_exceptions():
+    """Tables of layers, laid out as in papers, and hardly anything else."""
+    tables = ROOT / "minialex" / "models"
     everywhere = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
     mark = "# fmt: " + "skip"
-    assert sum(path.read_text().count(mark) for path in everywhere) < 20
+    assert sum(path.read_text().count(mark) for path in everywhere if tables not in path.parents) < 10
 
 
 def test_no_file_shadows_what_it_imports():

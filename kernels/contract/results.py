@@ -55,12 +55,16 @@ def stand_ins_of(name: str, arrays: tuple, parameters: dict) -> Any:
         If the operation says nothing about its results.
     """
     described = _rules[name](*arrays, **parameters) if name in _rules else _usual(name, arrays, parameters)
-    several = described is not None and isinstance(described[1], tuple)
-    made = tuple(stand_in(*each) for each in described) if several else described and stand_in(*described)
+    made = None if described is None else _made(described)
     listen = _listener.get()
     if listen is not None:
         listen(name, arrays, parameters)
     return made
+
+
+def _made(described: tuple) -> Any:
+    several = isinstance(described[1], tuple)
+    return tuple(stand_in(*each) for each in described) if several else stand_in(*described)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ kernel_size as (vertical, horizontal), padding as ((top, bottom), (left, right))
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from minialex.checks import in_words, is_int
 from minialex.errors import ShapeError
@@ -55,7 +55,7 @@ def single(value, name: str, *, minimum: int = 1) -> int:
     ShapeError
         If `value` is neither, or below `minimum` or above `LARGEST`; the message calls it `name`.
     """
-    item = value[0] if isinstance(value, _SEQUENCES) and len(value) == 1 else value
+    item: Any = value[0] if isinstance(value, _SEQUENCES) and len(value) == 1 else value
     if not is_int(item, minimum, LARGEST):
         raise ShapeError(f"{name} must be an integer from {minimum} to {LARGEST:,}, not {in_words(value)}")
     return int(item)

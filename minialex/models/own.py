@@ -129,7 +129,7 @@ def load_own(target: str) -> OwnModel | Architecture:
     if _is_table(given):
         return _of_table(title, given, _declared(module, title), str(path))
     if isinstance(given, nn.Module):
-        make: Callable[..., nn.Module] = lambda: copy.deepcopy(given)  # noqa: E731 - of a user's object
+        make: Callable[..., Any] = lambda: copy.deepcopy(given)  # noqa: E731 - of a user's object
     elif callable(given):
         make = given
     else:

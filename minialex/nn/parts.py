@@ -33,7 +33,7 @@ def _opened(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
     for name, child in module.named_children():
         below = f"{prefix}.{name}" if prefix else name
         # A subclass with a forward of its own is more than a sequence.
-        if type(child).forward is Sequential.forward and len(child):
+        if isinstance(child, Sequential) and type(child).forward is Sequential.forward and len(child):
             yield from _opened(child, below)
         else:
             yield below, child

@@ -29,7 +29,7 @@ class KernelCall:
     """One call of a kernel: its name, the shapes of its arrays (None for one left out), its parameters."""
 
     name: str
-    shapes: tuple[Shape | None, ...]
+    shapes: tuple[Any, ...]
     parameters: dict
 
     @property

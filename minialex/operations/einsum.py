@@ -142,7 +142,8 @@ def _product_of_all(lettered: list[_Lettered], output: str, lengths: dict[str, i
 
     def multiplied(left: _Lettered, place: int) -> _Lettered:
         later = "".join(term for term, _ in summed[place + 1 :])
-        return _product(*left, *summed[place], output + later, lengths)
+        (term, x), (other, y) = left, summed[place]
+        return _product(term, x, other, y, output + later, lengths)
 
     return functools.reduce(multiplied, range(1, len(summed)), summed[0])
 
