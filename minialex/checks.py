@@ -118,6 +118,12 @@ def require_choice(name: str, value: Any, choices: Sequence[str], *, error: type
     return value
 
 
+def require_only(name: str, value: Any, allowed: Any, why: str, *, error: type = MiniAlexError) -> None:
+    """Raise `error` unless an option has the one value that there is here; `why` says what to do instead."""
+    if value is not allowed and value != allowed:
+        raise error(f"{name} must be {allowed!r}, not {in_words(value)}: {why}")
+
+
 def require_module(name: str, purpose: str, install: str, *, error: type = MiniAlexError) -> ModuleType:
     """Import a package that only some functions need, or raise `error`, which says how to get it."""
     try:

@@ -44,7 +44,7 @@ from minialex.nn.normalisation import (
     LocalResponseNorm,
 )
 from minialex.nn.padding import ReflectionPad2d, ReplicationPad2d, ZeroPad2d
-from minialex.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from minialex.nn.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d
 from minialex.nn.shape import ChannelShuffle, Flatten, Fold, Identity, Unfold, Upsample
 
 __all__ = [
@@ -83,6 +83,7 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Mish",
     "Module",
     "ModuleDict",

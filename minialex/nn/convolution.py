@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from minialex import functional as F
-from minialex.checks import in_words, is_int, require_choice
+from minialex.checks import in_words, is_int, require_choice, require_only
 from minialex.errors import ShapeError
 from minialex.kernels.contract.windows import padding_form, pair, single
 from minialex.nn import init
-from minialex.nn.layer import Layer, only, require_flags, require_positive
+from minialex.nn.layer import Layer, require_flags, require_positive
 from minialex.nn.module import Parameter
 from minialex.nn.windows import require_window, window_of
 from minialex.tensor import Tensor
@@ -188,7 +188,8 @@ class ConvTranspose2d(_Convolution):
         dtype=None,
     ):
         super().__init__()
-        only("padding_mode", padding_mode, "zeros", "a transposed convolution has no other")
+        why = "a transposed convolution has no other"
+        require_only("padding_mode", padding_mode, "zeros", why, error=ShapeError)
         self._set_up(in_channels, out_channels, groups, padding_mode)
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.stride, self.padding, self.output_padding = stride, padding, output_padding

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.checks import in_words, require_flag, require_int
+from minialex.checks import require_flag, require_int
 from minialex.errors import ShapeError
 from minialex.nn.module import Module
 
@@ -56,9 +56,3 @@ def require_flags(**flags: bool) -> None:
     """Raise `ShapeError` unless all of them are True or False."""
     for name, flag in flags.items():
         require_flag(name, flag, error=ShapeError)
-
-
-def only(name: str, value, allowed, why: str) -> None:
-    """Raise `ShapeError` unless an option has the one value that there is here."""
-    if value != allowed:
-        raise ShapeError(f"{name} must be {allowed!r}, not {in_words(value)}: {why}")

@@ -10,6 +10,7 @@ from minialex.errors import ShapeError
 from minialex.nn import init
 from minialex.nn.layer import Layer, require_flags, require_positive
 from minialex.nn.module import Module, Parameter
+from minialex.operations.embedding import require_plain
 from minialex.tensor import Tensor
 
 
@@ -59,14 +60,26 @@ class Embedding(Module):
         How many rows, of how many numbers.
     padding_idx : int, optional
         A row that is not trained.
+    max_norm, norm_type, scale_grad_by_freq, sparse
+        PyTorch's, to be left out; see the function.
     device : str, optional
     dtype : float32 or float64, optional
     """
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, device=None, dtype=None
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        device=None,
+        dtype=None,
     ):
         super().__init__()
+        require_plain("", max_norm, scale_grad_by_freq, sparse)
         require_positive(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None:
             if not is_int(padding_idx, -num_embeddings, num_embeddings - 1):
@@ -82,13 +95,20 @@ class Embedding(Module):
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
     ) -> Embedding:
         """A layer with a table (M, D) that is there already, and by default is not trained."""
         if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
             raise ShapeError(f"embeddings must be a tensor (M, D), not {type(embeddings).__name__}")
         with init.deferred():
-            layer = cls(embeddings.shape[0], embeddings.shape[1], padding_idx)
+            layer = cls(*embeddings.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
         layer.weight = Parameter(embeddings.data, not freeze, embeddings.device)
         return layer
 

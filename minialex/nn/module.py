@@ -30,8 +30,8 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad, device)
 
 
-# PyTorch's count of batches, for running averages without a momentum: saved there, ignored here.
-_NOT_KEPT = "num_batches_tracked"
+# PyTorch's count of batches, which is saved there by every batch normalisation, and here where it is used.
+COUNT_OF_BATCHES = "num_batches_tracked"
 
 
 def values_of(buffer):
@@ -303,8 +303,8 @@ class Module(Hooked, Converted):
         Parameters
         ----------
         state : mapping from name to array or Tensor
-            Floating-point values are converted to the dtype of the parameter. Entries that are called
-            ``num_batches_tracked``, which PyTorch's batch normalisation saves, are ignored.
+            Floating-point values are converted to the dtype of the parameter. PyTorch's counts of batches,
+            ``num_batches_tracked``, are ignored where there is no such buffer, and may be missing.
         strict : bool
             Whether names missing from or unexpected in `state` are an error.
 
@@ -319,11 +319,11 @@ class Module(Hooked, Converted):
         arrays = {
             name: to_numpy(value.data if isinstance(value, Tensor) else value)
             for name, value in state.items()
-            if name in own or name.rpartition(".")[2] != _NOT_KEPT
+            if name in own or name.rpartition(".")[2] != COUNT_OF_BATCHES
         }
         problems = []
         if strict:
-            missing = [name for name in own if name not in arrays]
+            missing = [name for name in own if name not in arrays and not name.endswith(COUNT_OF_BATCHES)]
             unexpected = [name for name in arrays if name not in own]
             problems += [f"missing: {', '.join(missing)}"] if missing else []
             problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []

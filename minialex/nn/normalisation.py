@@ -6,11 +6,11 @@ import numpy as np
 
 from minialex import functional as F
 from minialex.autograd import no_grad
-from minialex.checks import in_words, is_int, is_number, require_choice, require_number
+from minialex.checks import in_words, is_int, require_choice, require_number
 from minialex.errors import ShapeError
 from minialex.nn import init
 from minialex.nn.layer import Layer, require_flags, require_positive
-from minialex.nn.module import Parameter, values_of
+from minialex.nn.module import COUNT_OF_BATCHES, Parameter, values_of
 from minialex.tensor import Tensor
 
 
@@ -50,21 +50,21 @@ class _Scaling(Layer):
         self.register_parameter("weight", Parameter(np.ones(shape, np.float32)) if weight else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, np.float32)) if bias else None)
 
-    def _add_statistics(self, features: int, momentum, tracked: bool) -> None:
-        if not is_number(momentum):
-            raise ShapeError(
-                f"momentum must be a number, not {in_words(momentum)}: the plain average over all batches, "
-                "PyTorch's None, is not kept"
-            )
-        require_number("momentum", momentum, 0, 1, error=ShapeError)
+    def _add_statistics(self, features: int, momentum: float | None, tracked: bool) -> None:
+        if momentum is not None:
+            require_number("momentum", momentum, 0, 1, error=ShapeError)
         self.register_buffer("running_mean", np.zeros(features, np.float32) if tracked else None)
         self.register_buffer("running_var", np.ones(features, np.float32) if tracked else None)
+        if momentum is None and tracked:
+            self.register_buffer(COUNT_OF_BATCHES, np.zeros((), np.int64))
 
     def reset_running_stats(self) -> None:
         """Forget the statistics: mean 0, variance 1."""
         if self.running_mean is not None:
             values_of(self.running_mean)[...] = 0
             values_of(self.running_var)[...] = 1
+            if COUNT_OF_BATCHES in self._buffers:
+                values_of(self.num_batches_tracked)[...] = 0
 
     def reset_parameters(self) -> None:
         """Start again: weight 1, bias 0, statistics forgotten."""
@@ -79,15 +79,18 @@ class _Scaling(Layer):
 class BatchNorm2d(_Scaling):
     """Batch normalisation; see `minialex.functional.batch_norm`.
 
-    The running statistics are the buffers ``running_mean`` and ``running_var``.
+    The running statistics are the buffers ``running_mean`` and ``running_var``. With a momentum of None they
+    are the plain averages over all batches, whose number is the buffer ``num_batches_tracked``. PyTorch
+    counts batches with a momentum, too, where nothing reads it; states with and without load here and there.
 
     Parameters
     ----------
     num_features : int
         F, the length of `axis`: the layer takes (N, F, H, W).
-    eps, momentum
-        As of the function. PyTorch's momentum of None, the plain average over all batches, is not there, nor
-        is its count of batches, ``num_batches_tracked``: `load_state_dict` ignores it.
+    eps : float
+        As of the function.
+    momentum : float, optional
+        As of the function; None for plain averages.
     affine : bool
         Whether there are a weight and a bias.
     track_running_stats : bool
@@ -104,7 +107,7 @@ class BatchNorm2d(_Scaling):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         device=None,
@@ -124,17 +127,22 @@ class BatchNorm2d(_Scaling):
         self.to(device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(
+        moves = self.training and self.running_mean is not None
+        counts = moves and self.momentum is None
+        y = F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
             self.training or self.running_mean is None,
-            self.momentum,
+            1 / (1 + int(values_of(self.num_batches_tracked))) if counts else self.momentum or 0.0,
             self.eps,
             self.axis,
         )
+        if counts:
+            values_of(self.num_batches_tracked)[...] += 1
+        return y
 
     def extra_repr(self) -> str:
         text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
@@ -292,6 +300,7 @@ class InstanceNorm2d(_Scaling):
         require_positive(num_features=num_features)
         require_number("eps", eps, 0, error=ShapeError)
         require_flags(affine=affine, track_running_stats=track_running_stats, bias=bias)
+        require_number("momentum", momentum, 0, 1, error=ShapeError)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._add_weights((num_features,), affine, affine and bias)

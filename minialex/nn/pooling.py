@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minialex import functional as F
-from minialex.checks import in_words, is_int
+from minialex.checks import in_words, is_int, require_only
 from minialex.errors import ShapeError
-from minialex.nn.layer import Layer, only, require_flags
+from minialex.nn.layer import Layer, require_flags
 from minialex.nn.windows import require_window
 from minialex.tensor import Tensor
 
@@ -13,19 +15,56 @@ from minialex.tensor import Tensor
 class MaxPool2d(Layer):
     """Max-pooling; see `minialex.functional.max_pool2d`."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False):
+    def __init__(
+        self,
+        kernel_size,
+        stride=None,
+        padding=0,
+        dilation=1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ):
         super().__init__()
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         require_window(kernel_size, self.stride, padding, dilation)
-        require_flags(ceil_mode=ceil_mode)
+        require_flags(return_indices=return_indices, ceil_mode=ceil_mode)
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        self.return_indices = return_indices
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    def forward(self, x: Tensor) -> Any:
+        return F.max_pool2d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
 
     def extra_repr(self) -> str:
         return f"{self.kernel_size}, stride={self.stride}, padding={self.padding!r}"
+
+
+class MaxUnpool2d(Layer):
+    """Maxima put back to the places where `MaxPool2d` with ``return_indices`` found them.
+
+    See `minialex.functional.max_unpool2d`.
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        require_window(kernel_size, self.stride, padding)
+        self.padding = padding
+
+    def forward(self, x: Tensor, indices, output_size=None) -> Tensor:
+        return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool2d(Layer):
@@ -98,7 +137,8 @@ class AdaptiveMaxPool2d(Layer):
 
     def __init__(self, output_size, return_indices: bool = False):
         super().__init__()
-        only("return_indices", return_indices, False, "the places of the maxima are not given")
+        why = "the places of the maxima are not given"
+        require_only("return_indices", return_indices, False, why, error=ShapeError)
         self.output_size = _require_size(output_size)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ from minialex.operations.losses import (
     smooth_l1_loss,
 )
 from minialex.operations.matmul import matmul
-from minialex.operations.max_pool2d import max_pool2d
+from minialex.operations.max_pool2d import max_pool2d, max_unpool2d
 from minialex.operations.normalisation import group_norm, instance_norm, layer_norm
 from minialex.operations.padding import pad
 from minialex.operations.patches import fold, unfold
@@ -182,6 +182,7 @@ __all__ = [
     "matmul",
     "max",
     "max_pool2d",
+    "max_unpool2d",
     "maximum",
     "mean",
     "min",

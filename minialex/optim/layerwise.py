@@ -40,6 +40,8 @@ class LARS(Optimizer):
         The paper's eta.
     eps : float
         Keeps the rate of small gradients finite; 0 in the paper.
+    maximize : bool
+        Whether to climb instead.
 
     Raises
     ------
@@ -57,9 +59,13 @@ class LARS(Optimizer):
         weight_decay: float = 0.0,
         trust_coefficient: float = 1e-3,
         eps: float = 1e-8,
+        *,
+        maximize: bool = False,
     ):
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(params, {**options, "trust_coefficient": trust_coefficient, "eps": eps})
+        super().__init__(
+            params, {**options, "trust_coefficient": trust_coefficient, "eps": eps, "maximize": maximize}
+        )
 
     def check(self, options: dict) -> None:
         super().check(options)
@@ -103,6 +109,8 @@ class LAMB(Optimizer):
         The decay rates of the two moments.
     eps : float
     weight_decay : float
+    maximize : bool
+        Whether to climb instead.
 
     Raises
     ------
@@ -119,8 +127,12 @@ class LAMB(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
     ):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        )
 
     def check(self, options: dict) -> None:
         super().check(options)

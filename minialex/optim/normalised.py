@@ -55,6 +55,8 @@ class RMSprop(Optimizer):
     momentum : float
     centered : bool
         Whether to divide by the deviation of g; a is 0 if not.
+    maximize : bool
+        Whether to climb instead.
 
     Raises
     ------
@@ -71,9 +73,13 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
     ):
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**options, "momentum": momentum, "centered": centered})
+        super().__init__(
+            params, {**options, "momentum": momentum, "centered": centered, "maximize": maximize}
+        )
 
     def check(self, options: dict) -> None:
         super().check(options)
@@ -132,6 +138,8 @@ class Adagrad(Optimizer):
         The factor of an L2 penalty.
     initial_accumulator_value : float
     eps : float
+    maximize : bool
+        Whether to climb instead.
 
     Raises
     ------
@@ -149,9 +157,13 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        maximize: bool = False,
     ):
         options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps}
-        super().__init__(params, {**options, "initial_accumulator_value": initial_accumulator_value})
+        super().__init__(
+            params, {**options, "initial_accumulator_value": initial_accumulator_value, "maximize": maximize}
+        )
 
     def check(self, options: dict) -> None:
         super().check(options)
@@ -194,6 +206,8 @@ class NAdam(Optimizer):
         How fast mu rises to beta1.
     decoupled_weight_decay : bool
         Weight decay that is not part of the gradient, as of `AdamW`.
+    maximize : bool
+        Whether to climb instead.
 
     Raises
     ------
@@ -212,10 +226,12 @@ class NAdam(Optimizer):
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
         decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
     ):
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         options |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, options)
+        super().__init__(params, options | {"maximize": maximize})
 
     def check(self, options: dict) -> None:
         super().check(options)

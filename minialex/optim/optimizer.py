@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from minialex.checks import in_words, is_number, require_number
+from minialex.checks import in_words, is_number, require_flag, require_number
 from minialex.devices import copy_to_device, is_array, is_on_gpu, is_read_only
 from minialex.errors import CheckpointError, MiniAlexError
 from minialex.operations.gradients import forget_gradients
@@ -21,7 +21,8 @@ class Optimizer:
         The parameters, or groups of them: dictionaries with ``"params"`` and the options in which
         the group differs, such as ``"lr"`` and ``"weight_decay"``.
     defaults : dict
-        Options for groups that do not set them.
+        Options for groups that do not set them. All optimisers have ``maximize``, False unless it is given:
+        whether to climb, by the update with the negative of the gradient.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ class Optimizer:
         if any(grouped) and not all(grouped):
             raise MiniAlexError("params mixes parameters and groups; put each parameter into a group")
         groups = entries if all(grouped) else [{"params": entries}]
-        self.defaults = defaults
+        self.defaults = {**defaults, "maximize": defaults.get("maximize", False)}
         self.param_groups: list[dict] = []
         self.state: dict[int, dict] = {}
         for group in groups:
@@ -90,6 +91,7 @@ class Optimizer:
         """Raise `MiniAlexError` if an option of a group is out of range."""
         for name in ("lr", "weight_decay"):
             require_number(name, options[name], 0, bounds="[)")
+        require_flag("maximize", options["maximize"])
 
     def keeps(self, options: dict) -> tuple[str, ...] | None:
         """The names in the state of a parameter with these options: `kept`, if they do not matter."""
@@ -118,7 +120,7 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    with _contiguous(p), _contiguous(p.grad):
+                    with _contiguous(p), _contiguous(p.grad), _ascending(p, group["maximize"]):
                         self.update(p, self.state.setdefault(index, {}), group)
                     p.version += 1
                 index += 1
@@ -168,7 +170,7 @@ class Optimizer:
                 'the saved state must be what state_dict gives, a mapping with "state" and "param_groups", '
                 f"not {in_words(saved)}"
             )
-        groups, state = saved["param_groups"], saved["state"]
+        groups, state = _complete(saved["param_groups"]), saved["state"]
         own = [len(group["params"]) for group in self.param_groups]
         if [len(group["params"]) for group in groups] != own:
             raise CheckpointError(
@@ -230,11 +232,25 @@ class Optimizer:
             }
             for i, entry in saved["state"].items()
         }
-        for group, loaded in zip(self.param_groups, saved["param_groups"], strict=True):
+        for group, loaded in zip(self.param_groups, _complete(saved["param_groups"]), strict=True):
             for name, value in loaded.items():
                 if name != "params":
                     # JSON has only lists.
                     group[name] = tuple(value) if isinstance(group[name], tuple) else value
+
+
+@contextmanager
+def _ascending(p: Tensor, maximize: bool) -> Iterator[None]:
+    """Let an update see the gradient of what is minimised: of the objective, or of its negative."""
+    gradient = p.grad
+    if not maximize or gradient is None:
+        yield
+        return
+    p.grad = Tensor(-gradient.data, device=p.device)
+    try:
+        yield
+    finally:
+        p.grad = gradient
 
 
 @contextmanager
@@ -251,6 +267,11 @@ def _contiguous(tensor: Tensor) -> Iterator[None]:
             array[...] = tensor.data
     finally:
         tensor.data = array
+
+
+def _complete(groups) -> list[dict]:
+    """Saved groups with the option that files of before do not have."""
+    return [{"maximize": False, **group} for group in groups]
 
 
 def _is_state(saved) -> bool:

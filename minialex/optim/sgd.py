@@ -21,13 +21,13 @@ class SGD(Optimizer):
     params : iterable
         Parameters or groups; see `Optimizer`.
     lr : float
-        The learning rate.
     momentum : float
         0 <= momentum < 1; 0.9 in the paper.
     weight_decay : float
         The factor of an L2 penalty; 5e-4 in the paper.
     nesterov : bool
         Nesterov's momentum, in the form of Sutskever et al. 2013 that PyTorch and Keras use.
+    maximize : bool
     """
 
     kept = ("velocity",)
@@ -39,9 +39,10 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        maximize: bool = False,
     ):
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
-        super().__init__(params, options)
+        super().__init__(params, {**options, "maximize": maximize})
 
     def check(self, options: dict) -> None:
         super().check(options)
@@ -52,6 +53,5 @@ class SGD(Optimizer):
     def update(self, p: Any, state, options) -> None:
         if options["momentum"] and "velocity" not in state:
             state["velocity"] = array_module(p.device).zeros_like(p.data)
-        names = "lr", "momentum", "weight_decay", "nesterov"
-        call = SgdCall.of(**{name: options[name] for name in names})
+        call = SgdCall.of(**{name: options[name] for name in ("lr", "momentum", "weight_decay", "nesterov")})
         kernels.run(UPDATE, p.device, p.data, p.grad.data, state.get("velocity"), call=call)

@@ -141,6 +141,7 @@ PATTERNS = {
     "norm, of p: p left in": "a constant factor of 3",
     "einsum, diagonal: averaged over what is summed": "of 0.25, 1 over the length of axis 2",
     "cat: the second part from the first one's length": "shifted by +2 along axis 1",
+    "max_unpool2d: the inverse order": "shifted by +2 along axis 1",
     "where: averaged over what was broadcast": "1 over the length of axis 0 of the result",
 }
 """What the wrong gradient is recognised as, where it has a pattern."""

@@ -5,6 +5,7 @@ import pytest
 
 import minialex as ma
 import minialex.functional as F
+from minialex import nn
 from minialex.errors import DeviceError, GraphError, ShapeError
 
 DEVICES = ["cpu", pytest.param("cuda-host", marks=pytest.mark.needs_gxx)]
@@ -95,3 +96,43 @@ def test_running_statistics_on_another_device_are_refused():
 def test_momentum_is_a_number(momentum):
     with pytest.raises(ShapeError, match=r"batch_norm: momentum must be a number from 0 to 1, not "):
         F.batch_norm(ma.Tensor(TWO.astype(float)), np.zeros(2), np.ones(2), training=True, momentum=momentum)
+
+
+def test_without_a_momentum_the_statistics_are_plain_averages():
+    rng = np.random.default_rng(2)
+    layer = nn.BatchNorm2d(3, momentum=None).double()
+    means, variances = [], []
+    for _ in range(4):
+        x = rng.standard_normal((2, 3, 4, 5)) * rng.uniform(0.5, 2)
+        layer(ma.Tensor(x))
+        means.append(x.mean(axis=(0, 2, 3)))
+        variances.append(x.var(axis=(0, 2, 3), ddof=1))
+    layer.eval()(ma.Tensor(x))
+    np.testing.assert_allclose(layer.running_mean, np.mean(means, axis=0), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(layer.running_var, np.mean(variances, axis=0), rtol=1e-13)
+    assert (layer.num_batches_tracked, layer.num_batches_tracked.dtype) == (4, np.int64)
+    layer.reset_running_stats()
+    assert layer.num_batches_tracked == 0
+
+
+def test_a_failed_batch_is_not_counted():
+    layer = nn.BatchNorm1d(3, momentum=None)
+    with pytest.raises(ShapeError, match="training needs at least 2"):
+        layer(ma.ones(1, 3))
+    assert layer.num_batches_tracked == 0
+
+
+def test_the_count_of_batches_is_saved_where_it_is_used_and_may_be_missing():
+    layer, other = nn.BatchNorm2d(3, momentum=None), nn.BatchNorm2d(3, momentum=None)
+    layer(ma.Tensor(np.random.default_rng(0).standard_normal((4, 3, 2, 2), np.float32)))
+    state = layer.state_dict()
+    assert list(state) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    other.load_state_dict(state)
+    assert other.num_batches_tracked == 1
+    nn.BatchNorm2d(3).load_state_dict(state)
+    other.load_state_dict(nn.BatchNorm2d(3).state_dict())
+    assert other.num_batches_tracked == 1
+    assert "num_batches_tracked" not in nn.BatchNorm2d(3).state_dict()
+    untracked = nn.BatchNorm2d(3, momentum=None, track_running_stats=False)
+    assert list(untracked.state_dict()) == ["weight", "bias"]
+    assert untracked(ma.ones(2, 3, 2, 2)).shape == (2, 3, 2, 2)

@@ -345,7 +345,7 @@ def test_a_group_s_own_option_is_checked_too():
 
 
 def test_a_misspelt_option_of_a_group_is_refused_with_those_there_are():
-    expected = r"unknown option\(s\) weight_deacy; there are: lr, momentum, weight_decay, nesterov"
+    expected = r"unknown option\(s\) weight_deacy; there are: lr, momentum, weight_decay, nesterov, maximize"
     with pytest.raises(MiniAlexError, match=expected):
         optim.SGD([{"params": parameter(), "weight_deacy": 0.1}])
 

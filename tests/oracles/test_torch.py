@@ -256,6 +256,8 @@ def test_batch_norm_moves_the_running_statistics_as_pytorch_does():
     ("name", "options"),
     [
         ("SGD", {"lr": 0.1}),
+        ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05, "maximize": True}),
+        ("Adam", {"lr": 0.1, "weight_decay": 0.05, "maximize": True}),
         ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05}),
         ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05, "nesterov": True}),
         ("Adam", {"lr": 0.1}),

@@ -200,4 +200,35 @@ GLOBAL.wrong("""
     Right where there are as many channels as columns.
 """)
 
-SUBJECTS = (MAX, WINNERS, AVERAGE, GLOBAL)
+# Unpooling: each of x (2, 3) at its place among 4 cells, as pooling found them. y (2, 4)
+PLACES = np.array([[1, 3, 0], [2, 0, 3]])
+
+
+def max_unpool2d(x):
+    y = np.zeros((2, 4))
+    np.put_along_axis(y, PLACES, x, axis=1)
+    return y
+
+
+def max_unpool2d_vjp(g, x):
+    gx = np.take_along_axis(g, PLACES, axis=1)
+    return (gx,)
+
+
+UNPOOL = Subject(
+    "max_unpool2d", max_unpool2d, max_unpool2d_vjp, lambda random: [random.standard_normal((2, 3))]
+)
+
+UNPOOL.wrong("""
+    index: the first cells
+    - gx = np.take_along_axis(g, PLACES, axis=1)
+    + gx = g[:, : x.shape[1]].copy()
+    As if the places were in order.
+
+    index: the inverse order
+    - gx = np.take_along_axis(g, PLACES, axis=1)
+    + gx = np.take_along_axis(g, np.argsort(PLACES, axis=1), axis=1)
+    A scatter's gradient is a gather at the same places, not at those of their order.
+""")
+
+SUBJECTS = (MAX, WINNERS, AVERAGE, GLOBAL, UNPOOL)
