@@ -24,6 +24,9 @@ def command(as_json: bool) -> None:
                     "input_shape": list(entry.input_shape),
                     "num_classes": entry.num_classes,
                     "trainable_parameters": entry.trainable_parameters,
+                    "macs": entry.macs,
+                    "year": entry.year,
+                    "paper": entry.paper,
                     "differs": entry.differs,
                 }
                 for entry in entries

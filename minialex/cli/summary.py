@@ -65,7 +65,7 @@ def _show_layers(
             _shape(layer.output_shape),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.macs:,}" if layer.macs else "",
-            _memory(layer.activation_bytes),
+            _memory(layer.activation_bytes) if layer.output_shape else "",
         )
         for layer in summary.layers
     ]
@@ -80,6 +80,8 @@ def _show_layers(
     if summary.parameters != summary.trainable_parameters:
         rest = summary.parameters - summary.trainable_parameters
         print_line(f"{rest:,} more are the running statistics of batch normalisation")
+    if any(not layer.output_shape for layer in summary.layers):
+        print_line("layers without an output shape run in training only")
     if described.differs:
         print_line(f"Differs from the paper: {described.differs}")
 
