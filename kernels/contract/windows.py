@@ -47,7 +47,7 @@ def pair(value, name: str, *, minimum: int = 1) -> Pair:
     return int(items[0]), int(items[1])
 
 
-def single(value, name: str, *, minimum: int = 1) -> int:
+def single(value: Any, name: str, *, minimum: int = 1) -> int:
     """Convert an int, or a sequence of one, to an int.
 
     Raises

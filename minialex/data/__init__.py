@@ -31,6 +31,7 @@ from minialex.data.samplers import (
 )
 from minialex.data.split import stratified_split
 from minialex.data.split_folder import split_folder
+from minialex.data.stream import IterableDataset
 from minialex.data.transforms import Pipeline, standard_pipeline
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "FashionMNIST",
     "ImageDataset",
     "ImageFolder",
+    "IterableDataset",
     "Pipeline",
     "RandomSampler",
     "Sampler",

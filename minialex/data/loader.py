@@ -13,6 +13,7 @@ from minialex.data.collate import default_collate
 from minialex.data.dataset import ON_ERROR
 from minialex.data.map_style import generator_of
 from minialex.data.permutation import EPOCH, permutation
+from minialex.data.stream import IterableDataset, stream_batches
 from minialex.data.transforms import Pipeline
 from minialex.data.workers import in_order
 from minialex.errors import DamagedSample, DataError
@@ -76,7 +77,8 @@ class DataLoader:
     its own (`ImageDataset`): an `ArrayDataset`, or an `ImageFolder` as it is. The loader makes its batches,
     by whole arrays where it can, and yields `(x, y)`: x float32 of shape (B, C, H, W), y int64 of shape (B,).
     *Any other* object with `__len__` and `__getitem__` gives samples as they shall be, and the loader joins
-    them with `collate_fn`. What is yielded are tensors; `batches` gives images in arrays as arrays.
+    them with `collate_fn`. Those of an `IterableDataset` are taken as they come, without workers. What is
+    yielded are tensors; `batches` gives images in arrays as arrays.
 
     With a `seed`, the order is a pure function of the seed, the epoch and the number of samples, and what a
     random transform does to a sample one of the seed, the epoch and the sample's number: the same on every
@@ -170,7 +172,8 @@ class DataLoader:
         on_error: str = "stop",
         persistent_workers: bool = False,
     ):
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        self._streams = isinstance(dataset, IterableDataset)
+        if not (self._streams or (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"))):
             raise DataError(f"dataset must have __len__ and __getitem__, not {in_words(dataset)}")
         self._of_arrays = collate_fn is None and gives_arrays(dataset)
         self.dataset = dataset
@@ -187,9 +190,13 @@ class DataLoader:
         self.on_error = require_choice("on_error", on_error, ON_ERROR, error=DataError)
         self.sampler, self.batch_sampler = sampler, batch_sampler
         self._require_one_order()
+        if self._streams:
+            self._require_stream()
         self.epoch = 0
         self._follows_epoch = seed is not None
         self.skipped: list[DamagedSample] = []
+        if self._streams:
+            return
         if not len(dataset):
             raise DataError(f"data set {self._name()} is empty; there is nothing to load")
         if not len(self):
@@ -202,11 +209,17 @@ class DataLoader:
         """Return the number of batches an epoch, with those that `on_error="skip"` may leave out."""
         if self.batch_sampler is not None:
             return len(self.batch_sampler)
+        if self._streams and not hasattr(self.dataset, "__len__"):
+            raise TypeError(
+                f"data set {self._name()} is a stream without __len__: nobody knows how long it is"
+            )
         whole, rest = divmod(self._samples(), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Batches:
+    def __iter__(self) -> Iterator[Any]:
         """Return an iterator over the batches of the next epoch, in tensors; several may run at once."""
+        if self._streams:
+            return stream_batches(self.dataset, self.batch_size, self.drop_last, self.limit, self.collate_fn)
         if self._follows_epoch:
             epoch, seed = self.epoch, self.seed or 0
             self.epoch += 1
@@ -231,8 +244,10 @@ class DataLoader:
         Raises
         ------
         DataError
-            If `epoch` or `start` is not as described.
+            If `epoch` or `start` is not as described, or the data set is a stream.
         """
+        if self._streams:
+            raise DataError("batches have no numbers in a stream; iterate over the loader")
         epoch = require_int("epoch", epoch, 0, MAX_SEED, error=DataError)
         start = require_int("start", start, 0, len(self), error=DataError)
         return self._batches(self.seed or 0, epoch, start, as_tensors=False)
@@ -316,6 +331,18 @@ class DataLoader:
                 "transform of their own; give one to the data set"
             )
         return transform
+
+    def _require_stream(self) -> None:
+        options = {
+            "shuffle": self.shuffle,
+            "sampler": self.sampler is not None,
+            "batch_sampler": self.batch_sampler is not None,
+            "num_workers": self.workers > 0,
+            "on_error='skip'": self.on_error == "skip",
+        }
+        given = [name for name, is_given in options.items() if is_given]
+        if given:
+            raise DataError(f"a stream has an order of its own and one reader: leave out {', '.join(given)}")
 
     def _checked_workers(self, num_workers: Any, workers: Any) -> int:
         if num_workers is not None and workers is not None:

@@ -107,8 +107,9 @@ class Embedding(Module):
         """A layer with a table (M, D) that is there already, and by default is not trained."""
         if not isinstance(embeddings, Tensor) or embeddings.ndim != 2:
             raise ShapeError(f"embeddings must be a tensor (M, D), not {type(embeddings).__name__}")
+        rows, dim = embeddings.shape
         with init.deferred():
-            layer = cls(*embeddings.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+            layer = cls(rows, dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
         layer.weight = Parameter(embeddings.data, not freeze, embeddings.device)
         return layer
 

@@ -17,6 +17,8 @@ from minialex.tensor import Tensor, require_tensor
 
 
 class MaxPool2d(Operation):
+    winners: Any
+
     def __init__(self, call: PoolCall):
         self.call = call
 

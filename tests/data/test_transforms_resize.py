@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from minialex.data.sample_random import SampleRandom
-from minialex.data.transforms import RandomResizedCrop, Resize, ResizeWithPad
+from minialex.data.transforms import InterpolationMode, RandomResizedCrop, Resize, ResizeWithPad
 from minialex.errors import DataError
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -105,11 +106,55 @@ def test_pillow_is_needed_for_another_size_only(monkeypatch):
         ({"size": [True, 4]}, r"size\[0\] must be an integer"),
         ({"shorter_side": 0}, "shorter_side must be an integer from 1 to 4,096"),
         ({"shorter_side": 4097}, "shorter_side must be an integer"),
+        (
+            {"size": 4, "interpolation": "cubic"},
+            "interpolation must be 'nearest', .* or 'lanczos', not 'cubic'",
+        ),
+        ({"size": 4, "antialias": False}, r"antialias must be True, not False: .* F\.interpolate"),
+        ({"size": 4, "max_size": 4}, "max_size must be an integer from 5 to .*, not 4"),
+        ({"size": [4, 4], "max_size": 9}, "max_size must be None where size is a pair, not 9"),
     ],
 )
 def test_wrong_sizes_are_refused(fields, message):
     with pytest.raises(DataError, match=message):
         Resize(**fields)
+
+
+PILLOW = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
+
+
+@pytest.mark.parametrize("interpolation", PILLOW)
+@pytest.mark.parametrize("size", [(24, 31), (90, 70)])
+def test_each_filter_is_pillows_which_torchvision_calls(interpolation, size):
+    image = TORCHVISION["landscape"]
+    picture = Image.fromarray(image.transpose(1, 2, 0))
+    filters = {"nearest-exact": "nearest"}
+    by = getattr(Image.Resampling, filters.get(interpolation, interpolation).upper())
+    expected = np.asarray(picture.resize(size[::-1], by)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(Resize(list(size), interpolation)(image), expected)
+    np.testing.assert_array_equal(
+        np.asarray(Resize(size, interpolation)(picture)).transpose(2, 0, 1), expected
+    )
+
+
+def test_the_longer_side_is_limited_as_torchvision_documents_it():
+    """Its documentation: "if the longer edge is greater than max_size, the smaller one may be overruled"."""
+    limited = Resize(100, max_size=150)
+    for shape, expected in (((50, 100), (75, 150)), ((100, 50), (150, 75)), ((50, 60), (100, 120))):
+        assert limited.output_shape((3, *shape)) == (3, *expected)
+    assert limited(random_images(3, 50, 100)).shape == (3, 75, 150)
+
+
+def test_what_is_set_is_written_and_nothing_else():
+    assert Resize(7, "bicubic", max_size=9).to_dict() == {
+        "name": "resize",
+        "shorter_side": 7,
+        "interpolation": "bicubic",
+        "max_size": 9,
+    }
+    assert Resize(7, antialias=None).to_dict() == {"name": "resize", "shorter_side": 7}
+    assert repr(Resize((7, 8), "box")) == "Resize(size=(7, 8), interpolation='box')"
+    assert Resize(7, InterpolationMode.BICUBIC).steps((3, 9, 8)) == ["shorter side resized to 7 (bicubic)"]
 
 
 def test_a_longer_side_that_takes_too_much_memory_is_refused_before_it_is_made():

@@ -32,7 +32,8 @@ from minialex.data.transforms.colour import Invert, PcaNoise, ToGrey, ToRgb
 from minialex.data.transforms.conversion import Compose, ConvertImageDtype, Lambda, PILToTensor, ToTensor
 from minialex.data.transforms.crop import CenterCrop, RandomCrop, RandomResizedCrop, TenCrop
 from minialex.data.transforms.flip import HorizontalFlip, RandomHorizontalFlip, RandomVerticalFlip
-from minialex.data.transforms.geometry import InterpolationMode, Pad, RandomRotation
+from minialex.data.transforms.geometry import Pad, RandomRotation
+from minialex.data.transforms.interpolation import InterpolationMode
 from minialex.data.transforms.jitter import ColorJitter, Grayscale, RandomErasing, RandomGrayscale
 from minialex.data.transforms.normalize import Normalize, Scale, SubtractMean
 from minialex.data.transforms.pipeline import Pipeline, standard_pipeline

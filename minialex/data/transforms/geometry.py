@@ -10,19 +10,14 @@ import numpy as np
 from minialex.checks import is_number, require_choice, require_flag, require_int, require_module
 from minialex.data.sample_random import SampleRandom
 from minialex.data.transforms.fields import MAX_LENGTH, fill_of, numbers, per_channel
+from minialex.data.transforms.interpolation import InterpolationMode, resampling
 from minialex.data.transforms.pictures import plane_by_plane
 from minialex.data.transforms.transform import Shape, Transform
 from minialex.errors import DataError
 
 PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
-_INTERPOLATIONS = ("nearest", "bilinear")
+_INTERPOLATIONS = (InterpolationMode.NEAREST, InterpolationMode.BILINEAR)
 _LARGEST_ANGLE = 1e6
-
-
-class InterpolationMode:
-    """The names of `RandomRotation`'s interpolations, as torchvision's users write them."""
-
-    NEAREST, BILINEAR = _INTERPOLATIONS
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ def rotated(image: np.ndarray, angle: float, settings: RandomRotation) -> np.nda
         colour = fill[position[-1]]
         return plane.rotate(
             angle,
-            getattr(pillow.Resampling, settings.interpolation.upper()),
+            resampling(settings.interpolation, "rotation"),
             settings.expand,
             settings.center,
             fillcolor=int(colour) if image.dtype == np.uint8 else colour,
