@@ -173,7 +173,7 @@ class TestConvnet:
         architecture = task.architecture()
         assert task.images().shape == (128, 3, 224, 224)
         assert summarise(architecture.build(), 1).parameters == 61_100_840
-        assert not {"norm", "drop"} & {layer.prefix for layer in architecture.layers}
+        assert not {"norm", "drop"} & {layer.prefix for row in architecture.layers for layer in row.layers()}
         assert task.title == "alexnet_torchvision without dropout, batch 128"
 
     def test_forward_and_backward(self, monkeypatch):
