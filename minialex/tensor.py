@@ -349,13 +349,6 @@ def require_tensor(name: str, x) -> None:
         )
 
 
-def weight_tensor(name: str, weight, like: Tensor) -> Tensor:
-    """The weight of the named function, as `as_tensor` gives it; None has a message of its own."""
-    if weight is None:
-        raise TypeError(f"{name}: weight must be a tensor, not None")
-    return as_tensor(weight, like)
-
-
 def _as_array(data, dtype):
     """The values as an array of a dtype that a tensor holds, in the machine's byte order."""
     require_unmasked(data)

@@ -1,28 +1,27 @@
 """Pooling to a given size: position p of P over H cells has the cells floor(p H / P) to ceil((p + 1) H / P).
 
 Where P divides H they are the windows of an ordinary pool, and its kernels run. Where it does not, the mean
-is a product with a matrix of shares along each axis, and the maximum one of slices: compositions.
+and the maximum are those of slices, along one axis after the other: compositions.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
 
 from minialex.checks import in_words, is_int
-from minialex.devices import to_device_array
 from minialex.errors import ShapeError
 from minialex.integers import ceil_div
 from minialex.operations.avg_pool2d import avg_pool2d
+from minialex.operations.inputs import require_floats
 from minialex.operations.joining import stack
 from minialex.operations.layout import along, getitem
 from minialex.operations.max_pool2d import max_pool2d
-from minialex.operations.reduction import amax
-from minialex.operations.resizing import along_both
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.reduction import amax, mean
+from minialex.tensor import Tensor
 
 
 def _output_size(name: str, x: Tensor, output_size) -> tuple[int, int]:
-    require_tensor(name, x)
+    require_floats(name, x)
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise ShapeError(f"{name}: the input must be (N, C, H, W) with cells, not {x.shape}")
     given = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size, output_size)
@@ -61,15 +60,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size) -> Tensor:
     kernel = _ordinary(x, sizes)
     if kernel is not None:
         return x if kernel == (1, 1) else avg_pool2d(x, kernel)
-    rows, columns = (_shares(n, out, x) for n, out in zip(x.shape[2:], sizes, strict=True))
-    return along_both(x, rows, columns)
-
-
-def _shares(n: int, out: int, x: Tensor) -> Tensor:
-    shares = np.zeros((out, n), x.dtype)
-    for row, (start, end) in zip(shares, _bounds(n, out), strict=True):
-        row[start:end] = 1 / (end - start)
-    return Tensor(to_device_array(shares, x.device), device=x.device)
+    return _of_slices(x, sizes, mean)
 
 
 def adaptive_max_pool2d(x: Tensor, output_size) -> Tensor:
@@ -78,10 +69,12 @@ def adaptive_max_pool2d(x: Tensor, output_size) -> Tensor:
     kernel = _ordinary(x, sizes)
     if kernel is not None:
         return x if kernel == (1, 1) else max_pool2d(x, kernel)
-    for axis in (2, 3):
-        slices = (
-            getitem(x, along(axis, slice(start, end)))
-            for start, end in _bounds(x.shape[axis], sizes[axis - 2])
-        )
-        x = stack([amax(part, axis) for part in slices], axis)
+    return _of_slices(x, sizes, amax)
+
+
+def _of_slices(x: Tensor, sizes: tuple[int, int], reduce: Callable) -> Tensor:
+    """What `reduce` makes of each window's rows, then of its columns."""
+    for axis, size in zip((2, 3), sizes, strict=True):
+        slices = (getitem(x, along(axis, slice(start, end))) for start, end in _bounds(x.shape[axis], size))
+        x = stack([reduce(part, axis) for part in slices], axis)
     return x

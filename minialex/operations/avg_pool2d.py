@@ -6,7 +6,8 @@ from minialex.autograd import Operation
 from minialex.checks import require_flag
 from minialex.errors import ShapeError
 from minialex.kernels.avg_pool2d import FORWARD, INPUT_GRAD, AvgPoolCall
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor
 
 
 class _AveragePooling(Operation):
@@ -52,7 +53,7 @@ def avg_pool2d(
     -------
     Tensor (N, C, P, Q)
     """
-    require_tensor("avg_pool2d", x)
+    require_floats("avg_pool2d", x)
     call = AvgPoolCall.of(
         x.shape,
         kernel_size=kernel_size,

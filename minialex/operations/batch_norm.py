@@ -9,7 +9,8 @@ from minialex.errors import DeviceError, GraphError, ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.batch_norm import BACKWARD, EVALUATE, FORWARD, BatchNormCall
 from minialex.kernels.contract.shapes import require_shape
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor, as_tensor
 
 
 class BatchNorm(Operation):
@@ -171,7 +172,7 @@ def batch_norm(
         If a running statistic is not an array, has another dtype or device than x, requires a gradient, or
         is read-only in training.
     """
-    require_tensor("batch_norm", x)
+    require_floats("batch_norm", x)
     weight = None if weight is None else as_tensor(weight, x)
     bias = None if bias is None else as_tensor(bias, x)
     output_shape(

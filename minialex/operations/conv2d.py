@@ -8,8 +8,9 @@ from typing import Any
 
 from minialex.autograd import Operation
 from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
+from minialex.operations.inputs import require_floats, weight_tensor
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
+from minialex.tensor import Tensor, as_tensor
 
 
 class _Convolution(Operation):
@@ -85,7 +86,7 @@ def conv2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
-    require_tensor("conv2d", x)
+    require_floats("conv2d", x)
     weight = weight_tensor("conv2d", weight, x)
     bias = None if bias is None else as_tensor(bias, x)
     call = ConvCall.of(

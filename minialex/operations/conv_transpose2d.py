@@ -8,8 +8,9 @@ from minialex.kernels.contract.shapes import require_rank
 from minialex.kernels.contract.windows import pair
 from minialex.kernels.conv2d import ConvCall
 from minialex.operations.conv2d import Conv2dInputGrad
+from minialex.operations.inputs import require_floats, weight_tensor
 from minialex.operations.layout import reshape
-from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
+from minialex.tensor import Tensor, as_tensor
 
 
 def conv_transpose2d(
@@ -49,7 +50,7 @@ def conv_transpose2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
-    require_tensor("conv_transpose2d", x)
+    require_floats("conv_transpose2d", x)
     weight = weight_tensor("conv_transpose2d", weight, x)
     require_rank(x.shape, 4, "conv_transpose2d input", "(N, O, P, Q)")
     require_rank(weight.shape, 4, "conv_transpose2d weight", "(O, C/groups, KH, KW)")

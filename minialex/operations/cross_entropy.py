@@ -13,9 +13,10 @@ from minialex.errors import DataError, ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.cross_entropy import BACKWARD, FORWARD
 from minialex.operations.classes import class_weights, counted_labels
+from minialex.operations.inputs import require_floats
 from minialex.operations.layout import permute, reshape
 from minialex.operations.softmax import log_softmax, softmax
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.tensor import Tensor, as_tensor
 
 IGNORED = -100
 """The label that is ignored unless another one is given (PyTorch's default)."""
@@ -111,7 +112,7 @@ def cross_entropy(
     it adds 0, and the loss is infinite only where the target, after smoothing, is not 0. PyTorch has
     NaN instead of that 0 if `target` is a distribution or the weight of a label's class is 0.
     """
-    require_tensor("cross_entropy", x)
+    require_floats("cross_entropy", x)
     require_choice("cross_entropy: reduction", reduction, ("mean", "sum", "none"), error=ShapeError)
     # A float: a NumPy scalar would promote float32.
     label_smoothing = require_number(

@@ -7,9 +7,10 @@ from minialex.checks import require_flag, require_number
 from minialex.devices import array_module
 from minialex.errors import ShapeError
 from minialex.kernels.dropout import FORWARD
+from minialex.operations.inputs import require_floats
 from minialex.operations.layout import reshape
 from minialex.random import next_stream
-from minialex.tensor import Tensor, require_tensor
+from minialex.tensor import Tensor
 
 
 class Dropout(Operation):
@@ -27,7 +28,7 @@ class Dropout(Operation):
 
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Set whole channels (N, C) to zero with probability p, and scale the others; see `dropout`."""
-    require_tensor("dropout2d", x)
+    require_floats("dropout2d", x)
     if x.ndim < 3:
         raise ShapeError(f"dropout2d: the input must be (N, C, ...) with an axis of cells, not {x.shape}")
     if p == 0 or not require_flag("dropout2d: training", training, error=ShapeError):
@@ -50,7 +51,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     training : bool
         False leaves x as it is.
     """
-    require_tensor("dropout", x)
+    require_floats("dropout", x)
     require_number("dropout: p", p, 0, 1, error=ShapeError)
     if not require_flag("dropout: training", training, error=ShapeError) or p == 0:
         return x

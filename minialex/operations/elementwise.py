@@ -8,6 +8,7 @@ from minialex.autograd import Operation
 from minialex.checks import is_number
 from minialex.devices import array_module
 from minialex.kernels import output_shape
+from minialex.operations.inputs import require_floats
 from minialex.operations.reduction import sum_to
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
@@ -273,6 +274,7 @@ def sqrt(x: Tensor) -> Tensor:
 
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent of x."""
+    require_floats("tanh", x)
     return Tanh()(x)
 
 
@@ -288,19 +290,19 @@ def log1p(x: Tensor) -> Tensor:
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), the logistic function."""
-    require_tensor("sigmoid", x)
+    require_floats("sigmoid", x)
     return Sigmoid()(x)
 
 
 def softplus_of(x: Tensor) -> Tensor:
     """log(1 + exp(x)), without overflow."""
-    require_tensor("softplus", x)
+    require_floats("softplus", x)
     return Softplus()(x)
 
 
 def erf(x: Tensor) -> Tensor:
     """The error function."""
-    require_tensor("erf", x)
+    require_floats("erf", x)
     return Erf()(x)
 
 

@@ -7,9 +7,10 @@ import math
 from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.linear import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.operations.inputs import require_floats, weight_tensor
 from minialex.operations.layout import reshape
 from minialex.operations.reduction import sum
-from minialex.tensor import Tensor, as_tensor, require_tensor, weight_tensor
+from minialex.tensor import Tensor, as_tensor
 
 
 class Linear(Operation):
@@ -70,7 +71,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ShapeError
         If the shapes do not fit.
     """
-    require_tensor("linear", x)
+    require_floats("linear", x)
     weight = weight_tensor("linear", weight, x)
     bias = None if bias is None else as_tensor(bias, x)
     y_shape = output_shape("linear", x.shape, weight.shape, None if bias is None else bias.shape)

@@ -7,7 +7,8 @@ from minialex.checks import require_choice, require_number
 from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.local_response_norm import BACKWARD, FORWARD, WINDOW_SUM, ResponseNormCall
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor
 
 
 class LocalResponseNorm(Operation):
@@ -71,7 +72,7 @@ class ChannelWindowSum(Operation):
 
 def channel_window_sum(x: Tensor, size: int) -> Tensor:
     """The sum over the channels c - size//2 .. c + size//2 that exist; x (N, C, H, W), size odd."""
-    require_tensor("channel_window_sum", x)
+    require_floats("channel_window_sum", x)
     output_shape("channel_window_sum", x.shape, size=size)
     return ChannelWindowSum(size)(x)
 
@@ -103,7 +104,7 @@ def local_response_norm(
     -------
     Tensor (N, C, H, W)
     """
-    require_tensor("local_response_norm", x)
+    require_floats("local_response_norm", x)
     output_shape("local_response_norm", x.shape, size=size)
     require_choice("local_response_norm: alpha_mode", alpha_mode, ("sum", "mean"), error=ShapeError)
     for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):

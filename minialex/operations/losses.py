@@ -12,14 +12,15 @@ from minialex.errors import DataError, ShapeError
 from minialex.operations.classes import class_weights, counted_labels
 from minialex.operations.cross_entropy import IGNORED
 from minialex.operations.elementwise import absolute, log, softplus_of
+from minialex.operations.inputs import require_floats
 from minialex.operations.reduction import mean, sum
 from minialex.operations.selection import clamp, gather, where
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.tensor import Tensor, as_tensor
 
 
 def _pair(name: str, x: Tensor, target) -> Tensor:
     """The target as a tensor of the shape of x."""
-    require_tensor(name, x)
+    require_floats(name, x)
     target = as_tensor(target, x)
     if target.shape != x.shape:
         raise ShapeError(f"{name}: the target must have the input's shape {x.shape}, not {target.shape}")
@@ -57,7 +58,7 @@ def huber_loss(x: Tensor, target, reduction: str = "mean", delta: float = 1.0) -
     """d**2 / 2 where d = abs(x - target) is below delta, else delta (d - delta / 2) (Huber 1964)."""
     if not is_number(delta) or delta <= 0:
         raise ShapeError(f"huber_loss: delta must be a number above 0, not {in_words(delta)}")
-    return smooth_l1_loss(x, target, reduction, delta) * delta
+    return smooth_l1_loss(x, _pair("huber_loss", x, target), reduction, delta) * delta
 
 
 def binary_cross_entropy(x: Tensor, target, weight=None, reduction: str = "mean") -> Tensor:
@@ -76,7 +77,7 @@ def binary_cross_entropy(x: Tensor, target, weight=None, reduction: str = "mean"
 def binary_cross_entropy_with_logits(
     x: Tensor, target, weight=None, reduction: str = "mean", pos_weight=None
 ) -> Tensor:
-    """The cross-entropy of sigmoid(x) against targets from 0 to 1, without overflow: softplus(x) - t x.
+    """The cross-entropy of sigmoid(x) against targets t from 0 to 1: (1 - t) x + softplus(-x).
 
     Parameters
     ----------
@@ -89,10 +90,10 @@ def binary_cross_entropy_with_logits(
         What the positive part, t log sigmoid(x), is multiplied with; broadcast.
     """
     target = _pair("binary_cross_entropy_with_logits", x, target)
-    if pos_weight is None:
-        losses = softplus_of(x) - target * x
-    else:
-        losses = (1 - target) * x + (target * (as_tensor(pos_weight, x) - 1) + 1) * softplus_of(-x)
+    negative_part = softplus_of(-x)
+    if pos_weight is not None:
+        negative_part = (target * (as_tensor(pos_weight, x) - 1) + 1) * negative_part
+    losses = (1 - target) * x + negative_part
     return _reduced(
         "binary_cross_entropy_with_logits", losses if weight is None else losses * weight, reduction
     )
@@ -119,7 +120,7 @@ def nll_loss(x: Tensor, target, weight=None, ignore_index: int = IGNORED, reduct
     DataError
         If a label is not one of the C classes.
     """
-    require_tensor("nll_loss", x)
+    require_floats("nll_loss", x)
     labels = to_numpy(target.data if isinstance(target, Tensor) else target)
     if x.ndim < 2 or labels.shape != (x.shape[0], *x.shape[2:]):
         raise ShapeError(

@@ -13,7 +13,8 @@ from minialex.errors import DataError, ShapeError
 from minialex.kernels.contract.shapes import require_rank, require_shape
 from minialex.kernels.contract.windows import pair
 from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER, PoolCall
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor
 
 
 class MaxPool2d(Operation):
@@ -92,7 +93,7 @@ def max_pool2d(
     ShapeError
         If a window does not fit, or holds nothing but padding.
     """
-    require_tensor("max_pool2d", x)
+    require_floats("max_pool2d", x)
     call = PoolCall.of(
         x.shape,
         kernel_size=kernel_size,
@@ -135,7 +136,7 @@ def max_unpool2d(x: Tensor, indices, kernel_size, stride=None, padding=0, output
         If an index is no place of a plane, or there twice, as windows that overlap may have it: PyTorch
         leaves open which of the two stays.
     """
-    require_tensor("max_unpool2d", x)
+    require_floats("max_unpool2d", x)
     require_rank(x.shape, 4, "max_unpool2d input", "(N, C, P, Q)")
     places = to_numpy(indices.data if isinstance(indices, Tensor) else indices)
     require_shape("max_unpool2d: indices", places.shape, x.shape, "of the input")

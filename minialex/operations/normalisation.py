@@ -12,9 +12,10 @@ from minialex.checks import in_words, is_int
 from minialex.errors import ShapeError
 from minialex.operations.batch_norm import batch_norm
 from minialex.operations.elementwise import sqrt
+from minialex.operations.inputs import require_floats
 from minialex.operations.layout import reshape
 from minialex.operations.reduction import mean
-from minialex.tensor import Tensor, as_tensor, require_tensor
+from minialex.tensor import Tensor, as_tensor
 
 
 def _rows(x: Tensor, rows: int, eps: float) -> Tensor:
@@ -52,7 +53,7 @@ def layer_norm(
     eps : float
         Added to the variance, which is the biased one.
     """
-    require_tensor("layer_norm", x)
+    require_floats("layer_norm", x)
     shape = (normalized_shape,) if is_int(normalized_shape, 0) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(
@@ -76,7 +77,7 @@ def group_norm(
     eps : float
         Added to the variance, which is the biased one.
     """
-    require_tensor("group_norm", x)
+    require_floats("group_norm", x)
     if x.ndim < 2 or not is_int(num_groups, 1) or x.shape[1] % num_groups:
         raise ShapeError(
             f"group_norm: num_groups must be a positive int that divides the channels of {x.shape}, "
@@ -91,7 +92,7 @@ def instance_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Normalise each channel of each image (Ulyanov et al. 2016): a group a channel."""
-    require_tensor("instance_norm", x)
+    require_floats("instance_norm", x)
     if x.ndim < 3:
         raise ShapeError(f"instance_norm: the input must be (N, C, ...) with an axis of cells, not {x.shape}")
     return group_norm(x, max(x.shape[1], 1), weight, bias, eps)

@@ -84,13 +84,14 @@ def pad(x: Tensor, pad, mode: str = "constant", value: float | None = None) -> T
 
 def _from_the_image(x: Tensor, widths, mode: str) -> Tensor:
     """Padding by cells of the image: along one axis after the other, the cells are named by an index."""
+    shape = x.shape
     for axis, (before, after) in enumerate(widths):
         if before == after == 0:
             continue
-        n = x.shape[axis]
+        n = shape[axis]
         most = {"reflect": n - 1, "circular": n, "replicate": 2**31 if n else 0}[mode]
         if max(before, after) > most:
-            raise ShapeError(f"pad: {mode} by {(before, after)} reaches beyond the {n} cells of dim {axis}")
+            raise ShapeError(f"pad: {mode} by {(before, after)} reaches beyond dim {axis} of {shape}")
         places = np.arange(-before, n + after)
         if mode == "reflect":
             places = np.abs(places)

@@ -10,9 +10,10 @@ import numpy as np
 
 from minialex.errors import ShapeError
 from minialex.kernels.contract.windows import Window, padding_form, pair
+from minialex.operations.inputs import require_floats
 from minialex.operations.layout import IndexAdd, getitem, reshape
 from minialex.operations.padding import pad
-from minialex.tensor import Tensor, require_tensor
+from minialex.tensor import Tensor
 
 
 def _window(name: str, size, kernel_size, dilation, padding, stride) -> Window:
@@ -24,7 +25,7 @@ def _window(name: str, size, kernel_size, dilation, padding, stride) -> Window:
         dilation=pair(dilation, "dilation"),
     )
     if min(window.positions) < 1:
-        raise ShapeError(f"{name}: the window does not fit into the padded image: {window}")
+        raise ShapeError(f"{name}: the window does not fit into the padded image of {tuple(size)}: {window}")
     return window
 
 
@@ -52,7 +53,7 @@ def unfold(x: Tensor, kernel_size, dilation=1, padding=0, stride=1) -> Tensor:
     -------
     Tensor (N, C * KH * KW, P * Q)
     """
-    require_tensor("unfold", x)
+    require_floats("unfold", x)
     if x.ndim != 4:
         raise ShapeError(f"unfold: the input must be (N, C, H, W), not {x.shape}")
     window = _window("unfold", x.shape[2:], kernel_size, dilation, padding, stride)
@@ -75,7 +76,7 @@ def fold(x: Tensor, output_size, kernel_size, dilation=1, padding=0, stride=1) -
     -------
     Tensor (N, C, H, W)
     """
-    require_tensor("fold", x)
+    require_floats("fold", x)
     size = pair(output_size, "output_size")
     window = _window("fold", size, kernel_size, dilation, padding, stride)
     (kh, kw), (p, q) = window.kernel_size, window.positions

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from minialex.autograd import Operation
 from minialex.kernels.relu import BACKWARD, FORWARD
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor
 
 
 class ReLU(Operation):
@@ -36,5 +37,5 @@ class ReLUBackward(Operation):
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0); its gradient at 0 is 0."""
-    require_tensor("relu", x)
+    require_floats("relu", x)
     return ReLU()(x)

@@ -9,9 +9,9 @@ import numpy as np
 from minialex.checks import in_words, is_int, is_number
 from minialex.devices import to_device_array
 from minialex.errors import ShapeError
-from minialex.operations.layout import along, getitem, permute, reshape
-from minialex.operations.matmul import matmul
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.operations.layout import along, getitem
+from minialex.tensor import Tensor
 
 
 def interpolate(
@@ -35,7 +35,7 @@ def interpolate(
     ShapeError
         If the input is not (N, C, H, W), not one of size and scale_factor is given, or the mode is unknown.
     """
-    require_tensor("interpolate", x)
+    require_floats("interpolate", x)
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise ShapeError(f"interpolate: the input must be (N, C, H, W) with cells, not {x.shape}")
     if mode not in ("nearest", "bilinear"):
@@ -48,13 +48,9 @@ def interpolate(
             places = np.minimum(np.floor(np.arange(out) * scale).astype(np.intp), n - 1)
             x = getitem(x, along(axis, places))
         return x
-    rows, columns = (
-        Tensor(
-            to_device_array(_weights(*each, bool(align_corners)).astype(x.dtype), x.device), device=x.device
-        )
-        for each in zip(x.shape[2:], sizes, scales, strict=True)
-    )
-    return along_both(x, rows, columns)
+    for axis, (out, scale) in enumerate(zip(sizes, scales, strict=True), start=2):
+        x = _between(x, axis, out, scale, bool(align_corners))
+    return x
 
 
 def _sizes(old: tuple[int, ...], size, scale_factor) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -79,27 +75,18 @@ def _sizes(old: tuple[int, ...], size, scale_factor) -> tuple[tuple[int, ...], t
     return new, tuple(1 / f for f in factors)
 
 
-def _weights(n: int, out: int, scale: float, align_corners: bool) -> np.ndarray:
-    """The matrix (out, n) whose row i holds the shares of old cells in new cell i."""
+def _between(x: Tensor, axis: int, out: int, scale: float, align_corners: bool) -> Tensor:
+    """x with another length of an axis: each new cell is a mean of the two old ones that it lies between.
+
+    Not a product with a matrix of shares, whose zeros would spread a NaN over the whole axis.
+    """
+    n = x.shape[axis]
     if align_corners:
         places = np.arange(out) * ((n - 1) / (out - 1) if out > 1 else 0.0)
     else:
         places = np.maximum((np.arange(out) + 0.5) * scale - 0.5, 0)
     first = np.minimum(np.floor(places).astype(np.intp), n - 1)
     second = np.minimum(first + 1, n - 1)
-    share = places - first
-    weights = np.zeros((out, n))
-    np.add.at(weights, (np.arange(out), first), 1 - share)
-    np.add.at(weights, (np.arange(out), second), share)
-    return weights
-
-
-def along_both(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ image @ columns.T for each image of x (N, C, H, W): another height and width."""
-    return permute(_along_last(permute(_along_last(x, columns), 0, 1, 3, 2), rows), 0, 1, 3, 2)
-
-
-def _along_last(x: Tensor, weights: Tensor) -> Tensor:
-    """The product of the last axis of x with a matrix (out, n): another length of that axis."""
-    rows = matmul(reshape(x, (-1, x.shape[-1]) if x.size else (0, x.shape[-1])), weights.transpose())
-    return reshape(rows, (*x.shape[:-1], len(weights)))
+    shares = (places - first).astype(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    share = Tensor(to_device_array(shares, x.device), device=x.device)
+    return getitem(x, along(axis, first)) * (1 - share) + getitem(x, along(axis, second)) * share

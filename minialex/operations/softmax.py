@@ -6,7 +6,8 @@ from minialex.autograd import Operation
 from minialex.kernels import output_shape
 from minialex.kernels.softmax import BACKWARD, FORWARD, LOG_BACKWARD, LOG_FORWARD
 from minialex.operations.axes import takes_dim
-from minialex.tensor import Tensor, require_tensor
+from minialex.operations.inputs import require_floats
+from minialex.tensor import Tensor
 
 
 class Softmax(Operation):
@@ -78,7 +79,7 @@ class LogSoftmaxBackward(Operation):
 @takes_dim
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) divided by its sum along an axis, for x of any shape."""
-    require_tensor("softmax", x)
+    require_floats("softmax", x)
     output_shape("softmax", x.shape, axis=axis)
     return Softmax(axis % x.ndim)(x)
 
@@ -86,6 +87,6 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 @takes_dim
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """The logarithm of softmax along an axis, without the loss of precision of log(softmax(x))."""
-    require_tensor("log_softmax", x)
+    require_floats("log_softmax", x)
     output_shape("log_softmax", x.shape, axis=axis)
     return LogSoftmax(axis % x.ndim)(x)

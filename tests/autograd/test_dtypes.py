@@ -117,30 +117,43 @@ OF_FLOATS = {
     "relu": F.relu,
     "dropout": F.dropout,
     "linear": lambda x: F.linear(x[0, 0], x[0, 0]),
-    "matmul": lambda x: x[0, 0] @ x[0, 0],
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
     "softmax": F.softmax,
     "log_softmax": F.log_softmax,
     "cross_entropy": lambda x: F.cross_entropy(x[0, 0], [0, 1, 2, 3], label_smoothing=0.1),
+    "tanh": lambda x: x.tanh(),
+    "channel_window_sum": lambda x: operations.channel_window_sum(x, 3),
+}
+KERNELS_OF_FLOATS = {
+    "matmul": lambda x: x[0, 0] @ x[0, 0],
     "exp": lambda x: x.exp(),
     "log": lambda x: x.log(),
     "sqrt": lambda x: x.sqrt(),
-    "tanh": lambda x: x.tanh(),
     "divide": lambda x: x / x,
-    "channel_window_sum": lambda x: operations.channel_window_sum(x, 3),
 }
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64])
 @pytest.mark.parametrize("name", OF_FLOATS)
-def test_an_operation_of_floats_refuses_integers_in_one_line(name, dtype, device):
+def test_a_function_of_floats_refuses_integers_in_one_line(name, dtype, device):
+    message = (
+        rf"^{name}: x must be of float32 or float64, not {np.dtype(dtype)}; convert it with x\.float\(\)$"
+    )
+    with pytest.raises(TypeError, match=message):
+        OF_FLOATS[name](images(device, dtype))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64])
+@pytest.mark.parametrize("name", KERNELS_OF_FLOATS)
+def test_a_kernel_of_floats_refuses_integers_in_one_line(name, dtype, device):
     message = (
         rf"{name}\.\w+ takes float32 or float64 on '{device}', not {np.dtype(dtype)}; "
         r"convert the data with \.astype\('float32'\)$"
     )
     with pytest.raises(KernelError, match=message):
-        OF_FLOATS[name](images(device, dtype))
+        KERNELS_OF_FLOATS[name](images(device, dtype))
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

@@ -282,6 +282,7 @@ for _name, _function, _arrays in (
     ("instance_norm", lambda x: F.instance_norm(x, eps=0.1), normals((2, 2, 3))),
     ("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), normals(_IMAGES)),
     ("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (2, 3)), distincts(_IMAGES)),
+    ("max_unpool2d", lambda x: F.max_unpool2d(x, [[[[0, 3], [8, 14]]]], 2), normals((1, 1, 2, 2))),
     ("conv1d", lambda x, w, b: F.conv1d(x, w, b, 2, 1), normals((2, 2, 5), (3, 2, 3), (3,))),
     (
         "conv_transpose2d",

@@ -9,7 +9,8 @@ import pytest
 
 import minialex as ma
 
-jax = pytest.importorskip("jax", reason="could not import 'jax'")
+jax = pytest.importorskip("jax")
+pytestmark = pytest.mark.full
 jnp = jax.numpy
 
 DTYPES = ["float32", "int32", "uint8", "bool"]
