@@ -71,8 +71,8 @@ def command(
     second order. Exit code 1 if anything is wrong, or could not be checked. Deep models, which take
     minutes, are checked where --model names them.
 
-    Kernels are checked derivative by derivative; models, with thin layers and small images, along
-    random directions in each of their parameters.
+    Kernels, and functions composed of several, are checked derivative by derivative; models, with thin
+    layers and small images, along random directions in each of their parameters.
 
     With FILE.py, your own gradients are checked instead: by its functions check_..., or what is named.
     NAME returns the report of a check (ma.check_vjp, ma.gradcheck, ...), or is a function or module that

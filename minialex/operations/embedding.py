@@ -1,4 +1,4 @@
-"""Rows of a table, by their numbers."""
+"""Rows of a table, by their numbers: indexing, with a name and checks of its own."""
 
 from __future__ import annotations
 

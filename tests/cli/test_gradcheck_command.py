@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from minialex.availability import usable_devices
-from minialex.checking.kernels import suite
+from minialex.checking.kernels import compositions, suite
 from minialex.cli import cli
 from minialex.kernels import list_kernels
 from minialex.models import list_models
@@ -307,7 +307,7 @@ def test_files_of_results(minialex, tmp_path, plugin):
 
 
 def test_the_default_goes_through_everything(monkeypatch):
-    """Every kernel of every usable device, and the models but the deep ones. That they are right is below."""
+    """Kernels of usable devices, compositions, models but the deep ones. That they are right is below."""
     monkeypatch.setattr(suite, "run", lambda task: task.row)
 
     rows = json.loads(CliRunner().invoke(cli, ["gradcheck", "--json", "--jobs", "1"]).stdout)["rows"]
@@ -317,7 +317,7 @@ def test_the_default_goes_through_everything(monkeypatch):
         (entry.operation.split(".")[0], f"{entry.device}, {entry.algorithm}")
         for entry in list_kernels()
         if entry.device in usable_devices() and entry.operation.split(".")[0] not in suite.WITHOUT_GRADIENT
-    }
+    } | {(name, "a composition") for name in compositions.names()}
     models = [row["operation"] for row in rows if row["kernel"].startswith("widths") and row["order"] == 1]
     deep = [name for name in list_models() if name not in models]
     assert {"alexnet", "lenet5", "vgg16", "resnet18", "squeezenet1_0"} <= {*models}

@@ -17,6 +17,7 @@ import numpy as np
 
 from minialex import functional as F
 from minialex import operations as ops
+from minialex.checking.kernels import compositions
 from minialex.checking.testing.calls import Call
 from minialex.checking.testing.values import distinct_values
 from minialex.checks import in_words
@@ -64,7 +65,8 @@ def cases_of(*operations: str):
 def operations_with_cases() -> list[str]:
     """The operations that have cases."""
     kernels = (name.split(".") for name in operations_with_examples())
-    return sorted({root for root, direction in kernels if direction in _DIFFERENTIABLE} | _cases.keys())
+    roots = {root for root, direction in kernels if direction in _DIFFERENTIABLE}
+    return sorted({*roots, *_cases, *compositions.names()})
 
 
 def make_cases(operation: str, seed: int) -> list[Case]:
@@ -87,6 +89,8 @@ def make_cases(operation: str, seed: int) -> list[Case]:
             for example in example_calls(name, "small"):
                 label = example.name if direction == "forward" else f"{example.name}, {direction}"
                 cases.append(replace(case_of(Call.of(example, np.float64, seed)), name=label))
+    random = np.random.default_rng(seed)
+    cases += [Case(each.name, each.function, each.draw(random)) for each in compositions.of(operation)]
     return cases + _own_cases(operation, seed)
 
 

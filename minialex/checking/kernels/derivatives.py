@@ -28,7 +28,7 @@ from minialex.kernels.contract.registry import REFERENCE
 from minialex.tensor import Tensor
 
 # Of wrong gradients in the gallery 8 directions miss no fewer.
-_QUICK_DIRECTIONS = 4
+QUICK_DIRECTIONS = 4
 # How many cases are drawn for a kernel that supports no others; twice as many until each direction has run.
 _DRAWN_CASES = 4
 # Checks that fail where the numerical derivatives themselves are poor.
@@ -193,7 +193,7 @@ class KernelDerivatives:
         options = {"mode": "auto"}
         if self.quick or not in_float64:
             # The reference kernels have a row of their own, in which they are checked in full.
-            options = {"mode": "directions", "directions": _QUICK_DIRECTIONS}
+            options = {"mode": "directions", "directions": QUICK_DIRECTIONS}
         report = self._numeric(case, name, lines, options, reference=not in_float64)
         if not in_float64:
             self._behaviour(case, name, lines)

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from minialex.availability import require_device, usable_devices
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
-from minialex.checking.kernels.derivatives import KernelDerivatives
+from minialex.checking.kernels import compositions
+from minialex.checking.kernels.cases import Case, make_cases
+from minialex.checking.kernels.derivatives import QUICK_DIRECTIONS, KernelDerivatives
 from minialex.checking.kernels.rows import Row
 from minialex.checking.kernels.thin_models import description, model_case
 from minialex.checking.report import GradcheckError
@@ -42,7 +44,7 @@ _ROWS_FOR_A_PROCESS = 20
 class Task:
     """A row that is yet to be computed, in this process or in another.
 
-    `choice` has the kernels to use, by operation; None for a model.
+    `choice` has the kernels to use, by operation; none for a composition, and None for a model.
     """
 
     row: Row
@@ -62,6 +64,8 @@ def kernel_tasks(
 ) -> list[Task]:
     """What `check_kernels` computes, with the same arguments and errors."""
     where_to = usable_devices() if device is None else [require_device(device)]
+    if operation in compositions.names():
+        return [] if algorithm or device else composition_tasks([operation], seed=seed, quick=quick)
     chosen: dict[tuple[str, str, str], list[str]] = {}
     for entry in list_kernels(operation, device):
         root = entry.operation.split(".")[0]
@@ -69,10 +73,21 @@ def kernel_tasks(
             continue
         if algorithm in (None, entry.algorithm):
             chosen.setdefault((root, entry.device, entry.algorithm), []).append(entry.operation)
-    return [
+    tasks = [
         Task(Row(root, f"{where}, {algo}", order), seed, dict.fromkeys(directions, algo), where, quick)
         for (root, where, algo), directions in chosen.items()
         for order in (1, 2)
+    ]
+    # Asking for particular kernels asks for no compositions.
+    if (operation, algorithm, device) == (None, None, None):
+        tasks += composition_tasks(compositions.names(), seed=seed, quick=quick)
+    return tasks
+
+
+def composition_tasks(names: Sequence[str], *, seed: int = 0, quick: bool = False) -> list[Task]:
+    """Rows for functions without kernels of their own; of their parts, the engine takes the kernels."""
+    return [
+        Task(Row(name, "a composition", order), seed, {}, quick=quick) for name in names for order in (1, 2)
     ]
 
 
@@ -95,6 +110,8 @@ def run(task: Task) -> Row:
     row = replace(task.row)
     if task.choice is None:
         _check_model(row, task.seed)
+    elif not task.choice:
+        _check_composition(row, task.seed, task.quick)
     else:
         KernelDerivatives(row, task.choice, task.device, task.seed, task.quick).run()
     if not row.compared and row.error is None and not row.unchecked and not row.unused:
@@ -160,26 +177,40 @@ def check_model(name: str, *, seed: int = 0) -> Iterator[Row]:
 
 
 def _check_model(row: Row, seed: int) -> None:
-    case = model_case(row.operation, seed)
-    check = gradcheck if row.order == 1 else gradgradcheck
+    made = [
+        "from minialex.checking.kernels.thin_models import model_case",
+        f"case = model_case({row.operation!r}, seed={seed})",
+    ]
     options = {"mode": "directions", "directions": _MODEL_DIRECTIONS, "seed": seed}
+    _check_case(row, model_case(row.operation, seed), row.operation, made, options)
+
+
+def _check_composition(row: Row, seed: int, quick: bool) -> None:
+    options = {"mode": "directions", "directions": QUICK_DIRECTIONS} if quick else {"mode": "auto"}
+    # What the row compared is told by all its cases together.
+    options |= {"seed": seed, "min_compared": 0}
+    for number, case in enumerate(make_cases(row.operation, seed)):
+        made = [
+            "from minialex.checking.kernels.cases import make_cases",
+            f"case = make_cases({row.operation!r}, seed={seed})[{number}]",
+        ]
+        name = f"{row.operation}, {case.name}" if case.name else row.operation
+        _check_case(row, case, name, made, options)
+        if row.error is not None:
+            return
+
+
+def _check_case(row: Row, case: Case, name: str, made: list[str], options: dict) -> None:
+    """Add one case to a row: what was compared, or the error; `made` has the lines that make it again."""
+    check = gradcheck if row.order == 1 else gradgradcheck
+    code = [
+        "import minialex as ma",
+        *made,
+        "inputs = [ma.Tensor(a, requires_grad=True) for a in case.arrays]",
+        f"ma.{check.__name__}(case.function, inputs{options_text(**options)})",
+    ]
+    inputs = [Tensor(a, requires_grad=True) for a in case.arrays]
     try:
-        row.add(
-            check(
-                case.function,
-                [Tensor(a, requires_grad=True) for a in case.arrays],
-                **options,
-                name=row.operation,
-                reproduce="\n".join(
-                    [
-                        "import minialex as ma",
-                        "from minialex.checking.kernels.thin_models import model_case",
-                        f"case = model_case({row.operation!r}, seed={seed})",
-                        "inputs = [ma.Tensor(a, requires_grad=True) for a in case.arrays]",
-                        f"ma.{check.__name__}(case.function, inputs{options_text(**options)})",
-                    ]
-                ),
-            )
-        )
+        row.add(check(case.function, inputs, **options, name=name, reproduce="\n".join(code)))
     except GradcheckError as error:
         row.error = error
