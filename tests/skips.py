@@ -11,7 +11,7 @@ FORESEEN = {
     "no NVIDIA driver|finds no GPU": "an NVIDIA GPU",
     "there is a GPU": "a machine without one",
     "no browser": "Chromium",
-    "could not import 'jax'": "JAX",
+    r"could not import 'jax(\.numpy)?'": "JAX",
     "CUDA toolkit|nvcc": "NVIDIA's CUDA toolkit",
     "MNIST files are not": "the MNIST files",
     r"g\+\+ has no|no g\+\+": "GCC with its sanitizers",
