@@ -20,6 +20,7 @@ from minialex.models import Network
 from minialex.models.auxiliary import AuxiliaryHead
 from minialex.models.blocks import Concatenation, DenseConnection, Residual
 from minialex.models.summary import name_of
+from minialex.nn.parts import is_layer, is_plain_sequence
 
 _OPSET, _FORMAT = 17, 8
 
@@ -79,12 +80,10 @@ class _Graph:
                 return self._node("Concat", f"{name}.cat", parts, axis=1)
             case nn.ChannelShuffle():
                 return self._shuffled(module, name, x)
-        if isinstance(module, Network) or (
-            isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-        ):
+        if isinstance(module, Network) or is_plain_sequence(module):
             trunk = (key for key, each in module.named_children() if not isinstance(each, AuxiliaryHead))
             return self._row(module, tuple(trunk), name, x)
-        if any(True for _ in module.children()):
+        if not is_layer(module):
             raise Absent(f"the forward of {name}, a {type(module).__name__}, cannot be read for ONNX")
         return self._layer(self.placed[id(module)], name, x)
 

@@ -14,6 +14,7 @@ from minialex.benchmarking.layers import PlacedLayer, placed_layers
 from minialex.models import Network
 from minialex.models.auxiliary import AuxiliaryHead
 from minialex.models.blocks import Concatenation, DenseConnection, Residual
+from minialex.nn.parts import is_layer, is_plain_sequence
 
 
 def torch_network(network: nn.Module) -> torch.nn.Module:
@@ -99,9 +100,9 @@ def _converted(module: nn.Module, name: str, placed: dict[int, PlacedLayer]) -> 
             return _Concatenation(row(module._start), branches, row(module._end), module._split)
         case DenseConnection():
             return _DenseConnection(row(module._body))
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+    if is_plain_sequence(module):
         return row(key for key, _ in module.named_children())
-    if any(True for _ in module.children()):
+    if not is_layer(module):
         raise Absent(f"the forward of {name}, a {type(module).__name__}, cannot be read for PyTorch")
     parts = _layers(module, name, placed.get(id(module)))
     with torch.no_grad():

@@ -26,7 +26,7 @@ from typing import Any
 
 from minialex import nn
 from minialex.checks import in_words, is_int, require_int
-from minialex.errors import MiniAlexError, ModelError
+from minialex.errors import ModelError
 from minialex.models.architecture import Architecture, Layer
 from minialex.nn.trace import trace
 
@@ -86,18 +86,6 @@ class OwnModel:
             if not hasattr(network, attribute):
                 setattr(network, attribute, value)
         return network
-
-    def fits(self, input_shape: Shape) -> bool:
-        """Whether the network can take inputs (C, H, W)."""
-        try:
-            trace(self.build(), (1, *input_shape))
-        except MiniAlexError:
-            return False
-        return True
-
-    def require_fit(self, input_shape: Shape) -> None:
-        """Raise the network's own error unless inputs (C, H, W) fit."""
-        trace(self.build(), (1, *input_shape))
 
 
 def is_own(target: str) -> bool:

@@ -25,15 +25,24 @@ def named_parts(network: Module) -> Iterator[tuple[str, Module]]:
 def named_layers(network: Module) -> Iterator[tuple[str, Module]]:
     """The modules without modules of their own, with their dotted names."""
     for name, module in network.named_modules():
-        if not any(True for _ in module.children()):
+        if is_layer(module):
             yield name, module
+
+
+def is_layer(module: Module) -> bool:
+    """Whether a module has no modules of its own."""
+    return not any(True for _ in module.children())
+
+
+def is_plain_sequence(module: Module) -> bool:
+    """Whether a module only applies others in a row; a subclass with a forward of its own does more."""
+    return isinstance(module, Sequential) and type(module).forward is Sequential.forward
 
 
 def _opened(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
     for name, child in module.named_children():
         below = f"{prefix}.{name}" if prefix else name
-        # A subclass with a forward of its own is more than a sequence.
-        if isinstance(child, Sequential) and type(child).forward is Sequential.forward and len(child):
+        if is_plain_sequence(child) and not is_layer(child):
             yield from _opened(child, below)
         else:
             yield below, child

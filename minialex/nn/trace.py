@@ -17,6 +17,7 @@ from minialex.autograd import no_grad
 from minialex.devices import META
 from minialex.kernels.contract.results import calls_heard
 from minialex.nn.module import Module, Parameter
+from minialex.nn.parts import is_layer
 from minialex.random import seeded
 from minialex.stand_ins import stand_in
 from minialex.tensor import Tensor
@@ -172,9 +173,8 @@ class _Run:
     @property
     def is_layer(self) -> bool:
         """Whether it has no modules of its own, or does something besides running them."""
-        below = any(True for _ in self.module.children())
         own = any(each is not None for each in self.module._parameters.values())
-        return not below or own or any(call.macs for call in self.calls)
+        return is_layer(self.module) or own or any(call.macs for call in self.calls)
 
     def layer(self) -> TracedLayer:
         return TracedLayer(self.name, self.module, self.inputs, self.outputs, tuple(self.calls))

@@ -9,7 +9,7 @@ import numpy as np
 from minialex import nn
 from minialex.autograd import no_grad
 from minialex.integers import ceil_div
-from minialex.nn.parts import named_parts, outputs_seen
+from minialex.nn.parts import is_layer, named_parts, outputs_seen
 from minialex.tensor import Tensor
 
 # Those that change no value in evaluation.
@@ -68,7 +68,7 @@ def layer_maps(network: nn.Module, x: np.ndarray, device: str = "cpu", channels:
 
     def see(name: str, module: nn.Module, output) -> None:
         # A block begins a stage, because its channels are others.
-        if isinstance(module, nn.Conv2d) or any(True for _ in module.children()):
+        if isinstance(module, nn.Conv2d) or not is_layer(module):
             stages.append([])
         shown = isinstance(output, Tensor) and output.ndim in (2, 4) and len(output) == len(x)
         if shown and not isinstance(module, _LEFT_OUT):
