@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from minialex.kernels.gemm._tile_code import processor_constant
 from minialex.kernels.gemm._vectors import (
     I32,
     I64,
@@ -16,11 +17,13 @@ from minialex.kernels.gemm._vectors import (
     VECTOR,
     broadcast,
     constant,
+    fence,
     load_vector,
     multiply_add,
     pointer,
     store_vector,
 )
+from minialex.kernels.gemm.processor import processor
 
 _MASK = ir.VectorType(I32, LANES)
 _ZERO = ir.Constant(VECTOR, [0.0] * LANES)
@@ -133,6 +136,9 @@ def _tap_tile(rows: int, taps: int):
                 for m in range(rows):
                     i = m * taps + t
                     acc[i] = multiply_add(builder, upstream[m], vector, acc[i])
+                if rows == 1 and processor().fused:
+                    # The vector outlives the product, which is added to the sum in the sum's own register.
+                    acc[t], _ = fence(builder, [acc[t], vector])
             return acc
 
         results = _loop(builder, vectors, [_ZERO] * (rows * taps), step)
@@ -150,6 +156,9 @@ def _tap_tile(rows: int, taps: int):
     return intrinsic(typed)
 
 
-# Sums, operands and one more vector fit sixteen registers, and at least eight sums are in flight.
-plane_tile_1, plane_tile_2, plane_tile_4 = _plane_tile(1, 8), _plane_tile(2, 6), _plane_tile(4, 3)
+# Sums, operands and one more vector fit sixteen registers, and at least eight sums are in flight. A product
+# that is not fused with its sum takes a register, too.
+_VECTORS_4 = 3 if processor().fused else 2
+plane_vectors_4 = processor_constant(_VECTORS_4)
+plane_tile_1, plane_tile_2, plane_tile_4 = _plane_tile(1, 8), _plane_tile(2, 6), _plane_tile(4, _VECTORS_4)
 tap_tile_1, tap_tile_2, tap_tile_4 = _tap_tile(1, 9), _tap_tile(2, 5), _tap_tile(4, 2)

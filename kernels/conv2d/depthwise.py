@@ -13,7 +13,7 @@ u counts positions in rows as wide as the padded image's. Those beyond the Q of 
 dropped in the first two. In the third they are masked: g is zero there, and so is the image, because an
 infinite number times zero would be NaN.
 
-    rows x vectors of a tile    1 x 8    2 x 6    4 x 3     forward, input_grad
+    rows x vectors of a tile    1 x 8    2 x 6    4 x 3     forward, input_grad; 4 x 2 without fused products
     rows x taps                 1 x 9    2 x 5    4 x 2     weight_grad
 
 A tile has the planes of as many output channels as its rows, which share what is loaded of the image. A
@@ -51,7 +51,7 @@ plane_tile_1, plane_tile_2, plane_tile_4 = (Intrinsic(f"plane_tile_{rows}", _MOD
 tap_tile_1, tap_tile_2, tap_tile_4 = (Intrinsic(f"tap_tile_{rows}", _MODULE) for rows in (1, 2, 4))
 
 # Vectors, and taps, of the tiles with 1, 2 and 4 rows.
-_VECTORS_1, _VECTORS_2, _VECTORS_4 = 8, 6, 3
+_VECTORS_1, _VECTORS_2, plane_vectors_4 = 8, 6, Intrinsic("plane_vectors_4", _MODULE)
 _TAPS_1, _TAPS_2, _TAPS_4 = 9, 5, 2
 _MOST_VECTORS, _MOST_TAPS = 8, 9
 
@@ -77,7 +77,7 @@ def _plane_sums(weights, bias, outputs, taps, image, offsets, length, sums, stri
     while o < outputs:
         line, shift, target = weights + o * weight_stride, bias + bytes_of(o), sums + o * sum_stride
         if outputs - o >= 4:
-            for u in range(0, length, _VECTORS_4 * lanes()):
+            for u in range(0, length, plane_vectors_4() * lanes()):
                 at = bytes_of(u)
                 plane_tile_4(line, weight_stride, shift, image + at, offsets, taps, target + at, sum_stride)
             o += 4

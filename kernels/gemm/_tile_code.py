@@ -381,7 +381,7 @@ def bytes_of(typing_context, numbers):
     return types.int64(types.int64), emit
 
 
-def _processor_constant(number: int):
+def processor_constant(number: int):
     def emit(context, builder, signature, arguments):
         return constant(number)
 
@@ -391,6 +391,6 @@ def _processor_constant(number: int):
     return intrinsic(typed)
 
 
-lanes = _processor_constant(LANES)
-tile_rows = _processor_constant(processor().rows)
-widest = _processor_constant(processor().widest)
+lanes = processor_constant(LANES)
+tile_rows = processor_constant(processor().rows)
+widest = processor_constant(processor().widest)
