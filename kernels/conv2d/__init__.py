@@ -21,6 +21,7 @@ All take a `ConvCall`: shapes, stride, padding, dilation and groups. The ladder,
     direct         register tiles that read the image in place
     winograd       fewer multiplications, for 3 x 3 and 5 x 5 windows at stride 1
     depthwise      vectors of adjacent positions, for groups of a few channels
+    pointwise      a matrix product for each image, for 1 x 1 windows at stride 1
     cuda.py, cuda_im2col.py, cuda_packed.py    the rungs in CUDA: naive, im2col, implicit gemms
 """
 

@@ -176,8 +176,15 @@ def _unpack(item, worker, sums, rows, vectors, gw):
             line[tap] = block[tap * width + v]
 
 
-def _workspace(image: PaddedImage, call: ConvCall, outputs: int, *, positions_packed: bool = False) -> int:
-    """The bytes of a chunk of padded images, of packed panels, and of the sums of a block."""
+def _workspace(
+    image: PaddedImage,
+    size: tuple[int, int],
+    call: ConvCall,
+    outputs: int,
+    *,
+    positions_packed: bool = False,
+) -> int:
+    """The bytes of a chunk of padded images of this size, of packed panels, and of the sums of a block."""
     lanes, groups = processor().lanes, call.groups
     columns = ceil_div(outputs, lanes) * lanes
     at_once = max((chunk.stop - chunk.start for chunk in image.chunks(call.images, groups)), default=0)
@@ -188,19 +195,23 @@ def _workspace(image: PaddedImage, call: ConvCall, outputs: int, *, positions_pa
         panels = groups * len(image.taps) * columns
         tiles, _ = _blocks(len(image.positions), _POSITIONS)
         sums = num_threads() * tiles * processor().rows * processor().widest * lanes
-    return 4 * (at_once * groups * image.size + panels + sums)
+    copied = 0 if image.is_plain(size) else at_once * groups * image.size
+    return 4 * (copied + panels + sums)
 
 
 def _forward_workspace(*arrays, call: ConvCall) -> int:
-    return _workspace(image_of(call), call, call.group_outputs)
+    return _workspace(image_of(call), call.size, call, call.group_outputs)
 
 
 def _input_grad_workspace(*arrays, call: ConvCall) -> int:
-    return max((_workspace(each.image, call, call.group_channels) for each in gradients_of(call)), default=0)
+    claims = (
+        _workspace(each.image, call.positions, call, call.group_channels) for each in gradients_of(call)
+    )
+    return max(claims, default=0)
 
 
 def _weight_grad_workspace(*arrays, call: ConvCall) -> int:
-    return _workspace(image_of(call), call, call.group_outputs, positions_packed=True)
+    return _workspace(image_of(call), call.size, call, call.group_outputs, positions_packed=True)
 
 
 def _cost(reads: int, writes: int, outputs: int, call: ConvCall) -> Cost:

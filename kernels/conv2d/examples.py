@@ -83,6 +83,7 @@ def draw_convolution(
     windows: Sequence[tuple[int, int]] | None = None,
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
+    padded: bool = True,
 ) -> Arguments:
     """A convolution of at most some ten thousand products.
 
@@ -102,6 +103,8 @@ def draw_convolution(
         Whether arrays may be empty.
     windows, strides, dilations : sequence, optional
         Choose windows (rows, columns), strides and dilations only from these.
+    padded : bool
+        Whether images may be padded.
     """
     groups = choose.between(1, limit)
     channels = ((1, 1), (2, 1), (1, 2), (2, 2), (0, 1), (1, 0))
@@ -116,7 +119,7 @@ def draw_convolution(
         kernel, stride, dilation = (side, side), (1, 1), (1, 1)
         positions = two(choose, 1, 2 * limit)
     axes = [
-        _draw_axis(choose, axis, limit, empty)
+        _draw_axis(choose, axis, limit if padded else 0, empty)
         for axis in zip(positions, kernel, stride, dilation, strict=True)
     ]
     size, padding = zip(*axes, strict=True)
@@ -136,14 +139,14 @@ def _two_of(choose: Choices, values: Sequence[int]) -> tuple[int, int]:
     return choose.one_of(values), choose.one_of(values)
 
 
-def _draw_axis(choose: Choices, axis: tuple[int, int, int, int], limit: int, empty: bool):
+def _draw_axis(choose: Choices, axis: tuple[int, int, int, int], most_padding: int, empty: bool):
     """The (size, (before, after)) of an axis, given as (positions, kernel, stride, dilation)."""
     positions, kernel, stride, dilation = axis
     unread = choose.between(0, stride - 1)  # cells after the last window
     padded = (positions - 1) * stride + dilation * (kernel - 1) + 1 + unread
     most = padded if empty else padded - 1
-    before = choose.between(0, min(limit, most))
-    after = choose.between(0, min(limit, most - before))
+    before = choose.between(0, min(most_padding, most))
+    after = choose.between(0, min(most_padding, most - before))
     return padded - before - after, (before, after)
 
 

@@ -67,11 +67,17 @@ class PaddedImage:
         return self.taps.astype(np.int32)
 
     def cut(self, x: np.ndarray, groups: int) -> np.ndarray:
-        """Copy images x (n, C, H, W) into (n, groups, size), padded and sorted."""
+        """Images x (n, C, H, W), contiguous, as (n, groups, size): a copy, padded and sorted, if need be."""
+        if self.is_plain(x.shape[2:]):
+            return x.reshape(len(x), groups, self.size)
         padded = empty(x.shape[0] * x.shape[1] * math.prod(self.shape[1:]), np.float32)
         geometry = x.shape[2:], self.origin, self.stride, self.remainders, self.shape[1:3], self.shape[3:]
         _sort_image.run(x.shape[0] * x.shape[1], x.reshape(-1), *geometry, padded)
         return padded.reshape(len(x), groups, self.size)
+
+    def is_plain(self, size: tuple[int, ...]) -> bool:
+        """Whether images of this size (H, W) are laid out so as they are."""
+        return (*self.origin, *self.stride, *self.shape[1:]) == (0, 0, 1, 1, 1, 1, *size)
 
     def chunks(self, images: int, groups: int) -> list[slice]:
         """Slices of images whose padded copies fit the workspace limit."""

@@ -225,6 +225,20 @@ add_tile_1, add_tile_2, add_tile_3 = (_add_tile(columns) for columns in (1, 2, 3
 
 
 @intrinsic
+def fill_run(typing_context, number, target, vectors):
+    """Fill whole vectors with the number at an address."""
+
+    def emit(context, builder, signature, arguments):
+        number, target, vectors = arguments
+        vector = broadcast(builder, builder.load(pointer(builder, number)))
+        with cgutils.for_range(builder, vectors) as loop:
+            store_vector(builder, vector, target, builder.mul(loop.index, constant(LANES * 4)))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), emit
+
+
+@intrinsic
 def copy_vectors(typing_context, source, target, vectors):
     """Copy whole vectors."""
 

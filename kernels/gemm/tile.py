@@ -75,6 +75,8 @@ copy_vectors = Intrinsic("copy_vectors", _MODULE)
 # run, then the rest of it one by one. `zero_run` has no source, `gather_pairs` copies every other number.
 copy_run, gather_pairs = Intrinsic("copy_run", _MODULE), Intrinsic("gather_pairs", _MODULE)
 zero_run = Intrinsic("zero_run", _MODULE)
+# (number, target, vectors): fills vectors with the number at an address.
+fill_run = Intrinsic("fill_run", _MODULE)
 # (source, its step, target, its step, numbers): one by one; steps are in bytes.
 copy_apart = Intrinsic("copy_apart", _MODULE)
 

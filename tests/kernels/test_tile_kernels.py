@@ -96,6 +96,75 @@ def test_error_of_a_layer(algorithm, tolerance, layer, direction):
     assert_close(actual.astype(np.float64), expected, tolerance)
 
 
+# Shares of rows and ranges of columns, the last of which end within a tile; groups; more depth than one pass.
+POINTWISE = {
+    "one range": ((3, 50, 11, 7), 90, 1),
+    "ranges": ((2, 24, 31, 29), 37, 1),
+    "a pixel": ((5, 130, 1, 1), 66, 1),
+    "deep": ((1, 700, 9, 9), 150, 1),
+    "whole tiles": ((1, 16, 16, 24), 64, 1),
+    "groups": ((2, 42, 13, 17), 63, 3),
+}
+
+
+def pointwise_call(layer, direction):
+    """Arrays and parameters of a pointwise layer in one direction."""
+    x_shape, outputs, groups = POINTWISE[layer]
+    generator = np.random.default_rng(7)
+    weight = normal_values(generator, (outputs, x_shape[1] // groups, 1, 1), np.float32)
+    parameters = {"groups": groups}
+    if direction == "forward":
+        bias = normal_values(generator, (outputs,), np.float32)
+        return (normal_values(generator, x_shape, np.float32), weight, bias), parameters
+    g = normal_values(generator, (x_shape[0], outputs, *x_shape[2:]), np.float32)
+    return (g, weight), {"input_size": x_shape[2:], **parameters}
+
+
+@pytest.mark.parametrize("direction", ["forward", "input_grad"])
+@pytest.mark.parametrize("layer", POINTWISE)
+def test_pointwise_is_a_product_on_any_number_of_threads(layer, direction):
+    arrays, parameters = pointwise_call(layer, direction)
+    entry = find_kernel(f"conv2d.{direction}", algo="pointwise")
+    numbers, weight, *bias = widened(arrays)
+    groups = parameters["groups"]
+    matrices = weight.reshape(groups, -1, weight.shape[1])  # (G, O/G, C/G)
+    if direction == "input_grad":
+        matrices = matrices.transpose(0, 2, 1)
+    images = numbers.reshape(len(numbers), groups, matrices.shape[2], -1)
+    expected = np.einsum("gok,ngkp->ngop", matrices, images).reshape(len(numbers), -1, *numbers.shape[2:])
+    if bias:
+        expected += bias[0][:, None, None]
+
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            results.append(entry(*arrays, **parameters))
+    finally:
+        set_num_threads(None)
+
+    assert_close(results[0].astype(np.float64), expected, DIRECT)
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+
+
+def test_kept_weights_of_both_directions_are_not_confused():
+    """A square frozen weight is kept once for each direction."""
+    generator = np.random.default_rng(7)
+    x = normal_values(generator, (1, 20, 6, 5), np.float32)
+    weight = normal_values(generator, (20, 20, 1, 1), np.float32)
+    weight.flags.writeable = False
+    for direction, spec, parameters in (
+        ("forward", "oc,nchw->nohw", {}),
+        ("input_grad", "oc,nohw->nchw", {"input_size": (6, 5)}),
+    ):
+        arrays = (x, weight, None) if direction == "forward" else (x, weight)
+        for _ in range(2):
+            actual = find_kernel(f"conv2d.{direction}", algo="pointwise")(*arrays, **parameters)
+            expected = np.einsum(spec, weight[:, :, 0, 0].astype(np.float64), x.astype(np.float64))
+            assert_close(actual.astype(np.float64), expected, DIRECT)
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(
     ("algorithm", "layer"),

@@ -289,8 +289,8 @@ def convolutions(draw: DrawFn, limit: int = 3, **domain) -> Convolution:
     """Convolutions of at most some ten thousand products; see `minialex.kernels.conv2d.examples`.
 
     Images smaller than the window, padding that differs on all four sides, strides beyond the window,
-    dilation, groups, empty arrays. `limit` and the domain (`empty`, `windows`, `strides`, `dilations`) are
-    those of `draw_convolution` there.
+    dilation, groups, empty arrays. `limit` and the domain (`empty`, `windows`, `strides`, `dilations`,
+    `padded`) are those of `draw_convolution` there.
     """
     forward = drawn_example("conv2d.forward", _Choices(draw), limit=limit, **domain)
     x, weight, bias = forward.shapes

@@ -1,0 +1,290 @@
+"""Pointwise convolution, 1 x 1 at stride 1 without padding: a matrix product for each image.
+
+    forward      y[n]  (O, H * W)  =  weight (O, C)  @  x[n] (C, H * W)  + bias
+    input_grad   gx[n] (C, H * W)  =  weight.T       @  g[n] (O, H * W)
+
+The columns of the product are adjacent positions, in memory as they are here: images need not be laid out for
+windows, and tiles are stored where they belong. An item packs a range of columns of an image, which stays in
+the L2 cache, and multiplies a share of the weights' rows by it. A wide image has many columns to share out; a
+small one has rows.
+
+Sums run over c, or o, in this order for any number of threads. float32 only.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from minialex.integers import ceil_div, round_up
+from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.registry import kernel
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD
+from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.gemm.processor import processor
+from minialex.kernels.gemm.tile import (
+    bytes_of,
+    copy_run,
+    fill_run,
+    lanes,
+    multiply_tile,
+    not_empty,
+    panel_count,
+    panel_start,
+    tile_rows,
+    zero_run,
+)
+from minialex.kernels.runtime.compiled import address, compiled
+from minialex.kernels.runtime.memory import empty
+from minialex.kernels.runtime.prepacked import prepacked
+from minialex.kernels.runtime.threads import num_threads
+
+# Columns that an item packs, at most, and numbers of them: they stay in the L2 cache.
+_COLUMNS, _PIECE = 192, 32 * 1024
+# Rows that are packed together: cache lines that two panels share are still in L1.
+_ROWS_AT_ONCE = 8
+# The depth of what is multiplied at a time: it stays in the L1 cache, with what it meets of the weights.
+_DEPTH = 128
+# With fewer items than this for each thread, rows are shared out, too, no fewer than _LEAST_ROWS at a time.
+_ITEMS, _LEAST_ROWS = 8, 16
+
+
+@compiled
+def _pack(source, stride, depth, columns, target):
+    """Copy `columns` of rows, `stride` bytes apart, into panels, a few rows of all of them at a time."""
+    vectors = (columns + lanes() - 1) // lanes()
+    for k in range(0, depth, _ROWS_AT_ONCE):
+        for panel in range(panel_count(vectors)):
+            start = panel_start(vectors, panel) * lanes()
+            size = panel_start(vectors, panel + 1) * lanes() - start
+            valid = min(size, columns - start)
+            line, out = source + k * stride + bytes_of(start), target + bytes_of(start * depth + k * size)
+            for _ in range(min(_ROWS_AT_ONCE, depth - k)):
+                copy_run(line, out, valid, valid // lanes())
+                if valid < size:
+                    zero_run(out + bytes_of(valid), size - valid, 0)
+                line += stride
+                out += bytes_of(size)
+
+
+@compiled
+def _fill(target, stride, numbers, rows, size):
+    """Fill rows of whole vectors, `stride` bytes apart, each with its number."""
+    for r in range(rows):
+        fill_run(numbers + bytes_of(r), target, size // lanes())
+        target += stride
+
+
+@compiled
+def _add_product(weights, rows, tiles, steps, depth, b, vectors, c, c_stride):
+    """Add to tiles, one below another, the products of rows with a panel b; arrays are addresses."""
+    b_stride = bytes_of(vectors * lanes())
+    for k in range(0, depth, _DEPTH):
+        length = min(_DEPTH, depth - k)
+        here, part = steps + k * 4, b + k * b_stride
+        for tile in range(tiles):
+            row = tile * tile_rows()
+            multiply_tile(
+                weights,
+                rows + row * 8,
+                here,
+                length,
+                part,
+                b_stride,
+                vectors,
+                c + row * c_stride,
+                c_stride,
+                1,
+            )
+
+
+@compiled.parallel
+def _pack_weights(item, worker, weights, rows, strides, packed):
+    # weights: flat, of G matrices (rows, depth); packed (G, tiles, depth, tile_rows). An item is a tile.
+    group, tile = divmod(item, packed.shape[1])
+    depth, target = packed.shape[2], packed[group, tile]
+    matrix = weights[group * rows * depth :]
+    for m in range(tile_rows()):
+        row = tile * tile_rows() + m
+        for k in range(depth):
+            target[k, m] = matrix[row * strides[0] + k * strides[1]] if row < rows else 0
+
+
+@compiled.parallel
+def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, pieces, scratch):
+    # weights (G, tiles, depth, tile_rows), x (N, G, C/G, cells), bias (G, tiles * tile_rows), and
+    # y (N, G, O/G, cells).
+    # An item is a share of a group's rows, times a range of an image's columns.
+    width, ranges, share_tiles, shares = plan
+    item, share = divmod(item, shares)
+    item, part = divmod(item, ranges)
+    n, group = divmod(item, weights.shape[0])
+    depth, cells = x.shape[2:]
+    first = part * width
+    columns = min(width, cells - first)
+    first_row = share * share_tiles * tile_rows()
+    last_row = min(first_row + share_tiles * tile_rows(), y.shape[2])
+    vectors = (columns + lanes() - 1) // lanes()
+    piece, sums = pieces[worker], scratch[worker]
+    _pack(address(x[n, group], first), bytes_of(cells), depth, columns, address(piece))
+    for panel in range(panel_count(vectors)):
+        start = panel_start(vectors, panel) * lanes()
+        size = panel_start(vectors, panel + 1) * lanes() - start
+        valid = min(size, columns - start)
+        # Whole tiles of whole vectors are stored in place.
+        in_place = (last_row - first_row) // tile_rows() if valid == size else 0
+        row = first_row + in_place * tile_rows()
+        if in_place:
+            target = address(y[n, group, first_row], first + start)
+            _fill(target, bytes_of(cells), address(bias[group], first_row), in_place * tile_rows(), size)
+            _add_product(
+                address(weights[group]),
+                address(rows, first_row),
+                in_place,
+                address(steps),
+                depth,
+                address(piece, start * depth),
+                size // lanes(),
+                target,
+                bytes_of(cells),
+            )
+        tiles = (last_row - row + tile_rows() - 1) // tile_rows()
+        if tiles:
+            _fill(address(sums), bytes_of(size), address(bias[group], row), tiles * tile_rows(), size)
+            _add_product(
+                address(weights[group]),
+                address(rows, row),
+                tiles,
+                address(steps),
+                depth,
+                address(piece, start * depth),
+                size // lanes(),
+                address(sums),
+                bytes_of(size),
+            )
+            for r in range(last_row - row):
+                target = address(y[n, group, row + r], first + start)
+                copy_run(address(sums, r * size), target, valid, valid // lanes())
+
+
+class _Product:
+    """How the product of images with weights (G, rows, depth) is shared out.
+
+    Parameters
+    ----------
+    call : ConvCall
+    rows, depth : int
+    strides : (int, int)
+        Of the weights' rows and of their depth, in elements.
+    threads : int
+    """
+
+    def __init__(self, call: ConvCall, rows: int, depth: int, strides: tuple[int, int], threads: int):
+        self.call, self.rows, self.depth, self.strides, self.threads = call, rows, depth, strides, threads
+        lanes, tile = processor().lanes, processor().rows
+        widest = processor().widest * lanes
+        self.cells = math.prod(call.size)
+        most = max(widest, min(_COLUMNS, _PIECE // depth // widest * widest))
+        width = round_up(ceil_div(self.cells, ceil_div(self.cells, most)), lanes)
+        ranges = ceil_div(self.cells, width)
+        items = call.images * call.groups * ranges
+        shares = max(1, min(ceil_div(_ITEMS * threads, items), rows // _LEAST_ROWS))
+        self.tiles = ceil_div(rows, tile)
+        of_share = ceil_div(self.tiles, shares)
+        shares = ceil_div(self.tiles, of_share)
+        self.items = items * shares
+        # Columns of a range, ranges of an image, tiles of a share, shares.
+        self.cut = (width, ranges, of_share, shares)
+        row = np.arange(self.tiles * tile)
+        self.row_offsets = row // tile * tile * depth + row % tile
+        self.steps = (np.arange(depth) * tile).astype(np.int32)
+        # For each thread: a range of columns; and the sums of a share of rows with one panel.
+        self.scratch = (threads, depth * width), (threads, of_share * tile * widest)
+
+    @property
+    def bytes(self) -> int:
+        """What packed weights and scratch memory take."""
+        packed = self.call.groups * len(self.row_offsets) * self.depth
+        return 4 * (packed + sum(map(math.prod, self.scratch)))
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """The weights as (G, tiles, depth, rows of a tile): a tile reads them as one stream."""
+        packed = empty((self.call.groups, self.tiles, self.depth, processor().rows), np.float32)
+        flat = np.ascontiguousarray(weights).reshape(-1)
+        _pack_weights.run(self.call.groups * self.tiles, flat, self.rows, self.strides, packed)
+        return packed
+
+    def run(self, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+        """Compute y (N, G * rows, H, W) of x (N, G * depth, H, W)."""
+        images, groups = self.call.images, self.call.groups
+        shifts = np.zeros((groups, len(self.row_offsets)), np.float32)
+        if bias is not None:
+            shifts[:, : self.rows] = bias.reshape(groups, self.rows)
+        _multiply.run(
+            self.items,
+            prepacked(weights, ("pointwise", self.strides, groups), lambda: self.pack(weights)),
+            self.row_offsets,
+            self.steps,
+            np.ascontiguousarray(x).reshape(images, groups, self.depth, self.cells),
+            shifts,
+            y.reshape(images, groups, self.rows, self.cells),
+            self.cut,
+            *(empty(shape, np.float32) for shape in self.scratch),
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_product(call: ConvCall, threads: int) -> _Product:
+    return _Product(call, call.group_outputs, call.group_channels, (call.group_channels, 1), threads)
+
+
+@functools.lru_cache(maxsize=256)
+def _input_grad_product(call: ConvCall, threads: int) -> _Product:
+    return _Product(call, call.group_channels, call.group_outputs, (1, call.group_channels), threads)
+
+
+def _forward_workspace(*arrays, call: ConvCall) -> int:
+    return _forward_product(call, num_threads()).bytes
+
+
+def _input_grad_workspace(*arrays, call: ConvCall) -> int:
+    return _input_grad_product(call, num_threads()).bytes
+
+
+def _supports(*arrays, call: ConvCall) -> bool | str:
+    if call.kernel_size != (1, 1) or call.stride != (1, 1) or call.size != call.positions:
+        return "only for 1 x 1 windows at stride 1 without padding"
+    return not_empty(*arrays, call=call)
+
+
+def _cost(*arrays, call: ConvCall) -> Cost:
+    """The products, as many as lanes have positions or not, and one pass over all arrays."""
+    cells = math.prod(call.size)
+    filled = cells / round_up(cells, processor().lanes)
+    numbers = math.prod(call.x_shape) + math.prod(call.y_shape) + math.prod(call.weight_shape)
+    return Cost(2 * call.products / filled, 4 * numbers)
+
+
+_SAYS = {
+    "algo": "pointwise",
+    "rank": 20,
+    "supports": _supports,
+    "domain": lambda: {"windows": ((1, 1),), "strides": (1,), "padded": False, "empty": False},
+    "dtypes": ("float32",),
+}
+
+
+@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
+def conv2d_forward(x, weight, bias, *, call):
+    y = empty(call.y_shape, np.float32)
+    _forward_product(call, num_threads()).run(x, weight, bias, y)
+    return y
+
+
+@kernel(INPUT_GRAD, **_SAYS, cost=_cost, workspace=_input_grad_workspace)
+def conv2d_input_grad(g, weight, *, call):
+    gx = empty(call.x_shape, np.float32)
+    _input_grad_product(call, num_threads()).run(g, weight, None, gx)
+    return gx
