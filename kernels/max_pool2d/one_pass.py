@@ -7,8 +7,13 @@ instruction, and those that the stride skips are dropped.
 
 Three cells are compared in registers, enough for the usual window; a missing cell is replaced by the first of
 the three, which never wins against itself.
+
+Where the result is as large as the image, as in Inception, all rows whose windows end inside are compared as
+one, and so are all windows across: a short row takes longer to begin than to compare. Across, what belongs to
+another row is masked.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -36,15 +41,16 @@ def _greater(a, b):
 
 
 @compiled
-def _best_of_rows(x, plane, width, first, last, step, best, cells):
+def _best_of_rows(x, plane, width, columns, first, last, step, best, cells):
     """The largest of the rows first, first + step, ... up to last in each column, and its cell.
 
-    x is flat, and the plane begins at element `plane`. A comparison reads past a row of the plane into the
-    next one, up to a multiple of the lanes; the results there become padding.
+    x is flat, and the plane, of rows of this width, begins at element `plane`. There may be more columns than
+    that: they are those of the rows below. A comparison reads past the last column, up to a multiple of the
+    lanes; the results there become padding.
     """
     second = first + step if first + step <= last else first
     third = first + 2 * step if first + 2 * step <= last else first
-    length = min(-(-width // _LANES) * _LANES, x.size - plane - max(second, third) * width)
+    length = min(-(-columns // _LANES) * _LANES, x.size - plane - max(second, third) * width)
     r, s, t = x[plane + first * width :], x[plane + second * width :], x[plane + third * width :]
     for w in range(length):
         a, b, c = r[w], s[w], t[w]
@@ -54,11 +60,11 @@ def _best_of_rows(x, plane, width, first, last, step, best, cells):
         best[w], cells[w] = c if wins else value, third * width + w if wins else cell
     for other in range(first + 3 * step, last + 1, step):
         r = x[plane + other * width :]
-        for w in range(width):
+        for w in range(columns):
             a, value, cell = r[w], best[w], cells[w]
             wins = _greater(a, value)
             best[w], cells[w] = a if wins else value, other * width + w if wins else cell
-    for w in range(width, length):
+    for w in range(columns, length):
         best[w], cells[w] = -np.inf, _NOWHERE
 
 
@@ -105,7 +111,7 @@ def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size
             while first < 0:
                 first += dilation[0]
             row, at_row = of_rows[p][start[1] :], at_rows[p][start[1] :]
-            _best_of_rows(x, plane * height * width, width, first, last, dilation[0], row, at_row)
+            _best_of_rows(x, plane * height * width, width, width, first, last, dilation[0], row, at_row)
         found, at = best.reshape(-1)[:span], winners.reshape(-1)[:span]
         _best_across(of_rows.reshape(-1), at_rows.reshape(-1), kernel_size[1], dilation[1], found, at)
         for p in range(positions):
@@ -113,6 +119,46 @@ def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size
             out, out_index = y[plane, p], index[plane, p]
             for q in range(columns):
                 out[q], out_index[q] = value[q * stride[1]], winner[q * stride[1]]
+
+
+@compiled
+def _best_inside(values, cells, inside, step, best, winners):
+    """The same of values that are allowed: where `inside` (taps, u) is 1."""
+    nothing, nowhere = values.dtype.type(-np.inf), np.int32(_NOWHERE)
+    for j in range(len(inside)):
+        r, of_r, allowed = values[j * step :], cells[j * step :], inside[j]
+        if j == 0:
+            for u in range(best.size):
+                best[u], winners[u] = r[u] if allowed[u] else nothing, of_r[u] if allowed[u] else nowhere
+        else:
+            for u in range(best.size):
+                a, cell = r[u] if allowed[u] else nothing, of_r[u] if allowed[u] else nowhere
+                value, winner = best[u], winners[u]
+                wins = _wins(a, cell, value, winner)
+                best[u], winners[u] = a if wins else value, cell if wins else winner
+
+
+@compiled.parallel
+def _forward_of_same_size(
+    item, worker, x, y, index, values, cells, inside, planes, size, taps, start, dilation
+):
+    # y and index (planes, H * W); scratch (threads, H * W and what windows reach beside them).
+    height, width = size
+    of_rows, at_rows = values[worker][start[1] :], cells[worker][start[1] :]
+    above, span = start[0], (taps - 1) * dilation[0]
+    for plane in range(item * planes, min((item + 1) * planes, len(y))):
+        p = 0
+        while p < height:
+            first, rows = p - above, 1
+            last = min(first + span, height - 1)
+            if first >= 0 and first + span < height:
+                rows = height - span - first
+            while first < 0:
+                first += dilation[0]
+            best, at = of_rows[p * width :], at_rows[p * width :]
+            _best_of_rows(x, plane * height * width, width, rows * width, first, last, dilation[0], best, at)
+            p += rows
+        _best_inside(values[worker], cells[worker], inside, dilation[1], y[plane], index[plane])
 
 
 @compiled.parallel
@@ -150,23 +196,47 @@ def _padded_planes(call: PoolCall) -> tuple[int, int, int, int]:
     return threads.num_threads(), 2, call.y_shape[2], max(read, written)
 
 
+def _keeps_size(call: PoolCall) -> bool:
+    return call.window.stride == (1, 1) and call.window.positions == call.window.size
+
+
+def _scratch_shape(call: PoolCall) -> tuple[int, ...]:
+    if not _keeps_size(call):
+        return _padded_planes(call)
+    axis = call.window.horizontal
+    return threads.num_threads(), math.prod(call.window.size) + (axis.kernel - 1) * axis.dilation + _LANES
+
+
+@functools.lru_cache(maxsize=64)
+def _inside(call: PoolCall) -> np.ndarray:
+    """For each tap across, and each position (P, Q), whether it is in the position's row: (KW, P * Q)."""
+    axis, (height, width) = call.window.horizontal, call.window.size
+    w = np.arange(width) - axis.before + np.arange(axis.kernel)[:, None] * axis.dilation
+    return np.tile((w >= 0) & (w < width), (1, height)).astype(np.int32)
+
+
 def _scratch_bytes(x, *, call: PoolCall) -> int:
-    return math.prod(_padded_planes(call)) * (x.itemsize + np.dtype(np.int32).itemsize)
+    return math.prod(_scratch_shape(call)) * (x.itemsize + np.dtype(np.int32).itemsize)
 
 
 @kernel(FORWARD, algo="one-pass", rank=20, workspace=_scratch_bytes)
 def max_pool2d_forward(x, *, call):
     window, y_shape = call.window, call.y_shape
     y, index = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
-    scratch = _padded_planes(call)
+    scratch = _scratch_shape(call)
     values, cells = memory.empty(scratch, x.dtype), memory.empty(scratch, np.int32)
     values.fill(-np.inf)
     cells.fill(_NOWHERE)
     planes, count = _planes_per_item(window.size), math.prod(y_shape[:2])
-    results = (array.reshape(count, *window.positions) for array in (y, index))
-    geometry = window.size, window.kernel_size, window.stride, window.before, window.dilation
-    flat = np.ascontiguousarray(x).reshape(-1)
-    _forward.run(ceil_div(count, planes), flat, *results, values, cells, planes, *geometry)
+    flat, items = np.ascontiguousarray(x).reshape(-1), ceil_div(count, planes)
+    if _keeps_size(call):
+        results = (array.reshape(count, math.prod(window.size)) for array in (y, index))
+        geometry = window.size, window.vertical.kernel, window.before, window.dilation
+        _forward_of_same_size.run(items, flat, *results, values, cells, _inside(call), planes, *geometry)
+    else:
+        results = (array.reshape(count, *window.positions) for array in (y, index))
+        geometry = window.size, window.kernel_size, window.stride, window.before, window.dilation
+        _forward.run(items, flat, *results, values, cells, planes, *geometry)
     return y, index
 
 

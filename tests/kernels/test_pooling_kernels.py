@@ -84,8 +84,11 @@ _TIED = (
 
 
 @st.composite
-def _tied_poolings(draw):
-    """Images of few different values, NaN and infinities among them, and windows of up to 5 x 5 cells."""
+def _tied_poolings(draw, same_size: bool = False):
+    """Images of few different values, NaN and infinities among them, and windows of up to 5 x 5 cells.
+
+    With `same_size` the result is as large as the image.
+    """
     kernel, dilation = (draw(st.tuples(st.integers(1, most), st.integers(1, most))) for most in (5, 2))
     size = draw(st.tuples(st.integers(1, 9), st.integers(1, 21)))
     parameters = {
@@ -95,16 +98,21 @@ def _tied_poolings(draw):
         "dilation": dilation,
         "ceil_mode": draw(st.booleans()),
     }
+    if same_size:
+        before = [draw(st.integers(0, (k - 1) * d)) for k, d in zip(kernel, dilation, strict=True)]
+        beside = zip(before, kernel, dilation, strict=True)
+        parameters["padding"] = tuple((first, (k - 1) * d - first) for first, k, d in beside)
+        parameters["stride"] = (1, 1)
     try:
         output_shape("max_pool2d", (2, 1, *size), **parameters)
     except ShapeError:
         assume(False)
-    values = draw(st.sampled_from(_TIED))
-    return draw(seeds()).choice(values, (2, 1, *size)), parameters
+    values, dtype = draw(st.sampled_from(_TIED)), draw(st.sampled_from(["float32", "float64"]))
+    return draw(seeds()).choice(values, (2, 1, *size)).astype(dtype), parameters
 
 
 @every_kernel
-@given(_tied_poolings())
+@given(st.one_of(_tied_poolings(), _tied_poolings(same_size=True)))
 def test_ties_nan_and_infinities_are_decided_as_by_the_definition(algorithm, drawn):
     x, parameters = drawn
     expected, first = find_kernel("max_pool2d.forward", algo="reference")(x, **parameters)
