@@ -77,11 +77,20 @@ def calls_heard(listen: Callable[[str, tuple, dict], None]) -> Iterator[None]:
         _listener.reset(token)
 
 
+# The attribute of a call that is the shape of a direction's result.
+_OF_CALL = {
+    "forward": "y_shape",
+    "forward_relu": "y_shape",
+    "input_grad": "x_shape",
+    "weight_grad": "weight_shape",
+}
+
+
 def _usual(name: str, arrays: tuple, parameters: dict) -> tuple:
     operation, _, direction = name.partition(".")
     dtype = next(each.dtype for each in arrays if each is not None)
     call = parameters.get("call")
-    of_call = {"forward": "y_shape", "input_grad": "x_shape", "weight_grad": "weight_shape"}.get(direction)
+    of_call = _OF_CALL.get(direction)
     if class_of(name) is not None and of_call is not None and hasattr(call, of_call):
         return getattr(call, of_call), dtype
     if direction == "backward":

@@ -5,11 +5,13 @@
 
 where g is the group of output channel o, and cells outside the image count as zero. It is linear in x
 and in weight, so its two gradients sum the same products, into the other two arrays. The three are
-a closed family: the derivatives of each are the other two.
+a closed family: the derivatives of each are the other two. The fourth, for inference, is forward with ReLU
+behind it, while the result is in the cache.
 
-    conv2d.forward      (x, weight, bias) -> y (N, O, P, Q)
-    conv2d.input_grad   (g, weight) -> gx
-    conv2d.weight_grad  (g, x) -> gw
+    conv2d.forward       (x, weight, bias) -> y (N, O, P, Q)
+    conv2d.input_grad    (g, weight) -> gx
+    conv2d.weight_grad   (g, x) -> gw
+    conv2d.forward_relu  (x, weight, bias) -> max(y, 0)
 
     x (N, C, H, W), weight (O, C/groups, KH, KW), bias (O,) or None, g like y
 
@@ -28,7 +30,8 @@ All take a `ConvCall`: shapes, stride, padding, dilation and groups. The ladder,
 from minialex.kernels.conv2d.call import ConvCall
 
 FORWARD = "conv2d.forward"
+FORWARD_RELU = "conv2d.forward_relu"
 INPUT_GRAD = "conv2d.input_grad"
 WEIGHT_GRAD = "conv2d.weight_grad"
 
-__all__ = ["FORWARD", "INPUT_GRAD", "WEIGHT_GRAD", "ConvCall"]
+__all__ = ["FORWARD", "FORWARD_RELU", "INPUT_GRAD", "WEIGHT_GRAD", "ConvCall"]

@@ -19,7 +19,7 @@ from minialex.kernels.contract.windows import Padding, Pair, Window, padding_for
 @calls_of("conv2d")
 @dataclass(frozen=True)
 class ConvCall:
-    """A convolution in any of its three directions, which share the shapes.
+    """A convolution in any of its directions, which share the shapes.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class ConvCall:
     window: Window
     groups: int
 
-    DIRECTIONS = ("forward", "input_grad", "weight_grad")
+    DIRECTIONS = ("forward", "input_grad", "weight_grad", "forward_relu")
 
     @classmethod
     def of(
@@ -74,7 +74,7 @@ class ConvCall:
     def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> ConvCall:
         """The call whose `direction` takes these arrays: (x, weight, bias), (g, weight) or (g, x)."""
         first, second = arrays[:2]
-        if direction == "forward":
+        if direction in ("forward", "forward_relu"):
             call = cls.of(first.shape, second.shape, first.dtype, **parameters)
             call.require_bias(None if len(arrays) < 3 or arrays[2] is None else arrays[2].shape)
             return call
@@ -94,7 +94,8 @@ class ConvCall:
     def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
         """The shapes that the first two arrays of a direction must have."""
         x, weight, y = self.x_shape, self.weight_shape, self.y_shape
-        return {"forward": (x, weight), "input_grad": (y, weight), "weight_grad": (y, x)}[direction]
+        shapes = {"input_grad": (y, weight), "weight_grad": (y, x)}
+        return shapes.get(direction, (x, weight))
 
     def require_bias(self, shape: Shape | None) -> None:
         """Raise `ShapeError` unless a bias of this shape fits."""

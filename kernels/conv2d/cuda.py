@@ -17,6 +17,7 @@ from minialex.kernels.cuda.launcher import MAX_ELEMENTS
 
 NAIVE = Source(__file__, "naive.cu")
 IMPLICIT = Source(__file__, "implicit_gemm.cu")
+EPILOGUE = Source(__file__, "epilogue.cu")
 
 
 class _Rung(NamedTuple):
@@ -68,6 +69,12 @@ def without_terms(device, shape, dtype, bias=None):
     y = device.zeros(shape, dtype)
     if bias is not None:
         y += bias.reshape(-1, 1, 1)
+    return y
+
+
+def rectified(device, y):
+    """The same array, in which numbers less than 0 are replaced by 0."""
+    device.launch_over(EPILOGUE["rectify"], y.size, y, y.size)
     return y
 
 

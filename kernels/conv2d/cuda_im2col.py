@@ -15,9 +15,9 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.workspace import workspace_limit
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
-from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
+from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, rectified, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, launcher
 from minialex.kernels.cuda.gemm import tile_grid
 
@@ -109,6 +109,12 @@ def conv2d_forward(device, x, weight, bias, *, call):
         device.launch(SOURCE["weight_times_windows"], grid, _THREADS, *arrays, *sizes)
         del windows, arrays  # else they would still be held while the next chunk's are made
     return y
+
+
+@cuda_kernel(FORWARD_RELU, algo="im2col", devices=("cuda",), workspace=_forward_workspace)
+@cuda_kernel(FORWARD_RELU, algo="im2col", rank=10, devices=("cuda-host",), workspace=_forward_workspace)
+def conv2d_forward_relu(device, x, weight, bias, *, call):
+    return rectified(device, conv2d_forward(device, x, weight, bias, call=call))
 
 
 @cuda_kernel(INPUT_GRAD, algo="im2col", devices=("cuda",), workspace=_gradient_workspace)

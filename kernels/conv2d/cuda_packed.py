@@ -17,9 +17,9 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract import windows
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
-from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, without_terms
+from minialex.kernels.conv2d.cuda import convolution_struct, nothing_to_add, rectified, without_terms
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel, gemm, launcher
 
 SOURCE = Source(__file__, "packed_gemm.cu")
@@ -297,6 +297,11 @@ def conv2d_forward(device, x, weight, bias, *, call):
     packed = _pack(device, x, call.groups, frame)
     _convolve(device, _Product(vertical, horizontal, frame), packed, weight, bias, y)
     return y
+
+
+@_registered(FORWARD_RELU, _forward_workspace)
+def conv2d_forward_relu(device, x, weight, bias, *, call):
+    return rectified(device, conv2d_forward(device, x, weight, bias, call=call))
 
 
 @_registered(INPUT_GRAD, _input_grad_workspace)

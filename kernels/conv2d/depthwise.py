@@ -32,8 +32,9 @@ import numpy as np
 from minialex.integers import ceil_div
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.epilogue import rectify
 from minialex.kernels.conv2d.padded_image import PaddedImage, gradients_of, sort_plane, whole_vectors
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import bytes_of, copy_apart, copy_run, lanes, not_empty, zero_run
@@ -128,6 +129,7 @@ def _correlate(
     images,
     sums,
     room,
+    rectified,
 ):
     # x (N, G, C/G, H, W), weights: for each part (G, O/G, taps), one after another, bias (G, O/G),
     # y (N, G, O/G, P, Q), all flat. A part has each `steps`-th row and column of y.
@@ -166,9 +168,12 @@ def _correlate(
             )
             first_cell = (parts[k, _FIRST_ROW] + first * steps[0]) * y_width + parts[k, _FIRST_COLUMN]
             for o in range(outputs):
-                target = address(y, (of_batch * outputs + o) * y_height * y_width + first_cell)
+                start = (of_batch * outputs + o) * y_height * y_width + first_cell
                 numbers = line + bytes_of(o * room[1])
-                _store(numbers, shape[1], rows, columns, target, y_width, steps)
+                _store(numbers, shape[1], rows, columns, address(y, start), y_width, steps)
+                if rectified:
+                    # Of forward, which has all columns.
+                    rectify(y[start : start + rows * y_width])
 
 
 @compiled
@@ -355,7 +360,7 @@ def _input_grad_plan(call: ConvCall) -> tuple[_Plan | None, list[np.ndarray]]:
     return _Plan([each.image for each in classes], places, at_once, call.stride), depths
 
 
-def _run(plan: _Plan, x, weights, bias, y, groups: int) -> None:
+def _run(plan: _Plan, x, weights, bias, y, groups: int, rectified: bool = False) -> None:
     """Convolve x (N, C, H, W), in groups; results go to y (N, O, P, Q)."""
     outputs = y.shape[1] // groups
     units = len(x) * groups * plan.strips
@@ -374,6 +379,7 @@ def _run(plan: _Plan, x, weights, bias, y, groups: int) -> None:
         (outputs, *y.shape[2:]),
         plan.steps,
         *plan.scratch(outputs),
+        rectified,
     )
 
 
@@ -418,10 +424,19 @@ _SAYS = {
 
 @kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
 def conv2d_forward(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call)
+
+
+@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace)
+def conv2d_forward_relu(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call, rectified=True)
+
+
+def _forward(x, weight, bias, call: ConvCall, rectified: bool = False):
     y = empty(call.y_shape, np.float32)
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    _run(_forward_plan(call), x, weight, bias, y, call.groups)
+    _run(_forward_plan(call), x, weight, bias, y, call.groups, rectified)
     return y
 
 

@@ -24,8 +24,9 @@ import numpy as np
 from minialex.integers import ceil_div, round_up
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.epilogue import rectify
 from minialex.kernels.conv2d.padded_image import PaddedImage, gradients_of, image_of
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
@@ -53,7 +54,9 @@ _LEAST_ITEMS = 16
 
 
 @compiled.parallel
-def _correlate(item, worker, images, rows, steps, panels, bias, targets, tiles, blocks, shares, y, scratch):
+def _correlate(
+    item, worker, images, rows, steps, panels, bias, targets, tiles, blocks, shares, y, scratch, rectified
+):
     # images (n, G, size), rows: offsets of all positions, panels (G, depth * O/G), y (n, O, cells).
     # An item is a block of positions of a group of an image, times a share of the panels.
     item, share = divmod(item, shares)
@@ -85,6 +88,10 @@ def _correlate(item, worker, images, rows, steps, panels, bias, targets, tiles, 
         o = group * outputs + start * lanes()
         columns = min(wide * lanes(), outputs - start * lanes())
         _store(sums, wide * lanes(), y[n, o : o + columns], bias[o : o + columns], cells)
+        if rectified:
+            # Of forward, whose cells are adjacent.
+            for v in range(o, o + columns):
+                rectify(y[n, v, cells[0] : cells[0] + valid])
 
 
 @compiled
@@ -125,7 +132,7 @@ def _scratch(tiles: int) -> np.ndarray:
     )
 
 
-def _correlate_all(image: PaddedImage, images, panels, bias, targets, y) -> None:
+def _correlate_all(image: PaddedImage, images, panels, bias, targets, y, rectified: bool = False) -> None:
     """Convolve padded images (n, G, size) with panels of weights; results go to the cells `targets` of y."""
     tiles, blocks = _blocks(len(targets), _POSITIONS)
     items = len(images) * len(panels) * blocks
@@ -134,7 +141,19 @@ def _correlate_all(image: PaddedImage, images, panels, bias, targets, y) -> None
     rows, steps = image.position_rows, image.tap_steps
     scratch = _scratch(tiles)
     _correlate.run(
-        items * shares, images, rows, steps, panels, bias, targets, tiles, blocks, shares, y, scratch
+        items * shares,
+        images,
+        rows,
+        steps,
+        panels,
+        bias,
+        targets,
+        tiles,
+        blocks,
+        shares,
+        y,
+        scratch,
+        rectified,
     )
 
 
@@ -246,6 +265,15 @@ _SAYS = {
 
 @kernel(FORWARD, **_SAYS, cost=_forward_cost, workspace=_forward_workspace)
 def conv2d_forward(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call)
+
+
+@kernel(FORWARD_RELU, **_SAYS, cost=_forward_cost, workspace=_forward_workspace)
+def conv2d_forward_relu(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call, rectified=True)
+
+
+def _forward(x, weight, bias, call: ConvCall, rectified: bool = False):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     x = np.ascontiguousarray(x)
     image = image_of(call)
@@ -255,7 +283,7 @@ def conv2d_forward(x, weight, bias, *, call):
     planes = y.reshape(call.images, call.outputs, len(targets))
     for chunk in image.chunks(call.images, call.groups):
         images = image.cut(x[chunk], call.groups)
-        _correlate_all(image, images, panels, bias, targets, planes[chunk])
+        _correlate_all(image, images, panels, bias, targets, planes[chunk], rectified)
         del images  # else they would still be held while the next chunk's are made
     return y
 

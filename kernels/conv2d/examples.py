@@ -16,7 +16,7 @@ from minialex.kernels.contract.examples import (
     two,
 )
 from minialex.kernels.contract.shapes import Shape
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 
 _SMALL = {
     "plain": case((2, 2, 4, 3), (3, 2, 3, 2)),
@@ -154,6 +154,7 @@ def _draw_axis(choose: Choices, axis: tuple[int, int, int, int], most_padding: i
     FORWARD,
     INPUT_GRAD,
     WEIGHT_GRAD,
+    FORWARD_RELU,
     small=_SMALL,
     blocks=_BLOCKS,
     usual=_usual,
@@ -166,7 +167,7 @@ def convolution(
     bias: bool = True,
     **parameters,
 ) -> Iterator[Example]:
-    """The three directions of one convolution; parameters not given take their defaults."""
+    """The directions of one convolution; parameters not given take their defaults."""
     nothing = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
     parameters = nothing | parameters
     call = ConvCall.of(x, weight, **parameters)
@@ -175,3 +176,4 @@ def convolution(
     yield Example(FORWARD, (xs, weights, biases), parameters, call.products)
     yield Example(INPUT_GRAD, (g, weights), {"input_size": x[2:], **parameters}, call.products)
     yield Example(WEIGHT_GRAD, (g, xs), {"kernel_size": weight[2:], **parameters}, call.products)
+    yield Example(FORWARD_RELU, (xs, weights, biases), parameters, call.products)

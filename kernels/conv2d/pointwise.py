@@ -21,8 +21,9 @@ import numpy as np
 from minialex.integers import ceil_div, round_up
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.epilogue import rectify
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
     bytes_of,
@@ -113,7 +114,7 @@ def _pack_weights(item, worker, weights, rows, strides, packed):
 
 
 @compiled.parallel
-def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, pieces, scratch):
+def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, rectified, pieces, scratch):
     # weights (G, tiles, depth, tile_rows), x (N, G, C/G, cells), bias (G, tiles * tile_rows), and
     # y (N, G, O/G, cells).
     # An item is a share of a group's rows, times a range of an image's columns.
@@ -167,6 +168,9 @@ def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, pieces, scra
             for r in range(last_row - row):
                 target = address(y[n, group, row + r], first + start)
                 copy_run(address(sums, r * size), target, valid, valid // lanes())
+    if rectified:
+        for row in range(first_row, last_row):
+            rectify(y[n, group, row, first : first + columns])
 
 
 class _Product:
@@ -216,7 +220,7 @@ class _Product:
         _pack_weights.run(self.call.groups * self.tiles, flat, self.rows, self.strides, packed)
         return packed
 
-    def run(self, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+    def run(self, x, weights, bias, y, rectified: bool = False) -> None:
         """Compute y (N, G * rows, H, W) of x (N, G * depth, H, W)."""
         images, groups = self.call.images, self.call.groups
         shifts = np.zeros((groups, len(self.row_offsets)), np.float32)
@@ -231,6 +235,7 @@ class _Product:
             shifts,
             y.reshape(images, groups, self.rows, self.cells),
             self.cut,
+            rectified,
             *(empty(shape, np.float32) for shape in self.scratch),
         )
 
@@ -280,6 +285,13 @@ _SAYS = {
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)
     _forward_product(call, num_threads()).run(x, weight, bias, y)
+    return y
+
+
+@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace)
+def conv2d_forward_relu(x, weight, bias, *, call):
+    y = empty(call.y_shape, np.float32)
+    _forward_product(call, num_threads()).run(x, weight, bias, y, rectified=True)
     return y
 
 

@@ -42,8 +42,9 @@ from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Pair
 from minialex.kernels.contract.workspace import workspace_limit
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
+from minialex.kernels.conv2d.epilogue import rectify
 from minialex.kernels.gemm.processor import processor
 from minialex.kernels.gemm.tile import (
     bytes_of,
@@ -268,7 +269,7 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
             )
 
     @compiled.parallel
-    def output_tiles(item, worker, c, rows, bias, down, right, groups, y, scratch):
+    def output_tiles(item, worker, c, rows, bias, down, right, groups, y, scratch, rectified):
         # c (G, n * n, rows * O/G) in panels -> y (images, O, P, Q). An item is a vector of channels.
         channels = y.shape[1] // groups
         vectors = (channels + lanes() - 1) // lanes()
@@ -291,7 +292,12 @@ def _transforms(m: int, r: int) -> SimpleNamespace:
                     bytes_of(lanes()),
                 )
         count = min(channels - first, lanes())
-        _channels_first(patch, width, bias, y[image], group * channels + first, count)
+        first += group * channels
+        _channels_first(patch, width, bias, y[image], first, count)
+        if rectified:
+            for channel in range(first, first + count):
+                for p in range(y.shape[2]):
+                    rectify(y[image, channel, p])
 
     @compiled.parallel
     def weight_taps(item, worker, c, rows, gw, scratch):
@@ -400,7 +406,7 @@ class _Plan:
         shape = self.down, self.right, self.groups
         self.transforms.input_tiles.run(items, x, *before, *shape, a, self.stride, self.scratch)
 
-    def convolve(self, x, weights, before: Pair, bias, y) -> None:
+    def convolve(self, x, weights, before: Pair, bias, y, rectified: bool = False) -> None:
         """Convolve x with transformed weights."""
         steps = np.arange(self.channels, dtype=np.int32)
         for chunk in self.chunks():
@@ -412,7 +418,9 @@ class _Plan:
             self.multiply((a, rows, steps), weights, c, accumulate=0)
             items = images * self.groups * self.output_vectors
             shape = self.down, self.right, self.groups
-            self.transforms.output_tiles.run(items, c, len(rows), bias, *shape, y[chunk], self.scratch)
+            self.transforms.output_tiles.run(
+                items, c, len(rows), bias, *shape, y[chunk], self.scratch, rectified
+            )
             del a, c  # else they would still be held while the next chunk's are made
 
     def multiply(self, rows_of_a, b, c, *, accumulate: int) -> None:
@@ -505,6 +513,15 @@ _SAYS = {
 
 @kernel(FORWARD, **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
 def conv2d_forward(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call)
+
+
+@kernel(FORWARD_RELU, **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
+def conv2d_forward_relu(x, weight, bias, *, call):
+    return _forward(x, weight, bias, call, rectified=True)
+
+
+def _forward(x, weight, bias, call: ConvCall, rectified: bool = False):
     y = empty(call.y_shape, np.float32)  # (N, O, P, Q)
     plan = _Plan(call)
     taps = math.prod(call.kernel_size)
@@ -514,7 +531,7 @@ def conv2d_forward(x, weight, bias, *, call):
         lambda: plan.weights(weight, call.taps, taps, reverse=False),
     )
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    plan.convolve(np.ascontiguousarray(x), weights, call.window.before, bias, y)
+    plan.convolve(np.ascontiguousarray(x), weights, call.window.before, bias, y, rectified)
     return y
 
 

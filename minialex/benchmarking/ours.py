@@ -12,7 +12,7 @@ from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, T
 from minialex.kernels.runtime import threads as kernel_threads
 from minialex.models import Network
 from minialex.models.auxiliary import objective
-from minialex.nn.utils import fold_batch_norm
+from minialex.nn.utils import fuse_for_inference
 
 
 def make(task: Task, threads: int) -> Contestant:
@@ -51,12 +51,12 @@ class OurTraining(Contestant):
 
 
 class OurInference(Contestant):
-    """A forward pass in evaluation mode, batch normalisation folded into the convolutions as in an exported
+    """A forward pass in evaluation mode, batch normalisation and ReLU in the convolutions as in an exported
     model; on the cpu with frozen weights.
     """
 
     def __init__(self, task: Task):
-        network = fold_batch_norm(task.network(), task.images().shape)
+        network = fuse_for_inference(task.network(), task.images().shape)
         self.network = network.freeze() if task.device == "cpu" else network.to(task.device)
         self.images = ma.Tensor(task.images()).to(task.device)
 

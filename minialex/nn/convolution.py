@@ -76,6 +76,8 @@ class Conv2d(_Convolution):
     dtype : float32 or float64, optional
     """
 
+    _function = staticmethod(F.conv2d)
+
     def __init__(
         self,
         in_channels: int,
@@ -103,7 +105,7 @@ class Conv2d(_Convolution):
         if self.padding_mode != "zeros" and x.ndim == 4:
             rows, columns = window_of(self, (x.shape[2], x.shape[3])).padding
             x, padding = F.pad(x, (*columns, *rows), self.padding_mode), 0
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_Convolution):

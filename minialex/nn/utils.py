@@ -1,11 +1,11 @@
-"""All parameters as one vector, limits for gradients, folded normalisation: as in ``torch.nn.utils``."""
+"""All parameters as one vector, limits for gradients, networks for inference: as in ``torch.nn.utils``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from minialex.errors import ShapeError
-from minialex.nn.folding import fold_batch_norm
+from minialex.nn.folding import fold_batch_norm, fuse_for_inference
 from minialex.operations import cat, reshape
 from minialex.operations.gradients import clip_grad_norm_, clip_grad_value_
 from minialex.tensor import Tensor
@@ -14,6 +14,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "fold_batch_norm",
+    "fuse_for_inference",
     "parameters_to_vector",
     "vector_to_parameters",
 ]

@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from minialex.autograd import Operation
-from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
+from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.operations.inputs import require_floats, weight_tensor
 from minialex.operations.reduction import sum
+from minialex.operations.relu import ReLUBackward
 from minialex.tensor import Tensor, as_tensor
 
 
@@ -25,11 +26,29 @@ class Conv2d(_Convolution):
         return self.kernel(FORWARD, x, weight, bias, call=self.call)
 
     def backward(self, g):
-        x, weight = self.saved
+        return self.gradients(g, *self.saved)
+
+    def gradients(self, g, x, weight):
         gx = Conv2dInputGrad(self.call)(g, weight) if self.needs(0) else None
         gw = Conv2dWeightGrad(self.call)(g, x) if self.needs(1) else None
         gb = sum(g, (0, 2, 3)) if self.needs(2) else None
         return gx, gw, gb
+
+
+class Conv2dReLU(Conv2d):
+    """A convolution and the ReLU behind it, by one kernel."""
+
+    saved_outputs = (0,)
+
+    def forward(self, x, weight, bias):
+        return self.kernel(FORWARD_RELU, x, weight, bias, call=self.call)
+
+    def branch(self, inputs, results):
+        return results[0] > 0
+
+    def backward(self, g):
+        x, weight, y = self.saved
+        return self.gradients(ReLUBackward(y.data)(g), x, weight)
 
 
 class Conv2dInputGrad(_Convolution):
@@ -86,6 +105,23 @@ def conv2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
+    return _convolve(Conv2d, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d_relu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``relu(conv2d(...))`` by one kernel; parameters, result and errors are those of `conv2d`."""
+    return _convolve(Conv2dReLU, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolve(operation: type[Conv2d], x, weight, bias, stride, padding, dilation, groups) -> Tensor:
     require_floats("conv2d", x)
     weight = weight_tensor("conv2d", weight, x)
     bias = None if bias is None else as_tensor(bias, x)
@@ -94,4 +130,4 @@ def conv2d(
     )
     if bias is not None:
         call.require_bias(bias.shape)
-    return Conv2d(call)(x, weight, bias)
+    return operation(call)(x, weight, bias)

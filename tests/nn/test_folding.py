@@ -6,8 +6,10 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex import nn
+from minialex.errors import ShapeError
 from minialex.models import create_model
-from minialex.nn.utils import fold_batch_norm
+from minialex.nn.utils import fold_batch_norm, fuse_for_inference
+from minialex.operations.conv2d import conv2d_relu
 
 
 def with_statistics(network):
@@ -98,3 +100,70 @@ def test_the_network_itself_stays():
     np.testing.assert_array_equal(network[0].weight.numpy(), weight)
     folded[0].weight.data[:] = 0
     np.testing.assert_array_equal(network[0].weight.numpy(), weight)
+
+
+def relus_left(network):
+    return [name for name, module in network.named_modules() if isinstance(module, nn.ReLU)]
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    # Those behind sums, behind concatenated maps, behind a normalisation that is left, behind dense layers.
+    [("resnet18", 8), ("squeezenet1_1", 8), ("densenet121", 62), ("vgg11_bn", 2)],
+)
+def test_relu_becomes_a_step_of_the_convolution_before_it(name, left):
+    network = with_statistics(create_model(name, 5))
+    shape = (2, 3, 64, 64)
+    fused = fuse_for_inference(network, shape)
+    assert len(relus_left(fused)) == left
+    assert len(relus_left(network)) > left
+    assert_same(network, fused, shape)
+
+
+def test_relu_stays_where_something_else_reads_the_convolution():
+    class ReadTwice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()
+            self.again, self.act = nn.Conv2d(4, 4, 1), nn.ReLU()
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.act(self.again(self.relu(y) - y))
+
+    network = ReadTwice().double()
+    fused = fuse_for_inference(network, (2, 3, 6, 5))
+    assert relus_left(fused) == ["relu"]
+    assert_same(network, fused, (2, 3, 6, 5))
+
+
+def test_a_fused_network_has_the_gradients_of_the_network():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, padding_mode="circular"), nn.ReLU()).double()
+    fused = fuse_for_inference(network, (2, 3, 6, 5))
+    g = ma.randn(2, 5, 6, 5, dtype="float64")
+    gradients = []
+    for each in (network, fused):
+        x = ma.Tensor(np.random.default_rng(4).standard_normal((2, 3, 6, 5)), requires_grad=True)
+        for parameter in each.parameters():
+            parameter.grad = None
+        each(x).backward(g)
+        gradients.append([x.grad.numpy(), *(p.grad.numpy() for p in each.parameters())])
+    for expected, found in zip(*gradients, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_gradients_of_a_convolution_with_relu_of_first_and_second_order():
+    generator = np.random.default_rng(11)
+    arrays = [generator.standard_normal(shape) for shape in ((2, 4, 6, 5), (6, 2, 3, 2), (6,))]
+    inputs = [ma.Tensor(array, requires_grad=True) for array in arrays]
+
+    def function(x, weight, bias):
+        return conv2d_relu(x, weight, bias, stride=(2, 1), padding=1, groups=2)
+
+    assert ma.gradcheck(function, inputs)
+    assert ma.gradgradcheck(function, inputs)
+
+
+def test_shapes_are_needed():
+    with pytest.raises(ShapeError, match=r"fold_batch_norm: the shapes of the network's inputs are missing"):
+        fold_batch_norm(nn.Sequential(nn.Conv2d(3, 4, 1)))
