@@ -5,8 +5,7 @@
 
 where g is the group of output channel o, and cells outside the image count as zero. It is linear in x
 and in weight, so its two gradients sum the same products, into the other two arrays. The three are
-a closed family: the derivatives of each are the other two. The fourth, for inference, is forward with ReLU
-behind it, while the result is in the cache.
+a closed family: the derivatives of each are the other two. The fourth is forward with ReLU, for inference.
 
     conv2d.forward       (x, weight, bias) -> y (N, O, P, Q)
     conv2d.input_grad    (g, weight) -> gx

@@ -94,8 +94,7 @@ class ConvCall:
     def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
         """The shapes that the first two arrays of a direction must have."""
         x, weight, y = self.x_shape, self.weight_shape, self.y_shape
-        shapes = {"input_grad": (y, weight), "weight_grad": (y, x)}
-        return shapes.get(direction, (x, weight))
+        return {"input_grad": (y, weight), "weight_grad": (y, x)}.get(direction, (x, weight))
 
     def require_bias(self, shape: Shape | None) -> None:
         """Raise `ShapeError` unless a bias of this shape fits."""

@@ -26,7 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.workspace import workspace_limit
-from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
 from minialex.kernels.runtime import memory
 
@@ -169,12 +169,6 @@ def conv2d_forward(x, weight, bias, *, call):
     if bias is not None:
         y += bias.reshape(-1, 1, 1)
     return y
-
-
-@kernel(FORWARD_RELU, algo="im2col", rank=10, workspace=workspace)
-def conv2d_forward_relu(x, weight, bias, *, call):
-    y = conv2d_forward(x, weight, bias, call=call)
-    return np.maximum(y, 0, out=y)
 
 
 @kernel(INPUT_GRAD, algo="im2col", rank=10, workspace=workspace)

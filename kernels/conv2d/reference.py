@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 
 
 def _products(call):
@@ -26,11 +26,6 @@ def conv2d_forward(x, weight, bias, *, call):
     for at_y, at_weight, at_x in _products(call):
         y[at_y] += weight[at_weight] * x[at_x]
     return y
-
-
-@kernel(FORWARD_RELU, algo="reference")
-def conv2d_forward_relu(x, weight, bias, *, call):
-    return np.maximum(conv2d_forward(x, weight, bias, call=call), 0)
 
 
 @kernel(INPUT_GRAD, algo="reference")

@@ -27,7 +27,7 @@ from minialex.nn.module import Module, Parameter, values_of
 from minialex.nn.normalisation import BatchNorm2d
 from minialex.nn.shape import Identity
 from minialex.nn.trace import on_meta, tensors_in
-from minialex.operations.conv2d import conv2d_relu
+from minialex.operations.conv2d_relu import conv2d_relu
 from minialex.random import seeded
 from minialex.stand_ins import stand_in
 from minialex.tensor import Tensor

@@ -1,16 +1,13 @@
-"""Convolution. It is linear in its input and in its weight, so it and its two gradients form a closed
-family: the derivatives of each are the other two.
-"""
+"""Convolution. It and its two gradients form a closed family: the derivatives of each are the other two."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from minialex.autograd import Operation
-from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD, ConvCall
+from minialex.kernels.conv2d import FORWARD, INPUT_GRAD, WEIGHT_GRAD, ConvCall
 from minialex.operations.inputs import require_floats, weight_tensor
 from minialex.operations.reduction import sum
-from minialex.operations.relu import ReLUBackward
 from minialex.tensor import Tensor, as_tensor
 
 
@@ -26,29 +23,11 @@ class Conv2d(_Convolution):
         return self.kernel(FORWARD, x, weight, bias, call=self.call)
 
     def backward(self, g):
-        return self.gradients(g, *self.saved)
-
-    def gradients(self, g, x, weight):
+        x, weight = self.saved[:2]
         gx = Conv2dInputGrad(self.call)(g, weight) if self.needs(0) else None
         gw = Conv2dWeightGrad(self.call)(g, x) if self.needs(1) else None
         gb = sum(g, (0, 2, 3)) if self.needs(2) else None
         return gx, gw, gb
-
-
-class Conv2dReLU(Conv2d):
-    """A convolution and the ReLU behind it, by one kernel."""
-
-    saved_outputs = (0,)
-
-    def forward(self, x, weight, bias):
-        return self.kernel(FORWARD_RELU, x, weight, bias, call=self.call)
-
-    def branch(self, inputs, results):
-        return results[0] > 0
-
-    def backward(self, g):
-        x, weight, y = self.saved
-        return self.gradients(ReLUBackward(y.data)(g), x, weight)
 
 
 class Conv2dInputGrad(_Convolution):
@@ -105,23 +84,11 @@ def conv2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
-    return _convolve(Conv2d, x, weight, bias, stride, padding, dilation, groups)
+    return convolve(Conv2d, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d_relu(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """``relu(conv2d(...))`` by one kernel; parameters, result and errors are those of `conv2d`."""
-    return _convolve(Conv2dReLU, x, weight, bias, stride, padding, dilation, groups)
-
-
-def _convolve(operation: type[Conv2d], x, weight, bias, stride, padding, dilation, groups) -> Tensor:
+def convolve(operation: type[Conv2d], x, weight, bias, stride, padding, dilation, groups) -> Tensor:
+    """Check the arguments of `conv2d`, and apply an operation."""
     require_floats("conv2d", x)
     weight = weight_tensor("conv2d", weight, x)
     bias = None if bias is None else as_tensor(bias, x)

@@ -42,7 +42,7 @@ def test_the_dense_layers_and_their_updates():
 
 
 def test_choosing():
-    directions = {"conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad"}
+    directions = {"conv2d.forward", "conv2d.forward_relu", "conv2d.input_grad", "conv2d.weight_grad"}
     assert {each.operation for each in workloads("conv2d", "awkward", 1)} == directions
     assert {each.operation for each in workloads("relu.backward", "all", 1)} == {"relu.backward"}
 

@@ -145,6 +145,7 @@ def test_kernels_are_listed_in_order_and_by_operation_and_device():
     assert list_kernels("demo.forward") == list_kernels("demo")
     assert {entry.operation for entry in list_kernels("conv2d")} == {
         "conv2d.forward",
+        "conv2d.forward_relu",
         "conv2d.input_grad",
         "conv2d.weight_grad",
     }

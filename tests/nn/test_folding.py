@@ -9,7 +9,7 @@ from minialex import nn
 from minialex.errors import ShapeError
 from minialex.models import create_model
 from minialex.nn.utils import fold_batch_norm, fuse_for_inference
-from minialex.operations.conv2d import conv2d_relu
+from minialex.operations.conv2d_relu import conv2d_relu
 
 
 def with_statistics(network):
