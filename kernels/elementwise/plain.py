@@ -25,7 +25,7 @@ for _operation in (*BINARY, *UNARY):
             algo="plain",
             rank=10,
             kinds="iuf" if _operation in OF_INTEGERS else "f",
-            cost=partial(_cost, passes=4) if _operation == "tanh" else _cost,
+            cost=partial(_cost, passes=4) if _operation in ("tanh", "expm1", "log1p") else _cost,
         )(getattr(np, _operation))
 
 
@@ -35,12 +35,12 @@ def sigmoid_forward(x):
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-@kernel("softplus.forward", algo="plain", rank=10)
+@kernel("softplus.forward", algo="plain", rank=10, cost=partial(_cost, passes=8))
 def softplus_forward(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-@kernel("erf.forward", algo="plain", rank=10)
+@kernel("erf.forward", algo="plain", rank=10, cost=partial(_cost, passes=200))
 def erf_forward(x):
     # NumPy has no erf; Python's takes one number at a time.
     return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)

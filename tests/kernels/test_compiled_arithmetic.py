@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import erf, expit
 
 import minialex as ma
 from minialex.kernels import find_kernel, select
@@ -19,7 +19,15 @@ EXACT = {
     "absolute": np.absolute,
     "sqrt": np.sqrt,
 }
-ROUNDED = {"sigmoid": expit, "tanh": np.tanh}
+ROUNDED = {
+    "sigmoid": expit,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "tanh": np.tanh,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "erf": erf,
+}
 PAIRS = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 1e-42, 3e38, -3e38, np.inf, -np.inf, np.nan], np.float32)
 
@@ -50,7 +58,7 @@ def test_numbers_that_are_none_and_the_ends_of_float32_are_as_in_numpy(operation
     with np.errstate(all="ignore"):
         expected = function(*arrays)
     actual = one_pass(operation)(*arrays)
-    # The smallest results of sigmoid, below the normal numbers, are 0.
+    # The smallest results of those that take an exponential, below the normal numbers, are 0.
     np.testing.assert_allclose(actual, expected, rtol=1e-6 if operation in ROUNDED else 0, atol=1.2e-38)
     assert actual.dtype == np.float32
 
@@ -58,10 +66,19 @@ def test_numbers_that_are_none_and_the_ends_of_float32_are_as_in_numpy(operation
 @pytest.mark.parametrize("operation", ROUNDED)
 def test_every_result_is_within_some_units_of_the_last_place(operation):
     powers = np.logspace(-30, 1.9, 20_001)
-    x = np.concatenate([-powers, powers, np.linspace(-2, 2, 20_001)]).astype(np.float32)
+    x = np.concatenate([-powers, powers, np.linspace(-2, 2, 20_001), np.linspace(-5, 5, 20_001)])
+    x = x[x > -1 if operation == "log1p" else slice(None)].astype(np.float32)
     exact = ROUNDED[operation](x.astype(np.float64))
     actual = one_pass(operation)(x)
     assert (np.abs(actual - exact) <= 4 * np.spacing(np.abs(exact).astype(np.float32))).all()
+
+
+def test_exp_reaches_the_largest_number_and_no_further():
+    x = np.linspace(88, 89, 100_001).astype(np.float32)
+    with np.errstate(over="ignore"):
+        expected = np.exp(x.astype(np.float64)).astype(np.float32)
+    np.testing.assert_allclose(one_pass("exp")(x), expected, rtol=4e-7)
+    assert 0 < np.isinf(expected).sum() < len(x)
 
 
 def test_clamp_keeps_nan_and_takes_either_limit():
