@@ -139,6 +139,7 @@ def _refuse_together(targets: Sequence[str], options: dict[str, str | None], as_
 
 
 def _tasks(operation, algorithm, device, model, seed, quick) -> list:
+    from minialex.checking.kernels import compositions
     from minialex.checking.kernels.suite import kernel_tasks, model_tasks, models_by_default
     from minialex.models import list_models, load_model
     from minialex.models.own import is_own
@@ -149,7 +150,14 @@ def _tasks(operation, algorithm, device, model, seed, quick) -> list:
         else:
             _require(model, list_models(), "--model", "model")
         return model_tasks(model, seed=seed)
-    _require_kernel(operation, algorithm, device)
+    if operation in compositions.names():
+        if algorithm or device:
+            raise click.UsageError(
+                f"{operation} is composed of other operations and has no kernels of its own; leave out "
+                "--kernel and --device"
+            )
+    else:
+        _require_kernel(operation, algorithm, device)
     tasks = kernel_tasks(operation, algorithm, device, seed=seed, quick=quick)
     # Asking for particular kernels asks for no models.
     if (operation, algorithm, device) == (None, None, None) and not quick:
@@ -171,6 +179,7 @@ def _require(given: str, known: Sequence[str], option: str, what: str) -> None:
 def _require_kernel(operation: str | None, algorithm: str | None, device: str | None) -> None:
     """Refuse names that no kernel with a gradient has, each by itself and then together."""
     from minialex.availability import usable_devices, why_not_usable
+    from minialex.checking.kernels import compositions
     from minialex.checking.kernels.suite import WITHOUT_GRADIENT
     from minialex.kernels import devices, list_kernels
 
@@ -178,9 +187,8 @@ def _require_kernel(operation: str | None, algorithm: str | None, device: str | 
     if operation is not None:
         names = sorted({name for each in entries for name in (each.operation.split(".")[0], each.operation)})
         if operation not in names:
-            _require(
-                operation, [name for name in names if "." not in name], "--op", "operation with gradients"
-            )
+            known = sorted({*(name for name in names if "." not in name), *compositions.names()})
+            _require(operation, known, "--op", "operation with gradients")
         entries = [each for each in entries if operation in (each.operation, each.operation.split(".")[0])]
     if device is not None:
         _require(device, devices(), "--device", "device")

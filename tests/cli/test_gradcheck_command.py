@@ -106,6 +106,11 @@ def test_wrong_plugin_is_found_and_explained(minialex, plugin):
     assert "Traceback" not in done.stderr
 
 
+def test_a_function_composed_of_others(minialex):
+    rows = json.loads(minialex("gradcheck", "--op", "gelu", "--json").stdout)["rows"]
+    assert [(row["operation"], row["order"]) for row in rows] == [("gelu", 1), ("gelu", 2)]
+
+
 @pytest.mark.full
 def test_a_model(minialex):
     done = minialex("gradcheck", "--model", "alexnet_mnist28_bn", "--json")
@@ -119,7 +124,8 @@ def test_a_model(minialex):
 
 
 def test_what_is_not_there(assert_refused, plugin):
-    assert_refused("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d, cross_entropy"), code=2)
+    assert_refused("gradcheck", "--op", "conv3d", says=("--op", "conv3d", "conv2d", "gelu"), code=2)
+    assert_refused("gradcheck", "--op", "gelu", "--kernel", "plain", says="gelu is composed of other", code=2)
     assert_refused("gradcheck", "--op", "adam", says=("--op", "adam"), code=2)
     assert_refused("gradcheck", "--kernel", "magic", says=("--kernel", "magic", "im2col"), code=2)
     assert_refused("gradcheck", "--kernel", "numpy", says="'numpy' is called 'plain' now; there are", code=2)
