@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from minialex.autograd import Operation, enable_grad
-from minialex.devices import META, to_device_array, to_numpy
+from minialex.devices import to_device_array, to_numpy
 from minialex.errors import ShapeError
 from minialex.nn.activation import ReLU
 from minialex.nn.convolution import Conv2d
+from minialex.nn.layer import Layer
 from minialex.nn.module import Module, Parameter, values_of
 from minialex.nn.normalisation import BatchNorm2d
 from minialex.nn.shape import Identity
-from minialex.nn.trace import on_meta, tensors_in
+from minialex.nn.trace import inputs_on_meta, on_meta, tensors_in
+from minialex.operations.conv2d import Conv2d as Convolution
 from minialex.operations.conv2d_relu import conv2d_relu
 from minialex.random import seeded
-from minialex.stand_ins import stand_in
-from minialex.tensor import Tensor
 
 
 def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
@@ -38,7 +38,8 @@ def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
 
     Folded is each `BatchNorm2d` with running statistics whose input is the result of a `Conv2d` that nothing
     else reads, wherever the two stand: that is found out by a run of the network on the device ``meta``
-    (`minialex.nn.trace`). An `Identity` takes its place.
+    (`minialex.nn.trace`). An `Identity` takes its place. Layers with hooks, and those of a class of your own
+    that has a `forward` of its own, stay.
 
     Parameters
     ----------
@@ -55,15 +56,22 @@ def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
     Raises
     ------
     ShapeError
-        If shapes are missing.
+        If shapes are missing, or do not fit the network.
+    TypeError
+        If `network` is not a Module.
     """
+    return _folded("fold_batch_norm", network, shapes)
+
+
+def _folded(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> Module:
+    inputs_on_meta(who, network, shapes)
     if not shapes:
         raise ShapeError(
-            "fold_batch_norm: the shapes of the network's inputs are missing; write fold_batch_norm(network, "
-            "(1, 3, 224, 224)), one shape for each input"
+            f"{who}: the shapes of the network's inputs are missing; write {who}(network, (1, 3, 224, 224)), "
+            "one shape for each input"
         )
     folded = copy.deepcopy(network).eval()
-    for convolution, norm in _pairs(network, shapes, BatchNorm2d):
+    for convolution, norm in _pairs(who, folded, shapes, BatchNorm2d):
         _fold(folded.get_submodule(convolution), folded.get_submodule(norm))
         _replace(folded, norm, Identity())
     return folded
@@ -87,9 +95,16 @@ def fuse_for_inference(network: Module, *shapes: Sequence[int]) -> Module:
     -------
     Module
         Set to evaluation. Its results are those of the network in evaluation but for rounding.
+
+    Raises
+    ------
+    ShapeError
+        If shapes are missing, or do not fit the network.
+    TypeError
+        If `network` is not a Module.
     """
-    fused = fold_batch_norm(network, *shapes)
-    for name, relu in _pairs(fused, shapes, ReLU):
+    fused = _folded("fuse_for_inference", network, shapes)
+    for name, relu in _pairs("fuse_for_inference", fused, shapes, ReLU):
         convolution = copy.copy(fused.get_submodule(name))
         convolution.__class__ = ConvReLU2d
         _replace(fused, name, convolution)
@@ -108,43 +123,50 @@ def _replace(network: Module, name: str, module: Module) -> None:
     network.get_submodule(owner)._modules[last] = module
 
 
-def _pairs(network: Module, shapes: Sequence[Sequence[int]], kind: type) -> list[tuple[str, str]]:
+def _pairs(
+    who: str, network: Module, shapes: Sequence[Sequence[int]], kind: type[Layer]
+) -> list[tuple[str, str]]:
     """The names of each convolution and of the layer of a kind that is the only reader of its result."""
+    layers = {
+        name: module
+        for name, module in network.named_modules()
+        if any(_is_no_more_than(module, each) for each in (Conv2d, kind))
+    }
     twin = on_meta(network).eval()
     made: dict[str, list[Operation]] = {}
 
     def after(name: str, module: Module, args: tuple, output: Any) -> None:
-        made.setdefault(name, []).extend(each.creator for each in tensors_in(output))
+        made.setdefault(name, []).append(output.creator)
 
-    for name, module in twin.named_modules():
-        if isinstance(module, Conv2d | kind):
-            module.register_forward_hook(functools.partial(after, name))
-    dtype = next(network.parameters()).dtype
+    for name in layers:
+        twin.get_submodule(name).register_forward_hook(functools.partial(after, name))
     for parameter in twin.parameters():
         parameter.requires_grad = True
-    inputs = [Tensor(stand_in(shape, dtype), True, META) for shape in shapes]
+    inputs = inputs_on_meta(who, twin, shapes, requires_grad=True)
     with enable_grad(), seeded(0):
-        results = tensors_in(twin(*inputs))
+        results = list(tensors_in(twin(*inputs)))
     operations = _behind([tensor.creator for tensor in results])
     readers = Counter(edge.source for each in operations for edge in each.edges if edge is not None)
-    of_convolution = {
-        runs[0]: name for name, runs in made.items() if _kind(twin, name, Conv2d) and len(runs) == 1
-    }
+    readers.update(tensor.creator for tensor in results)
+    once = {name: runs[0] for name, runs in made.items() if len(runs) == 1}
+    # Not of a subclass: what is behind its ReLU is no part of the convolution.
+    of_convolution = {made_by: name for name, made_by in once.items() if type(made_by) is Convolution}
     pairs = []
-    for name, runs in made.items():
-        if not _kind(twin, name, kind) or len(runs) > 1:
+    for name, made_by in once.items():
+        layer = layers[name]
+        if not isinstance(layer, kind):
             continue
-        layer = twin.get_submodule(name)
         if isinstance(layer, BatchNorm2d) and (layer.running_mean is None or layer.axis != 1):
             continue
-        source = runs[0].edges[0].source
+        source = made_by.edges[0].source
         if source in of_convolution and readers[source] == 1:
             pairs.append((of_convolution[source], name))
     return pairs
 
 
-def _kind(network: Module, name: str, kind: type) -> bool:
-    return isinstance(network.get_submodule(name), kind)
+def _is_no_more_than(module: Module, kind: type) -> bool:
+    """Whether a module does what its kind does and nothing else."""
+    return isinstance(module, kind) and type(module).forward is kind.forward and module._hooks is None
 
 
 def _behind(pending: list) -> set[Operation]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minialex.autograd import no_grad
+from minialex.checks import in_words, is_int
 from minialex.devices import META
+from minialex.errors import ShapeError
 from minialex.kernels.contract.results import calls_heard
 from minialex.nn.module import Module, Parameter
 from minialex.nn.parts import is_layer
@@ -111,20 +113,51 @@ def trace(module: Module, *shapes: Sequence[int], dtype: Any = None, training: b
     DeviceError
         If it asks for values, which stand-ins have not.
     ShapeError
-        If the shapes do not fit the module; the message is its own.
+        If a shape is none, or does not fit the module, whose message it then is.
+    TypeError
+        If `module` is not a Module.
     """
+    _require_module("trace", module)
     twin = on_meta(module).train(training)
     originals = dict(module.named_modules())
     recorder = _Recorder(originals)
     for name, each in twin.named_modules():
         each.register_forward_pre_hook(functools.partial(recorder.before, name))
         each.register_forward_hook(functools.partial(recorder.after, name))
-    dtype = dtype or next((p.dtype for p in module.parameters() if p.dtype.kind == "f"), "float32")
-    inputs = [Tensor(stand_in(shape, dtype), device=META) for shape in shapes]
+    inputs = inputs_on_meta("trace", module, shapes, dtype)
     with no_grad(), seeded(0), calls_heard(recorder.hear):
         result = twin(*inputs)
     layers = [run.layer() for run in recorder.runs if run.is_layer]
     return Trace(tuple(layers), shapes_in(result))
+
+
+def _require_module(who: str, module: Any) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(f"{who}: the network must be a Module, not {in_words(module)}")
+
+
+def inputs_on_meta(
+    who: str, module: Module, shapes: Sequence[Any], dtype: Any = None, requires_grad: bool = False
+) -> list[Tensor]:
+    """Inputs of these shapes without values, for a function of this name.
+
+    Raises
+    ------
+    ShapeError
+        If a shape is not a tuple of integers 0 or more.
+    TypeError
+        If `module` is not a Module.
+    """
+    _require_module(who, module)
+    for shape in shapes:
+        lengths = shape if isinstance(shape, tuple | list) else (None,)
+        if not all(is_int(length, 0) for length in lengths):
+            raise ShapeError(
+                f"{who}: the shape of an input must be a tuple of integers 0 or more, such as "
+                f"(1, 3, 224, 224), not {in_words(shape)}"
+            )
+    dtype = dtype or next((p.dtype for p in module.parameters() if p.dtype.kind == "f"), "float32")
+    return [Tensor(stand_in(shape, dtype), requires_grad, META) for shape in shapes]
 
 
 def on_meta(module: Module) -> Module:

@@ -164,6 +164,70 @@ def test_gradients_of_a_convolution_with_relu_of_first_and_second_order():
     assert ma.gradgradcheck(function, inputs)
 
 
-def test_shapes_are_needed():
-    with pytest.raises(ShapeError, match=r"fold_batch_norm: the shapes of the network's inputs are missing"):
-        fold_batch_norm(nn.Sequential(nn.Conv2d(3, 4, 1)))
+class Doubled(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Both(nn.Module):
+    """Returns what the ReLU reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.relu(y) - 1, y
+
+
+def hooked(network, at):
+    network[at].register_forward_hook(lambda module, args, output: -output)
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(Doubled(3, 4, 1), nn.ReLU()),
+        nn.Sequential(Doubled(3, 4, 1), nn.BatchNorm2d(4)),
+        hooked(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), 0),
+        hooked(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), 1),
+    ],
+    ids=["own forward", "own forward and norm", "hook before", "hook behind"],
+)
+def test_a_layer_that_does_something_else_stays(network):
+    network = with_statistics(network)
+    fused = fuse_for_inference(network, (1, 3, 5, 6))
+    assert [type(layer) for layer in fused] == [type(layer) for layer in network]
+    assert_same(network, fused, (2, 3, 5, 6))
+
+
+def test_what_is_also_returned_is_read_twice():
+    network = Both()
+    fused = fuse_for_inference(network, (1, 3, 5, 6))
+    x = ma.randn(2, 3, 5, 6)
+    for expected, found in zip(network(x), fused(x), strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_a_norm_behind_relu_is_not_folded_into_what_is_fused_already():
+    network = with_statistics(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
+    twice = fuse_for_inference(fuse_for_inference(network, (1, 3, 5, 6)), (1, 3, 5, 6))
+    assert_same(network, twice, (2, 3, 5, 6))
+
+
+@pytest.mark.parametrize("function", [fold_batch_norm, fuse_for_inference])
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((nn.Conv2d(3, 4, 1),), ShapeError, "shapes of the network's inputs are missing; write"),
+        ((nn.Conv2d(3, 4, 1), 3), ShapeError, r"must be a tuple of integers 0 or more, such as .*, not 3"),
+        ((nn.Conv2d(3, 4, 1), (1, -3, 5, 5)), ShapeError, r"not \(1, -3, 5, 5\)"),
+        ((nn.Conv2d(3, 4, 1), (1, 2, 5, 5)), ShapeError, "has 2 channels"),
+        ((len, (1, 3, 5, 5)), TypeError, "the network must be a Module, not"),
+    ],
+)
+def test_what_is_no_network_or_no_shape_is_refused(function, arguments, error, says):
+    with pytest.raises(error, match=says):
+        function(*arguments)

@@ -105,3 +105,14 @@ def test_it_takes_no_memory():
     (layer,) = trace(big, (64, 3, 1024, 1024)).layers
     assert layer.y == (64, 10**10, 1007, 1007)
     assert layer.macs == 64 * 10**10 * 1007**2 * 3 * 18**2
+
+
+@pytest.mark.parametrize("shape", [3, (1, -3, 5, 5), (1, 3.0, 5, 5), "abc"])
+def test_what_is_no_shape_is_refused(shape):
+    with pytest.raises(ShapeError, match="trace: the shape of an input must be a tuple of integers"):
+        trace(nn.Conv2d(3, 4, 1), shape)
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(TypeError, match="trace: the network must be a Module, not"):
+        trace(len, (1, 3, 5, 5))
