@@ -22,6 +22,7 @@ DOCUMENTED = {
     "kernel",
     "conv1d",
     "conv2d",
+    "conv2d_relu",
     "conv_transpose2d",
     "batch_norm",
     "embedding",
@@ -52,8 +53,10 @@ def _name(decorator: ast.expr) -> str:
 
 def _is_exempt(function: ast.FunctionDef, holder: str | None) -> bool:
     decorators = [_name(each) for each in function.decorator_list]
-    if any(name.startswith(("compiled", "click.", "command", "intrinsic", "_draws")) for name in decorators):
-        return True  # loops in machine code, options of a command, words of a kernel's domain
+    if any(name.startswith(("compiled", "click.", "command", "intrinsic")) for name in decorators):
+        return True  # loops in machine code, options of a command
+    if [each.arg for each in function.args.args] == ["choose"]:
+        return True  # its keywords are the words of a kernel's domain
     return function.name in DOCUMENTED or holder in DOCUMENTED_CLASSES
 
 

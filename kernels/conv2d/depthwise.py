@@ -282,6 +282,7 @@ class _Plan:
 
     Attributes
     ----------
+    groups : int
     shape : (A, B)
         The remainders modulo the stride, of each part's image.
     parts : int64 array (parts, 10)
@@ -294,9 +295,14 @@ class _Plan:
     """
 
     def __init__(
-        self, images: list[PaddedImage], places: list[tuple[int, int, int, int]], at_once: int, steps
+        self,
+        groups: int,
+        images: list[PaddedImage],
+        places: list[tuple[int, int, int, int]],
+        at_once: int,
+        steps: tuple[int, int],
     ):
-        self.image, self.steps = images[0], steps
+        self.groups, self.image, self.steps = groups, images[0], steps
         self.at_once = at_once
         self.strips = ceil_div(max((rows for rows, *_ in places)), at_once)
         self.offsets = np.concatenate([image.taps for image in images]).astype(np.int32)
@@ -343,7 +349,8 @@ def _forward_plan(call: ConvCall) -> _Plan:
     rows, columns = call.positions
     at_once = _rows_at_once(call.group_channels, rows, vertical.stride * horizontal.size)
     window = call.window._replace(vertical=vertical._replace(positions=at_once))
-    return _Plan([PaddedImage(call.group_channels, window)], [(rows, columns, 0, 0)], at_once, (1, 1))
+    image = PaddedImage(call.group_channels, window)
+    return _Plan(call.groups, [image], [(rows, columns, 0, 0)], at_once, (1, 1))
 
 
 @functools.lru_cache(maxsize=256)
@@ -357,11 +364,12 @@ def _input_grad_plan(call: ConvCall) -> tuple[_Plan | None, list[np.ndarray]]:
     places = [(len(each.rows), len(each.columns), each.rows[0], each.columns[0]) for each in classes]
     channels = np.arange(call.group_channels)[:, None] * math.prod(call.kernel_size)
     depths = [(channels + each.depth).ravel() for each in classes]  # (C/G, taps of the class)
-    return _Plan([each.image for each in classes], places, at_once, call.stride), depths
+    return _Plan(call.groups, [each.image for each in classes], places, at_once, call.stride), depths
 
 
-def _run(plan: _Plan, x, weights, bias, y, groups: int, rectified: bool = False) -> None:
+def _run(plan: _Plan, x, weights, bias, y, rectified: bool = False) -> None:
     """Convolve x (N, C, H, W), in groups; results go to y (N, O, P, Q)."""
+    groups = plan.groups
     outputs = y.shape[1] // groups
     units = len(x) * groups * plan.strips
     together = max(1, min(_ITEM * units // (x.size + y.size), units // (_LEAST_ITEMS * num_threads())))
@@ -436,7 +444,7 @@ def _forward(x, weight, bias, call: ConvCall, rectified: bool = False):
     y = empty(call.y_shape, np.float32)
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     bias = np.zeros(call.outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    _run(_forward_plan(call), x, weight, bias, y, call.groups, rectified)
+    _run(_forward_plan(call), x, weight, bias, y, rectified)
     return y
 
 
@@ -449,7 +457,7 @@ def conv2d_input_grad(g, weight, *, call):
         grouped = np.ascontiguousarray(weight).reshape(call.groups, -1)
         weights = np.concatenate([grouped[:, depth].ravel() for depth in depths])
         no_bias = np.zeros(call.channels, np.float32)
-        _run(plan, np.ascontiguousarray(g), weights, no_bias, gx, call.groups)
+        _run(plan, np.ascontiguousarray(g), weights, no_bias, gx)
     return gx
 
 

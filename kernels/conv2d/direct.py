@@ -132,8 +132,12 @@ def _scratch(tiles: int) -> np.ndarray:
     )
 
 
-def _correlate_all(image: PaddedImage, images, panels, bias, targets, y, rectified: bool = False) -> None:
-    """Convolve padded images (n, G, size) with panels of weights; results go to the cells `targets` of y."""
+def _correlate_all(image: PaddedImage, images, panels, epilogue: tuple, targets, y) -> None:
+    """Convolve padded images (n, G, size) with panels of weights; results go to the cells `targets` of y.
+
+    The epilogue is a bias (O,) and whether ReLU follows.
+    """
+    bias, rectified = epilogue
     tiles, blocks = _blocks(len(targets), _POSITIONS)
     items = len(images) * len(panels) * blocks
     vectors = ceil_div(y.shape[1] // len(panels), processor().lanes)
@@ -283,7 +287,7 @@ def _forward(x, weight, bias, call: ConvCall, rectified: bool = False):
     planes = y.reshape(call.images, call.outputs, len(targets))
     for chunk in image.chunks(call.images, call.groups):
         images = image.cut(x[chunk], call.groups)
-        _correlate_all(image, images, panels, bias, targets, planes[chunk], rectified)
+        _correlate_all(image, images, panels, (bias, rectified), targets, planes[chunk])
         del images  # else they would still be held while the next chunk's are made
     return y
 
@@ -311,7 +315,7 @@ def conv2d_input_grad(g, weight, *, call):
         panels = pack_panels(weights, call.group_channels, math.prod(call.kernel_size), each.depth)
         for chunk in each.image.chunks(call.images, call.groups):
             images = each.image.cut(g[chunk], call.groups)
-            _correlate_all(each.image, images, panels, no_bias, each.cells, planes[chunk])
+            _correlate_all(each.image, images, panels, (no_bias, False), each.cells, planes[chunk])
             del images
         del panels
     return gx

@@ -228,7 +228,7 @@ class _Product:
             shifts[:, : self.rows] = bias.reshape(groups, self.rows)
         _multiply.run(
             self.items,
-            prepacked(weights, ("pointwise", self.strides, groups), lambda: self.pack(weights)),
+            prepacked(weights, ("pointwise", self.rows, self.strides, groups), lambda: self.pack(weights)),
             self.row_offsets,
             self.steps,
             np.ascontiguousarray(x).reshape(images, groups, self.depth, self.cells),

@@ -222,7 +222,8 @@ def _expm1(item, worker, block, x, y):
     for i in range(y.size):
         v = x[i]
         series = ((((((_E9 * v + _E8) * v + _E7) * v + _E6) * v + _E5) * v + _E4) * v + _E3) * v + _E2
-        y[i] = v + v * v * series if abs(v) < _HALF else exp_of_any_float32(v) - _ONE
+        small = v + v * v * series if v != 0 else v  # -0 stays
+        y[i] = small if abs(v) < _HALF else exp_of_any_float32(v) - _ONE
 
 
 @compiled.parallel
@@ -230,8 +231,8 @@ def _log1p(item, worker, block, x, y):
     x, y = _part(x, item, block), _part(y, item, block)
     for i in range(y.size):
         v = x[i]
-        outside = v if v == _INFINITY else (-_INFINITY if v == -_ONE else _NAN)
-        y[i] = _log1p_of(v) if (v > -_ONE) & (v < _INFINITY) else outside
+        outside = v if (v == _INFINITY) | (v == 0) else (-_INFINITY if v == -_ONE else _NAN)  # -0 stays
+        y[i] = _log1p_of(v) if (v > -_ONE) & (v < _INFINITY) & (v != 0) else outside
 
 
 @compiled.parallel

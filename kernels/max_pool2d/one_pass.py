@@ -30,6 +30,8 @@ _ITEM = 2**15
 # Rows are compared in multiples of this many columns. The rest of a row, one column at a time, would take
 # longer than the row: its comparisons are branches that the processor cannot predict.
 _LANES = 8
+# The cells of a plane, and the columns of a window, up to which rows are compared as one.
+_SMALL_PLANE, _SMALL_KERNEL = 4096, 7
 # The cell of a padded column: after all others, so that it loses even where all values are -inf.
 _NOWHERE = 2**31 - 1
 
@@ -196,12 +198,16 @@ def _padded_planes(call: PoolCall) -> tuple[int, int, int, int]:
     return threads.num_threads(), 2, call.y_shape[2], max(read, written)
 
 
-def _keeps_size(call: PoolCall) -> bool:
-    return call.window.stride == (1, 1) and call.window.positions == call.window.size
+def _is_compared_whole(call: PoolCall) -> bool:
+    """Whether the result is as large as a small image, so that `_forward_of_same_size` pays, and its mask."""
+    size, kernel = call.window.size, call.window.kernel_size
+    if call.window.stride != (1, 1) or call.window.positions != size:
+        return False
+    return math.prod(size) <= _SMALL_PLANE and kernel[1] <= _SMALL_KERNEL
 
 
 def _scratch_shape(call: PoolCall) -> tuple[int, ...]:
-    if not _keeps_size(call):
+    if not _is_compared_whole(call):
         return _padded_planes(call)
     axis = call.window.horizontal
     return threads.num_threads(), math.prod(call.window.size) + (axis.kernel - 1) * axis.dilation + _LANES
@@ -229,7 +235,7 @@ def max_pool2d_forward(x, *, call):
     cells.fill(_NOWHERE)
     planes, count = _planes_per_item(window.size), math.prod(y_shape[:2])
     flat, items = np.ascontiguousarray(x).reshape(-1), ceil_div(count, planes)
-    if _keeps_size(call):
+    if _is_compared_whole(call):
         results = (array.reshape(count, math.prod(window.size)) for array in (y, index))
         geometry = window.size, window.vertical.kernel, window.before, window.dilation
         _forward_of_same_size.run(items, flat, *results, values, cells, _inside(call), planes, *geometry)

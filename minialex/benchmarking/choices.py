@@ -13,7 +13,7 @@ from minialex.kernels.contract.examples import Example
 from minialex.models import load_model
 
 # They run for second derivatives, or with another optimiser.
-_OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.update"}
+_OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.update", "conv2d.forward_relu"}
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,16 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minialex.autograd import Operation, enable_grad
+from minialex.autograd import Operation, enable_grad, no_grad
 from minialex.devices import to_device_array, to_numpy
-from minialex.errors import ShapeError
+from minialex.errors import ModelError, ShapeError
 from minialex.nn.activation import ReLU
 from minialex.nn.convolution import Conv2d
-from minialex.nn.layer import Layer
 from minialex.nn.module import Module, Parameter, values_of
 from minialex.nn.normalisation import BatchNorm2d
 from minialex.nn.shape import Identity
@@ -31,6 +30,7 @@ from minialex.nn.trace import inputs_on_meta, on_meta, tensors_in
 from minialex.operations.conv2d import Conv2d as Convolution
 from minialex.operations.conv2d_relu import conv2d_relu
 from minialex.random import seeded
+from minialex.tensor import Tensor
 
 
 def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
@@ -38,15 +38,50 @@ def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
 
     Folded is each `BatchNorm2d` with running statistics whose input is the result of a `Conv2d` that nothing
     else reads, wherever the two stand: that is found out by a run of the network on the device ``meta``
-    (`minialex.nn.trace`). An `Identity` takes its place. Layers with hooks, and those of a class of your own
-    that has a `forward` of its own, stay.
+    (`minialex.nn.trace`). An `Identity` takes its place. What does more than these layers stays: subclasses,
+    layers with hooks, or with hooks around them, and those that have two names or share weights.
 
     Parameters
     ----------
     network : Module
         It stays as it is.
     *shapes : tuple of int
-        Of its inputs, such as (N, C, H, W).
+        Of its inputs, the batch included: (N, C, H, W). A network that does something else for other sizes
+        must not be given those.
+
+    Returns
+    -------
+    Module
+        Set to evaluation. Its results are those of the network in evaluation but for rounding, which is made
+        sure of by a run of both on random numbers.
+
+    Raises
+    ------
+    ShapeError
+        If shapes are missing, or do not fit the network.
+    TypeError
+        If `network` is not a Module.
+    ModelError
+        If the results are not the same: something that is not seen from outside, such as a layer that keeps
+        what it computes, reads what is between two layers.
+    """
+    return _checked("fold_batch_norm", network, shapes, _fold_all)
+
+
+def fuse_for_inference(network: Module, *shapes: Sequence[int]) -> Module:
+    """A copy of a network for inference, with fewer passes over the maps between its layers.
+
+    Convolutions carry the batch normalisation behind them and the `ReLU` behind that, under the conditions of
+    `fold_batch_norm`, whose parameters and errors these are. ReLU must be a layer of its own, used once: a
+    function called in `forward` stays where it is. `Module.freeze` on the result lets kernels keep their
+    forms of the weights, too.
+
+    Parameters
+    ----------
+    network : Module
+        It stays as it is.
+    *shapes : tuple of int
+        Of its inputs, the batch included: (N, C, H, W).
 
     Returns
     -------
@@ -55,61 +90,69 @@ def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
 
     Raises
     ------
-    ShapeError
-        If shapes are missing, or do not fit the network.
-    TypeError
-        If `network` is not a Module.
+    ShapeError, TypeError, ModelError
+        As by `fold_batch_norm`.
     """
-    return _folded("fold_batch_norm", network, shapes)
+    return _checked("fuse_for_inference", network, shapes, _fold_all, _rectify_all)
 
 
-def _folded(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> Module:
+def _checked(who: str, network: Module, shapes: Sequence[Any], *changes: Callable) -> Module:
+    """A changed copy of a network, and that it gives what the network gives."""
     inputs_on_meta(who, network, shapes)
     if not shapes:
         raise ShapeError(
             f"{who}: the shapes of the network's inputs are missing; write {who}(network, (1, 3, 224, 224)), "
             "one shape for each input"
         )
-    folded = copy.deepcopy(network).eval()
-    for convolution, norm in _pairs(who, folded, shapes, BatchNorm2d):
-        _fold(folded.get_submodule(convolution), folded.get_submodule(norm))
-        _replace(folded, norm, Identity())
-    return folded
+    changed = copy.deepcopy(network).eval()
+    inputs = _random_inputs(changed, shapes)
+    expected = _results(changed, inputs)
+    for change in changes:
+        change(who, changed, shapes)
+    for one, other in zip(expected, _results(changed, inputs), strict=True):
+        if not _close(one, other):
+            raise ModelError(
+                f"{who}: the changed network does not give what the network gives: something reads what is "
+                "between two of its layers; use the network as it is"
+            )
+    return changed
 
 
-def fuse_for_inference(network: Module, *shapes: Sequence[int]) -> Module:
-    """A copy of a network for inference, with fewer passes over the maps between its layers.
+def _random_inputs(network: Module, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    generator = np.random.default_rng(0)
+    like = next(network.parameters(), None)
+    dtype, device = ("float32", "cpu") if like is None else (like.dtype, like.device)
+    arrays = [generator.standard_normal(tuple(shape)).astype(dtype) for shape in shapes]
+    return [Tensor(to_device_array(array, device), device=device) for array in arrays]
 
-    Convolutions carry the batch normalisation behind them (`fold_batch_norm`) and the ReLU behind that, each
-    where nothing else reads what is between. An `Identity` takes the place of both. `Module.freeze` on the
-    result lets kernels keep their forms of the weights, too.
 
-    Parameters
-    ----------
-    network : Module
-        It stays as it is.
-    *shapes : tuple of int
-        Of its inputs, such as (N, C, H, W).
+def _results(network: Module, inputs: list[Tensor]) -> list[np.ndarray]:
+    with no_grad(), seeded(0), np.errstate(all="ignore"):
+        return [to_numpy(tensor.data) for tensor in tensors_in(network(*inputs))]
 
-    Returns
-    -------
-    Module
-        Set to evaluation. Its results are those of the network in evaluation but for rounding.
 
-    Raises
-    ------
-    ShapeError
-        If shapes are missing, or do not fit the network.
-    TypeError
-        If `network` is not a Module.
-    """
-    fused = _folded("fuse_for_inference", network, shapes)
-    for name, relu in _pairs("fuse_for_inference", fused, shapes, ReLU):
-        convolution = copy.copy(fused.get_submodule(name))
+def _close(expected: np.ndarray, found: np.ndarray) -> bool:
+    """Whether results agree but for rounding, beside the largest of them."""
+    finite = np.isfinite(expected)
+    if expected.dtype.kind != "f" or not finite.any():
+        return True
+    largest = np.abs(expected[finite]).max()
+    tolerance = float(np.sqrt(np.finfo(expected.dtype).eps)) * largest
+    return bool((np.abs(found[finite] - expected[finite]) <= tolerance).all())
+
+
+def _fold_all(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> None:
+    for convolution, norm in _pairs(who, network, shapes, BatchNorm2d):
+        _fold(network.get_submodule(convolution), network.get_submodule(norm))
+        _replace(network, norm, Identity().eval())
+
+
+def _rectify_all(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> None:
+    for name, relu in _pairs(who, network, shapes, ReLU):
+        convolution = copy.copy(network.get_submodule(name))
         convolution.__class__ = ConvReLU2d
-        _replace(fused, name, convolution)
-        _replace(fused, relu, Identity())
-    return fused
+        _replace(network, name, convolution)
+        _replace(network, relu, Identity().eval())
 
 
 class ConvReLU2d(Conv2d):
@@ -123,22 +166,16 @@ def _replace(network: Module, name: str, module: Module) -> None:
     network.get_submodule(owner)._modules[last] = module
 
 
-def _pairs(
-    who: str, network: Module, shapes: Sequence[Sequence[int]], kind: type[Layer]
-) -> list[tuple[str, str]]:
+def _pairs(who: str, network: Module, shapes: Sequence[Sequence[int]], kind: type) -> list[tuple[str, str]]:
     """The names of each convolution and of the layer of a kind that is the only reader of its result."""
-    layers = {
-        name: module
-        for name, module in network.named_modules()
-        if any(_is_no_more_than(module, each) for each in (Conv2d, kind))
-    }
+    names = _replaceable(network, (Conv2d, kind))
     twin = on_meta(network).eval()
-    made: dict[str, list[Operation]] = {}
+    made: dict[str, list[Operation | None]] = {}
 
     def after(name: str, module: Module, args: tuple, output: Any) -> None:
         made.setdefault(name, []).append(output.creator)
 
-    for name in layers:
+    for name in names:
         twin.get_submodule(name).register_forward_hook(functools.partial(after, name))
     for parameter in twin.parameters():
         parameter.requires_grad = True
@@ -148,25 +185,40 @@ def _pairs(
     operations = _behind([tensor.creator for tensor in results])
     readers = Counter(edge.source for each in operations for edge in each.edges if edge is not None)
     readers.update(tensor.creator for tensor in results)
-    once = {name: runs[0] for name, runs in made.items() if len(runs) == 1}
+    once = {name: runs[0] for name, runs in made.items() if len(runs) == 1 and runs[0] in operations}
     # Not of a subclass: what is behind its ReLU is no part of the convolution.
     of_convolution = {made_by: name for name, made_by in once.items() if type(made_by) is Convolution}
     pairs = []
     for name, made_by in once.items():
-        layer = layers[name]
-        if not isinstance(layer, kind):
+        layer = network.get_submodule(name)
+        if type(layer) is not kind:
             continue
         if isinstance(layer, BatchNorm2d) and (layer.running_mean is None or layer.axis != 1):
             continue
-        source = made_by.edges[0].source
-        if source in of_convolution and readers[source] == 1:
-            pairs.append((of_convolution[source], name))
+        edge = made_by.edges[0] if made_by is not None else None
+        if edge is not None and edge.source in of_convolution and readers[edge.source] == 1:
+            pairs.append((of_convolution[edge.source], name))
     return pairs
 
 
-def _is_no_more_than(module: Module, kind: type) -> bool:
-    """Whether a module does what its kind does and nothing else."""
-    return isinstance(module, kind) and type(module).forward is kind.forward and module._hooks is None
+def _replaceable(network: Module, kinds: tuple[type, ...]) -> list[str]:
+    """The names of the layers that are just of these kinds, and can be replaced without being missed.
+
+    They have no hooks, nor has anything around them; no `forward` of their own; one name; their own weights.
+    """
+    owners = Counter(id(each) for module in network.modules() for each in module._parameters.values())
+    modules = list(network.named_modules(remove_duplicate=False))
+    names = Counter(id(module) for _, module in modules)
+    hooked = [name for name, module in modules if module._hooks is not None]
+    return [
+        name
+        for name, module in modules
+        if type(module) in kinds
+        and names[id(module)] == 1
+        and "forward" not in vars(module)
+        and not any(name == each or not each or name.startswith(f"{each}.") for each in hooked)
+        and all(owners[id(parameter)] == 1 for parameter in module.parameters())
+    ]
 
 
 def _behind(pending: list) -> set[Operation]:
@@ -193,4 +245,4 @@ def _fold(convolution: Module, norm: Module) -> None:
     weight = to_numpy(convolution.weight.data).astype(np.float64) * scale[:, None, None, None]
     for name, values in (("weight", weight), ("bias", bias)):
         array = to_device_array(values.astype(dtype), device)
-        convolution._parameters[name] = Parameter(array, device=device)
+        convolution._parameters[name] = Parameter(array, convolution.weight.requires_grad, device)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from minialex.nn.containers import Sequential
+from minialex.nn.containers import ModuleDict, ModuleList, Sequential
 from minialex.nn.module import Module
 
 
@@ -39,10 +39,15 @@ def is_plain_sequence(module: Module) -> bool:
     return isinstance(module, Sequential) and type(module).forward is Sequential.forward
 
 
+def _is_never_called(module: Module) -> bool:
+    """Whether a module only holds others."""
+    return isinstance(module, ModuleList | ModuleDict)
+
+
 def _opened(module: Module, prefix: str) -> Iterator[tuple[str, Module]]:
     for name, child in module.named_children():
         below = f"{prefix}.{name}" if prefix else name
-        if is_plain_sequence(child) and not is_layer(child):
+        if (is_plain_sequence(child) or _is_never_called(child)) and not is_layer(child):
             yield from _opened(child, below)
         else:
             yield below, child

@@ -84,17 +84,16 @@ def conv2d(
     ShapeError
         If shapes and parameters do not fit together.
     """
-    return convolve(Conv2d, x, weight, bias, stride, padding, dilation, groups)
+    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return convolve(Conv2d, x, weight, bias, window)
 
 
-def convolve(operation: type[Conv2d], x, weight, bias, stride, padding, dilation, groups) -> Tensor:
+def convolve(operation: type[Conv2d], x: Tensor, weight: Any, bias: Any, window: dict) -> Tensor:
     """Check the arguments of `conv2d`, and apply an operation."""
     require_floats("conv2d", x)
     weight = weight_tensor("conv2d", weight, x)
     bias = None if bias is None else as_tensor(bias, x)
-    call = ConvCall.of(
-        x.shape, weight.shape, x.dtype, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    call = ConvCall.of(x.shape, weight.shape, x.dtype, **window)
     if bias is not None:
         call.require_bias(bias.shape)
     return operation(call)(x, weight, bias)

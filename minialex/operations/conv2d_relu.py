@@ -34,4 +34,5 @@ def conv2d_relu(
     groups: int = 1,
 ) -> Tensor:
     """``relu(conv2d(...))``; parameters, result and errors are those of `conv2d`."""
-    return convolve(Conv2dReLU, x, weight, bias, stride, padding, dilation, groups)
+    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return convolve(Conv2dReLU, x, weight, bias, window)

@@ -104,8 +104,8 @@ def draw_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], pa
         save(figure, path)
 
 
-def first_filters(network: Network) -> tuple[np.ndarray, np.ndarray, float]:
-    """The weights of the first convolution, and how to show them.
+def first_filters(network: Network) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """The weights of the first convolution, and how to show them; None if there is no convolution.
 
     Returns
     -------
@@ -115,15 +115,23 @@ def first_filters(network: Network) -> tuple[np.ndarray, np.ndarray, float]:
     limit : float
         The largest absolute value; 1 if all are 0.
     """
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    if first is None:
+        return None
     weight = first.weight.numpy()
     planes = weight.transpose(0, 2, 3, 1) if weight.shape[1] == 3 else weight.reshape(-1, *weight.shape[2:])
     return weight, planes, float(np.abs(weight).max()) or 1.0
 
 
 def draw_filters(path: Path, network: Network) -> None:
-    """The weights of the first convolution: in colour if it sees RGB, else plane by plane in grey."""
-    weight, planes, limit = first_filters(network)
+    """The weights of the first convolution: in colour if it sees RGB, else plane by plane in grey.
+
+    Without a convolution there is no picture.
+    """
+    found = first_filters(network)
+    if found is None:
+        return
+    weight, planes, limit = found
     is_rgb = planes.ndim == 4
     columns = int(np.ceil(np.sqrt(len(planes) * 1.6)))
     with style(grid=False):

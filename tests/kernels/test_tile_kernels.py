@@ -148,6 +148,21 @@ def test_pointwise_is_a_product_on_any_number_of_threads(layer, direction):
     np.testing.assert_array_equal(results[2], results[0])
 
 
+@pytest.mark.parametrize("groups", [1, 6])
+def test_kept_weights_of_one_channel_are_not_confused(groups):
+    """Of one channel in a group, rows and depth of both directions have the same strides."""
+    generator = np.random.default_rng(7)
+    x = normal_values(generator, (2, groups, 40, 40), np.float32)
+    g = normal_values(generator, (2, 24, 40, 40), np.float32)
+    weight = normal_values(generator, (24, 1, 1, 1), np.float32)
+    weight.flags.writeable = False
+    find_kernel("conv2d.forward", algo="pointwise")(x, weight, None, groups=groups)
+    actual = find_kernel("conv2d.input_grad", algo="pointwise")(g, weight, input_size=(40, 40), groups=groups)
+    products = weight[:, 0].astype(np.float64) * g
+    expected = products.reshape(2, groups, 24 // groups, 40, 40).sum(2)
+    assert_close(actual.astype(np.float64), expected, DIRECT)
+
+
 def test_kept_weights_of_both_directions_are_not_confused():
     """A square frozen weight is kept once for each direction."""
     generator = np.random.default_rng(7)

@@ -6,7 +6,7 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex import nn
-from minialex.errors import ShapeError
+from minialex.errors import ModelError, ShapeError
 from minialex.models import create_model
 from minialex.nn.utils import fold_batch_norm, fuse_for_inference
 from minialex.operations.conv2d_relu import conv2d_relu
@@ -231,3 +231,57 @@ def test_a_norm_behind_relu_is_not_folded_into_what_is_fused_already():
 def test_what_is_no_network_or_no_shape_is_refused(function, arguments, error, says):
     with pytest.raises(error, match=says):
         function(*arguments)
+
+
+class Habits(nn.Module):
+    """A convolution, a normalisation and a ReLU, used in a way that is given."""
+
+    def __init__(self, forward, **others):
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()
+        self.way = forward
+        for name, module in others.items():
+            setattr(self, name, getattr(self, module))
+
+    def forward(self, x):
+        return self.way(self, x)
+
+
+def without_gradient(network, x):
+    with ma.no_grad():
+        y = network.norm(network.conv(x))
+    return network.relu(y)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Habits(without_gradient),
+        Habits(lambda self, x: self.relu(self.norm(self.conv(x).detach()))),
+        Habits(lambda self, x: self.alias(self.conv(x)), alias="norm"),
+        Habits(lambda self, x: self.relu(self.alias(x)), alias="conv"),
+        hooked(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.ReLU()), 0),
+    ],
+    ids=["without gradient", "detached", "norm of two names", "convolution of two names", "hook"],
+)
+def test_networks_with_habits_of_their_own_give_what_they_gave(network):
+    network = with_statistics(network)
+    assert_same(network, fuse_for_inference(network, (1, 3, 5, 6)), (2, 3, 5, 6))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda self, x: (lambda y: self.relu(y) + y.detach())(self.conv(x)),
+        lambda self, x: self.norm(self.conv(x)) + F.conv2d(x, self.conv.weight),
+        lambda self, x: (lambda y: self.relu(y) * 2 + (y < 0).to("float64"))(self.conv(x)),
+    ],
+)
+def test_what_reads_unseen_is_found_by_a_run(way):
+    with pytest.raises(ModelError, match="does not give what the network gives"):
+        fuse_for_inference(with_statistics(Habits(way)), (1, 3, 5, 6))
+
+
+def test_whether_parameters_are_trained_is_kept():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).requires_grad_(False)
+    assert not any(each.requires_grad for each in fold_batch_norm(network, (1, 3, 5, 6)).parameters())

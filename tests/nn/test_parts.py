@@ -105,3 +105,11 @@ def test_blocks_are_timed_forward_and_backward():
     assert all(profile.layers[name, way] > 0 for name in PARTS for way in ("forward", "backward"))
     ran = {layer for layer, operation, _ in profile.kernels if operation == "conv2d.weight_grad"}
     assert ran == {"stem.0", "stage.first", "stage.second"}
+
+
+def test_lists_and_dictionaries_of_modules_are_opened():
+    """They are never called, so their modules are what runs."""
+    network = nn.Module()
+    network.blocks = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), nn.Linear(4, 2)])
+    network.heads = nn.ModuleDict({"a": nn.Identity()})
+    assert [name for name, _ in named_parts(network)] == ["blocks.0.0", "blocks.0.1", "blocks.1", "heads.a"]

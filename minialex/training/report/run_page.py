@@ -17,6 +17,7 @@ from minialex.errors import MiniAlexError, RunError
 from minialex.files import write_text
 from minialex.kernels.runtime.threads import num_threads
 from minialex.models import Network, summarise
+from minialex.nn.parts import named_parts
 from minialex.plots import DARK, LIGHT, svg
 from minialex.training.assembly import optimizer_arrays
 from minialex.training.diagnosis import is_guessing
@@ -127,6 +128,7 @@ def write_run_page(
     say("timing the layers")
     times, no_times = _times(run, options.checkpoint, tested, device)
     confusion = evaluation.confusion()
+    summary = summarise(network)
     page = render(
         "report.html",
         version=__version__,
@@ -148,8 +150,9 @@ def write_run_page(
         chosen=chosen,
         has_crops=chosen[0].x.ndim == 5,
         layers=[_strips(layer, chosen) for layer in layer_maps(network, x, device, _SHOWN_CHANNELS)],
-        summary=summarise(network),
+        summary=summary,
         times=times,
+        timed_part=_timed_parts(network, [layer.name for layer in summary.layers]),
         no_times=no_times,
         processor=describe_machine()["processor"],
         threads=num_threads(),
@@ -214,6 +217,15 @@ def _times(
     return time_layers(network, x[order], labels[order], device), None
 
 
+def _timed_parts(network: Network, names: Sequence[str]) -> dict[str, str]:
+    """The part whose time stands in a layer's row: of the first layer in each part; others have none."""
+    first = {}
+    for part, _ in named_parts(network):
+        inside = [name for name in names if name == part or name.startswith(f"{part}.") or not part]
+        first.update(dict.fromkeys(inside[:1], part))
+    return first
+
+
 def _curve_pictures(run: RecordedRun) -> list[dict]:
     """The learning curves, each for light and for dark pages."""
     if not run.history:
@@ -254,9 +266,12 @@ def _worst(evaluation: Evaluation, dataset: ImageDataset) -> Iterator[dict]:
         }
 
 
-def _filters(network: Network) -> dict:
+def _filters(network: Network) -> dict | None:
     """The weights of the first convolution: in colour if it sees RGB, else plane by plane in grey."""
-    weight, planes, limit = first_filters(network)
+    found = first_filters(network)
+    if found is None:
+        return None
+    weight, planes, limit = found
     if planes.ndim == 4:
         shares = planes / (2 * limit) + 0.5
         sheet = tiles.colour_sheet(np.rint(255 * shares).astype(np.uint8), _FILTER_COLUMNS)
