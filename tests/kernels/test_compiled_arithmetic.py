@@ -61,7 +61,8 @@ def test_numbers_that_are_none_and_the_ends_of_float32_are_as_in_numpy(operation
     # The smallest results of those that take an exponential, below the normal numbers, are 0.
     np.testing.assert_allclose(actual, expected, rtol=1e-6 if operation in ROUNDED else 0, atol=1.2e-38)
     assert actual.dtype == np.float32
-    zeros = expected == 0
+    # Which of 0 and -0 is the larger NumPy leaves to the processor.
+    zeros = (expected == 0) & (operation not in ("maximum", "minimum"))
     np.testing.assert_array_equal(np.signbit(actual[zeros]), np.signbit(expected[zeros]))
 
 
