@@ -195,7 +195,7 @@ def _pairs(who: str, network: Module, shapes: Sequence[Sequence[int]], kind: typ
             continue
         if isinstance(layer, BatchNorm2d) and (layer.running_mean is None or layer.axis != 1):
             continue
-        edge = made_by.edges[0] if made_by is not None else None
+        edge = made_by.edges[0]
         if edge is not None and edge.source in of_convolution and readers[edge.source] == 1:
             pairs.append((of_convolution[edge.source], name))
     return pairs
