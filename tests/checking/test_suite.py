@@ -285,6 +285,18 @@ def test_failures_of_models_can_be_pasted(monkeypatch):
     assert again.value.analytic == row.error.analytic
 
 
+# Of their layers of two channels, and their dropout of two features, many a draw switches off both.
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["alexnet_half", "nin", "squeezenet1_0", "squeezenet1_1"])
+def test_thin_models_depend_on_each_image_for_any_seed(name, seed):
+    case = model_case(name, seed)
+    images, *parameters = case.arrays
+    others = np.array(images)
+    others[0] += np.random.default_rng(5).uniform(-0.02, 0.02, images.shape[1:])
+    here, there = (case.function(*map(ma.Tensor, (x, *parameters))).numpy() for x in (images, others))
+    assert np.any(here != there, axis=1).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["alexnet_half_bn", "alexnet_cifar_thinner4"])
 def test_a_gradient_reaches_every_parameter_of_a_thin_model(name, seed):
@@ -316,7 +328,7 @@ def forward_directions():
     return [
         name
         for root in sorted(roots)
-        for name in (f"{root}.forward", f"{root}.evaluate")
+        for name in (f"{root}.forward", f"{root}.evaluate", f"{root}.forward_relu")
         if name in operations
     ]
 
@@ -362,9 +374,12 @@ def test_empty_calls_are_not_drawn():
         assert all(a.size for a in call.arrays)
 
 
-@pytest.mark.parametrize("root", ["conv2d", "max_pool2d", "avg_pool2d"])
-def test_usual_calls_are_calls_of_the_operation(root):
-    calls = usual_calls(root, 0)
+@pytest.mark.parametrize(
+    "operation", ["conv2d.forward", "conv2d.forward_relu", "max_pool2d.forward", "avg_pool2d.forward"]
+)
+def test_usual_calls_are_calls_of_the_operation(operation):
+    root = operation.split(".")[0]
+    calls = usual_calls(operation, 0)
     assert {tuple(call.parameters) for call in calls} == {tuple(next(drawn_calls(root, [], 0)).parameters)}
     windows = set()
     for call in calls[::5]:

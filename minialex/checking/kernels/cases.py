@@ -23,6 +23,7 @@ from minialex.checking.testing.values import distinct_values
 from minialex.checks import in_words
 from minialex.errors import KernelError
 from minialex.kernels.contract.examples import example_calls, operations_with_examples
+from minialex.operations.conv2d_relu import conv2d_relu
 from minialex.random import seeded
 from minialex.tensor import Tensor
 
@@ -64,9 +65,14 @@ def cases_of(*operations: str):
 
 def operations_with_cases() -> list[str]:
     """The operations that have cases."""
-    kernels = (name.split(".") for name in operations_with_examples())
-    roots = {root for root, direction in kernels if direction in _DIFFERENTIABLE}
-    return sorted({*roots, *_cases, *compositions.names()})
+    roots = {name.split(".")[0] for name in operations_with_examples()}
+    return sorted({*filter(called_first, roots), *_cases, *compositions.names()})
+
+
+def called_first(root: str) -> list[str]:
+    """The directions of an operation's kernels that functions of tensors call first, such as its forward."""
+    names = [f"{root}.{direction}" for direction in ("forward", "evaluate", "forward_relu")]
+    return [name for name in names if name in operations_with_examples() and _function(name) is not None]
 
 
 def make_cases(operation: str, seed: int) -> list[Case]:
@@ -83,12 +89,11 @@ def make_cases(operation: str, seed: int) -> list[Case]:
             f"{', '.join(operations_with_cases())}. Register others with minialex.checking.cases_of"
         )
     cases = []
-    for direction in _DIFFERENTIABLE:
-        name = f"{operation}.{direction}"
-        if name in operations_with_examples() and _function(name) is not None:
-            for example in example_calls(name, "small"):
-                label = example.name if direction == "forward" else f"{example.name}, {direction}"
-                cases.append(replace(case_of(Call.of(example, np.float64, seed)), name=label))
+    for name in called_first(operation):
+        direction = name.split(".")[1]
+        for example in example_calls(name, "small"):
+            label = example.name if direction == "forward" else f"{example.name}, {direction}"
+            cases.append(replace(case_of(Call.of(example, np.float64, seed)), name=label))
     random = np.random.default_rng(seed)
     cases += [Case(each.name, each.function, each.draw(random)) for each in compositions.of(operation)]
     return cases + _own_cases(operation, seed)
@@ -114,9 +119,6 @@ def _own_cases(operation: str, seed: int) -> list[Case]:
             )
     return own
 
-
-# The directions of kernels that functions of tensors call first.
-_DIFFERENTIABLE = ("forward", "evaluate")
 
 # Functions of tensors whose arguments are not those of the kernel
 
@@ -160,6 +162,10 @@ def _index_add(arrays, parameters) -> Case:
     return Case("", lambda x: x[parameters["index"]], (x,))
 
 
+def _conv2d_relu(arrays, parameters) -> Case:
+    return Case("", lambda *t: conv2d_relu(*t, **parameters), arrays)
+
+
 def _clamp(arrays, parameters) -> Case:
     return Case("", lambda x: ops.clamp(x, parameters["low"], parameters["high"]), arrays)
 
@@ -168,6 +174,7 @@ _ADAPTED: dict[str, Callable] = {
     "batch_norm.forward": _batch_norm,
     "batch_norm.evaluate": _batch_norm_evaluate,
     "clamp.forward": _clamp,
+    "conv2d.forward_relu": _conv2d_relu,
     "cross_entropy.forward": _cross_entropy,
     "dropout.forward": _dropout,
     "index_add.forward": _index_add,

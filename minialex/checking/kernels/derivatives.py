@@ -7,6 +7,7 @@ derivative, after the definition was checked against numerical ones.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from minialex.checking.adapters.tensors import gradcheck, gradgradcheck
 from minialex.checking.kernels.agreement import Setting, check_agreement, differentiate, tolerance_of
-from minialex.checking.kernels.cases import Case, case_of, make_cases
+from minialex.checking.kernels.cases import Case, called_first, case_of, make_cases
 from minialex.checking.kernels.drawn_cases import case_code, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
 from minialex.checking.kernels.races import check_kernel
@@ -133,9 +134,11 @@ class KernelDerivatives:
             if entry.device == "cuda-host":
                 self.check_launches(entry)
         # Each direction of a convolution or a pooling, also where there are no usual calls of its own.
-        for call in usual_calls(self.row.operation, self.seed):
+        usual = (usual_calls(operation, self.seed) for operation in called_first(self.row.operation))
+        for call in itertools.chain.from_iterable(usual):
             case, code = case_of(call), case_code(call)
-            if self._trial(case, code) is None:
+            runs = self._trial(case, code)
+            if runs is None or not runs.run:
                 continue
             lines = [*self._plugin_note(), "import numpy as np", *code]
             name = f"{self.row.operation}, {case.name} [{self.row.kernel}]"

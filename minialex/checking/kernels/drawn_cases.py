@@ -6,17 +6,18 @@ follows from a seed; and a case can be written down (`case_code`), whoever drew 
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
+from minialex.checking.kernels.cases import called_first
 from minialex.checking.reproduction import written
 from minialex.checking.testing.calls import Call, kernel_calls
 from minialex.errors import KernelError
 from minialex.kernels import Kernel
-from minialex.kernels.contract.examples import operations_with_examples
 
 # A kernel that states no domain may support only one call in a hundred.
 _ROUNDS, _IN_A_ROUND = 20, 25
@@ -62,7 +63,7 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
         from minialex.checking.testing.strategies import operations as drawable
     except ImportError:
         raise KernelError("others are drawn by Hypothesis: pip install hypothesis") from None
-    names = [name for name in (f"{root}.forward", f"{root}.evaluate") if name in drawable()]
+    names = [name for name in called_first(root) if name in drawable()]
     if not names:
         raise KernelError(
             f"{root} has no examples to draw; register cases that it supports with minialex.checking.cases_of"
@@ -72,17 +73,21 @@ def drawn_calls(root: str, kernels: list[Kernel], seed: int) -> Iterator[Call]:
     large = []
     for number in range(_ROUNDS):
         if number == _ROUNDS_BEFORE_USUAL:
-            yield from usual_calls(root, seed)
-        for name in names:
-            for entry in list(stating.values()) or [None]:
-                for call in draw(name, entry, _ROUNDS * seed + number):
-                    if not all(a is None or a.size for a in call.arrays):
-                        continue
-                    if call.elements <= _SMALL:
-                        yield call
-                    else:
-                        large.append(call)
+            yield from _in_turns(usual_calls(name, seed) for name in names)
+        for entry in list(stating.values()) or [None]:
+            for call in _in_turns(draw(name, entry, _ROUNDS * seed + number) for name in names):
+                if not all(a is None or a.size for a in call.arrays):
+                    continue
+                if call.elements <= _SMALL:
+                    yield call
+                else:
+                    large.append(call)
     yield from sorted(large, key=lambda call: call.elements)
+
+
+def _in_turns(lists: Iterable[list[Call]]) -> Iterator[Call]:
+    """The first call of each list, then the second of each, and so on."""
+    return filter(None, itertools.chain.from_iterable(itertools.zip_longest(*lists)))
 
 
 def _domain(kernel: Kernel) -> dict:
@@ -92,14 +97,11 @@ def _domain(kernel: Kernel) -> dict:
         raise KernelError(f"its domain raises {type(error).__name__}: {error}") from error
 
 
-def usual_calls(root: str, seed: int) -> list[Call]:
+def usual_calls(operation: str, seed: int) -> list[Call]:
     """Convolutions and poolings as networks have them, in any order.
 
     What is drawn has all parameters unusual at once, so that a kernel for one kind of call may never meet it.
     """
-    operation = f"{root}.forward"
-    if operation not in operations_with_examples():
-        return []
     calls = list(kernel_calls(operation, "usual", np.float64, seed))
     np.random.default_rng(seed).shuffle(calls)
     return calls

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ THINNER = 32
 # Up to so many parameters are checked each by itself; more are joined to so many vectors.
 _CHECKED_APART, _VECTORS = 32, 3
 # How often a model's inputs are drawn until they reach its result.
-_DRAWS = 20
+_DRAWS = 200
 # By how much the images are moved to see that.
 _MOVED = 0.01
 _SMALLEST_IMAGE = 12
@@ -37,32 +38,36 @@ def model_case(name: str, seed: int) -> Case:
 
     It has thin layers, unless it is one of one's own.
 
-    The images reach the result: in a layer of two channels ReLU may well switch off both.
+    The images reach the result: in a layer of two channels ReLU or dropout may well switch off both.
+
+    Raises
+    ------
+    ModelError
+        If the result does not depend on the images, whatever the parameters.
     """
     network = checked_network(name)
     groups = _groups(list(network.parameters()))
     random = np.random.default_rng(seed)
 
-    def logits(x, *vectors):
+    def logits(masks, x, *vectors):
         parameters = [p for vector, shapes in zip(vectors, groups, strict=True) for p in _cut(vector, shapes)]
-        with seeded(seed), parameters_replaced(network, parameters):
+        with seeded(masks), parameters_replaced(network, parameters):
             outputs = network(x)
         # Those of auxiliary heads beside the network's own.
         return cat(list(outputs), dim=1) if isinstance(outputs, tuple) else outputs
 
-    for _ in range(_DRAWS):
+    for masks in range(_DRAWS * seed, _DRAWS * (seed + 1)):
         images = random.standard_normal((2, *network.input_shape))
-        # Larger weights than networks start with: at 0.01 the first layer's gradient is lost in rounding.
-        parameters = [
-            _joined([random.standard_normal(s) / np.sqrt(max(1, math.prod(s[1:]))) for s in shapes])
-            for shapes in groups
-        ]
+        parameters = [_joined([_drawn(random, shape) for shape in shapes]) for shapes in groups]
+        function = partial(logits, masks)
         others = images + random.uniform(-_MOVED, _MOVED, images.shape)
         with no_grad():
-            here, there = (logits(*map(Tensor, (x, *parameters))).numpy() for x in (images, others))
+            here, there = (function(*map(Tensor, (x, *parameters))).numpy() for x in (images, others))
         if np.all(here != there):
-            return Case(name, logits, (images, *parameters))
-    raise AssertionError(f"{name} depends on its images, for some parameters")
+            return Case(name, function, (images, *parameters))
+    raise ModelError(
+        f"results of {name} must depend on its images; with {_DRAWS} draws of parameters some did not"
+    )
 
 
 def checked_network(name: str) -> Any:
@@ -86,6 +91,15 @@ def _groups(parameters: list[Tensor]) -> list[list[tuple[int, ...]]]:
     shapes = [p.shape for p in parameters]
     length = 1 if len(shapes) <= _CHECKED_APART else ceil_div(len(shapes), _VECTORS)
     return [shapes[start : start + length] for start in range(0, len(shapes), length)]
+
+
+def _drawn(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Larger weights than networks start with, and positive biases.
+
+    At 0.01 the first layer's gradient would be lost in rounding; and ReLU switches off fewer channels of few.
+    """
+    values = random.standard_normal(shape)
+    return np.abs(values) if len(shape) == 1 else values / np.sqrt(max(1, math.prod(shape[1:])))
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

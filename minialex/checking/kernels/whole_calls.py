@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from minialex.checking.kernels.cases import called_first
 from minialex.checking.kernels.drawn_cases import draw, usual_calls
 from minialex.checking.report import GradcheckError
 from minialex.checking.testing.calls import Call, kernel_calls
@@ -71,8 +72,7 @@ def _calls(kernel: Kernel, dtype: np.dtype, seed: int) -> Iterator[tuple[Call, S
                 f"call = list(kernel_calls({operation!r}, 'blocks', np.{dtype.name}, {seed}))[{number}]",
             )
             yield each, lines
-    root, direction = operation.split(".")
-    calls = usual_calls(root, seed) if direction == "forward" else []
+    calls = usual_calls(operation, seed) if operation in called_first(operation.split(".")[0]) else []
     for number in range(_ROUNDS if drawable else 0):
         calls += draw(operation, kernel, seed * _ROUNDS + number, dtype)
     # Exponentials of numbers as large as logits get overflow; and a maximum may begin with 0.
