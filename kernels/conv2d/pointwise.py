@@ -4,9 +4,10 @@
     input_grad   gx[n] (C, H * W)  =  weight.T       @  g[n] (O, H * W)
 
 The columns of the product are adjacent positions, in memory as they are here: images need not be laid out for
-windows, and tiles are stored where they belong. An item packs a range of columns of an image, which stays in
-the L2 cache, and multiplies a share of the weights' rows by it. A wide image has many columns to share out; a
-small one has rows.
+windows, tiles read their columns where they stand, and are stored where they belong. An item multiplies a
+share of the weights' rows by a range of columns of an image, which stays in the L2 cache. A wide image has
+many columns to share out; a small one has rows. Packed are only the columns of a last vector that is not
+full, and images whose rows lie whole pages apart.
 
 Sums run over c, or o, in this order for any number of threads. float32 only.
 """
@@ -42,8 +43,9 @@ from minialex.kernels.runtime.memory import empty
 from minialex.kernels.runtime.prepacked import prepacked
 from minialex.kernels.runtime.threads import num_threads
 
-# Columns that an item packs, at most, and numbers of them: they stay in the L2 cache.
+# Columns of an item, at most, and numbers in them: they stay in the L2 cache.
 _COLUMNS, _PIECE = 192, 32 * 1024
+_PAGE = 4096  # bytes
 # Rows that are packed together: cache lines that two panels share are still in L1.
 _ROWS_AT_ONCE = 8
 # The depth of what is multiplied at a time: it stays in the L1 cache, with what it meets of the weights.
@@ -71,33 +73,17 @@ def _pack(source, stride, depth, columns, target):
 
 
 @compiled
-def _fill(target, stride, numbers, rows, size):
-    """Fill rows of whole vectors, `stride` bytes apart, each with its number."""
-    for r in range(rows):
-        fill_run(numbers + bytes_of(r), target, size // lanes())
-        target += stride
-
-
-@compiled
-def _add_product(weights, rows, tiles, steps, depth, b, vectors, c, c_stride):
-    """Add to tiles, one below another, the products of rows with a panel b; arrays are addresses."""
-    b_stride = bytes_of(vectors * lanes())
+def _multiply_rows(weights, bias, offsets, tiles, steps, depth, b, b_stride, vectors, c, c_stride):
+    """Tiles, one below another: the products of rows with a panel b, and the bias; arrays are addresses."""
+    for r in range(tiles * tile_rows()):
+        fill_run(bias + bytes_of(r), c + r * c_stride, vectors)
     for k in range(0, depth, _DEPTH):
         length = min(_DEPTH, depth - k)
         here, part = steps + k * 4, b + k * b_stride
-        for tile in range(tiles):
-            row = tile * tile_rows()
+        for row in range(0, tiles * tile_rows(), tile_rows()):
+            target = c + row * c_stride
             multiply_tile(
-                weights,
-                rows + row * 8,
-                here,
-                length,
-                part,
-                b_stride,
-                vectors,
-                c + row * c_stride,
-                c_stride,
-                1,
+                weights, offsets + row * 8, here, length, part, b_stride, vectors, target, c_stride, 1
             )
 
 
@@ -114,11 +100,11 @@ def _pack_weights(item, worker, weights, rows, strides, packed):
 
 
 @compiled.parallel
-def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, rectified, pieces, scratch):
+def _multiply(item, worker, weights, offsets, steps, x, bias, y, plan, rectified, panels, scratch):
     # weights (G, tiles, depth, tile_rows), x (N, G, C/G, cells), bias (G, tiles * tile_rows), and
     # y (N, G, O/G, cells).
     # An item is a share of a group's rows, times a range of an image's columns.
-    width, ranges, share_tiles, shares = plan
+    width, ranges, share_tiles, shares, packs = plan
     item, share = divmod(item, shares)
     item, part = divmod(item, ranges)
     n, group = divmod(item, weights.shape[0])
@@ -128,39 +114,49 @@ def _multiply(item, worker, weights, rows, steps, x, bias, y, plan, rectified, p
     first_row = share * share_tiles * tile_rows()
     last_row = min(first_row + share_tiles * tile_rows(), y.shape[2])
     vectors = (columns + lanes() - 1) // lanes()
-    piece, sums = pieces[worker], scratch[worker]
-    _pack(address(x[n, group], first), bytes_of(cells), depth, columns, address(piece))
+    packed, sums = address(panels[worker]), scratch[worker]
+    matrix = address(weights[group])
+    if packs:
+        _pack(address(x[n, group], first), bytes_of(cells), depth, columns, packed)
     for panel in range(panel_count(vectors)):
         start = panel_start(vectors, panel) * lanes()
         size = panel_start(vectors, panel + 1) * lanes() - start
         valid = min(size, columns - start)
+        b, b_stride = address(x[n, group], first + start), bytes_of(cells)
+        if packs:
+            b, b_stride = packed + bytes_of(start * depth), bytes_of(size)
+        elif valid < size:
+            # In the last row of the last image a whole vector would end beyond the array.
+            _pack(b, b_stride, depth, valid, packed)
+            b, b_stride = packed, bytes_of(size)
         # Whole tiles of whole vectors are stored in place.
         in_place = (last_row - first_row) // tile_rows() if valid == size else 0
-        row = first_row + in_place * tile_rows()
         if in_place:
-            target = address(y[n, group, first_row], first + start)
-            _fill(target, bytes_of(cells), address(bias[group], first_row), in_place * tile_rows(), size)
-            _add_product(
-                address(weights[group]),
-                address(rows, first_row),
+            _multiply_rows(
+                matrix,
+                address(bias[group], first_row),
+                address(offsets, first_row),
                 in_place,
                 address(steps),
                 depth,
-                address(piece, start * depth),
+                b,
+                b_stride,
                 size // lanes(),
-                target,
+                address(y[n, group, first_row], first + start),
                 bytes_of(cells),
             )
+        row = first_row + in_place * tile_rows()
         tiles = (last_row - row + tile_rows() - 1) // tile_rows()
         if tiles:
-            _fill(address(sums), bytes_of(size), address(bias[group], row), tiles * tile_rows(), size)
-            _add_product(
-                address(weights[group]),
-                address(rows, row),
+            _multiply_rows(
+                matrix,
+                address(bias[group], row),
+                address(offsets, row),
                 tiles,
                 address(steps),
                 depth,
-                address(piece, start * depth),
+                b,
+                b_stride,
                 size // lanes(),
                 address(sums),
                 bytes_of(size),
@@ -199,13 +195,15 @@ class _Product:
         of_share = ceil_div(self.tiles, shares)
         shares = ceil_div(self.tiles, of_share)
         self.items = items * shares
-        # Columns of a range, ranges of an image, tiles of a share, shares.
-        self.cut = (width, ranges, of_share, shares)
+        # Rows that are whole pages apart would all fall into the same few sets of the L1 cache.
+        packs = 4 * self.cells % _PAGE == 0
+        # Columns of a range, ranges of an image, tiles of a share, shares, whether columns are packed.
+        self.cut = (width, ranges, of_share, shares, packs)
         row = np.arange(self.tiles * tile)
         self.row_offsets = row // tile * tile * depth + row % tile
         self.steps = (np.arange(depth) * tile).astype(np.int32)
-        # For each thread: a range of columns; and the sums of a share of rows with one panel.
-        self.scratch = (threads, depth * width), (threads, of_share * tile * widest)
+        # For each thread: packed columns; and the sums of a share of rows with one panel.
+        self.scratch = (threads, depth * (width if packs else widest)), (threads, of_share * tile * widest)
 
     @property
     def bytes(self) -> int:
