@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.autograd import Operation, enable_grad, no_grad
+from minialex.autograd import Edge, Operation, enable_grad, no_grad
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import ModelError, ShapeError
 from minialex.nn.activation import ReLU
@@ -29,6 +29,7 @@ from minialex.nn.shape import Identity
 from minialex.nn.trace import inputs_on_meta, on_meta, tensors_in
 from minialex.operations.conv2d import Conv2d as Convolution
 from minialex.operations.conv2d_relu import conv2d_relu
+from minialex.operations.joining import Concatenate
 from minialex.random import seeded
 from minialex.tensor import Tensor
 
@@ -71,10 +72,10 @@ def fold_batch_norm(network: Module, *shapes: Sequence[int]) -> Module:
 def fuse_for_inference(network: Module, *shapes: Sequence[int]) -> Module:
     """A copy of a network for inference, with fewer passes over the maps between its layers.
 
-    Convolutions carry the batch normalisation behind them and the `ReLU` behind that, under the conditions of
-    `fold_batch_norm`, whose parameters and errors these are. ReLU must be a layer of its own, used once: a
-    function called in `forward` stays where it is. `Module.freeze` on the result lets kernels keep their
-    forms of the weights, too.
+    Convolutions carry the batch normalisation behind them and the `ReLU` behind that, or behind several of
+    them concatenated, under the conditions of `fold_batch_norm`, whose parameters and errors these are. ReLU
+    must be a layer of its own, used once: a function called in `forward` stays where it is. `Module.freeze`
+    on the result lets kernels keep their forms of the weights, too.
 
     Parameters
     ----------
@@ -142,16 +143,19 @@ def _close(expected: np.ndarray, found: np.ndarray) -> bool:
 
 
 def _fold_all(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> None:
-    for convolution, norm in _pairs(who, network, shapes, BatchNorm2d):
-        _fold(network.get_submodule(convolution), network.get_submodule(norm))
-        _replace(network, norm, Identity().eval())
+    for convolutions, norm in _followers(who, network, shapes, BatchNorm2d):
+        # Behind concatenated maps, each would have a share of the channels.
+        if len(convolutions) == 1:
+            _fold(network.get_submodule(convolutions[0]), network.get_submodule(norm))
+            _replace(network, norm, Identity().eval())
 
 
 def _rectify_all(who: str, network: Module, shapes: Sequence[Sequence[int]]) -> None:
-    for name, relu in _pairs(who, network, shapes, ReLU):
-        convolution = copy.copy(network.get_submodule(name))
-        convolution.__class__ = ConvReLU2d
-        _replace(network, name, convolution)
+    for convolutions, relu in _followers(who, network, shapes, ReLU):
+        for name in convolutions:
+            convolution = copy.copy(network.get_submodule(name))
+            convolution.__class__ = ConvReLU2d
+            _replace(network, name, convolution)
         _replace(network, relu, Identity().eval())
 
 
@@ -166,8 +170,13 @@ def _replace(network: Module, name: str, module: Module) -> None:
     network.get_submodule(owner)._modules[last] = module
 
 
-def _pairs(who: str, network: Module, shapes: Sequence[Sequence[int]], kind: type) -> list[tuple[str, str]]:
-    """The names of each convolution and of the layer of a kind that is the only reader of its result."""
+def _followers(
+    who: str, network: Module, shapes: Sequence[Sequence[int]], kind: type
+) -> list[tuple[list[str], str]]:
+    """The names of each layer of a kind that reads a convolution, or several concatenated, and of these.
+
+    Nothing else reads their results.
+    """
     names = _replaceable(network, (Conv2d, kind))
     twin = on_meta(network).eval()
     made: dict[str, list[Operation | None]] = {}
@@ -187,18 +196,30 @@ def _pairs(who: str, network: Module, shapes: Sequence[Sequence[int]], kind: typ
     readers.update(tensor.creator for tensor in results)
     once = {name: runs[0] for name, runs in made.items() if len(runs) == 1 and runs[0] in operations}
     # Not of a subclass: what is behind its ReLU is no part of the convolution.
-    of_convolution = {made_by: name for name, made_by in once.items() if type(made_by) is Convolution}
-    pairs = []
+    of_convolution: dict[Any, str] = {
+        made_by: name for name, made_by in once.items() if type(made_by) is Convolution
+    }
+
+    def convolutions_of(edge: Edge | None) -> list[str] | None:
+        """What an operation reads, if that is nothing but convolutions that no other reads."""
+        if edge is None or readers[edge.source] != 1:
+            return None
+        if isinstance(edge.source, Concatenate):
+            parts = [convolutions_of(each) for each in edge.source.edges]
+            return None if None in parts else [name for part in parts for name in part or ()]
+        return [of_convolution[edge.source]] if edge.source in of_convolution else None
+
+    found = []
     for name, made_by in once.items():
         layer = network.get_submodule(name)
         if type(layer) is not kind:
             continue
         if isinstance(layer, BatchNorm2d) and (layer.running_mean is None or layer.axis != 1):
             continue
-        edge = made_by.edges[0]
-        if edge is not None and edge.source in of_convolution and readers[edge.source] == 1:
-            pairs.append((of_convolution[edge.source], name))
-    return pairs
+        convolutions = convolutions_of(made_by.edges[0])
+        if convolutions:
+            found.append((convolutions, name))
+    return found
 
 
 def _replaceable(network: Module, kinds: tuple[type, ...]) -> list[str]:

@@ -108,8 +108,8 @@ def relus_left(network):
 
 @pytest.mark.parametrize(
     ("name", "left"),
-    # Those behind sums, behind concatenated maps, behind a normalisation that is left, behind dense layers.
-    [("resnet18", 8), ("squeezenet1_1", 8), ("densenet121", 62), ("vgg11_bn", 2)],
+    # Those behind sums, behind a normalisation that is left, behind dense layers.
+    [("resnet18", 8), ("squeezenet1_1", 0), ("densenet121", 62), ("vgg11_bn", 2)],
 )
 def test_relu_becomes_a_step_of_the_convolution_before_it(name, left):
     network = with_statistics(create_model(name, 5))
@@ -134,6 +134,37 @@ def test_relu_stays_where_something_else_reads_the_convolution():
     network = ReadTwice().double()
     fused = fuse_for_inference(network, (2, 3, 6, 5))
     assert relus_left(fused) == ["relu"]
+    assert_same(network, fused, (2, 3, 6, 5))
+
+
+class Joined(nn.Module):
+    """Concatenated maps before ReLU and batch normalisation, of which some must stay as they are."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.read = (nn.Conv2d(3, n, 3, padding=1) for n in (2, 4, 5))
+        self.relu1, self.relu2, self.relu3, self.norm = nn.ReLU(), nn.ReLU(), nn.ReLU(), nn.BatchNorm2d(12)
+        self.third, self.nested = nn.Conv2d(3, 6, 1), nn.Conv2d(12, 3, 1)
+
+    def forward(self, x):
+        # Two levels of convolutions only; one that is read twice; one that is no convolution.
+        y = self.relu1(ma.cat([ma.cat([self.left(x), self.right(x)], dim=1), self.third(x)], dim=1))
+        read = self.read(x)
+        z = self.relu2(ma.cat([read, read, y[:, :2]], dim=1))
+        nested = self.nested(self.norm(z))
+        return self.relu3(ma.cat([nested, y], dim=1))
+
+
+def test_relu_behind_concatenated_convolutions_goes_into_each():
+    network = with_statistics(Joined())
+    fused = fuse_for_inference(network, (2, 3, 6, 5))
+    assert relus_left(fused) == ["relu2", "relu3"]
+    assert norms_left(fused) == ["norm"]
+    kinds = {name: type(module).__name__ for name, module in fused.named_modules()}
+    assert [kinds[name] for name in ("left", "right", "third", "read", "nested")] == [
+        *["ConvReLU2d"] * 3,
+        *["Conv2d"] * 2,
+    ]
     assert_same(network, fused, (2, 3, 6, 5))
 
 
