@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from minialex.benchmarking.layers import placed_layers
-from minialex.benchmarking.workloads import model_workloads
+import numpy as np
+
+from minialex import functional as F
+from minialex import nn
+from minialex.autograd import Operation
+from minialex.benchmarking.profiling import operations_between
+from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 from minialex.checks import require_int
+from minialex.devices import META
 from minialex.errors import KernelError
 from minialex.kernels import list_kernels, select
-from minialex.kernels.contract.examples import Example
+from minialex.kernels.contract.examples import Example, Filling, Operand
+from minialex.kernels.contract.results import calls_heard
+from minialex.kernels.contract.shapes import Shape
+from minialex.kernels.sgd.examples import update as sgd
 from minialex.models import load_model
-
-# They run for second derivatives, or with another optimiser.
-_OF_OTHER_STEPS = {"channel_window_sum.forward", "max_pool2d.gather", "adam.update", "conv2d.forward_relu"}
+from minialex.models.auxiliary import objective
+from minialex.models.summary import input_shape_of
+from minialex.nn.trace import KernelCall, on_meta
+from minialex.random import seeded
+from minialex.stand_ins import stand_in
+from minialex.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,10 @@ def choices(model: str, batch: int, operation: str | None = None) -> list[Choice
 
 
 def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
-    """The calls of a training step of a model with momentum SGD, in order, each with its layer's name.
+    """The calls of a training step of a model with momentum SGD, each with its layer's name.
+
+    They are heard in a step on the device ``meta``: forward and backward of each layer, in the order in which
+    the layers run, then the update of its weights. What belongs to no layer, such as the loss, is left out.
 
     Raises
     ------
@@ -64,16 +82,82 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
         If the batch is below 1.
     """
     require_int("batch", batch, 1, error=KernelError)
-    order = [layer.name for layer in placed_layers(load_model(model).build())]
-    found = [
-        (layer, workload)
-        for workload in model_workloads(model, batch)
-        if workload.operation not in _OF_OTHER_STEPS
-        for layer in workload.name.removeprefix(f"{model} ").split(", ")
-        if layer in order
-    ]
-    # Layers that share a call have it where the first of them does: the sum of a bias comes last in each.
-    return sorted(found, key=lambda call: (order.index(call[0]), call[1].operation == "sum.forward"))
+    network = load_model(model).build()
+    twin = on_meta(network).train()
+    heard = _CallsByLayer(twin)
+    images = Tensor(stand_in((batch, *input_shape_of(network))), device=META)
+    with calls_heard(heard.hear), seeded(0):
+        objective(twin(images), np.zeros(batch, np.int64), F.cross_entropy).backward()
+    heard.end()
+    for name, module in twin.named_modules():
+        for parameter in module._parameters.values():
+            # The rest of them together take less time than one large one.
+            if parameter is not None and parameter.ndim > 1:
+                options = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
+                heard.add(name, sgd(parameter.shape, **options))
+    return [(layer, example) for layer, examples in heard.layers.items() for example in examples]
+
+
+class _CallsByLayer:
+    """The kernels that a network calls on ``meta``, by the innermost module that is at work, or was when it
+    recorded the operation whose gradient is computed.
+
+    Attributes
+    ----------
+    layers : dict
+        Lists of `Example` by the names of modules, in the order in which they ran first.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.layers: dict[str, list[Example]] = {}
+        self._at_work: list[str] = []
+        self._claimed: set[Operation] = set()
+        self._hooks = []
+        for name, module in network.named_modules():
+            self._hooks.append(module.register_forward_pre_hook(functools.partial(self._before, name)))
+            self._hooks.append(module.register_forward_hook(functools.partial(self._after, name)))
+
+    def hear(self, name: str, arrays: tuple, parameters: dict) -> None:
+        """Listen to a call (`minialex.kernels.contract.results.calls_heard`)."""
+        if self._at_work:
+            call = KernelCall.of(name, arrays, parameters)
+            operands = tuple(a if a is None else Operand(a.shape, _no_values, a.dtype) for a in arrays)
+            self.add(self._at_work[-1], [Example(name, operands, parameters, call.macs)])
+
+    def add(self, layer: str, examples: Iterable[Example]) -> None:
+        """Add calls of a layer."""
+        self.layers.setdefault(layer, []).extend(examples)
+
+    def end(self) -> None:
+        """Listen no more."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _before(self, name: str, module: nn.Module, args: tuple) -> None:
+        self.layers.setdefault(name, [])
+        self._at_work.append(name)
+
+    def _after(self, name: str, module: nn.Module, args: tuple, output: Any) -> None:
+        self._at_work.pop()
+        # Modules inside of this one have claimed theirs.
+        for operation in operations_between(args, output):
+            if operation not in self._claimed:
+                self._claimed.add(operation)
+                operation.backward = self._during(name, operation.backward)
+
+    def _during(self, name: str, backward: Callable) -> Callable:
+        def run(*gradients: Any) -> Any:
+            self._at_work.append(name)
+            try:
+                return backward(*gradients)
+            finally:
+                self._at_work.pop()
+
+        return run
+
+
+def _no_values(filling: Filling, shape: Shape) -> NoReturn:
+    raise TypeError("the arrays of a call that was heard on meta have no values")
 
 
 def _choice(workload: Example, layer: str) -> Choice:

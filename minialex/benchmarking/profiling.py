@@ -76,7 +76,7 @@ def profiled(network: nn.Module, clock: Callable[[], float] = time.perf_counter)
 
         def run(*inputs, **options) -> Any:
             results = forward(*inputs, **options)
-            for operation in _operations_between(inputs, results):
+            for operation in operations_between(inputs, results):
                 operation.backward = timed(operation.backward, layer, "backward")
             return results
 
@@ -110,7 +110,7 @@ def profiled(network: nn.Module, clock: Callable[[], float] = time.perf_counter)
             object.__delattr__(module, "forward")
 
 
-def _operations_between(inputs: Any, results: Any) -> Iterator[Operation]:
+def operations_between(inputs: Any, results: Any) -> Iterator[Operation]:
     """The operations recorded on the way from the inputs of a module to its results."""
     seen: set[Operation | None] = {tensor.creator for tensor in tensors_in(inputs)} | {None}
     pending = [tensor.creator for tensor in tensors_in(results)]

@@ -35,15 +35,22 @@ class KernelCall:
     shapes: tuple[Any, ...]
     parameters: dict
 
+    @classmethod
+    def of(cls, name: str, arrays: tuple, parameters: dict) -> KernelCall:
+        """The call with these arrays."""
+        shapes = tuple(None if each is None else each.shape for each in arrays)
+        return cls(name, shapes, parameters)
+
     @property
     def macs(self) -> int:
         """The multiply-accumulate operations of a matrix product or a convolution; 0 for all others."""
         operation = self.name.partition(".")[0]
         if operation == "conv2d":
             return self.parameters["call"].products
-        if operation == "matmul" or self.name == "linear.forward":
+        if operation in ("matmul", "linear"):
             (rows, inner), other = self.shapes[0], self.shapes[1]
-            return rows * inner * (other[1] if operation == "matmul" else other[0])
+            # The weights (O, I) of a dense layer's forward have their rows where other products have columns.
+            return rows * inner * other[0 if self.name == "linear.forward" else 1]
         return 0
 
 
@@ -231,5 +238,4 @@ class _Recorder:
 
     def hear(self, name: str, arrays: tuple, parameters: dict) -> None:
         if self._at_work:
-            shapes = tuple(None if each is None else each.shape for each in arrays)
-            self._at_work[-1].calls.append(KernelCall(name, shapes, parameters))
+            self._at_work[-1].calls.append(KernelCall.of(name, arrays, parameters))

@@ -92,6 +92,43 @@ def test_kernels_for_a_model(minialex, assert_refused, monkeypatch):
     assert_refused("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
 
 
+def test_kernels_of_a_network_of_one_s_own_are_those_that_a_step_runs(minialex, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from minialex import nn\n"
+        "import minialex.functional as F\n"
+        "class Block(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = nn.Conv2d(4, 4, 3, padding=1, bias=False)\n"
+        "    def forward(self, x):\n"
+        "        return F.relu(self.conv(x)) + x\n"
+        "class Net(nn.Module):\n"
+        "    input_shape = (3, 8, 8)\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.first, self.block, self.fc = nn.Conv2d(3, 4, 3), Block(), nn.Linear(36, 5)\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(F.max_pool2d(self.block(self.first(x)), 2).flatten(1))\n"
+    )
+    done = minialex("kernels", "--for", f"{tmp_path}/net.py:Net", "--batch", "2", "--json")
+    found: dict[str, list[str]] = {}
+    for each in json.loads(done.stdout):
+        found.setdefault(each["layer"], []).append(each["operation"])
+    # Function calls are in the module whose forward they stand in. The images need no gradient.
+    assert found.pop("") == ["max_pool2d.forward", "max_pool2d.scatter"]
+    assert found.pop("first") == ["conv2d.forward", "conv2d.weight_grad", "sum.forward", "sgd.update"]
+    block = found.pop("block")
+    assert sorted(block) == ["add.forward", "relu.backward", "relu.forward"]
+    assert found.pop("block.conv") == [
+        *("conv2d.forward", "conv2d.input_grad", "conv2d.weight_grad", "sgd.update")
+    ]
+    fc = found.pop("fc")
+    assert [name for name in fc if name != "sum.forward"] == [
+        *("linear.forward", "linear.input_grad", "linear.weight_grad", "sgd.update")
+    ]
+    assert found == {}
+
+
 def test_kernels_with_a_plugin(minialex, assert_refused, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
