@@ -21,7 +21,7 @@ from minialex.models import (
 )
 from minialex.models.architecture import Architecture, Network
 from minialex.models.initialisers import initialise
-from minialex.models.own import OwnModel, is_own, load_own
+from minialex.models.own import OwnModel, is_own, load_own, require_name
 from minialex.models.summary import LayerSummary, Summary, summarise
 
 __all__ = [
@@ -92,6 +92,7 @@ def load_model(target: str) -> Architecture | OwnModel:
         If there is no such file or model, or it is no network; see `minialex.models.own`.
     """
     if not is_own(target):
+        require_name(target)
         return get_architecture(target)
     model = load_own(target)
     _LOADED[model.name] = model

@@ -19,6 +19,7 @@ import copy
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any
 
 from minialex import nn
 from minialex.checks import in_words, is_int, require_int
-from minialex.errors import ModelError
+from minialex.errors import DeviceError, ModelError
 from minialex.models.architecture import Architecture, Layer
 from minialex.nn.trace import trace
 
@@ -105,9 +106,7 @@ def load_own(target: str) -> OwnModel | Architecture:
     """
     file, _, name = target.rpartition(":")
     path = Path(file)
-    if not path.is_file():
-        raise ModelError(f"model {target!r}: there is no file {file!r}")
-    module = _run(path)
+    module = _run(target, path)
     if not hasattr(module, name):
         raise ModelError(f"model {target!r}: the file has no {name}; it has {_networks_in(module)}")
     given = getattr(module, name)
@@ -118,12 +117,12 @@ def load_own(target: str) -> OwnModel | Architecture:
         return _of_table(title, given, _declared(module, title), str(path))
     if isinstance(given, nn.Module):
         make: Callable[..., Any] = lambda: copy.deepcopy(given)  # noqa: E731 - of a user's object
-    elif callable(given):
+    elif callable(given) and not _is_of_pytorch(given):
         make = given
     else:
         raise ModelError(
             f"model {target!r} must be a Module, its class, a function that returns one, or a table of "
-            f"layers, not {in_words(given)}"
+            f"layers, not {_named(given)}"
         )
     declared = getattr(given, "input_shape", None) or getattr(module, "input_shape", None)
     network = _called(title, make, None)
@@ -134,8 +133,25 @@ def load_own(target: str) -> OwnModel | Architecture:
     return OwnModel(title, make, shape, classes, trained, str(path))
 
 
-def _run(path: Path) -> Any:
+def require_name(target: str) -> None:
+    """Refuse FILE.py without the name of a network in it, and say which there are.
+
+    Raises
+    ------
+    ModelError
+    """
+    if target.endswith(".py"):
+        module = _run(target, Path(target))
+        raise ModelError(
+            f"model {target!r} must name a network of the file, such as {target}:NAME; it has "
+            f"{_networks_in(module)}"
+        )
+
+
+def _run(target: str, path: Path) -> Any:
     """The module of a file, run once; what it imports from its folder is found, as if it were a program."""
+    if not path.is_file():
+        raise ModelError(f"model {target!r}: there is no file {str(path)!r}")
     folder, name = str(path.resolve().parent), f"minialex_model_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
@@ -146,10 +162,35 @@ def _run(path: Path) -> Any:
     try:
         specification.loader.exec_module(module)
     except Exception as error:
-        raise ModelError(f"{str(path)!r} failed: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{str(path)!r} failed: {_told(error)}") from error
     finally:
         sys.path.remove(folder)
     return module
+
+
+def _told(error: Exception) -> str:
+    """An error of a user's code: what it is, and the line outside of this package where it came from."""
+    here = str(Path(__file__).resolve().parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((here, "<")) and Path(frame.filename).suffix == ".py"
+    ]
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    # The message of a SyntaxError has its line.
+    return f"{type(error).__name__}: {error}{'' if isinstance(error, SyntaxError) else where}"
+
+
+def _is_of_pytorch(given: Any) -> bool:
+    kind = given if isinstance(given, type) else type(given)
+    return any(each.__module__.startswith("torch.nn") for each in kind.__mro__)
+
+
+def _named(given: Any) -> str:
+    """What a user gave in place of a network."""
+    if _is_of_pytorch(given):
+        return "a network of PyTorch; write it with minialex.nn in place of torch.nn"
+    return in_words(given)
 
 
 def _networks_in(module: Any) -> str:
@@ -203,9 +244,9 @@ def _called(name: str, make: Callable[..., nn.Module], classes: int | None) -> n
     try:
         network = make(**({_NUMBER_OF_CLASSES: classes} if takes and classes is not None else {}))
     except Exception as error:
-        raise ModelError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+        raise ModelError(f"{name} cannot be made: {_told(error)}") from error
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{name} must return a Module, not {in_words(network)}")
+        raise ModelError(f"{name} must return a Module, not {_named(network)}")
     return network
 
 
@@ -214,7 +255,13 @@ def _classes(name: str, network: nn.Module, shape: Shape) -> int:
     try:
         outputs = trace(network, (2, *shape)).outputs
     except Exception as error:
-        raise ModelError(f"{name} does not run on images {shape}: {type(error).__name__}: {error}") from error
+        message = f"{name} does not run on images {shape}: {_told(error)}"
+        if isinstance(error, DeviceError):
+            message += (
+                ". Shapes are found by a run on the device meta, without values: forward must make tensors "
+                "where its input is, ma.zeros(..., device=x.device), and not choose by values"
+            )
+        raise ModelError(message) from error
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != 2:
         given = ", ".join(str(each) for each in outputs) or "no tensor"
         raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Parameter(Tensor):
 
 # PyTorch's count of batches, which is saved there by every batch normalisation, and here where it is used.
 COUNT_OF_BATCHES = "num_batches_tracked"
+
+
+class IncompatibleKeys(NamedTuple):
+    """What a state and a module do not have in common, under PyTorch's names."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 def values_of(buffer):
@@ -297,7 +304,9 @@ class Module(Hooked, Converted):
                 state[name] = values_of(buffer)
         return state
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy values into parameters and buffers: all of them or, on an error, none.
 
         Parameters
@@ -307,6 +316,11 @@ class Module(Hooked, Converted):
             ``num_batches_tracked``, are ignored where there is no such buffer, and may be missing.
         strict : bool
             Whether names missing from or unexpected in `state` are an error.
+
+        Returns
+        -------
+        IncompatibleKeys
+            The names missing from `state`, and those in it that the module does not have.
 
         Raises
         ------
@@ -322,9 +336,9 @@ class Module(Hooked, Converted):
             if name in own or name.rpartition(".")[2] != COUNT_OF_BATCHES
         }
         problems = []
+        missing = [name for name in own if name not in arrays and name.rpartition(".")[2] != COUNT_OF_BATCHES]
+        unexpected = [name for name in arrays if name not in own]
         if strict:
-            missing = [name for name in own if name not in arrays and not name.endswith(COUNT_OF_BATCHES)]
-            unexpected = [name for name in arrays if name not in own]
             problems += [f"missing: {', '.join(missing)}"] if missing else []
             problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
         shapes = [
@@ -349,6 +363,7 @@ class Module(Hooked, Converted):
                 assign(array, arrays[name])
         for name, parameter in self.named_parameters():
             parameter.version += name in arrays
+        return IncompatibleKeys(missing, unexpected)
 
     def _title(self) -> str:
         return type(self).__name__

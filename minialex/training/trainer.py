@@ -150,7 +150,8 @@ class Trainer:
     Raises
     ------
     MiniAlexError
-        If two callbacks with a state have the same key, or the schedule monitors a metric that is not there.
+        If two callbacks with a state have the same key, the schedule monitors a metric that is not there or
+        is another optimiser's, or the optimiser has no parameter of the network.
     """
 
     def __init__(
@@ -171,6 +172,14 @@ class Trainer:
         self._sums = EpochSums()
         self._moment: _Moment | None = None
         self._seconds_before, self._started = 0.0, None
+        own = {id(parameter) for parameter in network.parameters()}
+        if not any(id(parameter) in own for parameter in optimizer.parameters()):
+            raise MiniAlexError(
+                "optimizer must hold parameters of the network, not only those of another; write "
+                f"{type(optimizer).__name__}(network.parameters(), ...)"
+            )
+        if options.schedule is not None and options.schedule.optimizer is not optimizer:
+            raise MiniAlexError("options.schedule must be of the optimiser that is given, not of another")
         if isinstance(options.schedule, ReduceLROnPlateau):
             self.require_metric(options.schedule.monitor)
         keys = [callback.key for callback in self._callbacks_with_state()]

@@ -14,6 +14,7 @@ from minialex.training.run_folder import RunSettings
 SOURCE = """
 from pathlib import Path
 
+import minialex as ma
 from minialex import nn
 from minialex.models.architecture import CLASSES, conv, dense, flatten, relu
 from beside import CHANNELS
@@ -63,6 +64,20 @@ class WrongShape(Net):
 class Fails(nn.Module):
     def __init__(self):
         raise RuntimeError("no luck")
+
+
+class Chooses(nn.Module):
+    input_shape = (3, 8, 8)
+
+    def forward(self, x):
+        return x[:, :, 0, 0] if x.sum().item() > 0 else x[:, :, 1, 1]
+
+
+class MakesOnCpu(nn.Module):
+    input_shape = (3, 8, 8)
+
+    def forward(self, x):
+        return x[:, :, 0, 0] + ma.zeros(x.shape[0], 3)
 
 
 number = 3
@@ -143,7 +158,11 @@ def test_weights_are_drawn_by_the_seed(folder):
         ("nets/my_net.py:NoLogits", r"must give logits .* for \(2, 1, 9, 9\) it gives \(2, 1, 9, 9\)"),
         ("nets/my_net.py:TooLarge", r"does not run on images \(3, 2, 2\): ShapeError: conv2d"),
         ("nets/my_net.py:WrongShape", r"input_shape must be \(channels, height, width\), not \(3, 8\)"),
-        ("nets/my_net.py:Fails", "cannot be made: RuntimeError: no luck"),
+        ("nets/my_net.py:Fails", r"cannot be made: RuntimeError: no luck \(my_net\.py, line \d+\)$"),
+        ("nets/my_net.py", r"must name a network of the file, such as nets/my_net\.py:NAME; it has Net"),
+        ("nets/my_nets.py", r"there is no file 'nets/my_nets\.py'"),
+        ("nets/my_net.py:Chooses", r"values \(my_net\.py, line \d+\)\. Shapes are found by a run on"),
+        ("nets/my_net.py:MakesOnCpu", r"line \d+\)\. Shapes are .* ma\.zeros\(\.\.\., device=x\.device\)"),
     ],
 )
 def test_what_is_no_network_is_told(folder, target, says):
@@ -164,6 +183,32 @@ def test_a_file_that_fails_is_told(folder):
     (folder / "broken.py").write_text("import nothing_of_this_name")
     with pytest.raises(ModelError, match=r"'broken\.py' failed: ModuleNotFoundError: No module named"):
         load_model("broken.py:Net")
+
+
+def test_the_line_of_a_mistake_is_the_user_s(folder):
+    (folder / "helper.py").write_text("def half(x):\n    return x.no_such_name")
+    (folder / "mine.py").write_text(
+        "from minialex import nn\nfrom helper import half\n\n"
+        "class Net(nn.Module):\n    input_shape = (1, 4, 4)\n\n"
+        "    def forward(self, x):\n        return half(x)"
+    )
+    with pytest.raises(ModelError, match=r"AttributeError: .*no_such_name.* \(helper\.py, line 2\)$"):
+        load_model("mine.py:Net")
+    (folder / "typo.py").write_text("from minialex import nn\n\nclass Net(nn.Module:\n    pass")
+    with pytest.raises(ModelError, match=r"SyntaxError: [^(]*\(typo\.py, line 3\)$"):
+        load_model("typo.py:Net")
+
+
+def test_a_network_of_pytorch_is_told_apart(folder):
+    """By the name of the module where its class is defined: PyTorch may be missing here, and there."""
+    (folder / "mine.py").write_text(
+        "class Module: ...\nModule.__module__ = 'torch.nn.modules.module'\n"
+        "class Net(Module):\n    input_shape = (1, 4, 4)\n"
+        "def made():\n    return Net()\nnet = Net()"
+    )
+    for name in ("Net", "made", "net"):
+        with pytest.raises(ModelError, match=r"write it with minialex\.nn in place of torch\.nn"):
+            load_model(f"mine.py:{name}")
 
 
 def test_a_name_alone_runs_nothing(folder):

@@ -85,7 +85,10 @@ def test_all_problems_come_in_one_error_and_nothing_is_changed():
 def test_without_strict_the_names_both_know_are_loaded():
     target = network()
     before = copied(target)
-    target.load_state_dict({"fc.bias": np.full(2, 7.0, np.float32), "other": np.zeros(3)}, strict=False)
+    state = {"fc.bias": np.full(2, 7.0, np.float32), "other": np.zeros(3)}
+    missing, unexpected = target.load_state_dict(state, strict=False)
+    assert missing == [name for name in before if name != "fc.bias"]
+    assert unexpected == ["other"]
     after = copied(target)
     np.testing.assert_array_equal(after.pop("fc.bias"), [7, 7])
     for name, array in after.items():

@@ -77,6 +77,19 @@ def train(network, dataset, epochs=3, lr=0.1, schedule=lambda o: StepLR(o, 6, 0.
     return trainer.fit(epochs), history
 
 
+def test_an_optimiser_or_a_schedule_of_another_network_is_refused(network, dataset):
+    others = SGD(TINY.build().parameters(), lr=0.1)
+    with pytest.raises(
+        MiniAlexError, match=r"^optimizer must hold .* SGD\(network\.parameters\(\), \.\.\.\)$"
+    ):
+        Trainer(network, others, loader(dataset))
+    own = SGD(network.parameters(), lr=0.1)
+    with pytest.raises(MiniAlexError, match=r"^options\.schedule must be of the optimiser"):
+        Trainer(network, own, loader(dataset), options=Options(schedule=StepLR(others, 6)))
+    # Of a part of the network, as in fine-tuning.
+    Trainer(network, SGD(network[-1].parameters(), lr=0.1), loader(dataset))
+
+
 def test_it_learns_and_reports(network, dataset):
     last, history = train(network, dataset)
     assert last.validation_accuracy == 1
