@@ -115,6 +115,11 @@ def is_grad_enabled() -> bool:
     return _mode.recording
 
 
+def is_followed(*inputs: Tensor) -> bool:
+    """Whether an operation on these inputs will be recorded, or the branch that it takes collected."""
+    return _mode.branches is not None or (_mode.recording and any(t.requires_grad for t in inputs))
+
+
 @contextmanager
 def branches_taken() -> Iterator[list[np.ndarray]]:
     """Collect the branch that each operation in this thread takes: a list that grows as they are called.

@@ -80,6 +80,7 @@ def calls_heard(listen: Callable[[str, tuple, dict], None]) -> Iterator[None]:
 # The attribute of a call that is the shape of a direction's result.
 _OF_CALL = {
     "forward": "y_shape",
+    "evaluate": "y_shape",
     "forward_relu": "y_shape",
     "input_grad": "x_shape",
     "weight_grad": "weight_shape",

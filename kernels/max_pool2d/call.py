@@ -28,7 +28,8 @@ class PoolCall:
     y_shape: Shape
     window: Window
 
-    DIRECTIONS = ("forward",)
+    DIRECTIONS = ("forward", "evaluate")
+    _OF_IMAGES = ("forward", "evaluate")
 
     @classmethod
     def of(
@@ -48,9 +49,9 @@ class PoolCall:
 
     @classmethod
     def of_arrays(cls, direction: str, arrays: tuple, **parameters) -> PoolCall:
-        """The call of a direction on these arrays: x for forward, otherwise g with the ``input_size``."""
+        """The call of a direction on these arrays: x, or g and the ``input_size``."""
         shape = arrays[0].shape
-        if direction == "forward":
+        if direction in cls._OF_IMAGES:
             return cls.of(shape, **parameters)
         size = pop_size(parameters, "input_size", f"pooling, {direction}")
         call = cls.of((*shape[:2], *size), **parameters)
@@ -59,7 +60,7 @@ class PoolCall:
 
     def operand_shapes(self, direction: str, arrays: tuple) -> tuple[Shape, ...]:
         """The shape that the array of a direction must have."""
-        return (self.x_shape if direction == "forward" else self.y_shape,)
+        return (self.x_shape if direction in self._OF_IMAGES else self.y_shape,)
 
 
 @functools.lru_cache(maxsize=4096)

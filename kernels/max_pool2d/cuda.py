@@ -4,7 +4,7 @@ import numpy as np
 
 from minialex.kernels.cuda import Source, blocks_for, cuda_kernel
 from minialex.kernels.cuda.windows import require_int_cells
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER
 
 SOURCE = Source(__file__, "max_pool2d.cu")
 _THREADS = 256
@@ -21,6 +21,19 @@ def max_pool2d_forward(device, x, *, call):
     grid = blocks_for(y.size, _THREADS)
     device.launch(SOURCE["max_pool2d_forward"], grid, _THREADS, x, y, index, *sizes, *geometry)
     return y, index
+
+
+@cuda_kernel(EVALUATE, algo="thread-per-cell", rank=10)
+def max_pool2d_evaluate(device, x, *, call):
+    window = call.window
+    require_int_cells("max_pool2d", window)
+    x, y = device.contiguous(x), device.empty(call.y_shape, x.dtype)
+    sizes = y.size, *window.size, *window.positions
+    geometry = *window.kernel_size, *window.stride, *window.before, *window.dilation
+    device.launch(
+        SOURCE["max_pool2d_evaluate"], blocks_for(y.size, _THREADS), _THREADS, x, y, *sizes, *geometry
+    )
+    return y
 
 
 @cuda_kernel(GATHER, algo="thread-per-cell", rank=10)

@@ -23,7 +23,7 @@ from minialex.kernels.contract.examples import (
     two,
 )
 from minialex.kernels.contract.shapes import Shape
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER, PoolCall
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER, PoolCall
 
 _SMALL = {
     "overlapping": case((2, 2, 5, 7), (3, 3), stride=(2, 2)),
@@ -94,6 +94,7 @@ def _winners(y: Shape, size: tuple[int, int]) -> Operand:
 
 @examples(
     FORWARD,
+    EVALUATE,
     SCATTER,
     GATHER,
     small=_SMALL,
@@ -105,10 +106,11 @@ def _winners(y: Shape, size: tuple[int, int]) -> Operand:
 def max_pooling(
     x: Shape, kernel_size: tuple[int, int], values: Callable[[Shape], Operand] = distinct, **options
 ) -> Iterator[Example]:
-    """The three directions of one pooling; options not given take their defaults."""
+    """The directions of one pooling; options not given take their defaults."""
     nothing = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "ceil_mode": False}
     parameters = {"kernel_size": kernel_size, **nothing, **options}
     y, size = PoolCall.of(x, **parameters).y_shape, (x[2], x[3])
     yield Example(FORWARD, (values(x),), parameters)
+    yield Example(EVALUATE, (values(x),), parameters)
     yield Example(SCATTER, (normal(y), _winners(y, size)), {"input_size": size})
     yield Example(GATHER, (normal(x), _winners(y, size)))

@@ -8,6 +8,7 @@ the winner's place in its plane, row * W + column.
 
     max_pool2d_forward       one thread per result: neighbours in q read neighbouring windows, whose common
                              cells come from the cache
+    max_pool2d_evaluate      the same without the cells that won
     max_pool2d_gather        one thread per result
     max_pool2d_winner_bounds, max_pool2d_scatter: the gradient, one thread per cell of the image
 
@@ -52,6 +53,35 @@ max_pool2d_forward(
         }
         y[i] = best;
         index[i] = winner;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+max_pool2d_evaluate(
+    const real* __restrict__ x, real* __restrict__ y,
+    int results, int height, int width, int out_height, int out_width,
+    int kernel_height, int kernel_width, int stride_down, int stride_across,
+    int top, int left, int dilation_down, int dilation_across)
+{
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < results; i += gridDim.x * blockDim.x) {
+        int q = i % out_width;
+        int p = i / out_width % out_height;
+        const real* plane = x + i / (out_height * out_width) * (height * width);
+
+        real best = 0;
+        bool found = false;
+        for (int a = 0; a < kernel_height; ++a) {
+            int row = p * stride_down - top + a * dilation_down;
+            if (row < 0 || row >= height) continue;
+            for (int b = 0; b < kernel_width; ++b) {
+                int column = q * stride_across - left + b * dilation_across;
+                if (column < 0 || column >= width) continue;
+                real value = plane[row * width + column];
+                if (!found || (!(value <= best) && best == best)) best = value;
+                found = true;
+            }
+        }
+        y[i] = best;
     }
 }
 

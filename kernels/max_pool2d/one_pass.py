@@ -11,6 +11,8 @@ the three, which never wins against itself.
 Where the result is as large as the image, as in Inception, all rows whose windows end inside are compared as
 one, and so are all windows across: a short row takes longer to begin than to compare. Across, what belongs to
 another row is masked.
+
+Where no gradient will be asked for, cells are left out of all this.
 """
 
 import functools
@@ -20,7 +22,7 @@ import numpy as np
 
 from minialex.integers import ceil_div
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER
 from minialex.kernels.max_pool2d.call import PoolCall
 from minialex.kernels.runtime import memory, threads
 from minialex.kernels.runtime.compiled import compiled
@@ -56,18 +58,25 @@ def _best_of_rows(x, plane, width, columns, first, last, step, best, cells):
     r, s, t = x[plane + first * width :], x[plane + second * width :], x[plane + third * width :]
     for w in range(length):
         a, b, c = r[w], s[w], t[w]
-        wins = _greater(b, a)
-        value, cell = b if wins else a, second * width + w if wins else first * width + w
-        wins = _greater(c, value)
-        best[w], cells[w] = c if wins else value, third * width + w if wins else cell
+        second_wins = _greater(b, a)
+        value = b if second_wins else a
+        third_wins = _greater(c, value)
+        best[w] = c if third_wins else value
+        if cells is not None:
+            cell = second * width + w if second_wins else first * width + w
+            cells[w] = third * width + w if third_wins else cell
     for other in range(first + 3 * step, last + 1, step):
         r = x[plane + other * width :]
         for w in range(columns):
-            a, value, cell = r[w], best[w], cells[w]
+            a, value = r[w], best[w]
             wins = _greater(a, value)
-            best[w], cells[w] = a if wins else value, other * width + w if wins else cell
+            best[w] = a if wins else value
+            if cells is not None:
+                cells[w] = other * width + w if wins else cells[w]
     for w in range(columns, length):
-        best[w], cells[w] = -np.inf, _NOWHERE
+        best[w] = -np.inf
+        if cells is not None:
+            cells[w] = _NOWHERE
 
 
 @compiled
@@ -77,8 +86,24 @@ def _wins(a, cell, best, winner):
 
 
 @compiled
+def _largest_across(values, taps, step, best):
+    """The largest of the values at u, u + step, ..., u + (taps - 1) * step for each u."""
+    second, third = step if taps > 1 else 0, 2 * step if taps > 2 else 0
+    r, s, t = values, values[second:], values[third:]
+    for u in range(best.size):
+        value, a, b = r[u], s[u], t[u]
+        value = a if _greater(a, value) else value
+        best[u] = b if _greater(b, value) else value
+    for j in range(3, taps):
+        r = values[j * step :]
+        for u in range(best.size):
+            a, value = r[u], best[u]
+            best[u] = a if _greater(a, value) else value
+
+
+@compiled
 def _best_across(values, cells, taps, step, best, winners):
-    """The largest of the values at u, u + step, ..., u + (taps - 1) * step for each u, and its cell."""
+    """The same, and its cell."""
     second, third = step if taps > 1 else 0, 2 * step if taps > 2 else 0
     r, s, t = values, values[second:], values[third:]
     of_r, of_s, of_t = cells, cells[second:], cells[third:]
@@ -98,6 +123,31 @@ def _best_across(values, cells, taps, step, best, winners):
             best[u], winners[u] = a if wins else value, cell if wins else winner
 
 
+@compiled
+def _every(values, stride, kept):
+    """Every stride-th of the values."""
+    if stride == 1:
+        for q in range(kept.size):
+            kept[q] = values[q]
+    elif stride == 2:
+        # A stride that the compiler knows: it shuffles vectors in place of single numbers.
+        for q in range(kept.size):
+            kept[q] = values[2 * q]
+    else:
+        for q in range(kept.size):
+            kept[q] = values[q * stride]
+
+
+@compiled
+def _row_bounds(p, height, kernel, stride, start, dilation):
+    """The first and the last row of the image in the windows at p."""
+    first = p * stride - start
+    last = min(first + (kernel - 1) * dilation, height - 1)
+    while first < 0:
+        first += dilation
+    return first, last
+
+
 @compiled.parallel
 def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size, stride, start, dilation):
     height, width = size
@@ -108,24 +158,36 @@ def _forward(item, worker, x, y, index, values, cells, planes, size, kernel_size
     span = (positions - 1) * of_rows.shape[1] + (columns - 1) * stride[1] + 1
     for plane in range(item * planes, min((item + 1) * planes, len(y))):
         for p in range(positions):
-            first = p * stride[0] - start[0]
-            last = min(first + (kernel_size[0] - 1) * dilation[0], height - 1)
-            while first < 0:
-                first += dilation[0]
+            first, last = _row_bounds(p, height, kernel_size[0], stride[0], start[0], dilation[0])
             row, at_row = of_rows[p][start[1] :], at_rows[p][start[1] :]
             _best_of_rows(x, plane * height * width, width, width, first, last, dilation[0], row, at_row)
         found, at = best.reshape(-1)[:span], winners.reshape(-1)[:span]
         _best_across(of_rows.reshape(-1), at_rows.reshape(-1), kernel_size[1], dilation[1], found, at)
         for p in range(positions):
-            value, winner = best[p], winners[p]
-            out, out_index = y[plane, p], index[plane, p]
-            for q in range(columns):
-                out[q], out_index[q] = value[q * stride[1]], winner[q * stride[1]]
+            _every(best[p], stride[1], y[plane, p])
+            _every(winners[p], stride[1], index[plane, p])
+
+
+@compiled.parallel
+def _evaluate(item, worker, x, y, values, planes, size, kernel_size, stride, start, dilation):
+    # As `_forward`, without cells.
+    height, width = size
+    positions, columns = y.shape[1:]
+    of_rows, best = values[worker, 0], values[worker, 1]
+    span = (positions - 1) * of_rows.shape[1] + (columns - 1) * stride[1] + 1
+    for plane in range(item * planes, min((item + 1) * planes, len(y))):
+        for p in range(positions):
+            first, last = _row_bounds(p, height, kernel_size[0], stride[0], start[0], dilation[0])
+            row = of_rows[p][start[1] :]
+            _best_of_rows(x, plane * height * width, width, width, first, last, dilation[0], row, None)
+        _largest_across(of_rows.reshape(-1), kernel_size[1], dilation[1], best.reshape(-1)[:span])
+        for p in range(positions):
+            _every(best[p], stride[1], y[plane, p])
 
 
 @compiled
 def _best_inside(values, cells, inside, step, best, winners):
-    """The same of values that are allowed: where `inside` (taps, u) is 1."""
+    """The largest, and its cell, of values that are allowed: where `inside` (taps, u) is 1."""
     nothing, nowhere = values.dtype.type(-np.inf), np.int32(_NOWHERE)
     for j in range(len(inside)):
         r, of_r, allowed = values[j * step :], cells[j * step :], inside[j]
@@ -140,27 +202,58 @@ def _best_inside(values, cells, inside, step, best, winners):
                 best[u], winners[u] = a if wins else value, cell if wins else winner
 
 
+@compiled
+def _largest_inside(values, inside, step, best):
+    """Their largest alone."""
+    nothing = values.dtype.type(-np.inf)
+    for j in range(len(inside)):
+        r, allowed = values[j * step :], inside[j]
+        if j == 0:
+            for u in range(best.size):
+                best[u] = r[u] if allowed[u] else nothing
+        else:
+            for u in range(best.size):
+                a, value = r[u] if allowed[u] else nothing, best[u]
+                best[u] = a if _greater(a, value) else value
+
+
+@compiled
+def _best_of_all_rows(x, plane, size, taps, above, step, best, cells):
+    """`_best_of_rows` for each row of a plane, those whose windows end inside as one."""
+    height, width = size
+    span, p = (taps - 1) * step, 0
+    while p < height:
+        first, rows = p - above, 1
+        last = min(first + span, height - 1)
+        if first >= 0 and first + span < height:
+            rows = height - span - first
+        while first < 0:
+            first += step
+        at = None if cells is None else cells[p * width :]
+        _best_of_rows(
+            x, plane * height * width, width, rows * width, first, last, step, best[p * width :], at
+        )
+        p += rows
+
+
 @compiled.parallel
 def _forward_of_same_size(
     item, worker, x, y, index, values, cells, inside, planes, size, taps, start, dilation
 ):
     # y and index (planes, H * W); scratch (threads, H * W and what windows reach beside them).
-    height, width = size
     of_rows, at_rows = values[worker][start[1] :], cells[worker][start[1] :]
-    above, span = start[0], (taps - 1) * dilation[0]
     for plane in range(item * planes, min((item + 1) * planes, len(y))):
-        p = 0
-        while p < height:
-            first, rows = p - above, 1
-            last = min(first + span, height - 1)
-            if first >= 0 and first + span < height:
-                rows = height - span - first
-            while first < 0:
-                first += dilation[0]
-            best, at = of_rows[p * width :], at_rows[p * width :]
-            _best_of_rows(x, plane * height * width, width, rows * width, first, last, dilation[0], best, at)
-            p += rows
+        _best_of_all_rows(x, plane, size, taps, start[0], dilation[0], of_rows, at_rows)
         _best_inside(values[worker], cells[worker], inside, dilation[1], y[plane], index[plane])
+
+
+@compiled.parallel
+def _evaluate_of_same_size(item, worker, x, y, values, inside, planes, size, taps, start, dilation):
+    # As `_forward_of_same_size`, without cells.
+    of_rows = values[worker][start[1] :]
+    for plane in range(item * planes, min((item + 1) * planes, len(y))):
+        _best_of_all_rows(x, plane, size, taps, start[0], dilation[0], of_rows, None)
+        _largest_inside(values[worker], inside, dilation[1], y[plane])
 
 
 @compiled.parallel
@@ -221,29 +314,46 @@ def _inside(call: PoolCall) -> np.ndarray:
     return np.tile((w >= 0) & (w < width), (1, height)).astype(np.int32)
 
 
-def _scratch_bytes(x, *, call: PoolCall) -> int:
+def _forward_bytes(x, *, call: PoolCall) -> int:
     return math.prod(_scratch_shape(call)) * (x.itemsize + np.dtype(np.int32).itemsize)
 
 
-@kernel(FORWARD, algo="one-pass", rank=20, workspace=_scratch_bytes)
+def _evaluate_bytes(x, *, call: PoolCall) -> int:
+    return math.prod(_scratch_shape(call)) * x.itemsize
+
+
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes)
 def max_pool2d_forward(x, *, call):
-    window, y_shape = call.window, call.y_shape
-    y, index = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
+    y, index = memory.empty(call.y_shape, x.dtype), memory.empty(call.y_shape, np.int32)
     scratch = _scratch_shape(call)
     values, cells = memory.empty(scratch, x.dtype), memory.empty(scratch, np.int32)
     values.fill(-np.inf)
     cells.fill(_NOWHERE)
-    planes, count = _planes_per_item(window.size), math.prod(y_shape[:2])
+    _run(_forward, _forward_of_same_size, x, (y, index), (values, cells), call)
+    return y, index
+
+
+@kernel(EVALUATE, algo="one-pass", rank=20, workspace=_evaluate_bytes)
+def max_pool2d_evaluate(x, *, call):
+    y, values = memory.empty(call.y_shape, x.dtype), memory.empty(_scratch_shape(call), x.dtype)
+    values.fill(-np.inf)
+    _run(_evaluate, _evaluate_of_same_size, x, (y,), (values,), call)
+    return y
+
+
+def _run(loop, loop_of_same_size, x, results, scratch, call: PoolCall) -> None:
+    """Pool the planes of x, by the loop that suits the call."""
+    window = call.window
+    planes, count = _planes_per_item(window.size), math.prod(call.y_shape[:2])
     flat, items = np.ascontiguousarray(x).reshape(-1), ceil_div(count, planes)
     if _is_compared_whole(call):
-        results = (array.reshape(count, math.prod(window.size)) for array in (y, index))
+        flat_results = (array.reshape(count, math.prod(window.size)) for array in results)
         geometry = window.size, window.vertical.kernel, window.before, window.dilation
-        _forward_of_same_size.run(items, flat, *results, values, cells, _inside(call), planes, *geometry)
+        loop_of_same_size.run(items, flat, *flat_results, *scratch, _inside(call), planes, *geometry)
     else:
-        results = (array.reshape(count, *window.positions) for array in (y, index))
+        plane_results = (array.reshape(count, *window.positions) for array in results)
         geometry = window.size, window.kernel_size, window.stride, window.before, window.dilation
-        _forward.run(items, flat, *results, values, cells, planes, *geometry)
-    return y, index
+        loop.run(items, flat, *plane_results, *scratch, planes, *geometry)
 
 
 @kernel(SCATTER, algo="one-pass", rank=20)

@@ -4,7 +4,7 @@ import numpy as np
 
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.contract.windows import Window, tap_slices
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER
 from minialex.kernels.runtime import memory
 
 
@@ -36,6 +36,16 @@ def max_pool2d_forward(x, *, call):
     if np.isnan(y).any():
         _point_at_first_nan(x, index, taps)
     return y, index
+
+
+@kernel(EVALUATE, algo="plain", rank=10)
+def max_pool2d_evaluate(x, *, call):
+    y = memory.empty(call.y_shape, x.dtype)  # (N, C, P, Q)
+    y.fill(-np.inf)
+    for _, at_y, at_x in tap_slices(call.window):
+        best = y[:, :, *at_y]
+        np.maximum(best, x[:, :, *at_x], out=best)
+    return y
 
 
 def _tap_cells(window: Window) -> tuple[np.ndarray, np.ndarray]:

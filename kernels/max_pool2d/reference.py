@@ -3,7 +3,7 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER
 
 
 @kernel(FORWARD, algo="reference")
@@ -23,6 +23,12 @@ def max_pool2d_forward(x, *, call):
                     y[n, c, p, q] = value
                     index[n, c, p, q] = h * columns.size + w
     return y, index
+
+
+@kernel(EVALUATE, algo="reference")
+def max_pool2d_evaluate(x, *, call):
+    y, _ = max_pool2d_forward(x, call=call)
+    return y
 
 
 @kernel(SCATTER, algo="reference")

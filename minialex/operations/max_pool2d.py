@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from minialex.autograd import Operation
+from minialex.autograd import Operation, is_followed
 from minialex.checks import require_flag
 from minialex.devices import to_device_array, to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.kernels.contract.shapes import require_rank, require_shape
 from minialex.kernels.contract.windows import pair
-from minialex.kernels.max_pool2d import FORWARD, GATHER, SCATTER, PoolCall
+from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER, PoolCall
 from minialex.operations.inputs import require_floats
 from minialex.tensor import Tensor
 
@@ -36,6 +36,16 @@ class MaxPool2d(Operation):
     def release(self):
         super().release()
         self.winners = None
+
+
+class LargestCells(Operation):
+    """Max-pooling whose winners nobody will ask for."""
+
+    def __init__(self, call: PoolCall):
+        self.call = call
+
+    def forward(self, x):
+        return self.kernel(EVALUATE, x, call=self.call)
 
 
 class Scatter(Operation):
@@ -102,10 +112,10 @@ def max_pool2d(
         dilation=dilation,
         ceil_mode=require_flag("max_pool2d: ceil_mode", ceil_mode, error=ShapeError),
     )
+    if not require_flag("max_pool2d: return_indices", return_indices, error=ShapeError):
+        return (MaxPool2d if is_followed(x) else LargestCells)(call)(x)
     pooling = MaxPool2d(call)
     y = pooling(x)
-    if not require_flag("max_pool2d: return_indices", return_indices, error=ShapeError):
-        return y
     return y, Tensor(pooling.winners.astype(np.int64), device=x.device)
 
 

@@ -11,9 +11,11 @@ import pytest
 import minialex as ma
 import minialex.functional as F
 from minialex import nn, optim
-from minialex.autograd import is_grad_enabled
+from minialex.autograd import branches_taken, is_grad_enabled
 from minialex.checking.testing.compare import assert_close
 from minialex.errors import DeviceError, GraphError
+from minialex.kernels.contract.results import calls_heard
+from minialex.stand_ins import stand_in
 
 
 def leaf(values, dtype=np.float64):
@@ -87,6 +89,34 @@ def test_without_backward_the_graph_goes_with_its_result_and_without_the_garbage
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_max_pooling_looks_for_winners_only_where_a_gradient_may_need_them():
+    heard = []
+
+    def hears(run):
+        heard.clear()
+        with calls_heard(lambda name, arrays, parameters: heard.append(name)):
+            run()
+        return heard
+
+    def image(requires_grad):
+        return ma.Tensor(stand_in((1, 1, 4, 4)), requires_grad, "meta")
+
+    alone, both = ["max_pool2d.evaluate"], ["max_pool2d.forward"]
+    assert hears(lambda: F.max_pool2d(image(False), 2)) == alone
+    assert hears(lambda: F.max_pool2d(image(True), 2)) == both
+    with ma.no_grad():
+        assert hears(lambda: F.max_pool2d(image(True), 2)) == alone
+    # A gradient checker compares which cells won, on both sides of a point.
+    x = ma.randn(2, 3, 7, 6)
+    with branches_taken() as branches:
+        y = F.max_pool2d(x, 3, 2, 1)
+    assert [branch.shape for branch in branches] == [y.shape]
+    np.testing.assert_array_equal(F.max_pool2d(x, 3, 2, 1).numpy(), y.numpy())
+    values, places = F.max_pool2d(x, 3, 2, 1, return_indices=True)
+    np.testing.assert_array_equal(values.numpy(), y.numpy())
+    np.testing.assert_array_equal(places.numpy(), branches[0])
 
 
 def test_max_pooling_lets_go_of_its_winners():

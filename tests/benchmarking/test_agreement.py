@@ -46,6 +46,9 @@ def test_what_should_be_zero_is_measured_against_the_others():
     """Two libraries round a gradient that is zero differently: 1e-9 beside gradients of 5."""
     assert error_of_all([RIGHT, np.array([1e-9])], [RIGHT, np.array([-1e-9])]).norm < 1e-3
     assert error_of_all([RIGHT, np.array([1e-3])], [RIGHT, np.array([0.0])]).norm > 1
+    # What float64 rounds to zero is a sum that cancels, as before batch normalisation; what is small is not.
+    assert error_of_all([RIGHT, np.array([2e-6])], [RIGHT, np.array([1e-15])]).norm < 0.01
+    assert error_of_all([RIGHT, np.array([2e-6])], [RIGHT, np.array([1e-9])]).norm > 0.3
 
 
 def test_other_shapes_and_numbers():

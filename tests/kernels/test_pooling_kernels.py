@@ -17,9 +17,19 @@ EXACT = rounding(np.float64)
 NO_PADDING = ((0, 0), (0, 0))
 
 
+def pooled(algorithm, x, **parameters):
+    """Values and winners; and the values alone are the same."""
+    y, index = find_kernel("max_pool2d.forward", **algorithm)(x, **parameters)
+    alone = find_kernel("max_pool2d.evaluate", **algorithm)(x, **parameters)
+    assert alone.dtype == y.dtype
+    np.testing.assert_array_equal(alone, y)
+    return y, index
+
+
 def max_pool(algorithm, rows, kernel, stride=None, padding=NO_PADDING, dilation=(1, 1), ceil_mode=False):
     """Pool one image, given as its rows; return its (values, winners)."""
-    y, index = find_kernel("max_pool2d.forward", **algorithm)(
+    y, index = pooled(
+        algorithm,
         np.array([[rows]], dtype=np.float64),
         kernel_size=kernel,
         stride=stride or kernel,
@@ -60,8 +70,8 @@ def test_padding_loses_against_minus_infinity_in_every_row(algorithm, width):
 @pytest.mark.parametrize("kernel", [(5, 1), (1, 5), (4, 4), (6, 7)])
 def test_every_cell_of_a_large_window_can_win(algorithm, kernel):
     x = distinct_values(np.random.default_rng(3), (40, 1, *kernel))
-    y, index = find_kernel("max_pool2d.forward", **algorithm)(
-        x, kernel_size=kernel, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1), ceil_mode=False
+    y, index = pooled(
+        algorithm, x, kernel_size=kernel, stride=(1, 1), padding=NO_PADDING, dilation=(1, 1), ceil_mode=False
     )
     np.testing.assert_array_equal(index.ravel(), x.reshape(40, -1).argmax(axis=1))
     np.testing.assert_array_equal(y.ravel(), x.reshape(40, -1).max(axis=1))
@@ -116,7 +126,7 @@ def _tied_poolings(draw, same_size: bool = False):
 def test_ties_nan_and_infinities_are_decided_as_by_the_definition(algorithm, drawn):
     x, parameters = drawn
     expected, first = find_kernel("max_pool2d.forward", algo="reference")(x, **parameters)
-    y, index = find_kernel("max_pool2d.forward", **algorithm)(x, **parameters)
+    y, index = pooled(algorithm, x, **parameters)
     np.testing.assert_array_equal(index, first)
     np.testing.assert_array_equal(y, expected)
 
@@ -139,7 +149,7 @@ def test_ceil_mode_drops_a_window_that_starts_in_the_padding(algorithm):
 @given(st.data())
 def test_a_winner_is_a_cell_of_its_window_that_holds_the_result(algorithm, data):
     drawn = data.draw(call("max_pool2d.forward"))
-    y, index = find_kernel("max_pool2d.forward", **algorithm)(*drawn.arrays, **drawn.parameters)
+    y, index = pooled(algorithm, *drawn.arrays, **drawn.parameters)
     (x,), parameters = drawn.arrays, drawn.parameters
     for n, c, p, q in np.ndindex(*y.shape):
         cells = []

@@ -39,6 +39,10 @@ _CLOSE = 512 * float(np.finfo(np.float32).eps)
 # A derivative known to a tenth of itself is hardly known.
 _WIDEST = 0.1
 
+# Directions that functions call only where nothing will be differentiated: their results are compared with
+# those of the reference, by the tests, and of a plug-in's kernel here.
+_NOT_DIFFERENTIATED = {"max_pool2d.evaluate"}
+
 
 @dataclass
 class KernelDerivatives:
@@ -100,14 +104,16 @@ class KernelDerivatives:
             # An example of the operation is not as it must be.
             row.unchecked = str(error)
             return
-        if row.order == 1 and not row.refused and not self.has_run:
+        if not self.has_run and (
+            (row.order == 1 and not row.refused) or _NOT_DIFFERENTIATED.issuperset(self.choice)
+        ):
             row.unused = True
         elif self.missing() and not row.unchecked:
             row.unchecked = self.why_unchecked()
 
     def missing(self) -> list[str]:
         """The directions that took no part in what was compared, and should have."""
-        missing = [operation for operation in self.choice if operation not in self.has_run]
+        missing = [name for name in self.choice if name not in self.has_run | _NOT_DIFFERENTIATED]
         if self.row.order == 1 and self.has_run:
             # Some serve second derivatives only. Those that refused a call serve these.
             refused = {operation for operation, _ in self.refusals}
@@ -130,7 +136,10 @@ class KernelDerivatives:
     def check_as_networks_call(self) -> None:
         """Compare kernels of a plug-in with the reference: in whole calls, then in those of networks."""
         for entry in self.kernels:
-            check_calls(entry, seed=self.seed)
+            compared = check_calls(entry, seed=self.seed)
+            if compared and entry.operation in _NOT_DIFFERENTIATED:
+                self.has_run.add(entry.operation)
+                self.row.compared += compared
             if entry.device == "cuda-host":
                 self.check_launches(entry)
         # Each direction of a convolution or a pooling, also where there are no usual calls of its own.
