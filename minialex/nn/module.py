@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minialex.checks import in_words, require_flag
-from minialex.devices import assign, is_array, is_read_only, to_numpy
+from minialex.devices import assign, is_array, to_numpy
 from minialex.errors import CheckpointError, DeviceError, ModelError
 from minialex.nn.conversion import Converted
 from minialex.nn.hooks import Hooked, call_with_hooks
+from minialex.nn.state import IncompatibleKeys, matched
 from minialex.operations.gradients import forget_gradients
 from minialex.tensor import Tensor
 
@@ -28,17 +29,6 @@ class Parameter(Tensor):
         if isinstance(data, Tensor):
             data, device = data.data, data.device
         super().__init__(data, requires_grad, device)
-
-
-# PyTorch's count of batches, which is saved there by every batch normalisation, and here where it is used.
-COUNT_OF_BATCHES = "num_batches_tracked"
-
-
-class IncompatibleKeys(NamedTuple):
-    """What a state and a module do not have in common, under PyTorch's names."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 def values_of(buffer):
@@ -330,40 +320,13 @@ class Module(Hooked, Converted):
         if not isinstance(state, Mapping):
             raise CheckpointError(f"state must be a mapping from names to arrays, not {in_words(state)}")
         own = self._arrays()
-        arrays = {
-            name: to_numpy(value.data if isinstance(value, Tensor) else value)
-            for name, value in state.items()
-            if name in own or name.rpartition(".")[2] != COUNT_OF_BATCHES
-        }
-        problems = []
-        missing = [name for name in own if name not in arrays and name.rpartition(".")[2] != COUNT_OF_BATCHES]
-        unexpected = [name for name in arrays if name not in own]
-        if strict:
-            problems += [f"missing: {', '.join(missing)}"] if missing else []
-            problems += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-        shapes = [
-            f"{name} {arrays[name].shape} instead of {array.shape}"
-            for name, array in own.items()
-            if name in arrays and arrays[name].shape != array.shape
-        ]
-        problems += [f"wrong shape: {', '.join(shapes)}"] if shapes else []
-        for kind, words in (("f", "floating-point"), ("iu", "integers"), ("b", "bools")):
-            others = [
-                name
-                for name, array in own.items()
-                if array.dtype.kind in kind and name in arrays and arrays[name].dtype.kind not in kind
-            ]
-            problems += [f"not {words}: {', '.join(others)}"] if others else []
-        frozen = [name for name, array in own.items() if name in arrays and is_read_only(array)]
-        problems += [f"frozen, so call unfreeze() first: {', '.join(frozen)}"] if frozen else []
-        if problems:
-            raise CheckpointError(f"the state does not fit {self._title()}; " + "; ".join(problems))
+        arrays, names = matched(own, state, strict, self._title())
         for name, array in own.items():
             if name in arrays:
                 assign(array, arrays[name])
         for name, parameter in self.named_parameters():
             parameter.version += name in arrays
-        return IncompatibleKeys(missing, unexpected)
+        return names
 
     def _title(self) -> str:
         return type(self).__name__

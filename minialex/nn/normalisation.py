@@ -10,7 +10,8 @@ from minialex.checks import in_words, is_int, require_choice, require_number
 from minialex.errors import ShapeError
 from minialex.nn import init
 from minialex.nn.layer import Layer, require_flags, require_positive
-from minialex.nn.module import COUNT_OF_BATCHES, Parameter, values_of
+from minialex.nn.module import Parameter, values_of
+from minialex.nn.state import COUNT_OF_BATCHES
 from minialex.tensor import Tensor
 
 
