@@ -42,6 +42,7 @@ from minialex.kernels.contract.claims import FLOATS, renamed
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.fit import require_fit
 from minialex.kernels.contract.results import stand_ins_of
+from minialex.kernels.runtime.threads import number_kept
 
 Supports = Callable[..., bool | str]
 Workspace = Callable[..., int]
@@ -133,10 +134,11 @@ class Kernel:
         """
         parameters = as_taken(self.operation, args, parameters)
         require_fit(self.operation, args, parameters.get("call"))
-        refusal = self.refusal(*args, **parameters)
-        if refusal is not None:
-            raise KernelError(f"{self.name} cannot do this call: {refusal}")
-        return self.function(*args, **parameters)
+        with number_kept():
+            refusal = self.refusal(*args, **parameters)
+            if refusal is not None:
+                raise KernelError(f"{self.name} cannot do this call: {refusal}")
+            return self.function(*args, **parameters)
 
     def refusal(self, *args, **parameters) -> str | None:
         """Why the kernel cannot take this call; None if it can."""
@@ -385,7 +387,8 @@ def run(operation: str, device: str, *args, **parameters):
     parameters = {name: plain_number(value) for name, value in as_taken(operation, args, parameters).items()}
     if device == META:
         return stand_ins_of(operation, args, parameters)
-    return select(operation, device, *args, **parameters).function(*args, **parameters)
+    with number_kept():
+        return select(operation, device, *args, **parameters).function(*args, **parameters)
 
 
 class use(using):

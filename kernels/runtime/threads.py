@@ -61,7 +61,33 @@ def num_threads() -> int:
     KernelError
         If ``MINIALEX_NUM_THREADS`` is not a positive whole number.
     """
-    return setting("threads") or _default_threads()
+    return _call.threads or setting("threads") or _default_threads()
+
+
+class _Call(threading.local):
+    """The kernel call under way in this thread."""
+
+    threads: int | None = None
+
+
+_call = _Call()
+
+
+class number_kept:
+    """A block in which `num_threads` stays what it is at the start, whatever another thread sets.
+
+    A kernel asks for it when it cuts its work and makes scratch memory for each thread, and the pool once
+    more when it hands the work out.
+    """
+
+    __slots__ = ("_outer",)
+
+    def __enter__(self) -> None:
+        self._outer = _call.threads
+        _call.threads = num_threads()
+
+    def __exit__(self, *_) -> None:
+        _call.threads = self._outer
 
 
 @functools.cache

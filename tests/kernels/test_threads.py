@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minialex import kernels
+from minialex.config import using
 from minialex.errors import KernelError
+from minialex.kernels import find_kernel, kernel, unregister
 from minialex.kernels.runtime import compiled as compiled_module
 from minialex.kernels.runtime import threads
 from minialex.kernels.runtime.compiled import address, call_task, compiled, pack_task
@@ -157,6 +160,40 @@ def test_the_number_may_change_between_calls():
         assert threads.num_threads() == number
         for _ in range(20):
             assert counted(32, 500).max() < number
+
+
+def test_the_number_does_not_change_within_a_call_of_a_kernel():
+    """It would be called with scratch memory for fewer threads than take part."""
+    found = []
+
+    def set_elsewhere(number):
+        other = threading.Thread(target=threads.set_num_threads, args=(number,))
+        other.start()
+        other.join()
+
+    @kernel("relu.forward", algo="asks")
+    def relu(x):
+        found.append(threads.num_threads())
+        set_elsewhere(5)
+        find_kernel("relu.forward", algo="plain")(x)
+        found.append(threads.num_threads())
+        return x
+
+    x = np.ones((2, 3), np.float32)
+    try:
+        for run in (find_kernel("relu.forward", algo="asks"), through_the_engine):
+            threads.set_num_threads(2)
+            run(x)
+            assert found == [2, 2]
+            assert threads.num_threads() == 5
+            found.clear()
+    finally:
+        unregister("relu.forward", algo="asks")
+
+
+def through_the_engine(x):
+    with using(relu="asks"):
+        return kernels.run("relu.forward", "cpu", x)
 
 
 def test_many_more_threads_than_processors():
