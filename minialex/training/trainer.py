@@ -24,7 +24,7 @@ from minialex.optim import Optimizer, clip_grad_norm_
 from minialex.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from minialex.tensor import Tensor
 from minialex.training.callbacks.callback import Callback
-from minialex.training.diagnosis import first_non_finite_layer
+from minialex.training.diagnosis import IMAGES, first_non_finite_layer
 from minialex.training.evaluation import Evaluation, evaluate
 from minialex.training.interruption import uninterrupted
 from minialex.training.metrics import EpochMetrics, EpochSums, Step
@@ -422,9 +422,10 @@ class Trainer:
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         with np.errstate(all="ignore"):
             layer = first_non_finite_layer(self.network, x, self.options.device) or "the loss itself"
+        helps = "Look at the data" if layer == IMAGES else f"Lower the learning rate (it is {lr:g} here)"
         return (
             f"the loss is not finite in epoch {self.epoch + 1}, {where}: the first value that is not finite "
-            f"comes from {layer}. Lower the learning rate (it is {lr:g} here)"
+            f"comes from {layer}. {helps}"
         )
 
     # The exact state

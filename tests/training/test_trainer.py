@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minialex import functional as F
+from minialex import nn
 from minialex.data import ArrayDataset, DataLoader
 from minialex.data.transforms import Pipeline
 from minialex.errors import MiniAlexError, TrainingError
@@ -434,7 +435,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(network, dataset):
     images[30, 0, 0, 0] = np.nan
     before = {name: array.copy() for name, array in network.state_dict().items()}
     batches = [(images, dataset.labels)]
-    with pytest.raises(TrainingError, match=r"epoch 1, batch 1: .* from layer conv1 \(Conv2d\)"):
+    with pytest.raises(TrainingError, match=r"epoch 1, batch 1: .* from the images\. Look at the data"):
         Trainer(network, SGD(network.parameters()), batches).fit(1)
     assert all((array == before[name]).all() for name, array in network.state_dict().items())
 
@@ -451,7 +452,7 @@ def test_a_validation_that_is_not_finite_is_named(network, dataset):
     images = images_of(dataset)
     bad = images.copy()
     bad[0] = np.inf
-    with pytest.raises(TrainingError, match=r"epoch 1, the validation: .* from layer conv1"):
+    with pytest.raises(TrainingError, match=r"epoch 1, the validation: .* from the images"):
         Trainer(network, SGD(network.parameters()), [(images, dataset.labels)], [(bad, dataset.labels)]).fit(
             1
         )
@@ -469,6 +470,32 @@ def test_first_non_finite_layer(network, dataset):
     images[:] = 3e38
     with np.errstate(all="ignore"):
         assert first_non_finite_layer(network, images, "cpu") == "layer conv1 (Conv2d)"
+    images[0, 0, 0, 0] = np.nan
+    assert first_non_finite_layer(network, images, "cpu") == "the images"
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        (0, "a function that is called before layer first (Conv2d)"),
+        (1, "a function that is called before layer second (Linear)"),
+        (2, "a function that is called after layer second (Linear)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+def test_a_function_between_layers_is_not_blamed_on_the_layer_behind_it(at, says):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 2, 1), nn.Linear(8, 3)
+
+        def forward(self, x):
+            for number, step in enumerate((self.first, lambda y: self.second(y.flatten(1)), lambda y: y)):
+                x = step((x - x).log() if number == at else x)
+            return x
+
+    found = first_non_finite_layer(Net(), np.ones((2, 1, 2, 2), np.float32), "cpu")
+    assert found == says
 
 
 @pytest.mark.parametrize(
