@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from minialex.cli.options import as_json, own_model
+from minialex.cli.options import as_json, own_models
 from minialex.cli.output import print_json, print_line, print_table
 
 
@@ -19,7 +19,7 @@ from minialex.cli.output import print_json, print_line, print_table
     show_default="none",
     help="Draw the learning curves of up to eight runs in one picture.",
 )
-@own_model
+@own_models
 @as_json
 def command(runs: tuple[Path, ...], picture: Path | None, as_json: bool) -> None:
     """Put the run folders RUN... side by side.

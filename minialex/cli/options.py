@@ -18,13 +18,12 @@ checkpoint = click.option(
 MODEL = "One of `minialex models`, or FILE.py:NAME, a network of your own; the file is run."
 
 
-def _load(_context, _parameter, target: str | None) -> str | None:
-    """Load a network of one's own, so that the run folder's model is known."""
-    if target is None:
-        return None
+def _load(_context, _parameter, targets: str | tuple[str, ...] | None) -> None:
+    """Load networks of one's own, so that the models of run folders are known."""
     from minialex.models import load_model
 
-    return load_model(target).name
+    for target in (targets,) if isinstance(targets, str) else targets or ():
+        load_model(target)
 
 
 own_model = click.option(
@@ -33,6 +32,15 @@ own_model = click.option(
     callback=_load,
     expose_value=False,
     help="The run's network, if it is one of your own; the file is run.",
+)
+
+own_models = click.option(
+    "--model",
+    metavar="FILE.py:NAME",
+    multiple=True,
+    callback=_load,
+    expose_value=False,
+    help="The network of one of the runs, if it is your own; may be given more than once. The file is run.",
 )
 
 

@@ -1,5 +1,6 @@
 """Networks of one's own from training to the page of the run: blocks in lists, and no convolution at all."""
 
+import json
 import re
 
 import pytest
@@ -43,6 +44,25 @@ class Dense(nn.Module):
     def forward(self, x):
         return self.fc(x.flatten(1))
 """
+
+
+def test_runs_of_several_networks_are_compared(minialex, assert_refused, tmp_path):
+    source = tmp_path / "net.py"
+    source.write_text(SOURCE)
+    models = []
+    for name in ("Blocks", "Dense"):
+        models += ["--model", f"{source}:{name}"]
+        minialex(
+            *("train", *models[-2:], "--epochs", "1", "--out", tmp_path / name),
+            *("--set", "data.train_samples=20", "--set", "data.test_samples=10"),
+        )
+    runs = [tmp_path / "Blocks", tmp_path / "Dense"]
+    compared = json.loads(minialex("compare", *runs, *models, "--json").stdout)["runs"]
+    assert [(row["model"], row["parameters"]) for row in compared] == [
+        ("net.py:Blocks", 4 * 25 + 4 + 2 * (4 * 36 + 4 + 8) + 4 * 10 + 10),
+        ("net.py:Dense", 144 * 10 + 10),
+    ]
+    assert_refused("compare", *runs, *models[:2], says="net.py:Dense")
 
 
 @pytest.mark.parametrize(
