@@ -26,6 +26,7 @@ from minialex.errors import KernelError
 Check = Callable[[Any], Any]
 _checks: dict[str, Check] = {}
 _of_process: dict[str, Any] = {}
+_changes = 0  # of _of_process
 
 
 class _Block(NamedTuple):
@@ -80,6 +81,14 @@ def first_setting(*names: str) -> Any:
     return None
 
 
+def process_settings() -> int | None:
+    """A number that stands for the settings of the process, another one after each change.
+
+    None where a block is open: what it sets counts, too.
+    """
+    return _changes if _innermost.get() is _NO_BLOCK else None
+
+
 def set_for_process(**values: Any) -> None:
     """Set what holds where no block says otherwise; None restores the default."""
     replace_for_process(_checked(values))
@@ -87,6 +96,8 @@ def set_for_process(**values: Any) -> None:
 
 def replace_for_process(values: Mapping[str, Any]) -> dict[str, Any]:
     """Set checked values for the process, and return what they replace."""
+    global _changes
+    _changes += 1
     before = {name: _of_process.pop(name, None) for name in values}
     _of_process.update({name: value for name, value in values.items() if value is not None})
     return before

@@ -18,6 +18,9 @@ How the engine chooses
    measured fastest.
 
 If none is left, a `KernelError` lists every candidate and why it was refused. There is no other fallback.
+
+The choice for a call is kept, for arrays of the same dtypes and strides and while no setting changes: what a
+kernel says about itself must follow from these, not from the values of arrays.
 """
 
 from __future__ import annotations
@@ -33,7 +36,15 @@ from pathlib import Path
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.config import declare_others, first_setting, replace_for_process, setting, settings, using
+from minialex.config import (
+    declare_others,
+    first_setting,
+    process_settings,
+    replace_for_process,
+    setting,
+    settings,
+    using,
+)
 from minialex.devices import META
 from minialex.errors import DeviceError, KernelError
 from minialex.kernels.contract import claims
@@ -197,6 +208,10 @@ _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
 _ranked: dict[tuple[str, str], list[Kernel]] = {}
 # For each device whose kernels are not registered yet: what registers them.
 _later: dict[str, Callable[[], None]] = {}
+# What `select` has chosen, by call and layout of the arrays; as many as large networks make.
+_chosen: dict[tuple, Kernel] = {}
+_MOST_CHOSEN = 4096
+_registrations = 0
 
 
 def kernel(
@@ -239,7 +254,7 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        _ranked.pop((operation, device), None)
+        _forget_choices(operation, device)
         algorithms[algo] = Kernel(
             operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
         )
@@ -271,6 +286,12 @@ def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
     """Remove a kernel from the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
     del _kernels[operation, device][algo]
+    _forget_choices(operation, device)
+
+
+def _forget_choices(operation: str, device: str) -> None:
+    global _registrations
+    _registrations += 1
     _ranked.pop((operation, device), None)
 
 
@@ -329,6 +350,24 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
         If the operation has no kernel at all on this device.
     """
     parameters = as_taken(operation, args, parameters)
+    settings_now = process_settings()
+    if settings_now is None or parameters.keys() != _CALL_ONLY or setting("tuning"):
+        return _select(operation, device, args, parameters)
+    layout = [None if a is None else (a.dtype, a.strides) for a in args]
+    key = (operation, device, parameters["call"], settings_now, _registrations, *layout)
+    chosen = _chosen.get(key)
+    if chosen is None:
+        chosen = _select(operation, device, args, parameters)
+        if len(_chosen) >= _MOST_CHOSEN:
+            _chosen.clear()
+        _chosen[key] = chosen
+    return chosen
+
+
+_CALL_ONLY = {"call": None}.keys()
+
+
+def _select(operation: str, device: str, args: tuple, parameters: dict) -> Kernel:
     algorithms = _algorithms(operation, device)
     if not algorithms:
         raise DeviceError(f"{operation} has no kernel on device {device!r}")

@@ -7,8 +7,10 @@ import pytest
 
 from minialex import config, kernels
 from minialex.checks import in_words
+from minialex.config import using
 from minialex.errors import DeviceError, KernelError, ShapeError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
+from minialex.kernels.contract import registry
 from minialex.kernels.conv2d import ConvCall
 
 
@@ -374,3 +376,71 @@ def test_a_call_of_other_arrays_is_refused(algorithm):
             convolve(x, weight, None, call=wrong)
     right = ConvCall.of(x.shape, weight.shape)
     np.testing.assert_allclose(convolve(x, weight, None, call=right), 27)
+
+
+@pytest.fixture
+def asked():
+    """The calls that a convolution's kernel of the highest rank was asked about."""
+    calls = []
+
+    def supports(x, weight, bias, *, call):
+        calls.append(call)
+        return True
+
+    kernels.kernel("conv2d.forward", algo="asked", rank=99, supports=supports)(lambda *args, call: args[0])
+    yield calls
+    kernels.unregister("conv2d.forward", algo="asked")
+
+
+def convolver(x, weight) -> str:
+    call = ConvCall.of(x.shape, weight.shape, x.dtype)
+    return kernels.select("conv2d.forward", "cpu", x, weight, None, call=call).algorithm
+
+
+def test_a_choice_is_kept_for_the_same_call_and_layout(asked):
+    x, weight = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    assert [convolver(x, weight) for _ in range(3)] == ["asked"] * 3
+    assert len(asked) == 1
+    for other in (
+        np.ones((2, 2, 4, 4), np.float32),
+        x.astype(np.float64),
+        np.ones((1, 4, 4, 2), np.float32).transpose(0, 3, 1, 2),
+    ):
+        before = len(asked)
+        assert convolver(other, weight.astype(other.dtype)) == "asked"
+        assert len(asked) == before + 1
+
+
+def test_a_kept_choice_ends_with_what_it_was_made_under(asked):
+    x, weight = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    assert convolver(x, weight) == "asked"
+    with using(conv2d="reference"):
+        assert convolver(x, weight) == "reference"
+    assert convolver(x, weight) == "asked"
+    kernels.use(conv2d="reference")
+    try:
+        assert convolver(x, weight) == "reference"
+    finally:
+        kernels.use(conv2d=None)
+    assert convolver(x, weight) == "asked"
+    kernels.kernel("conv2d.forward", algo="later", rank=100)(lambda *args, call: args[0])
+    try:
+        assert convolver(x, weight) == "later"
+    finally:
+        kernels.unregister("conv2d.forward", algo="later")
+    assert convolver(x, weight) == "asked"
+
+
+def test_a_refusal_is_not_kept(asked):
+    x, weight = np.ones((1, 2, 4, 4), np.float16), np.ones((3, 2, 3, 3), np.float16)
+    for _ in range(2):
+        with pytest.raises(KernelError, match="convert the data"):
+            convolver(x, weight)
+
+
+def test_as_many_choices_are_kept_as_were_promised(asked, monkeypatch):
+    monkeypatch.setattr(registry, "_MOST_CHOSEN", 3)
+    weight = np.ones((3, 2, 3, 3), np.float32)
+    for n in range(1, 9):
+        assert convolver(np.ones((n, 2, 4, 4), np.float32), weight) == "asked"
+        assert len(registry._chosen) <= 3
