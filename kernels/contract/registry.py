@@ -18,9 +18,7 @@ How the engine chooses
    measured fastest.
 
 If none is left, a `KernelError` lists every candidate and why it was refused. There is no other fallback.
-
-The choice for a call is kept, for arrays of the same dtypes and strides and while no setting changes: what a
-kernel says about itself must follow from these, not from the values of arrays.
+The choice is kept for the next call of the same kind (`minialex.kernels.contract.kept_choices`).
 """
 
 from __future__ import annotations
@@ -36,18 +34,10 @@ from pathlib import Path
 import numpy as np
 
 from minialex.checks import in_words
-from minialex.config import (
-    declare_others,
-    first_setting,
-    process_settings,
-    replace_for_process,
-    setting,
-    settings,
-    using,
-)
+from minialex.config import declare_others, first_setting, replace_for_process, setting, settings, using
 from minialex.devices import META
 from minialex.errors import DeviceError, KernelError
-from minialex.kernels.contract import claims
+from minialex.kernels.contract import claims, kept_choices
 from minialex.kernels.contract.call import as_taken, plain_number
 from minialex.kernels.contract.claims import FLOATS, renamed
 from minialex.kernels.contract.cost import Cost
@@ -208,10 +198,6 @@ _kernels: dict[tuple[str, str], dict[str, Kernel]] = {}
 _ranked: dict[tuple[str, str], list[Kernel]] = {}
 # For each device whose kernels are not registered yet: what registers them.
 _later: dict[str, Callable[[], None]] = {}
-# What `select` has chosen, by call and layout of the arrays; as many as large networks make.
-_chosen: dict[tuple, Kernel] = {}
-_MOST_CHOSEN = 4096
-_registrations = 0
 
 
 def kernel(
@@ -254,7 +240,8 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        _forget_choices(operation, device)
+        _ranked.pop((operation, device), None)
+        kept_choices.forget_all()
         algorithms[algo] = Kernel(
             operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
         )
@@ -286,13 +273,8 @@ def unregister(operation: str, *, algo: str, device: str = "cpu") -> None:
     """Remove a kernel from the registry, as a plug-in's tests need to."""
     find_kernel(operation, algo=algo, device=device)
     del _kernels[operation, device][algo]
-    _forget_choices(operation, device)
-
-
-def _forget_choices(operation: str, device: str) -> None:
-    global _registrations
-    _registrations += 1
     _ranked.pop((operation, device), None)
+    kept_choices.forget_all()
 
 
 def list_kernels(operation: str | None = None, device: str | None = None) -> list[Kernel]:
@@ -350,21 +332,8 @@ def select(operation: str, device: str, *args, **parameters) -> Kernel:
         If the operation has no kernel at all on this device.
     """
     parameters = as_taken(operation, args, parameters)
-    settings_now = process_settings()
-    if settings_now is None or parameters.keys() != _CALL_ONLY or setting("tuning"):
-        return _select(operation, device, args, parameters)
-    layout = [None if a is None else (a.dtype, a.strides) for a in args]
-    key = (operation, device, parameters["call"], settings_now, _registrations, *layout)
-    chosen = _chosen.get(key)
-    if chosen is None:
-        chosen = _select(operation, device, args, parameters)
-        if len(_chosen) >= _MOST_CHOSEN:
-            _chosen.clear()
-        _chosen[key] = chosen
-    return chosen
-
-
-_CALL_ONLY = {"call": None}.keys()
+    key = kept_choices.key_of(operation, device, args, parameters)
+    return kept_choices.find(key) or kept_choices.keep(key, _select(operation, device, args, parameters))
 
 
 def _select(operation: str, device: str, args: tuple, parameters: dict) -> Kernel:

@@ -12,6 +12,7 @@ from minialex.checking.kernels import cases as cases_module
 from minialex.checking.kernels import suite
 from minialex.checking.kernels.agreement import Setting, check_agreement
 from minialex.checking.kernels.cases import Case, case_of, cases_of, make_cases
+from minialex.checking.kernels.derivatives import NOT_DIFFERENTIATED
 from minialex.checking.kernels.drawn_cases import case_code, drawn_calls, usual_calls
 from minialex.checking.kernels.kernel_runs import KernelRuns
 from minialex.checking.kernels.thin_models import model_case
@@ -323,7 +324,7 @@ def test_drawn_calls_follow_from_the_seed_and_can_be_written_down():
 
 
 def forward_directions():
-    operations = {entry.operation for entry in list_kernels()}
+    operations = {entry.operation for entry in list_kernels()} - NOT_DIFFERENTIATED
     roots = {operation.split(".")[0] for operation in operations} - {*suite.WITHOUT_GRADIENT}
     return [
         name

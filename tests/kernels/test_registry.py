@@ -10,7 +10,7 @@ from minialex.checks import in_words
 from minialex.config import using
 from minialex.errors import DeviceError, KernelError, ShapeError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
-from minialex.kernels.contract import registry
+from minialex.kernels.contract import kept_choices
 from minialex.kernels.conv2d import ConvCall
 
 
@@ -439,8 +439,8 @@ def test_a_refusal_is_not_kept(asked):
 
 
 def test_as_many_choices_are_kept_as_were_promised(asked, monkeypatch):
-    monkeypatch.setattr(registry, "_MOST_CHOSEN", 3)
+    monkeypatch.setattr(kept_choices, "MOST", 3)
     weight = np.ones((3, 2, 3, 3), np.float32)
     for n in range(1, 9):
         assert convolver(np.ones((n, 2, 4, 4), np.float32), weight) == "asked"
-        assert len(registry._chosen) <= 3
+        assert len(kept_choices._kept) <= 3

@@ -41,7 +41,7 @@ _WIDEST = 0.1
 
 # Directions that functions call only where nothing will be differentiated: their results are compared with
 # those of the reference, by the tests, and of a plug-in's kernel here.
-_NOT_DIFFERENTIATED = {"max_pool2d.evaluate"}
+NOT_DIFFERENTIATED = {"max_pool2d.evaluate"}
 
 
 @dataclass
@@ -105,7 +105,7 @@ class KernelDerivatives:
             row.unchecked = str(error)
             return
         if not self.has_run and (
-            (row.order == 1 and not row.refused) or _NOT_DIFFERENTIATED.issuperset(self.choice)
+            (row.order == 1 and not row.refused) or NOT_DIFFERENTIATED.issuperset(self.choice)
         ):
             row.unused = True
         elif self.missing() and not row.unchecked:
@@ -113,7 +113,7 @@ class KernelDerivatives:
 
     def missing(self) -> list[str]:
         """The directions that took no part in what was compared, and should have."""
-        missing = [name for name in self.choice if name not in self.has_run | _NOT_DIFFERENTIATED]
+        missing = [name for name in self.choice if name not in self.has_run | NOT_DIFFERENTIATED]
         if self.row.order == 1 and self.has_run:
             # Some serve second derivatives only. Those that refused a call serve these.
             refused = {operation for operation, _ in self.refusals}
@@ -137,7 +137,7 @@ class KernelDerivatives:
         """Compare kernels of a plug-in with the reference: in whole calls, then in those of networks."""
         for entry in self.kernels:
             compared = check_calls(entry, seed=self.seed)
-            if compared and entry.operation in _NOT_DIFFERENTIATED:
+            if compared and entry.operation in NOT_DIFFERENTIATED:
                 self.has_run.add(entry.operation)
                 self.row.compared += compared
             if entry.device == "cuda-host":
