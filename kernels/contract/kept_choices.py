@@ -2,7 +2,7 @@
 
 Of a call of an operation with a call class (`minialex.kernels.contract.call`), the choice is kept for arrays
 of the same dtypes and strides, while no setting changes and no kernel is registered. So what a kernel says
-about itself must follow from these, not from the values of arrays. Inside a block of settings nothing is kept.
+about itself must follow from these, not from the values of arrays. In a block of settings nothing is kept.
 """
 
 from __future__ import annotations
