@@ -257,7 +257,10 @@ class Architecture:
             number += prefix in ("conv", "fc")
             names.append(row.name or (prefix if prefix == "flatten" else f"{prefix}{number}"))
         if len(set(names)) != len(names):
-            raise ModelError(f"{self.name}: two layers have the same name in {', '.join(names)}")
+            raise ModelError(
+                f"{self.name}: two layers have the same name in {', '.join(names)}; give them others, with "
+                "named(relu_again=relu(), ...)"
+            )
         return names
 
     def build(self, num_classes: int | None = None) -> Network:
