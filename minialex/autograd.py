@@ -241,6 +241,11 @@ class Operation:
         """Run the kernel that the registry chooses for the inputs' device."""
         return kernels.run(operation, self.device, *arrays, **parameters)
 
+    def empty(self, shape, dtype):
+        """Memory for a result on the inputs' device; on the cpu that of the arena."""
+        xp = array_module(self.device)
+        return (memory if xp is np else xp).empty(shape, dtype)
+
     def needs(self, i: int) -> bool:
         """Whether the gradient of input i is needed."""
         return self.edges[i] is not None
@@ -273,8 +278,7 @@ class Copy(Operation):
     """The same values in memory of their own."""
 
     def forward(self, x):
-        xp = array_module(self.device)
-        y = (memory if xp is np else xp).empty(x.shape, x.dtype)
+        y = self.empty(x.shape, x.dtype)
         y[...] = x
         return y
 

@@ -110,10 +110,8 @@ class _StandInModule:
 
     array = zeros_like
 
-    def concatenate(self, arrays, axis: int = 0) -> np.ndarray:
-        shape = list(arrays[0].shape)
-        shape[axis] = sum(each.shape[axis] for each in arrays)
-        return stand_in(shape, arrays[0].dtype)
+    def concatenate(self, arrays, axis: int, out: np.ndarray) -> np.ndarray:
+        return out
 
     def where(self, condition, a, b) -> np.ndarray:
         arrays = [np.asarray(each) for each in (condition, a, b)]
