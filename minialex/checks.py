@@ -43,7 +43,7 @@ def is_number(value: object) -> bool:
 
 def in_words(value: Any) -> str:
     """A value for a message of one line: shortened, and an array as its dtype and shape."""
-    if getattr(value, "shape", ()):
+    if getattr(value, "shape", ()) and hasattr(value, "dtype"):
         return f"an array of {value.dtype} and shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

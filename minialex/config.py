@@ -14,6 +14,7 @@ counts. A generator that opens a block holds it open between its steps.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
 from contextvars import ContextVar
@@ -26,7 +27,7 @@ from minialex.errors import KernelError
 Check = Callable[[Any], Any]
 _checks: dict[str, Check] = {}
 _of_process: dict[str, Any] = {}
-_changes = 0  # of _of_process
+_changes, _changing = 0, threading.Lock()  # of _of_process
 
 
 class _Block(NamedTuple):
@@ -97,9 +98,11 @@ def set_for_process(**values: Any) -> None:
 def replace_for_process(values: Mapping[str, Any]) -> dict[str, Any]:
     """Set checked values for the process, and return what they replace."""
     global _changes
-    _changes += 1
-    before = {name: _of_process.pop(name, None) for name in values}
-    _of_process.update({name: value for name, value in values.items() if value is not None})
+    with _changing:
+        before = {name: _of_process.pop(name, None) for name in values}
+        _of_process.update({name: value for name, value in values.items() if value is not None})
+        # Last: what another thread finds meanwhile must not count as found under the new settings.
+        _changes += 1
     return before
 
 

@@ -5,11 +5,12 @@ import math
 import numpy as np
 
 from minialex.kernels.adam import UPDATE
+from minialex.kernels.adam.update import supports
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import BLOCK, blocks
 
 
-@kernel(UPDATE, algo="plain", rank=10)
+@kernel(UPDATE, algo="plain", rank=10, supports=supports)
 def adam_update(parameter, gradient, m, v, *, call):
     rate = call.lr / (1 - call.beta1**call.step)
     deviation_scale = 1 / math.sqrt(1 - call.beta2**call.step)

@@ -240,11 +240,11 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        _ranked.pop((operation, device), None)
-        kept_choices.forget_all()
         algorithms[algo] = Kernel(
             operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
         )
+        _ranked.pop((operation, device), None)
+        kept_choices.forget_all()
         return function
 
     return register

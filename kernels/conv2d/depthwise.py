@@ -30,7 +30,7 @@ import math
 import numpy as np
 
 from minialex.integers import ceil_div
-from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.cost import CORES, Cost
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.conv2d import FORWARD, FORWARD_RELU, INPUT_GRAD, WEIGHT_GRAD
 from minialex.kernels.conv2d.call import ConvCall
@@ -416,8 +416,8 @@ def _cost(*arrays, call: ConvCall) -> Cost:
 
 
 def _weight_grad_cost(*arrays, call: ConvCall) -> Cost:
-    """The same by no more threads than there are groups."""
-    idle = num_threads() / min(num_threads(), call.groups)
+    """The same by no more cores than there are groups."""
+    idle = CORES / min(CORES, call.groups)
     return Cost(idle * 2 * call.products, 4 * (math.prod(call.x_shape) + math.prod(call.y_shape)))
 
 

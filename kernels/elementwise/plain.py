@@ -6,16 +6,15 @@ from functools import partial
 import numpy as np
 
 from minialex.checks import is_int
-from minialex.kernels.contract.cost import Cost
+from minialex.kernels.contract.cost import CORES, Cost
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.elementwise.shape import BINARY, OF_INTEGERS, UNARY
-from minialex.kernels.runtime.threads import num_threads
 
 
 def _cost(*arrays, passes: int = 1, **_) -> Cost:
-    """The bytes of each pass over memory, which one thread moves at half the speed of several."""
+    """The bytes of each pass over memory, which one core moves at half the speed of several."""
     once = sum(array.nbytes for array in arrays) + max(array.nbytes for array in arrays)
-    return Cost(0, passes * min(2, num_threads()) * once)
+    return Cost(0, passes * CORES * once)
 
 
 for _operation in (*BINARY, *UNARY):

@@ -6,7 +6,8 @@ over the cells inside the image: padded cells never win. The first maximum in ro
 tie; NaN counts as the largest number, so that it is propagated, not hidden.
 
     max_pool2d.forward   x (N, C, H, W) -> y (N, C, P, Q), index int32 (N, C, P, Q); takes a `PoolCall`
-    max_pool2d.evaluate  x -> y alone, where no gradient will be asked for; takes a `PoolCall`
+    max_pool2d.evaluate  x -> y alone, where no gradient will be asked for; takes a `PoolCall`; of zeros of
+                         both signs it may give either
     max_pool2d.scatter   (g, index) -> gx (N, C, H, W), g added to the winners' cells; takes input_size=(H, W)
     max_pool2d.gather    (x, index) -> y, the cells that won
 

@@ -5,9 +5,10 @@ import numpy as np
 from minialex.kernels.contract.registry import kernel
 from minialex.kernels.runtime.blocks import BLOCK, blocks
 from minialex.kernels.sgd import UPDATE
+from minialex.kernels.sgd.update import supports
 
 
-@kernel(UPDATE, algo="plain", rank=10)
+@kernel(UPDATE, algo="plain", rank=10, supports=supports)
 def sgd_update(parameter, gradient, velocity, *, call):
     scratch = np.empty(min(BLOCK, parameter.size), parameter.dtype)
     for p, g, v in blocks(parameter, np.ascontiguousarray(gradient), velocity):

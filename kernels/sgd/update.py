@@ -1,4 +1,4 @@
-"""What the one-pass kernels of the update share: the arrays they take."""
+"""What the kernels of the update share: the arrays they take."""
 
 
 def supports(parameter, gradient, velocity, *, call) -> bool | str:

@@ -88,13 +88,11 @@ def calls_of_step(model: str, batch: int) -> list[tuple[str, Example]]:
     images = Tensor(stand_in((batch, *input_shape_of(network))), device=META)
     with calls_heard(heard.hear), seeded(0):
         objective(twin(images), np.zeros(batch, np.int64), F.cross_entropy).backward()
-    heard.end()
-    for name, module in twin.named_modules():
-        for parameter in module._parameters.values():
-            # The rest of them together take less time than one large one.
-            if parameter is not None and parameter.ndim > 1:
-                options = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
-                heard.add(name, sgd(parameter.shape, **options))
+    for name, parameter in twin.named_parameters():
+        # Those of one axis together take less time than one large one.
+        if parameter.grad is not None and parameter.ndim > 1:
+            options = {"lr": LEARNING_RATE, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
+            heard.add(name.rpartition(".")[0], sgd(parameter.shape, **options))
     return [(layer, example) for layer, examples in heard.layers.items() for example in examples]
 
 
@@ -112,10 +110,8 @@ class _CallsByLayer:
         self.layers: dict[str, list[Example]] = {}
         self._at_work: list[str] = []
         self._claimed: set[Operation] = set()
-        self._hooks = []
         for name, module in network.named_modules():
-            self._hooks.append(module.register_forward_pre_hook(functools.partial(self._before, name)))
-            self._hooks.append(module.register_forward_hook(functools.partial(self._after, name)))
+            object.__setattr__(module, "forward", functools.partial(self._forward, name, module.forward))
 
     def hear(self, name: str, arrays: tuple, parameters: dict) -> None:
         """Listen to a call (`minialex.kernels.contract.results.calls_heard`)."""
@@ -128,22 +124,19 @@ class _CallsByLayer:
         """Add calls of a layer."""
         self.layers.setdefault(layer, []).extend(examples)
 
-    def end(self) -> None:
-        """Listen no more."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def _before(self, name: str, module: nn.Module, args: tuple) -> None:
+    def _forward(self, name: str, forward: Callable, *inputs: Any, **options: Any) -> Any:
         self.layers.setdefault(name, [])
         self._at_work.append(name)
-
-    def _after(self, name: str, module: nn.Module, args: tuple, output: Any) -> None:
-        self._at_work.pop()
+        try:
+            output = forward(*inputs, **options)
+        finally:
+            self._at_work.pop()
         # Modules inside of this one have claimed theirs.
-        for operation in operations_between(args, output):
+        for operation in operations_between(inputs, output):
             if operation not in self._claimed:
                 self._claimed.add(operation)
                 operation.backward = self._during(name, operation.backward)
+        return output
 
     def _during(self, name: str, backward: Callable) -> Callable:
         def run(*gradients: Any) -> Any:

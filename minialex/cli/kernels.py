@@ -85,13 +85,13 @@ def command(
 
 def _print_choices(model: str, batch: int, operation: str | None, as_json: bool) -> None:
     from minialex.benchmarking.choices import choices
-    from minialex.kernels import is_tuning, num_threads
+    from minialex.kernels import is_tuning
 
     found = choices(model, batch, operation)
     if as_json:
         print_json([vars(each) for each in found])
         return
-    print_line(f"{model}, batch {batch}, {num_threads()} threads; predicted on nominal rates")
+    print_line(f"{model}, batch {batch}, predicted on nominal rates of two cores")
     print_line(f"{'layer':24} {'operation':28} {'algorithm':14} {'workspace MiB':>13} {'predicted ms':>12}")
     for each in found:
         workspace = "" if each.workspace is None else f"{each.workspace / 2**20:.1f}"

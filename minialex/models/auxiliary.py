@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from minialex import nn
+from minialex.checks import in_words
+from minialex.errors import ModelError
 from minialex.tensor import Tensor
 
 # What the loss of each head is multiplied with.
@@ -47,7 +49,17 @@ def objective(outputs: Tensor | AuxiliaryOutputs, targets, loss: Callable) -> Te
         What the loss takes.
     loss : callable
         Takes logits and targets.
+
+    Raises
+    ------
+    ModelError
+        If the network gives something else.
     """
+    if not isinstance(outputs, Tensor | AuxiliaryOutputs):
+        raise ModelError(
+            f"in training the network must give logits (N, classes), not {in_words(outputs)}; with auxiliary "
+            "heads, models.auxiliary.AuxiliaryOutputs"
+        )
     if not isinstance(outputs, AuxiliaryOutputs):
         return loss(outputs, targets)
     heads = loss(outputs.aux_logits1, targets) + loss(outputs.aux_logits2, targets)

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minialex import nn
 from minialex.checks import in_words, is_int, require_int
 from minialex.errors import DeviceError, ModelError
@@ -140,10 +142,11 @@ def require_name(target: str) -> None:
     ------
     ModelError
     """
-    if target.endswith(".py"):
-        module = _run(target, Path(target))
+    file = target.removesuffix(":")
+    if file.endswith(".py"):
+        module = _run(target, Path(file))
         raise ModelError(
-            f"model {target!r} must name a network of the file, such as {target}:NAME; it has "
+            f"model {target!r} must name a network of the file, such as {file}:NAME; it has "
             f"{_networks_in(module)}"
         )
 
@@ -252,8 +255,11 @@ def _called(name: str, make: Callable[..., nn.Module], classes: int | None) -> n
 
 def _classes(name: str, network: nn.Module, shape: Shape) -> int:
     """How many logits the network gives for an image."""
+    if any(parameter.dtype == np.float64 for parameter in network.parameters()):
+        raise ModelError(f"{name} must have parameters of float32, as images have; leave out .double()")
     try:
         outputs = trace(network, (2, *shape)).outputs
+        trace(network, (2, *shape), training=True)
     except Exception as error:
         message = f"{name} does not run on images {shape}: {_told(error)}"
         if isinstance(error, DeviceError):

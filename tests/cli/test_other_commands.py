@@ -129,6 +129,42 @@ def test_kernels_of_a_network_of_one_s_own_are_those_that_a_step_runs(minialex, 
     assert found == {}
 
 
+def test_kernels_of_a_step_are_those_of_what_is_trained(minialex, assert_refused, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from minialex import nn\n"
+        "class Fails(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        raise ArithmeticError\n"
+        "class Net(nn.Module):\n"
+        "    input_shape = (3, 6, 6)\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.frozen = nn.Conv2d(3, 4, 3).requires_grad_(False)\n"
+        "        self.first, self.second = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)\n"
+        "        self.second.weight = self.first.weight\n"
+        "        self.fails, self.unused, self.fc = Fails(), nn.Linear(3, 3), nn.Linear(4, 2)\n"
+        "    def forward(self, x):\n"
+        "        x = self.second(self.first(self.frozen(x)))\n"
+        "        try:\n"
+        "            return self.fails(x)\n"
+        "        except ArithmeticError:\n"
+        "            return self.fc(x.mean(dim=(2, 3)))\n"
+        "class Pair(Net):\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return (y, y) if self.training else y\n"
+    )
+    found = json.loads(minialex("kernels", "--for", f"{tmp_path}/net.py:Net", "--json").stdout)
+    updates = [each["layer"] for each in found if each["operation"] == "sgd.update"]
+    assert updates == ["first", "fc"]
+    assert {each["layer"] for each in found} == {"", "frozen", "first", "second", "fc"}
+    assert not any(each["operation"].startswith("cross_entropy") for each in found)
+    assert_refused(
+        *("kernels", "--for", f"{tmp_path}/net.py:Pair"),
+        says="in training the network must give logits (N, classes), not ",
+    )
+
+
 def test_kernels_with_a_plugin(minialex, assert_refused, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(

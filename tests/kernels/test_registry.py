@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from minialex import config, kernels
+from minialex.checking.testing.calls import kernel_calls
 from minialex.checks import in_words
 from minialex.config import using
 from minialex.errors import DeviceError, KernelError, ShapeError
 from minialex.kernels import find_kernel, list_kernels, load_plugin, select, unregister, use
 from minialex.kernels.contract import kept_choices
 from minialex.kernels.conv2d import ConvCall
+from minialex.kernels.sgd.call import SgdCall
 
 
 @pytest.fixture
@@ -444,3 +446,33 @@ def test_as_many_choices_are_kept_as_were_promised(asked, monkeypatch):
     for n in range(1, 9):
         assert convolver(np.ones((n, 2, 4, 4), np.float32), weight) == "asked"
         assert len(kept_choices._kept) <= 3
+
+
+@pytest.mark.parametrize(
+    "operation", ["conv2d.forward", "conv2d.weight_grad", "exp.forward", "linear.forward"]
+)
+def test_the_choice_does_not_depend_on_the_number_of_threads(operation):
+    """Algorithms differ in their last bits, and results are the same bits for any number of threads."""
+    calls = [*kernel_calls(operation, "awkward"), *kernel_calls(operation, "blocks")]
+    found = []
+    try:
+        for threads in (1, 2, 3, 8, 64):
+            kernels.set_num_threads(threads)
+            found.append([select(operation, "cpu", *c.arrays, **c.parameters).algorithm for c in calls])
+    finally:
+        kernels.set_num_threads(None)
+    assert len(set(map(tuple, found))) == 1
+
+
+def test_a_kept_choice_is_for_arrays_of_one_shape():
+    """Columns of a matrix have its strides; an update in place takes the matrix and refuses the columns."""
+    call = SgdCall.of(lr=1.0, momentum=0.5, weight_decay=0.0, nesterov=False)
+
+    def update(columns):
+        p, g, v = np.zeros((3, 4), np.float32), np.ones((3, 4), np.float32), np.zeros((3, 4), np.float32)
+        kernels.run("sgd.update", "cpu", p[:, :columns], g[:, :columns], v[:, :columns], call=call)
+        return p
+
+    np.testing.assert_array_equal(update(4), np.full((3, 4), -1))
+    with pytest.raises(KernelError, match="the parameter is not C-contiguous"):
+        update(2)

@@ -168,7 +168,7 @@ def test_a_parameter_that_would_be_updated_as_a_copy_is_refused(operation):
     }[operation]
     states = [np.zeros((2, 3)) for _ in range(1 if operation == "sgd.update" else 2)]
     parameter = np.ones((3, 2)).T
-    with pytest.raises(ValueError, match=r"shape \(2, 3\) is not C-contiguous"):
+    with pytest.raises(KernelError, match="is not C-contiguous"):
         find_kernel(operation, algo="plain")(parameter, np.ones((2, 3)), *states, **options)
     np.testing.assert_array_equal(parameter, 1)
 

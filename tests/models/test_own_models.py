@@ -66,6 +66,19 @@ class Fails(nn.Module):
         raise RuntimeError("no luck")
 
 
+class Double(Net):
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+
+class FailsInTraining(Net):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("only then")
+        return super().forward(x)
+
+
 class Chooses(nn.Module):
     input_shape = (3, 8, 8)
 
@@ -159,6 +172,10 @@ def test_weights_are_drawn_by_the_seed(folder):
         ("nets/my_net.py:TooLarge", r"does not run on images \(3, 2, 2\): ShapeError: conv2d"),
         ("nets/my_net.py:WrongShape", r"input_shape must be \(channels, height, width\), not \(3, 8\)"),
         ("nets/my_net.py:Fails", r"cannot be made: RuntimeError: no luck \(my_net\.py, line \d+\)$"),
+        ("nets/my_net.py:Double", r"must have parameters of float32, .* leave out \.double\(\)"),
+        ("nets/my_net.py:FailsInTraining", r"does not run on images .* only then \(my_net\.py, line \d+\)"),
+        ("nets/my_net.py:nn", "must be a Module, its class, .*, not <module 'minialex.nn'"),
+        ("nets/my_net.py:", r"must name a network of the file, such as nets/my_net\.py:NAME; it has Net"),
         ("nets/my_net.py", r"must name a network of the file, such as nets/my_net\.py:NAME; it has Net"),
         ("nets/my_nets.py", r"there is no file 'nets/my_nets\.py'"),
         ("nets/my_net.py:Chooses", r"values \(my_net\.py, line \d+\)\. Shapes are found by a run on"),

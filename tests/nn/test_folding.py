@@ -306,11 +306,28 @@ def test_networks_with_habits_of_their_own_give_what_they_gave(network):
         lambda self, x: (lambda y: self.relu(y) + y.detach())(self.conv(x)),
         lambda self, x: self.norm(self.conv(x)) + F.conv2d(x, self.conv.weight),
         lambda self, x: (lambda y: self.relu(y) * 2 + (y < 0).to("float64"))(self.conv(x)),
+        # Results of other types than floats; and a large one beside that which changes.
+        lambda self, x: (lambda y: (self.relu(y), y < 0))(self.conv(x)),
+        lambda self, x: (lambda y: (self.relu(y), (y * 100).long()))(self.conv(x)),
+        lambda self, x: (lambda y: ma.cat([x * 1e6, self.relu(y) + y.detach() * 0.1], dim=1))(self.conv(x)),
     ],
 )
 def test_what_reads_unseen_is_found_by_a_run(way):
     with pytest.raises(ModelError, match="does not give what the network gives"):
         fuse_for_inference(with_statistics(Habits(way)), (1, 3, 5, 6))
+
+
+def test_what_cannot_be_tried_out_is_refused():
+    network = Habits(lambda self, x: self.relu(self.conv(x)))
+    with pytest.raises(ShapeError, match=r"no length of an input may be 0, as in \(0, 3, 5, 6\)"):
+        fuse_for_inference(network, (0, 3, 5, 6))
+    counts = iter(range(100))
+    changing = Habits(lambda self, x: self.relu(self.conv(x)) + next(counts))
+    with pytest.raises(ModelError, match="does not give the same for the same input"):
+        fuse_for_inference(changing, (1, 3, 5, 6))
+    reads = Habits(lambda self, x: self.relu(self.norm(self.conv(x))) * self.norm.weight.sum())
+    with pytest.raises(ModelError, match=r"the changed network does not run: AttributeError: .*weight"):
+        fuse_for_inference(reads, (1, 3, 5, 6))
 
 
 def test_whether_parameters_are_trained_is_kept():
