@@ -1,5 +1,6 @@
 """The page on the family: its figures are those of the code."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,19 +11,22 @@ from minialex.models.memory import predict_step_memory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "family.md").read_text(encoding="utf-8")
 ROWS = re.findall(
-    r"^\| (\d{4}) \| `(\w+)` \| .*? \| ([\d,]+) \| ([\d,.]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE
+    r"^\| (\d{4}) \| `(\w+)` \| .*? \| ([\d,]+) \| ([\d,.]+) \| ([\d,]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE
 )
+STEPS = Path(__file__).parents[2] / "benchmarks" / "results" / "avx512" / "family-8.json"
 
 
 def number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-@pytest.mark.parametrize(("year", "name", "parameters", "products", "memory"), ROWS)
-def test_each_row_is_right(year, name, parameters, products, memory):
+@pytest.mark.parametrize(("year", "name", "parameters", "products", "memory", "step"), ROWS)
+def test_each_row_is_right(year, name, parameters, products, memory, step):
     model = get_architecture(name)
     assert (int(year), number(parameters)) == (model.year, model.trainable_parameters)
     assert number(products) == pytest.approx(model.macs / 1e6, abs=0.051)
+    measured = json.loads(STEPS.read_text(encoding="utf-8"))["step_ms"]
+    assert number(step) == pytest.approx(measured[name], abs=0.51 if measured[name] >= 100 else 0.051)
     assert number(memory) == pytest.approx(predict_step_memory(model.build(), 32) / 2**20, rel=0.05)
 
 
