@@ -23,7 +23,7 @@ from minialex.cli.output import print_json, print_line
 @click.option(
     "--for",
     "model",
-    help="Say which kernel each layer of a model runs: a name, or FILE.py:NAME, a network of your own.",
+    help="Say what each layer of a model runs on the cpu: a name, or FILE.py:NAME, a network of your own.",
 )
 @click.option("--batch", default=32, show_default=True, help="Images at once, for --for.")
 @as_json
@@ -52,6 +52,11 @@ def command(
     if plugin is not None:
         load_plugin(plugin)
     if model is not None:
+        if device not in (None, "cpu"):
+            raise click.UsageError(
+                f"--for tells what runs on the cpu, not on {device}; for a GPU: minialex kernels inspect "
+                "--gpu H100 --model MODEL"
+            )
         _print_choices(model, batch, operation, as_json)
         return
     entries = list_kernels(operation, device)

@@ -90,6 +90,7 @@ def test_kernels_for_a_model(minialex, assert_refused, monkeypatch):
         "kernels", "--for", "alexnet", "--batch", "0", says="batch must be an integer 1 or more, not 0"
     )
     assert_refused("kernels", "--for", "alexnot", says=("alexnot", "alexnet"))
+    assert_refused("kernels", "--for", "alexnet", "--device", "cuda", says="not on cuda; for a GPU", code=2)
 
 
 def test_kernels_of_a_network_of_one_s_own_are_those_that_a_step_runs(minialex, tmp_path):
