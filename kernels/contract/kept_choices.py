@@ -1,16 +1,19 @@
 """Kernels that were chosen, kept for the next call of the same kind.
 
 Of a call of an operation with a call class (`minialex.kernels.contract.call`), the choice is kept for arrays
-of the same dtypes, shapes and strides, while no setting changes and no kernel is registered. So what a kernel
-says about itself must follow from these, not from the values of arrays. In a block of settings nothing is
-kept.
+of the same dtypes, shapes and strides, frozen or not, while no setting changes and no kernel is registered.
+So what a kernel says about itself must follow from these, not from the values of arrays. In a block of
+settings nothing is kept.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minialex.config import process_settings, setting
+from minialex.kernels.runtime.prepacked import frozen
 from minialex.kernels.runtime.threads import num_threads
 
 # As many as large networks make.
@@ -25,8 +28,12 @@ def key_of(operation: str, device: str, args: tuple, parameters: dict) -> tuple 
     settings = process_settings()
     if settings is None or parameters.keys() != _CALL_ONLY or setting("tuning"):
         return None
-    layout = [None if a is None else (a.dtype, a.shape, a.strides) for a in args]
+    layout = [None if a is None else (a.dtype, a.shape, a.strides, _is_frozen(a)) for a in args]
     return (operation, device, parameters["call"], settings, num_threads(), _registrations, *layout)
+
+
+def _is_frozen(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and frozen(array)
 
 
 def find(key: tuple | None) -> Any | None:

@@ -476,3 +476,19 @@ def test_a_kept_choice_is_for_arrays_of_one_shape():
     np.testing.assert_array_equal(update(4), np.full((3, 4), -1))
     with pytest.raises(KernelError, match="the parameter is not C-contiguous"):
         update(2)
+
+
+def test_a_kept_choice_is_for_frozen_weights_or_for_others():
+    """Of frozen weights the transformed ones are kept, which makes another kernel fastest for one image."""
+    x, weight = np.ones((1, 256, 13, 13), np.float32), np.ones((384, 256, 3, 3), np.float32)
+    frozen = weight.copy()
+    frozen.flags.writeable = False
+    call = ConvCall.of(x.shape, weight.shape, padding=1)
+
+    def algorithm(weights):
+        return kernels.select("conv2d.forward", "cpu", x, weights, None, call=call).algorithm
+
+    with using(tuning=False):  # a block, in which nothing is kept
+        expected = [algorithm(weights) for weights in (weight, frozen)]
+    assert expected[0] != expected[1]
+    assert [algorithm(weights) for weights in (weight, frozen, weight)] == [*expected, expected[0]]
