@@ -55,12 +55,12 @@ def objective(outputs: Tensor | AuxiliaryOutputs, targets, loss: Callable) -> Te
     ModelError
         If the network gives something else.
     """
-    if not isinstance(outputs, Tensor | AuxiliaryOutputs):
+    if isinstance(outputs, Tensor):
+        return loss(outputs, targets)
+    if not isinstance(outputs, AuxiliaryOutputs):
         raise ModelError(
             f"in training the network must give logits (N, classes), not {in_words(outputs)}; with auxiliary "
             "heads, models.auxiliary.AuxiliaryOutputs"
         )
-    if not isinstance(outputs, AuxiliaryOutputs):
-        return loss(outputs, targets)
     heads = loss(outputs.aux_logits1, targets) + loss(outputs.aux_logits2, targets)
     return loss(outputs.logits, targets) + WEIGHT * heads

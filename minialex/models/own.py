@@ -131,6 +131,7 @@ def load_own(target: str) -> OwnModel | Architecture:
     declared = declared or getattr(network, "input_shape", None)
     shape = _shape(title, declared)
     classes = _classes(title, network, shape)
+    _traced(title, network, shape, training=True)
     trained = sum(p.size for p in network.parameters() if p.requires_grad)
     return OwnModel(title, make, shape, classes, trained, str(path))
 
@@ -257,9 +258,20 @@ def _classes(name: str, network: nn.Module, shape: Shape) -> int:
     """How many logits the network gives for an image."""
     if any(parameter.dtype == np.float64 for parameter in network.parameters()):
         raise ModelError(f"{name} must have parameters of float32, as images have; leave out .double()")
+    outputs = _traced(name, network, shape)
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != 2:
+        given = ", ".join(str(each) for each in outputs) or "no tensor"
+        raise ModelError(
+            f"{name} must give logits (N, classes) for images (N, C, H, W); for {(2, *shape)} it gives "
+            f"{given}"
+        )
+    return outputs[0][1]
+
+
+def _traced(name: str, network: nn.Module, shape: Shape, training: bool = False) -> tuple[Shape, ...]:
+    """The shapes of what the network gives for two images."""
     try:
-        outputs = trace(network, (2, *shape)).outputs
-        trace(network, (2, *shape), training=True)
+        return trace(network, (2, *shape), training=training).outputs
     except Exception as error:
         message = f"{name} does not run on images {shape}: {_told(error)}"
         if isinstance(error, DeviceError):
@@ -268,10 +280,3 @@ def _classes(name: str, network: nn.Module, shape: Shape) -> int:
                 "where its input is, ma.zeros(..., device=x.device), and not choose by values"
             )
         raise ModelError(message) from error
-    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][0] != 2:
-        given = ", ".join(str(each) for each in outputs) or "no tensor"
-        raise ModelError(
-            f"{name} must give logits (N, classes) for images (N, C, H, W); for {(2, *shape)} it gives "
-            f"{given}"
-        )
-    return outputs[0][1]
