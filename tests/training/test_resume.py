@@ -280,7 +280,8 @@ def test_batches_of_a_list_go_on():
         network = small_training.network()
         return Trainer(network, optim.Adam(network.parameters()), batches, batches, callbacks=callbacks)
 
-    require_going_on(trainer_with, 8)
+    resumed = require_going_on(trainer_with, 8)
+    assert (resumed.epoch, resumed.steps) == (2, 10)
 
 
 # States of other trainings
