@@ -16,13 +16,13 @@ import importlib
 import pkgutil
 
 from minialex.kernels.contract import examples, registry
+from minialex.kernels.contract.plugins import load_plugin
 from minialex.kernels.contract.registry import (
     Kernel,
     devices,
     find_kernel,
     kernel,
     list_kernels,
-    load_plugin,
     ranked,
     run,
     select,

@@ -21,6 +21,7 @@ from minialex.devices import (
     to_numpy,
 )
 from minialex.errors import DeviceError, GraphError, SharingError
+from minialex.reading import require_readable
 from minialex.tensor_methods import Size, TensorMethods, functions
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -201,6 +202,7 @@ class Tensor(TensorMethods):
 
         ``memoryview(t.numpy())`` is the same memory for whatever takes a buffer.
         """
+        require_readable()
         return to_numpy(self.data)
 
     def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:

@@ -83,7 +83,7 @@ def _rows_shape(call: AvgPoolCall) -> tuple[int, int]:
     return threads.num_threads(), reach + _APART
 
 
-@kernel(FORWARD, algo="one-pass", rank=20)
+@kernel(FORWARD, algo="one-pass", rank=20, records=1)
 def avg_pool2d_forward(x, *, call):
     y = memory.empty(call.y_shape, x.dtype)
     if y.size:

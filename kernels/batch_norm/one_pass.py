@@ -153,7 +153,7 @@ def _scale_rows(item, worker, chunk, rows, mean, scale, bias, y):
             result[i] = (row[i] - centre) * factor + shift
 
 
-@kernel(EVALUATE, algo="one-pass", rank=20, supports=_supports, domain=long_rows)
+@kernel(EVALUATE, algo="one-pass", rank=20, supports=_supports, domain=long_rows, records=1)
 def batch_norm_evaluate(x, weight, bias, mean, var, *, call):
     shape, x = x.shape, as_features(x, call.axis)
     rows = x.reshape(-1, x.shape[2])

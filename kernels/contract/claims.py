@@ -28,8 +28,12 @@ def require_names(operation: str, algo: object, device: object) -> None:
     require_choice(f"{operation}: device", device, DEVICES, error=KernelError)
 
 
-def require_figures(operation: str, rank: object, dtypes: object, error: object, kinds: object) -> None:
+def require_figures(
+    operation: str, rank: object, dtypes: object, error: object, kinds: object, records: object
+) -> None:
     """Raise `KernelError` unless they are as `minialex.kernels.contract.registry.Kernel` says."""
+    if not is_int(records, 0):
+        raise KernelError(f"{operation}: records must be an integer 0 or more, not {in_words(records)}")
     if rank is not None and not is_int(rank):
         raise KernelError(f"{operation}: rank must be an integer or None, not {in_words(rank)}")
     if dtypes is not None and not (isinstance(dtypes, tuple) and dtypes and all(d in FLOATS for d in dtypes)):

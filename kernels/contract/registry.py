@@ -24,12 +24,9 @@ The choice is kept for the next call of the same kind (`minialex.kernels.contrac
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -43,6 +40,7 @@ from minialex.kernels.contract.claims import FLOATS, renamed
 from minialex.kernels.contract.cost import Cost
 from minialex.kernels.contract.fit import require_fit
 from minialex.kernels.contract.results import stand_ins_of
+from minialex.kernels.runtime.recording import hear_call
 from minialex.kernels.runtime.threads import number_kept
 
 Supports = Callable[..., bool | str]
@@ -99,6 +97,10 @@ class Kernel:
     kinds : str
         The kinds of dtype it takes, in NumPy's letters: "f" for floats only, "iuf" for integers, too,
         "b" for bools. They apply to its first array; others may be indices.
+    records : int
+        How many of its first arrays may hold other values, the others being frozen, when the compiled loops
+        of a call are run again (`minialex.kernels.runtime.recording`) and do the call on these; 0 if it does
+        not all of its work in compiled loops. It counts for calls on contiguous arrays.
     cost : callable or None
         Called with the kernel's arguments; a `minialex.kernels.contract.cost.Cost`.
     error : float or None
@@ -118,6 +120,7 @@ class Kernel:
     error: float | None = None
     domain: Domain | None = None
     kinds: str = "f"
+    records: int = 0
 
     @property
     def name(self) -> str:
@@ -213,6 +216,7 @@ def kernel(
     error: float | None = None,
     domain: Domain | None = None,
     kinds: str = "f",
+    records: int = 0,
 ) -> Callable[[Callable], Callable]:
     """Register the decorated function as a kernel. The parameters are those of `Kernel`.
 
@@ -229,7 +233,7 @@ def kernel(
     if algo == REFERENCE and rank is not None:
         raise KernelError(f"{operation}: a reference kernel has no rank; it runs only on request")
     claims.require_names(operation, algo, device)
-    claims.require_figures(operation, rank, dtypes, error, kinds)
+    claims.require_figures(operation, rank, dtypes, error, kinds, records)
     claims.require_functions(operation, domain, supports=supports, workspace=workspace, cost=cost)
 
     def register(function: Callable) -> Callable:
@@ -240,9 +244,8 @@ def kernel(
                 f"{algorithms[algo].name} is registered already, in "
                 f"{algorithms[algo].function.__module__}; give yours another algo"
             )
-        algorithms[algo] = Kernel(
-            operation, device, algo, function, rank, supports, workspace, dtypes, cost, error, domain, kinds
-        )
+        said = rank, supports, workspace, dtypes, cost, error, domain, kinds, records
+        algorithms[algo] = Kernel(operation, device, algo, function, *said)
         _ranked.pop((operation, device), None)
         kept_choices.forget_all()
         return function
@@ -396,7 +399,10 @@ def run(operation: str, device: str, *args, **parameters):
     if device == META:
         return stand_ins_of(operation, args, parameters)
     with number_kept():
-        return select(operation, device, *args, **parameters).function(*args, **parameters)
+        chosen = select(operation, device, *args, **parameters)
+        result = chosen.function(*args, **parameters)
+        hear_call(chosen, args, result)
+        return result
 
 
 class use(using):
@@ -459,31 +465,3 @@ declare_others(_algorithms_of)
 
 def _operations() -> list[str]:
     return sorted({operation.split(".")[0] for operation, _ in _kernels})
-
-
-def load_plugin(path: str | Path) -> list[Kernel]:
-    """Run a Python file that registers kernels; return the kernels it added.
-
-    Raises
-    ------
-    KernelError
-        If the file is missing, fails to run, or registers nothing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise KernelError(f"plug-in {str(path)!r} is not a file")
-    before = set(list_kernels())
-    name = f"minialex_plugin_{path.stem}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise KernelError(f"the name of a plug-in must end in .py, not {str(path)!r}")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    try:
-        specification.loader.exec_module(module)
-    except Exception as error:
-        raise KernelError(f"plug-in {str(path)!r} failed: {type(error).__name__}: {error}") from error
-    added = [entry for entry in list_kernels() if entry not in before]
-    if not added:
-        raise KernelError(f"plug-in {str(path)!r} registered no kernel; decorate one with @kernel")
-    return added

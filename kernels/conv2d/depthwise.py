@@ -430,12 +430,12 @@ _SAYS = {
 }
 
 
-@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace, records=1)
 def conv2d_forward(x, weight, bias, *, call):
     return _forward(x, weight, bias, call)
 
 
-@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace, records=1)
 def conv2d_forward_relu(x, weight, bias, *, call):
     return _forward(x, weight, bias, call, rectified=True)
 

@@ -279,14 +279,14 @@ _SAYS = {
 }
 
 
-@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD, **_SAYS, cost=_cost, workspace=_forward_workspace, records=1)
 def conv2d_forward(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)
     _forward_product(call, num_threads()).run(x, weight, bias, y)
     return y
 
 
-@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace)
+@kernel(FORWARD_RELU, **_SAYS, cost=_cost, workspace=_forward_workspace, records=1)
 def conv2d_forward_relu(x, weight, bias, *, call):
     y = empty(call.y_shape, np.float32)
     _forward_product(call, num_threads()).run(x, weight, bias, y, rectified=True)

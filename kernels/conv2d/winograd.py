@@ -511,12 +511,12 @@ _SAYS = {
 }
 
 
-@kernel(FORWARD, **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
+@kernel(FORWARD, **_SAYS, workspace=_forward_workspace, cost=_forward_cost, records=1)
 def conv2d_forward(x, weight, bias, *, call):
     return _forward(x, weight, bias, call)
 
 
-@kernel(FORWARD_RELU, **_SAYS, workspace=_forward_workspace, cost=_forward_cost)
+@kernel(FORWARD_RELU, **_SAYS, workspace=_forward_workspace, cost=_forward_cost, records=1)
 def conv2d_forward_relu(x, weight, bias, *, call):
     return _forward(x, weight, bias, call, rectified=True)
 

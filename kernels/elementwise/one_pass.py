@@ -324,9 +324,10 @@ _LOOPS = {
 }
 for _operation, _loop in _LOOPS.items():
     _domain = (lambda: {"broadcast": False}) if _operation in BINARY else None
-    kernel(f"{_operation}.forward", **_says, domain=_domain)(_kernel(_loop))
+    _arrays = 2 if _operation in BINARY else 1
+    kernel(f"{_operation}.forward", **_says, domain=_domain, records=_arrays)(_kernel(_loop))
 
 
-@kernel("clamp.forward", **_says)
+@kernel("clamp.forward", **_says, records=1)
 def clamp_forward(x, *, low, high):
     return _run(_clamp, (x,), np.float32(low), np.float32(high))

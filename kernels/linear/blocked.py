@@ -28,7 +28,7 @@ def _domain():
 _blocked = partial(kernel, algo="blocked", rank=20, supports=not_empty, dtypes=("float32",), domain=_domain)
 
 
-@_blocked(FORWARD)
+@_blocked(FORWARD, records=1)
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)

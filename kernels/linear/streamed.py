@@ -49,7 +49,7 @@ def _domain(most: int, least: int = 1):
 _streamed = partial(kernel, algo="streamed", rank=30, dtypes=("float32",))
 
 
-@_streamed(FORWARD, supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS))
+@_streamed(FORWARD, supports=_forward_supported, domain=lambda: _domain(_MOST, SKINNY_ROWS), records=1)
 def linear_forward(x, weight, bias):
     y = empty((len(x), len(weight)), np.float32)
     bias = np.zeros(len(weight), np.float32) if bias is None else np.ascontiguousarray(bias)

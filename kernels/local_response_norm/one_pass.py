@@ -215,7 +215,7 @@ def _sum_bytes(x, *, size) -> int:
     return _scratch_bytes(x, _SUM_ROWS)
 
 
-@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes)
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes, records=1)
 def local_response_norm_forward(x, *, call):
     return _run(_forward, (x,), _FORWARD_ROWS, call.size, call.alpha, call.beta, call.k)
 

@@ -322,21 +322,18 @@ def _evaluate_bytes(x, *, call: PoolCall) -> int:
     return math.prod(_scratch_shape(call)) * x.itemsize
 
 
-@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes)
+@kernel(FORWARD, algo="one-pass", rank=20, workspace=_forward_bytes, records=1)
 def max_pool2d_forward(x, *, call):
     y, index = memory.empty(call.y_shape, x.dtype), memory.empty(call.y_shape, np.int32)
     scratch = _scratch_shape(call)
-    values, cells = memory.empty(scratch, x.dtype), memory.empty(scratch, np.int32)
-    values.fill(-np.inf)
-    cells.fill(_NOWHERE)
+    values, cells = memory.full(scratch, -np.inf, x.dtype), memory.full(scratch, _NOWHERE, np.int32)
     _run(_forward, _forward_of_same_size, x, (y, index), (values, cells), call)
     return y, index
 
 
-@kernel(EVALUATE, algo="one-pass", rank=20, workspace=_evaluate_bytes)
+@kernel(EVALUATE, algo="one-pass", rank=20, workspace=_evaluate_bytes, records=1)
 def max_pool2d_evaluate(x, *, call):
-    y, values = memory.empty(call.y_shape, x.dtype), memory.empty(_scratch_shape(call), x.dtype)
-    values.fill(-np.inf)
+    y, values = memory.empty(call.y_shape, x.dtype), memory.full(_scratch_shape(call), -np.inf, x.dtype)
     _run(_evaluate, _evaluate_of_same_size, x, (y,), (values,), call)
     return y
 

@@ -81,7 +81,7 @@ def _sum_rows(item, worker, x, chunk, sums, y):
         y[first + f] = total(sums[f])
 
 
-@kernel(SUM, algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain)
+@kernel(SUM, algo="one-pass", rank=20, supports=_sum_supports, domain=_sum_domain, records=1)
 def sum_forward(x, *, axis, keepdims):
     outer, features, inner = _around_kept(x.shape, axis) or (0, 0, 0)  # supported, so it is not None
     chunk = features_per_item(outer, features, inner)

@@ -38,7 +38,7 @@ def _run(body, *arrays):
     return result
 
 
-@kernel(FORWARD, algo="one-pass", rank=20)
+@kernel(FORWARD, algo="one-pass", rank=20, records=1)
 def relu_forward(x):
     return _run(_forward, x)
 

@@ -34,7 +34,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minialex.kernels.runtime import code_cache, threads
+from minialex.kernels.runtime import code_cache, recording, threads
 from minialex.kernels.runtime.mailbox import (
     BUFFER,
     FAILED,
@@ -124,6 +124,7 @@ class CompiledLoop(Compiled):
         arguments = tuple(map(_writable, arguments))
         if _compiling is None:
             if items > 0:
+                recording.hear_launch(self, items, arguments)
                 threads.run(self, items, arguments)
         else:
             _compiling.add((self, _compile_body(self, arguments)))

@@ -10,6 +10,9 @@ Programming, volume 1, section 2.5: best fit with boundary tags.)
 The arena asks for huge pages where the system offers them: fewer faults, and fewer misses of the TLB.
 
 tracemalloc counts the arena's arrays as it counts NumPy's.
+
+A thread can take its memory from an arena of its own for a while (`taken_from`): what runs again later on the
+same addresses (`minialex.kernels.runtime.recording`) must not share them with anything else.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ import threading
 import tracemalloc
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -54,27 +60,71 @@ def empty(shape, dtype) -> np.ndarray:
     dtype = np.dtype(dtype)
     shape = tuple(map(operator.index, shape)) if isinstance(shape, tuple | list) else (operator.index(shape),)
     size = math.prod(shape) * dtype.itemsize
-    if size < LARGE or dtype.kind not in _PLAIN_KINDS or min(shape) < 0:
+    arena = _arena
+    if _taken_from.arena is not None:
+        arena, place = _taken_from.arena, _taken_from.place
+        if place is not None and (place.shape, place.dtype) == (shape, dtype):
+            _taken_from.place = None
+            return place
+    if size < (LARGE if arena is _arena else 1) or dtype.kind not in _PLAIN_KINDS or min(shape) < 0:
         return np.empty(shape, dtype)
     rounded = (size + ALIGNMENT - 1) & -ALIGNMENT
     try:
-        start = _arena.allocate(rounded)
+        start = arena.allocate(rounded)
     except MemoryError:
         raise MemoryError(
             f"there is no memory for an array of shape {shape} and dtype {dtype}: {size / 2**30:.2f} GiB, "
-            f"beside {in_use() / 2**30:.2f} GiB in other arrays"
+            f"beside {arena.in_use() / 2**30:.2f} GiB in other arrays"
         ) from None
     if tracemalloc.is_tracing():
         _track(_TRACE_DOMAIN, start, size)
     interface = {"version": 3, "shape": shape, "typestr": dtype.str, "data": (start, False)}
-    return np.asarray(_Block(_arena, start, rounded, interface))
+    return np.asarray(_Block(arena, start, rounded, interface))
 
 
 def zeros(shape, dtype) -> np.ndarray:
     """An array of zeros, otherwise as `empty`."""
-    array = empty(shape, dtype)
-    array.fill(0)
+    return full(shape, 0, dtype)
+
+
+def full(shape, value, dtype) -> np.ndarray:
+    """An array of one value, otherwise as `empty`; not from an arena of this thread's own.
+
+    What a kernel fills before its loops run must still be there when they run again.
+    """
+    array = empty(shape, dtype) if _taken_from.arena is None else np.empty(shape, dtype)
+    array.fill(value)
     return array
+
+
+class _TakenFrom(threading.local):
+    """Where this thread's arrays come from, if not from the arena of the process."""
+
+    arena: Arena | None = None
+    place: np.ndarray | None = None
+
+
+_taken_from = _TakenFrom()
+
+
+@contextmanager
+def taken_from(arena: Arena) -> Iterator[None]:
+    """Inside the ``with`` block, take this thread's arrays of all sizes from an arena."""
+    before, _taken_from.arena = _taken_from.arena, arena
+    try:
+        yield
+    finally:
+        _taken_from.arena = before
+
+
+@contextmanager
+def placed_at(place: np.ndarray | None) -> Iterator[None]:
+    """Inside the ``with`` block, and one of `taken_from`, the first array of its shape and dtype is this."""
+    _taken_from.place = place
+    try:
+        yield
+    finally:
+        _taken_from.place = None
 
 
 def owns(array: np.ndarray) -> bool:
@@ -117,10 +167,12 @@ class Arena:
     ----------
     segment_bytes : int
         How much address space to ask for at a time; more where a block needs more.
+    kept : bool
+        Whether the segments stay until the process ends; else until the arena and its blocks are gone.
     """
 
-    def __init__(self, segment_bytes: int = _SEGMENT):
-        self._segment_bytes = segment_bytes
+    def __init__(self, segment_bytes: int = _SEGMENT, kept: bool = True):
+        self._segment_bytes, self._kept = segment_bytes, kept
         self._segments: list[tuple[int, mmap.mmap]] = []
         self._by_size: list[tuple[int, int]] = []  # the free intervals: (size, start), sorted
         self._size_at: dict[int, int] = {}  # by their first address
@@ -185,6 +237,14 @@ class Arena:
             self._take_back()
             return sorted(self._size_at.items())
 
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """The same memory without a hold on its block, which can be free; an array from elsewhere itself."""
+        start = array.__array_interface__["data"][0]
+        for first, segment in self._segments:
+            if first <= start < first + len(segment):
+                return np.asarray(_View(segment, array.__array_interface__))
+        return array
+
     def trim(self) -> None:
         """Return the whole pages of the free intervals to the system; they are zero when touched again."""
         if not hasattr(mmap, "MADV_DONTNEED"):
@@ -235,8 +295,9 @@ class Arena:
                 if size == needed:
                     raise MemoryError from None
                 size = max(size // 4 // mmap.PAGESIZE * mmap.PAGESIZE, needed)
-        # Arrays may outlive this module at interpreter shutdown: the segment is never unmapped.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment))
+        if self._kept:
+            # Arrays may outlive this module at interpreter shutdown: the segment is never unmapped.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment))
         first = ctypes.addressof(ctypes.c_char.from_buffer(segment))
         self._segments.append((first, segment))
         self._reserved += size
@@ -263,6 +324,13 @@ class _Block:
         if is_tracing():
             untrack(domain, self._start)
         self._arena.release(self._start, self._size)
+
+
+class _View:
+    """A part of a segment, which it keeps."""
+
+    def __init__(self, segment: mmap.mmap, interface: dict[str, Any]):
+        self._segment, self.__array_interface__ = segment, interface
 
 
 def _map(size: int) -> mmap.mmap:

@@ -78,13 +78,21 @@ class number_kept:
 
     A kernel asks for it when it cuts its work and makes scratch memory for each thread, and the pool once
     more when it hands the work out.
+
+    Parameters
+    ----------
+    most : int, optional
+        Make it no more than that.
     """
 
-    __slots__ = ("_outer",)
+    __slots__ = ("_most", "_outer")
+
+    def __init__(self, most: int | None = None):
+        self._most = most
 
     def __enter__(self) -> None:
-        self._outer = _call.threads
-        _call.threads = num_threads()
+        self._outer, number = _call.threads, num_threads()
+        _call.threads = number if self._most is None else min(number, self._most)
 
     def __exit__(self, *_) -> None:
         _call.threads = self._outer

@@ -1,6 +1,7 @@
 """Softmax and log_softmax along the last axis, row by row: a row stays in the cache for all its steps."""
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -73,21 +74,24 @@ def _log_softmax_grad(item, worker, chunk, g, y, gx, sums, tops):
             result[i] = upstream[i] - exp_float32(row[i]) * inner
 
 
-@kernel(FORWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+_one_pass = partial(kernel, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+
+
+@_one_pass(FORWARD, records=1)
 def softmax_forward(x, *, axis):
     return _run(_softmax, x)
 
 
-@kernel(BACKWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@_one_pass(BACKWARD)
 def softmax_backward(g, y, *, axis):
     return _run(_softmax_grad, g, y)
 
 
-@kernel(LOG_FORWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@_one_pass(LOG_FORWARD, records=1)
 def log_softmax_forward(x, *, axis):
     return _run(_log_softmax, x)
 
 
-@kernel(LOG_BACKWARD, algo="one-pass", rank=20, supports=supports, dtypes=("float32",), domain=domain)
+@_one_pass(LOG_BACKWARD)
 def log_softmax_backward(g, y, *, axis):
     return _run(_log_softmax_grad, g, y)

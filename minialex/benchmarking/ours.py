@@ -12,7 +12,7 @@ from minialex.benchmarking.tasks import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, T
 from minialex.kernels.runtime import threads as kernel_threads
 from minialex.models import Network
 from minialex.models.auxiliary import objective
-from minialex.nn.utils import fuse_for_inference
+from minialex.nn.utils import fuse_for_inference, record_for_inference
 
 
 def make(task: Task, threads: int) -> Contestant:
@@ -39,6 +39,10 @@ class OurTraining(Contestant):
         objective(self.network(self.images), self.labels, F.cross_entropy).backward()
         self.optimizer.step()
 
+    def run_layers(self) -> None:
+        """The same, layer by layer, for `minialex.benchmarking.profiling`."""
+        self.run()
+
     def forward(self) -> ma.Tensor:
         self.images.requires_grad = True
         return self.network(self.images)
@@ -52,12 +56,17 @@ class OurTraining(Contestant):
 
 class OurInference(Contestant):
     """A forward pass in evaluation mode, batch normalisation and ReLU in the convolutions as in an exported
-    model; on the cpu with frozen weights.
+    model; on the cpu recorded for the images' shape.
     """
 
     def __init__(self, task: Task):
-        network = fuse_for_inference(task.network(), task.images().shape)
-        self.network = network.freeze() if task.device == "cpu" else network.to(task.device)
+        shape = task.images().shape
+        network = fuse_for_inference(task.network(), shape)
+        if task.device == "cpu":
+            self._infer = record_for_inference(network, shape)
+            self.network = self._infer.network
+        else:
+            self._infer = self.network = network.to(task.device)
         self.images = ma.Tensor(task.images()).to(task.device)
 
     def results(self) -> list[np.ndarray]:
@@ -65,7 +74,11 @@ class OurInference(Contestant):
 
     def run(self) -> ma.Tensor:
         with ma.no_grad():
-            return self.network(self.images)
+            return self._infer(self.images)
+
+    def run_layers(self) -> None:
+        with ma.no_grad():
+            self.network(self.images)
 
 
 def truth(task: Task) -> list[np.ndarray]:

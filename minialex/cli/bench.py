@@ -98,7 +98,9 @@ _without_lrn = click.option(
     "--without-lrn", is_flag=True, help="Leave out the model's local response normalisation."
 )
 _infer = click.option("--infer", is_flag=True, help="Inference instead of training steps.")
-_profile = click.option("--profile", is_flag=True, help="Where our time goes, layer by layer.")
+_profile = click.option(
+    "--profile", is_flag=True, help="Where our time goes, layer by layer; inference is not recorded then."
+)
 _BASELINES = ("--baselines", "--peers", "baselines")
 _baselines = click.option(
     *_BASELINES,

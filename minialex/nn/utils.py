@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from minialex.errors import ShapeError
 from minialex.nn.folding import fold_batch_norm, fuse_for_inference
+from minialex.nn.recorded import record_for_inference
 from minialex.operations import cat, reshape
 from minialex.operations.gradients import clip_grad_norm_, clip_grad_value_
 from minialex.tensor import Tensor
@@ -16,6 +17,7 @@ __all__ = [
     "fold_batch_norm",
     "fuse_for_inference",
     "parameters_to_vector",
+    "record_for_inference",
     "vector_to_parameters",
 ]
 

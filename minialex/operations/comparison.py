@@ -13,6 +13,7 @@ from minialex.errors import DeviceError, ShapeError
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.kernels.reduction.shape import reduced_axes
 from minialex.operations.axes import takes_dim
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -132,4 +133,5 @@ def _values(value, like: Tensor):
 
 
 def _constant(result, device: str) -> Tensor:
+    require_readable()
     return Tensor._made_by(None, 0, np.asarray(result) if isinstance(result, np.generic) else result, device)

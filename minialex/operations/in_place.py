@@ -11,11 +11,13 @@ import numpy as np
 from minialex.autograd import is_grad_enabled
 from minialex.devices import is_array, is_read_only, to_device_array
 from minialex.errors import GraphError
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
 def _writable(name: str, x: Tensor) -> None:
     require_tensor(name, x)
+    require_readable()
     if x.creator is not None:
         raise GraphError(
             f"{name} would change a result inside of the graph, whose gradient would then be wrong: write "

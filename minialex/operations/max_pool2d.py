@@ -14,6 +14,7 @@ from minialex.kernels.contract.shapes import require_rank, require_shape
 from minialex.kernels.contract.windows import pair
 from minialex.kernels.max_pool2d import EVALUATE, FORWARD, GATHER, SCATTER, PoolCall
 from minialex.operations.inputs import require_floats
+from minialex.reading import require_readable
 from minialex.tensor import Tensor
 
 
@@ -114,6 +115,7 @@ def max_pool2d(
     )
     if not require_flag("max_pool2d: return_indices", return_indices, error=ShapeError):
         return (MaxPool2d if is_followed(x) else LargestCells)(call)(x)
+    require_readable()
     pooling = MaxPool2d(call)
     y = pooling(x)
     return y, Tensor(pooling.winners.astype(np.int64), device=x.device)

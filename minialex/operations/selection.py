@@ -16,6 +16,7 @@ from minialex.operations.axes import takes_dim
 from minialex.operations.elementwise import maximum, minimum
 from minialex.operations.layout import along, getitem
 from minialex.operations.reduction import amax, sum_to
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
@@ -143,6 +144,7 @@ def _place(name: str, x: Tensor, axis, keepdims: bool) -> Tensor:
         axis = require_axis(f"{name}: dim", axis, x.shape)
     if not (x.size if axis is None else x.shape[axis]):
         raise ShapeError(f"{name}: shape {x.shape} has no elements along dim={axis}")
+    require_readable()
     values = to_numpy(x.data)
     places = np.asarray(getattr(np, name)(values, axis=axis), np.int64)
     if require_flag("keepdims", keepdims, error=ShapeError):
@@ -203,6 +205,7 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
         raise ShapeError(
             f"topk: k must be an integer from 0 to {x.shape[axis]}, not {k!r}, for shape {x.shape}"
         )
+    require_readable()
     values = to_numpy(x.data)
     if largest:
         # Backwards through the array and through its order: equal elements stay in their order, a NaN, sorted

@@ -1,0 +1,184 @@
+"""A network for inference whose kernel calls are decided once, and then run again for each input.
+
+A layer of one image takes some ten microseconds to compute in a small network, and several times that to get
+to in Python: modules, checks of shapes, the choice of a kernel, its plan, its memory. For inputs of one shape
+all that comes out the same each time. So it is done once, while the launches of compiled loops are recorded
+(`minialex.kernels.runtime.recording`), and for other inputs these are run on the same memory, as CUDA graphs
+do it on a GPU (``torch.cuda.make_graphed_callables``). How: `minialex.nn.recorder`.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minialex.autograd import is_followed
+from minialex.checks import in_words
+from minialex.errors import DeviceError, GraphError, ModelError, ShapeError
+from minialex.kernels.runtime.threads import number_kept
+from minialex.nn.module import Module, values_of
+from minialex.nn.recorder import Places, Recorder, run_of
+from minialex.nn.trace import inputs_on_meta, tensors_in
+from minialex.tensor import Tensor
+
+
+def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNetwork:
+    """A function that does what a network does in evaluation, for inputs of one shape, at the least cost.
+
+        fused = ma.nn.utils.fuse_for_inference(network, (1, 3, 224, 224))
+        recorded = ma.nn.utils.record_for_inference(fused, (1, 3, 224, 224))
+        scores = recorded(image)
+
+    The bits of its results are those of the network, frozen (`Module.freeze`): it keeps a copy, and does not
+    see what becomes of the network later on, nor hooks, nor settings (`minialex.using`) but the number of
+    threads.
+
+    Parameters
+    ----------
+    network : Module
+        On the cpu, in evaluation or not; it stays as it is. What its `forward` does must follow from the
+        shapes of the inputs, not from their values.
+    *shapes : tuple of int
+        Of its inputs, the batch included: (N, C, H, W).
+
+    Returns
+    -------
+    RecordedNetwork
+
+    Raises
+    ------
+    ShapeError
+        If shapes are missing, or do not fit the network.
+    TypeError
+        If `network` is not a Module.
+    DeviceError
+        If a parameter is not on the cpu.
+    GraphError
+        If `forward` reads the values of a tensor, compares them, or changes them in place.
+    ModelError
+        If it does not give the bits that the network gives, on random numbers: `forward` does something
+        besides operations on tensors, or is not the same from run to run.
+    """
+    who = "record_for_inference"
+    if not shapes:
+        raise ShapeError(
+            f"{who}: the shapes of the network's inputs are missing; write {who}(network, (1, 3, 224, 224)), "
+            "one shape for each input"
+        )
+    inputs_on_meta(who, network, shapes)
+    elsewhere = {p.device for p in network.parameters()} - {"cpu"}
+    if elsewhere:
+        raise DeviceError(f"{who}: the network must be on the cpu, not on {', '.join(sorted(elsewhere))}")
+    recorded = RecordedNetwork(_frozen_copy(network), tuple(map(tuple, shapes)))
+    for seed in (0, 1):
+        inputs = recorded.random_inputs(seed)
+        if not _same(recorded.network(*inputs), recorded(*inputs)):
+            raise ModelError(
+                f"{who}: run again, the recorded operations do not give what the network gives: its forward "
+                "does something besides operations on tensors, or is not the same from run to run; use the "
+                "network as it is"
+            )
+    return recorded
+
+
+class RecordedNetwork:
+    """What `record_for_inference` returns. Calls from several threads take turns.
+
+    Attributes
+    ----------
+    network : Module
+        The copy of the network that was recorded.
+    shapes : tuple of tuple of int
+        Of the inputs.
+    """
+
+    def __init__(self, network: Module, shapes: tuple[tuple[int, ...], ...]):
+        self.network, self.shapes = network, shapes
+        like = next((p for p in network.parameters() if p.dtype.kind == "f"), None)
+        self.dtype = np.dtype("float32") if like is None else like.dtype
+        self._lock = threading.Lock()
+        # Packed forms of the weights are made now, and found when it is recorded.
+        run_of(self.network, self.random_inputs(0))
+        recorder = Recorder(self.network, self.random_inputs(0), Places())
+        self._recorder = recorder
+        if recorder.found.parts:
+            self._recorder = Recorder(self.network, self.random_inputs(0), recorder.found)
+
+    def random_inputs(self, seed: int) -> list[Tensor]:
+        """Inputs of the shapes."""
+        generator = np.random.default_rng(seed)
+        return [Tensor(generator.standard_normal(shape).astype(self.dtype)) for shape in self.shapes]
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Compute the network's result.
+
+        Raises
+        ------
+        ShapeError
+            If the inputs have not the recorded shapes.
+        TypeError
+            If they are no tensors of the network's dtype.
+        GraphError
+            If a gradient is asked for.
+        """
+        self._require_fit(inputs)
+        with self._lock, number_kept(self._recorder.recording.threads):
+            return self._recorder.run([each.data for each in inputs])
+
+    def _require_fit(self, inputs: tuple) -> None:
+        for each in inputs:
+            if not isinstance(each, Tensor):
+                raise TypeError(
+                    f"a recorded network takes tensors, not {in_words(each)}; write ma.tensor(array)"
+                )
+        given = tuple(each.shape for each in inputs)
+        if given != self.shapes:
+            raise ShapeError(
+                f"this network was recorded for inputs of the shapes {_listed(self.shapes)}, not "
+                f"{_listed(given)}; record it for these, too"
+            )
+        for each in inputs:
+            if each.dtype != self.dtype or each.device != "cpu":
+                raise TypeError(
+                    f"this network was recorded for {self.dtype} on the cpu, not {each.dtype} on "
+                    f"{each.device}"
+                )
+        if is_followed(*inputs):
+            raise GraphError(
+                "a recorded network has no gradients, and an input requires one; call it inside "
+                "ma.no_grad(), or its .network"
+            )
+
+    def __reduce__(self):
+        return record_for_inference, (self.network, *self.shapes)
+
+    def __repr__(self) -> str:
+        return f"RecordedNetwork of {type(self.network).__name__} for {_listed(self.shapes)}"
+
+
+def _listed(shapes: tuple) -> str:
+    return ", ".join(map(str, shapes)) or "none"
+
+
+def _frozen_copy(network: Module) -> Module:
+    network = copy.deepcopy(network).eval().freeze()
+    for module in network.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                # As `freeze` does it with parameters: no other array may share the memory.
+                values = values_of(buffer).copy()
+                values.flags.writeable = False
+                module._buffers[name] = Tensor(values) if isinstance(buffer, Tensor) else values
+    return network
+
+
+def _same(expected: Any, found: Any) -> bool:
+    pairs = list(tensors_in(expected)), list(tensors_in(found))
+    return len(pairs[0]) == len(pairs[1]) and all(
+        a.dtype == b.dtype and np.array_equal(a.data, b.data, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(*pairs, strict=True)
+    )
