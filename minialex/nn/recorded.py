@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minialex.autograd import is_followed
+from minialex.autograd import is_followed, no_grad
 from minialex.checks import in_words
 from minialex.errors import DeviceError, GraphError, ModelError, ShapeError
 from minialex.kernels.runtime.threads import number_kept
@@ -76,7 +76,9 @@ def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNet
     recorded = RecordedNetwork(_frozen_copy(network), tuple(map(tuple, shapes)))
     for seed in (0, 1):
         inputs = recorded.random_inputs(seed)
-        if not _same(recorded.network(*inputs), recorded(*inputs)):
+        with no_grad():
+            expected = recorded.network(*inputs)
+        if not _same(expected, recorded(*inputs)):
             raise ModelError(
                 f"{who}: run again, the recorded operations do not give what the network gives: its forward "
                 "does something besides operations on tensors, or is not the same from run to run; use the "

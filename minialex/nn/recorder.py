@@ -25,6 +25,7 @@ from minialex.devices import is_array
 from minialex.kernels.runtime import memory
 from minialex.kernels.runtime.prepacked import frozen
 from minialex.kernels.runtime.recording import Recording, run_again
+from minialex.kernels.runtime.threads import number_kept
 from minialex.nn.module import Module
 from minialex.nn.trace import tensors_in
 from minialex.operations.joining import Concatenate
@@ -87,7 +88,7 @@ class Recorder:
         self._wholes: dict[int, np.ndarray] = {}  # concatenations that have begun
         # Of results, by their addresses: the operations' numbers, and the results' shapes.
         self._makers: dict[int, tuple[int, tuple[int, ...]]] = {}
-        with self.recording, forward_by(self._forward), reading_refused(_READS):
+        with number_kept(), forward_by(self._forward), reading_refused(_READS):
             self._template = run_of(network, inputs)
         self._results = {id(t): self.recording.view(t.data) for t in tensors_in(self._template)}
 
@@ -118,10 +119,12 @@ class Recorder:
         """Do an operation, and keep what it takes to do it again."""
         number, recording = next(self._numbers), self.recording
         if isinstance(operation, Concatenate):
-            return self._concatenate(number, operation.axis, arrays)
+            with recording:
+                return self._concatenate(number, operation.axis, arrays)
         recording.calls.clear()
         recording.launches.clear()
-        with memory.placed_at(self._place(number)):
+        # Only here: what is made between operations is a constant, which nothing must overwrite.
+        with recording, memory.placed_at(self._place(number)):
             results = operation.forward(*arrays)
         outputs = results if isinstance(results, tuple) else (results,)
         if self._is_recorded(arrays, results):

@@ -81,7 +81,9 @@ class Halves(nn.Module):
         y = self.a(x)
         first, second = y.chunk(2, 1)
         z = ma.cat([first, self.b(second), second], 1)
-        return ma.cat([z, y], 1) * 2
+        # The beginning of a concatenation, and all of it, as parts of others.
+        begun = ma.cat([z.chunk(2, 1)[0], y], 1)
+        return ma.cat([z, begun], 1) * 2
 
 
 @pytest.mark.parametrize("network", [Inception, Dense, DenseByLists, Halves], ids=lambda each: each.__name__)
@@ -183,6 +185,37 @@ def test_weights_that_follow_from_the_input():
     recorded = record_for_inference(Dynamic(), (1, 4, 6, 6))
     for seed in range(3):
         assert_same(recorded, Dynamic(), images(seed, 1, 4, 6, 6))
+
+
+def test_constants_that_forward_makes():
+    class Shifted(nn.Module):
+        def forward(self, x):
+            constant = ma.Tensor(memory.full((1, 2, 9, 9), 3, np.float32))
+            made = memory.empty((1, 2, 9, 9), np.float32)
+            made[...] = 5
+            y = F.relu(x + constant) * ma.Tensor(made)
+            del constant, made
+            for _ in range(3):
+                y = F.relu(y - 1) + ma.ones(1, 2, 9, 9)
+            return y * ma.full((2, 1, 1), 2.0)
+
+    recorded = record_for_inference(Shifted(), (1, 2, 9, 9))
+    for seed in range(4):
+        assert_same(recorded, Shifted(), images(seed, 1, 2, 9, 9))
+
+
+def test_random_numbers_are_refused():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return F.dropout(x, 0.5, training=True)
+
+    class Added(nn.Module):
+        def forward(self, x):
+            return x + ma.randn(2, 3)
+
+    for network in (Noisy(), Added()):
+        with pytest.raises(ModelError, match="not the same from run to run"):
+            record_for_inference(network, (2, 3))
 
 
 def test_the_network_can_change_afterwards():
