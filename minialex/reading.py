@@ -18,9 +18,9 @@ _refusal = _Refusal()
 
 @contextmanager
 def reading_refused(message: str) -> Iterator[None]:
-    """In this thread, refuse what looks at the values of a tensor besides operations, or changes them.
+    """In this thread, refuse what takes the values out of tensors, or changes them in place.
 
-    That is ``numpy()``, ``item()``, ``bool(t)``, comparisons, places of maxima, changes in place.
+    That is ``numpy()``, ``item()``, ``bool(t)``, ``t.add_(1)``, the winners of a pooling.
     """
     before, _refusal.message = _refusal.message, message
     try:

@@ -58,7 +58,7 @@ def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNet
     DeviceError
         If a parameter is not on the cpu.
     GraphError
-        If `forward` reads the values of a tensor, compares them, or changes them in place.
+        If `forward` takes values out of a tensor, as `Tensor.item` does, or changes them in place.
     ModelError
         If it does not give the bits that the network gives, on random numbers: `forward` does something
         besides operations on tensors, or is not the same from run to run.

@@ -34,7 +34,7 @@ from minialex.reading import reading_refused
 from minialex.tensor import Tensor
 
 _READS = (
-    "the network's forward reads the values of a tensor (by item(), numpy(), a comparison, argmax) or "
+    "the network's forward takes values out of a tensor (item(), numpy(), if tensor:, winners of a pool), or "
     "changes them in place, which would not be done again for other inputs; use the network as it is"
 )
 

@@ -5,6 +5,8 @@ Like NumPy, and unlike arithmetic here, a comparison takes operands of two dtype
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from minialex.checks import in_words, require_flag
@@ -13,7 +15,7 @@ from minialex.errors import DeviceError, ShapeError
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.kernels.reduction.shape import reduced_axes
 from minialex.operations.axes import takes_dim
-from minialex.reading import require_readable
+from minialex.operations.constants import constant
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -73,7 +75,7 @@ def invert(x: Tensor) -> Tensor:
     """Where x, of bools, is not true."""
     require_tensor("invert", x)
     _require_bools("invert", x.data)
-    return _constant(~x.data, x.device)
+    return constant(operator.invert, x)
 
 
 @takes_dim
@@ -81,7 +83,8 @@ def any(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element over an axis, a tuple of axes, or all is true (not 0)."""
     require_tensor("any", x)
     keepdims = require_flag("keepdims", keepdims, error=ShapeError)
-    return _constant(x.data.any(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
+    axes = reduced_axes(x.shape, axis)
+    return constant(lambda values: values.any(axis=axes, keepdims=keepdims), x)
 
 
 @takes_dim
@@ -89,7 +92,8 @@ def all(x: Tensor, axis=None, keepdims: bool = False) -> Tensor:
     """Whether all elements over an axis, a tuple of axes, or all are true (not 0)."""
     require_tensor("all", x)
     keepdims = require_flag("keepdims", keepdims, error=ShapeError)
-    return _constant(x.data.all(axis=reduced_axes(x.shape, axis), keepdims=keepdims), x.device)
+    axes = reduced_axes(x.shape, axis)
+    return constant(lambda values: values.all(axis=axes, keepdims=keepdims), x)
 
 
 def _combine(name: str, a, b) -> Tensor:
@@ -107,9 +111,14 @@ def _require_bools(name: str, value) -> None:
 
 def _compare(name: str, a, b) -> Tensor:
     like = a if isinstance(a, Tensor) else b
-    a, b = (_values(value, like) for value in (a, b))
-    broadcast_shape(name, np.shape(a), np.shape(b))
-    return _constant(getattr(array_module(like.device), name)(a, b), like.device)
+    values = [_values(value, like) for value in (a, b)]
+    broadcast_shape(name, *map(np.shape, values))
+    compare = getattr(array_module(like.device), name)
+    if not isinstance(b, Tensor):
+        return constant(lambda x: compare(x, values[1]), a)
+    if not isinstance(a, Tensor):
+        return constant(lambda x: compare(values[0], x), b)
+    return constant(compare, a, b)
 
 
 def _values(value, like: Tensor):
@@ -130,8 +139,3 @@ def _values(value, like: Tensor):
     if array.dtype.kind == like.dtype.kind == "f" and not is_array(value):
         array = array.astype(like.dtype)  # a list has no dtype of its own
     return to_device_array(array, like.device)
-
-
-def _constant(result, device: str) -> Tensor:
-    require_readable()
-    return Tensor._made_by(None, 0, np.asarray(result) if isinstance(result, np.generic) else result, device)

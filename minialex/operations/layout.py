@@ -13,6 +13,8 @@ from minialex.errors import ShapeError
 from minialex.kernels import output_shape
 from minialex.kernels.contract.shapes import require_axis
 from minialex.kernels.indexing import INDEX_ADD
+from minialex.operations.constants import constant
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, require_dtype, require_tensor
 
 
@@ -176,7 +178,9 @@ def _plain_index(item):
     An array is copied, because backward needs its present values.
     """
     if isinstance(item, Tensor):
-        item = item.data
+        if item.dtype.kind == "b":
+            require_readable()  # how many there are follows from the values
+        return constant(lambda values: to_numpy(values).copy(), item).data
     if isinstance(item, list):
         item = np.array(item)
         return item if item.size else item.astype(np.intp)

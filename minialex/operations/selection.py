@@ -13,10 +13,10 @@ from minialex.errors import ShapeError
 from minialex.kernels.contract.shapes import require_axis
 from minialex.kernels.elementwise.shape import broadcast_shape
 from minialex.operations.axes import takes_dim
+from minialex.operations.constants import constant
 from minialex.operations.elementwise import maximum, minimum
 from minialex.operations.layout import along, getitem
 from minialex.operations.reduction import amax, sum_to
-from minialex.reading import require_readable
 from minialex.tensor import Tensor, as_tensor, require_tensor
 
 
@@ -83,15 +83,16 @@ def masked_fill(x: Tensor, mask, value) -> Tensor:
 
 
 def _mask(name: str, condition, device: str):
-    mask = condition.data if isinstance(condition, Tensor) else condition
-    if not is_array(mask):
-        mask = np.asarray(mask)
+    # A copy: backward needs what it holds now.
+    if isinstance(condition, Tensor):
+        mask = constant(lambda values: values.copy(), condition).data
+    else:
+        mask = condition.copy() if is_array(condition) else np.asarray(condition)
     if mask.dtype.kind != "b":
         raise TypeError(
             f"{name}: the condition must be of bools, not {mask.dtype}; compare first, as in t != 0"
         )
-    # A copy: backward needs what it holds now.
-    return to_device_array(mask, device).copy()
+    return to_device_array(mask, device)
 
 
 def clamp(x: Tensor, min=None, max=None) -> Tensor:
@@ -144,12 +145,15 @@ def _place(name: str, x: Tensor, axis, keepdims: bool) -> Tensor:
         axis = require_axis(f"{name}: dim", axis, x.shape)
     if not (x.size if axis is None else x.shape[axis]):
         raise ShapeError(f"{name}: shape {x.shape} has no elements along dim={axis}")
-    require_readable()
-    values = to_numpy(x.data)
-    places = np.asarray(getattr(np, name)(values, axis=axis), np.int64)
-    if require_flag("keepdims", keepdims, error=ShapeError):
-        places = places.reshape([1] * x.ndim) if axis is None else np.expand_dims(places, axis)
-    return Tensor(places, device=x.device)
+    require_flag("keepdims", keepdims, error=ShapeError)
+
+    def places(values):
+        found = np.asarray(getattr(np, name)(to_numpy(values), axis=axis), np.int64)
+        if keepdims:
+            found = found.reshape([1] * x.ndim) if axis is None else np.expand_dims(found, axis)
+        return to_device_array(found, x.device)
+
+    return constant(places, x)
 
 
 def max(x: Tensor, *arguments, **named):
@@ -205,17 +209,20 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
         raise ShapeError(
             f"topk: k must be an integer from 0 to {x.shape[axis]}, not {k!r}, for shape {x.shape}"
         )
-    require_readable()
-    values = to_numpy(x.data)
-    if largest:
-        # Backwards through the array and through its order: equal elements stay in their order, a NaN, sorted
-        # to the end, comes first, and nothing is negated, which unsigned integers cannot be.
-        backwards = np.argsort(np.flip(values, axis), axis=axis, kind="stable")
-        order = x.shape[axis] - 1 - np.flip(backwards, axis)
-    else:
-        order = np.argsort(values, axis=axis, kind="stable")
-    places = np.take(order, np.arange(k), axis=axis).astype(np.int64)
-    indices = Tensor(places, device=x.device)
+
+    def places(values):
+        values = to_numpy(values)
+        if largest:
+            # Backwards through the array and through its order: equal elements stay in their order, a NaN,
+            # sorted to the end, comes first, and nothing is negated, which unsigned integers cannot be.
+            backwards = np.argsort(np.flip(values, axis), axis=axis, kind="stable")
+            order = x.shape[axis] - 1 - np.flip(backwards, axis)
+        else:
+            order = np.argsort(values, axis=axis, kind="stable")
+        found = np.take(order, np.arange(k), axis=axis).astype(np.int64)
+        return to_device_array(found, x.device)
+
+    indices = constant(places, x)
     return Extremes(gather(x, axis, indices), indices)
 
 
@@ -227,7 +234,7 @@ def gather(x: Tensor, dim: int, index) -> Tensor:
     if places.ndim != x.ndim:
         raise ShapeError(f"gather: index {places.shape} must have as many axes as the input {x.shape}")
     everywhere = list(np.ogrid[tuple(slice(n) for n in places.shape)])
-    everywhere[dim] = places
+    everywhere[dim] = _index(index, places)
     return getitem(x, tuple(everywhere))
 
 
@@ -235,7 +242,8 @@ def index_select(x: Tensor, dim: int, index) -> Tensor:
     """The slices that a list of ints names along an axis."""
     require_tensor("index_select", x)
     dim = require_axis("index_select: dim", dim, x.shape)
-    return getitem(x, along(dim, _integers("index_select", index)))
+    places = _integers("index_select", index)
+    return getitem(x, along(dim, _index(index, places)))
 
 
 def _integers(name: str, index) -> np.ndarray:
@@ -243,3 +251,8 @@ def _integers(name: str, index) -> np.ndarray:
     if places.dtype.kind not in "iu" and places.size:
         raise TypeError(f"{name}: index must be of integers, not {places.dtype}")
     return places.astype(np.intp, copy=False)
+
+
+def _index(index, places: np.ndarray):
+    """The index itself where it is a tensor: a recorded run computes it again."""
+    return index if isinstance(index, Tensor) and index.dtype.kind in "iu" else places
