@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -233,7 +233,7 @@ def gather(x: Tensor, dim: int, index) -> Tensor:
     places = _integers("gather", index)
     if places.ndim != x.ndim:
         raise ShapeError(f"gather: index {places.shape} must have as many axes as the input {x.shape}")
-    everywhere = list(np.ogrid[tuple(slice(n) for n in places.shape)])
+    everywhere: list[Any] = list(np.ogrid[tuple(slice(n) for n in places.shape)])
     everywhere[dim] = _index(index, places)
     return getitem(x, tuple(everywhere))
 
