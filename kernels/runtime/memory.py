@@ -5,7 +5,8 @@ for each costs a page fault for every 4 KiB touched, which takes longer than man
 compute. So large arrays come from an arena: address space that the process asks for once,
 in segments, and keeps. A block is cut from the smallest free interval that holds it; it goes back, and
 merges with its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer
-Programming, volume 1, section 2.5: best fit with boundary tags.)
+Programming, volume 1, section 2.5: best fit with boundary tags.) The interval at the end of a segment is
+taken last, however small: memory that was never touched costs nothing.
 
 The arena asks for huge pages where the system offers them: fewer faults, and fewer misses of the TLB.
 
@@ -40,6 +41,7 @@ from minialex.stand_ins import Owner
 LARGE = 64 * 2**10
 ALIGNMENT = 64
 _SEGMENT = 2**30
+_AT_THE_END = 2**62
 _TRACE_DOMAIN = 0x6D696E69
 _PLAIN_KINDS = "biufc"
 
@@ -174,7 +176,8 @@ class Arena:
     def __init__(self, segment_bytes: int = _SEGMENT, kept: bool = True):
         self._segment_bytes, self._kept = segment_bytes, kept
         self._segments: list[tuple[int, mmap.mmap]] = []
-        self._by_size: list[tuple[int, int]] = []  # the free intervals: (size, start), sorted
+        self._by_size: list[tuple[int, int]] = []  # the free intervals: (`_rank`, start), sorted
+        self._ends: set[int] = set()  # of the segments
         self._size_at: dict[int, int] = {}  # by their first address
         self._start_before: dict[int, int] = {}  # by the address after their last
         self._in_use = self._peak = self._reserved = 0
@@ -186,12 +189,13 @@ class Arena:
         """The address of a block of ``size`` bytes, a multiple of `ALIGNMENT`."""
         with self.lock:
             self._take_back()
-            place = bisect_left(self._by_size, (size, 0))
+            place = self._place(size)
             if place == len(self._by_size):
                 self._add_segment(size)
-                place = bisect_left(self._by_size, (size, 0))
-            length, start = self._by_size.pop(place)
-            del self._size_at[start], self._start_before[start + length]
+                place = self._place(size)
+            (_, start) = self._by_size.pop(place)
+            length = self._size_at.pop(start)
+            del self._start_before[start + length]
             if length > size:
                 self._add_free(start + size, length - size)
             self._in_use += size
@@ -258,6 +262,17 @@ class Arena:
                     if 0 <= begin < end <= len(segment):
                         segment.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
+    def _place(self, size: int) -> int:
+        """Where in `_by_size` the interval stands that a block is cut from; its length if none holds it."""
+        place = bisect_left(self._by_size, (size, 0))
+        if place < len(self._by_size) and self._by_size[place][0] >= _AT_THE_END:
+            place = bisect_left(self._by_size, (_AT_THE_END + size, 0))
+        return place
+
+    def _rank(self, size: int, start: int) -> int:
+        """An interval's size; for one at the end of a segment more than any other's."""
+        return size + _AT_THE_END if start + size in self._ends else size
+
     def _take_back(self) -> None:
         """Free what was released."""
         while self._released:
@@ -275,12 +290,12 @@ class Arena:
             self._add_free(left, end + right - left)
 
     def _add_free(self, start: int, size: int) -> None:
-        insort(self._by_size, (size, start))
+        insort(self._by_size, (self._rank(size, start), start))
         self._size_at[start] = size
         self._start_before[start + size] = start
 
     def _forget_size(self, size: int, start: int) -> None:
-        del self._by_size[bisect_left(self._by_size, (size, start))]
+        del self._by_size[bisect_left(self._by_size, (self._rank(size, start), start))]
 
     def _add_segment(self, needed: int) -> None:
         """Ask the system for address space, and for less if it refuses."""
@@ -301,6 +316,7 @@ class Arena:
         first = ctypes.addressof(ctypes.c_char.from_buffer(segment))
         self._segments.append((first, segment))
         self._reserved += size
+        self._ends.add(first + size - ALIGNMENT)
         self._add_free(first, size - ALIGNMENT)
 
 

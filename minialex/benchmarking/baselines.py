@@ -25,6 +25,7 @@ TORCH_MODES = {
 INFERENCE_ONLY = ("onnxruntime", "openvino")
 
 _PACKAGES = dict.fromkeys(TORCH_MODES, ("torch",)) | {
+    OURS: ("numba",),
     "onnxruntime": ("onnxruntime", "onnx"),
     "openvino": ("openvino", "onnx"),
 }

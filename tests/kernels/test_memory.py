@@ -97,6 +97,22 @@ def test_the_smallest_interval_that_fits_is_taken():
     assert arena.allocate(2048) == holes[0][0]
 
 
+def test_what_was_used_before_comes_before_the_end_of_a_segment():
+    arena = Arena(2**16)
+    first = arena.allocate(2**15)
+    second = arena.allocate(64)
+    arena.release(first, 2**15)
+    rest = 2**16 - 2 * ALIGNMENT - 2**15  # smaller than the hole in front of it
+    assert arena.free_intervals() == [(first, 2**15), (second + 64, rest)]
+    assert arena.allocate(128) == first
+    assert arena.allocate(2**15 - 128) == first + 128
+    assert arena.allocate(64) == second + 64
+    # Nothing holds this but the end; and nothing this, so that there is a second segment.
+    assert arena.allocate(rest - 128) == second + 128
+    assert arena.allocate(128) not in range(first, first + 2**16)
+    assert arena.reserved() == 2**17
+
+
 @given(
     st.sampled_from(["float32", "float64", "float16", "int32", "uint8", "bool", "complex64", ">f4"]),
     st.lists(st.integers(1, 40), max_size=3),
