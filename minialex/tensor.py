@@ -235,6 +235,7 @@ class Tensor(TensorMethods):
         SharingError
             If the tensor requires a gradient, of which the other library would know nothing.
         """
+        require_readable()
         given = {name: value for name, value in options.items() if value is not None}
         return self._shareable().__dlpack__(**given)
 
@@ -261,6 +262,7 @@ class Tensor(TensorMethods):
         return tensor
 
     def __deepcopy__(self, memo: dict) -> Tensor:
+        require_readable()
         if self.creator is not None:
             raise GraphError(
                 "a result cannot be deep-copied: its copy would lead to copies of the leaves, "

@@ -68,7 +68,11 @@ def empty(shape, dtype) -> np.ndarray:
         if place is not None and (place.shape, place.dtype) == (shape, dtype):
             _taken_from.place = None
             return place
-    if size < (LARGE if arena is _arena else 1) or dtype.kind not in _PLAIN_KINDS or min(shape) < 0:
+    if (
+        size < (LARGE if arena is _arena else 1)
+        or dtype.kind not in _PLAIN_KINDS
+        or min(shape, default=0) < 0
+    ):
         return np.empty(shape, dtype)
     rounded = (size + ALIGNMENT - 1) & -ALIGNMENT
     try:

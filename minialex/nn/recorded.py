@@ -12,21 +12,23 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minialex.autograd import is_followed, no_grad
-from minialex.checks import in_words
+from minialex.checks import in_words, require_choice
 from minialex.errors import DeviceError, GraphError, ModelError, ShapeError
 from minialex.kernels.runtime.threads import number_kept
 from minialex.nn.module import Module, values_of
 from minialex.nn.recorder import Places, Recorder, run_of
 from minialex.nn.trace import inputs_on_meta, tensors_in
+from minialex.reading import require_readable
 from minialex.tensor import Tensor
 
 
-def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNetwork:
+def record_for_inference(network: Module, *shapes: Sequence[int], dtype: Any = None) -> RecordedNetwork:
     """A function that does what a network does in evaluation, for inputs of one shape, at the least cost.
 
         fused = ma.nn.utils.fuse_for_inference(network, (1, 3, 224, 224))
@@ -34,16 +36,20 @@ def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNet
         scores = recorded(image)
 
     The bits of its results are those of the network, frozen (`Module.freeze`): it keeps a copy, and does not
-    see what becomes of the network later on, nor hooks, nor settings (`minialex.using`) but the number of
-    threads.
+    see what becomes of the network later on, nor its hooks. Which kernels run is settled when it is recorded,
+    but for operations that are done again, NumPy's mostly: call it under the settings (`minialex.using`)
+    that it was recorded under. The number of threads may change.
 
     Parameters
     ----------
     network : Module
-        On the cpu, in evaluation or not; it stays as it is. What its `forward` does must follow from the
-        shapes of the inputs, not from their values.
+        On the cpu, in evaluation or not; it stays as it is. Which operations its `forward` does must follow
+        from the shapes of the inputs, not from their values; nothing watches ``tensor.data``.
     *shapes : tuple of int
         Of its inputs, the batch included: (N, C, H, W).
+    dtype : dtype, optional
+        Of the inputs: float32 or float64; that of the network's first parameter or buffer if not given, and
+        float32 where it has none.
 
     Returns
     -------
@@ -73,7 +79,9 @@ def record_for_inference(network: Module, *shapes: Sequence[int]) -> RecordedNet
     elsewhere = {p.device for p in network.parameters()} - {"cpu"}
     if elsewhere:
         raise DeviceError(f"{who}: the network must be on the cpu, not on {', '.join(sorted(elsewhere))}")
-    recorded = RecordedNetwork(_frozen_copy(network), tuple(map(tuple, shapes)))
+    recorded = RecordedNetwork(
+        _frozen_copy(network), tuple(map(tuple, shapes)), _dtype_of(who, network, dtype)
+    )
     for seed in (0, 1):
         inputs = recorded.random_inputs(seed)
         with no_grad():
@@ -96,12 +104,12 @@ class RecordedNetwork:
         The copy of the network that was recorded.
     shapes : tuple of tuple of int
         Of the inputs.
+    dtype : dtype
+        Of the inputs.
     """
 
-    def __init__(self, network: Module, shapes: tuple[tuple[int, ...], ...]):
-        self.network, self.shapes = network, shapes
-        like = next((p for p in network.parameters() if p.dtype.kind == "f"), None)
-        self.dtype = np.dtype("float32") if like is None else like.dtype
+    def __init__(self, network: Module, shapes: tuple[tuple[int, ...], ...], dtype: np.dtype):
+        self.network, self.shapes, self.dtype = network, shapes, dtype
         self._lock = threading.Lock()
         # Packed forms of the weights are made now, and found when it is recorded.
         run_of(self.network, self.random_inputs(0))
@@ -127,6 +135,7 @@ class RecordedNetwork:
         GraphError
             If a gradient is asked for.
         """
+        require_readable()  # it cannot be a part of another recording
         self._require_fit(inputs)
         with self._lock, number_kept(self._recorder.recording.threads):
             return self._recorder.run([each.data for each in inputs])
@@ -156,10 +165,18 @@ class RecordedNetwork:
             )
 
     def __reduce__(self):
-        return record_for_inference, (self.network, *self.shapes)
+        return partial(record_for_inference, dtype=self.dtype.name), (self.network, *self.shapes)
 
     def __repr__(self) -> str:
         return f"RecordedNetwork of {type(self.network).__name__} for {_listed(self.shapes)}"
+
+
+def _dtype_of(who: str, network: Module, dtype: Any) -> np.dtype:
+    if dtype is not None:
+        require_choice(f"{who}: dtype", str(np.dtype(dtype)), ("float32", "float64"), error=ModelError)
+        return np.dtype(dtype)
+    kept = (values_of(each) for each in (*network.parameters(), *network.buffers()))
+    return next((each.dtype for each in kept if each.dtype.kind == "f"), np.dtype("float32"))
 
 
 def _listed(shapes: tuple) -> str:
@@ -181,6 +198,6 @@ def _frozen_copy(network: Module) -> Module:
 def _same(expected: Any, found: Any) -> bool:
     pairs = list(tensors_in(expected)), list(tensors_in(found))
     return len(pairs[0]) == len(pairs[1]) and all(
-        a.dtype == b.dtype and np.array_equal(a.data, b.data, equal_nan=a.dtype.kind == "f")
+        (a.dtype, a.shape) == (b.dtype, b.shape) and a.data.tobytes() == b.data.tobytes()
         for a, b in zip(*pairs, strict=True)
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minialex.autograd import Operation, forward_by, no_grad
+from minialex.checks import in_words
 from minialex.devices import is_array
+from minialex.errors import ModelError
 from minialex.kernels.runtime import memory
 from minialex.kernels.runtime.prepacked import frozen
 from minialex.kernels.runtime.recording import Recording, run_again
@@ -33,9 +36,11 @@ from minialex.random import seeded
 from minialex.reading import reading_refused
 from minialex.tensor import Tensor
 
+_OURS = __name__.partition(".")[0]
+_CONTAINERS, _PLAIN = (tuple, list, dict, OrderedDict), (type(None), bool, int, float, str)
 _READS = (
-    "the network's forward takes values out of a tensor (item(), numpy(), if tensor:, winners of a pool), or "
-    "changes them in place, which would not be done again for other inputs; use the network as it is"
+    "the network's forward takes values out of a tensor (item(), numpy(), printing, labels, winners of a "
+    "pool), or changes them in place: for other inputs that would not be done again; use the network itself"
 )
 
 
@@ -84,12 +89,13 @@ class Recorder:
         self._steps: list[Callable[[], None]] = []
         self._inputs = [tensor.data for tensor in inputs]
         self._numbers = itertools.count()
-        self._given = places
+        self._given, self._busy = places, False
         self._wholes: dict[int, np.ndarray] = {}  # concatenations that have begun
         # Of results, by their addresses: the operations' numbers, and the results' shapes.
         self._makers: dict[int, tuple[int, tuple[int, ...]]] = {}
         with number_kept(), forward_by(self._forward), reading_refused(_READS):
             self._template = run_of(network, inputs)
+        _require_known(self._template)
         self._results = {id(t): self.recording.view(t.data) for t in tensors_in(self._template)}
 
     def run(self, arrays: list[np.ndarray]) -> Any:
@@ -108,7 +114,7 @@ class Recorder:
             np.copyto(own, values)
             return Tensor(own)
         if isinstance(result, dict):
-            return {key: self._with_values(value) for key, value in result.items()}
+            return type(result)((key, self._with_values(value)) for key, value in result.items())
         if isinstance(result, tuple) and hasattr(result, "_fields"):
             return type(result)(*map(self._with_values, result))
         if isinstance(result, tuple | list):
@@ -118,20 +124,28 @@ class Recorder:
     def _forward(self, operation: Operation, arrays: tuple) -> Any:
         """Do an operation, and keep what it takes to do it again."""
         number, recording = next(self._numbers), self.recording
+        if self._busy:  # an operation whose forward uses tensors
+            return operation.forward(*arrays)
         if isinstance(operation, Concatenate):
             with recording:
                 return self._concatenate(number, operation.axis, arrays)
         recording.calls.clear()
         recording.launches.clear()
         # Only here: what is made between operations is a constant, which nothing must overwrite.
-        with recording, memory.placed_at(self._place(number)):
-            results = operation.forward(*arrays)
+        self._busy = True
+        try:
+            with recording, memory.placed_at(self._place(number)):
+                results = operation.forward(*arrays)
+        finally:
+            self._busy = False
         outputs = results if isinstance(results, tuple) else (results,)
-        if self._is_recorded(arrays, results):
+        # What an operation of the user's does may follow from values: what it returns, which kernel it runs.
+        ours = type(operation).__module__.partition(".")[0] == _OURS
+        if ours and self._is_recorded(arrays, results):
             self._steps.append(partial(run_again, list(recording.launches)))
             self._made_by(number, outputs)
-        elif recording.calls or not all(_is_view(each, arrays) for each in outputs):
-            outputs = tuple(each if is_array(each) else np.asarray(each) for each in outputs)
+        elif not ours or recording.calls or not all(_is_view(each, arrays) for each in outputs):
+            outputs = tuple(each if ours and _is_writable(each) else np.array(each) for each in outputs)
             results = outputs if isinstance(results, tuple) else outputs[0]
             views = tuple(map(recording.view, arrays)), tuple(map(recording.view, outputs))
             self._steps.append(partial(_do_again, operation, *views))
@@ -168,11 +182,12 @@ class Recorder:
         for array in arrays:
             end = start + array.shape[axis]
             part = whole[(slice(None),) * axis + (slice(start, end),)]
-            if _address(part) != _address(array):
+            in_one_piece = array.flags.c_contiguous and part.flags.c_contiguous
+            if not in_one_piece or _address(part) != _address(array):
                 part[...] = array
                 copies.append((self.recording.view(part), self.recording.view(array)))
             maker, of_shape = self._makers.get(_address(array), (None, None))
-            if maker is not None and of_shape == array.shape and math.prod(shape[:axis]) == 1:
+            if maker is not None and of_shape == array.shape and in_one_piece:
                 first = start * math.prod(shape[axis + 1 :])
                 self.found.parts.setdefault(maker, Part(number, first, array.shape))
             start = end
@@ -198,8 +213,24 @@ class Recorder:
         return whole.reshape(-1)[part.start : part.start + math.prod(part.shape)].reshape(part.shape)
 
 
+def _require_known(result: Any) -> None:
+    """Raise `ModelError` unless a network's result is of tensors, in containers that can be made anew."""
+    if type(result) in _CONTAINERS or (isinstance(result, tuple) and hasattr(result, "_fields")):
+        for each in result.values() if isinstance(result, dict) else result:
+            _require_known(each)
+    elif type(result) not in _PLAIN and not isinstance(result, Tensor):
+        raise ModelError(
+            "a recorded network must return tensors, alone or in tuples, named tuples, lists and dicts, not "
+            f"{in_words(result)}; use the network as it is"
+        )
+
+
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
+
+
+def _is_writable(result: Any) -> bool:
+    return is_array(result) and result.flags.writeable
 
 
 def _is_view(result: Any, arrays: tuple) -> bool:

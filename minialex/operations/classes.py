@@ -7,6 +7,7 @@ import numpy as np
 from minialex.devices import to_numpy
 from minialex.errors import DataError
 from minialex.kernels.contract.shapes import require_shape
+from minialex.reading import require_readable
 from minialex.tensor import Tensor
 
 
@@ -40,6 +41,7 @@ def class_weights(name: str, weight, x: Tensor) -> np.ndarray:
     if isinstance(weight, Tensor):
         if weight.requires_grad:
             raise DataError(f"{name}: weight is a constant and gets no gradient; pass weight.detach()")
+        require_readable()
         weight = weight.data
     classes = x.shape[1]
     if isinstance(weight, str):

@@ -16,6 +16,7 @@ from minialex.operations.classes import class_weights, counted_labels
 from minialex.operations.inputs import require_floats
 from minialex.operations.layout import permute, reshape
 from minialex.operations.softmax import log_softmax, softmax
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, as_tensor
 
 IGNORED = -100
@@ -120,6 +121,7 @@ def cross_entropy(
     )
     if not is_int(ignore_index):
         raise ShapeError(f"cross_entropy: ignore_index must be an integer, not {in_words(ignore_index)}")
+    require_readable()
     values = target.data if isinstance(target, Tensor) else target
     values = to_numpy(values)
     if x.ndim != 2 and x.ndim:

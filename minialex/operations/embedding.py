@@ -9,6 +9,7 @@ from minialex.devices import to_numpy
 from minialex.errors import DataError, ShapeError
 from minialex.operations.layout import getitem
 from minialex.operations.selection import where
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, require_tensor
 
 
@@ -51,6 +52,7 @@ def embedding(
     """
     require_tensor("embedding", weight)
     require_plain("embedding: ", max_norm, scale_grad_by_freq, sparse)
+    require_readable()
     rows = to_numpy(index.data if isinstance(index, Tensor) else index)
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight must be (M, D), not {weight.shape}")

@@ -15,6 +15,7 @@ from minialex.operations.elementwise import absolute, log, softplus_of
 from minialex.operations.inputs import require_floats
 from minialex.operations.reduction import mean, sum
 from minialex.operations.selection import clamp, gather, where
+from minialex.reading import require_readable
 from minialex.tensor import Tensor, as_tensor
 
 
@@ -121,6 +122,7 @@ def nll_loss(x: Tensor, target, weight=None, ignore_index: int = IGNORED, reduct
         If a label is not one of the C classes.
     """
     require_floats("nll_loss", x)
+    require_readable()
     labels = to_numpy(target.data if isinstance(target, Tensor) else target)
     if x.ndim < 2 or labels.shape != (x.shape[0], *x.shape[2:]):
         raise ShapeError(

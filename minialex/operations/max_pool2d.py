@@ -150,6 +150,7 @@ def max_unpool2d(x: Tensor, indices, kernel_size, stride=None, padding=0, output
     """
     require_floats("max_unpool2d", x)
     require_rank(x.shape, 4, "max_unpool2d input", "(N, C, P, Q)")
+    require_readable()
     places = to_numpy(indices.data if isinstance(indices, Tensor) else indices)
     require_shape("max_unpool2d: indices", places.shape, x.shape, "of the input")
     kernel = pair(kernel_size, "max_unpool2d: kernel_size")

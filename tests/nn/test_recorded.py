@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
@@ -234,6 +235,94 @@ def test_constants_that_forward_makes():
         assert_same(recorded, Shifted(), images(seed, 1, 2, 9, 9))
 
 
+def function(forward):
+    """A network that does what a function does."""
+
+    class Doing(nn.Module):
+        def forward(self, *inputs):
+            return forward(*inputs)
+
+    return Doing()
+
+
+@pytest.mark.parametrize("shift", [0, 10])
+def test_transposed_parts_of_a_concatenation(shift):
+    """Of equal axes, a transposed part has the shape and the address of the part itself."""
+    turned = function(lambda x: ma.cat([F.relu(x - shift).transpose(2, 3), x], 1))
+    both = function(lambda x: ma.cat([F.relu(x - shift), F.relu(x - shift).transpose(2, 3)], 1))
+    for network in (turned, both):
+        recorded = record_for_inference(network, (1, 2, 5, 5))
+        for seed in range(2):
+            assert_same(recorded, network, images(seed, 1, 2, 5, 5) * 20)
+
+
+class ClippedByNorm(ma.autograd.Operation):
+    def forward(self, x):
+        norm = np.sqrt((x * x).sum())
+        return x if norm <= 20 else x * (20 / norm)
+
+
+class ByAnotherKernel(ma.autograd.Operation):
+    def forward(self, x):
+        return self.kernel("tanh.forward" if x.max() > 20 else "sigmoid.forward", x)
+
+
+class Row(ma.autograd.Operation):
+    def forward(self, x):
+        return x[x[:, 0].argmax()]
+
+
+class ReadOnly(ma.autograd.Operation):
+    def forward(self, x):
+        return np.broadcast_to(x.sum(), x.shape)
+
+
+class WithTensors(ma.autograd.Operation):
+    def forward(self, x):
+        return (F.relu(ma.Tensor(x)) * 2).data
+
+
+@pytest.mark.parametrize("operation", [ClippedByNorm, ByAnotherKernel, Row, ReadOnly, WithTensors])
+def test_operations_of_ones_own_that_go_by_values(operation):
+    network = function(lambda x: operation()(F.relu(x) * 1) + F.relu(x).sum())
+    recorded = record_for_inference(network, (64, 512))
+    for seed in range(2):
+        for scale in (0.01, 100):
+            assert_same(recorded, network, images(seed, 64, 512) * scale)
+
+
+def test_containers_of_results():
+    Pair = namedtuple("Pair", "a b")
+    kinds = function(lambda x: (OrderedDict(a=x * 2), Pair(x + 1, None), [x * 3, 4, "five"], {1: x}))
+    recorded = record_for_inference(kinds, (2, 3))
+    ordered, pair, listed, plain = recorded(images(0, 2, 3))
+    assert type(ordered) is OrderedDict
+    assert type(pair) is Pair
+    assert listed[1:] == [4, "five"]
+    np.testing.assert_array_equal(plain[1].numpy(), images(0, 2, 3).numpy())
+    np.testing.assert_array_equal(pair.a.numpy(), images(0, 2, 3).numpy() + 1)
+
+    class Attributes(dict):
+        pass
+
+    returns = [lambda x: {x}, lambda x: (x * 2).data, lambda x: (x, x.data.sum()), lambda x: iter([x])]
+    returns += [lambda x: Attributes(a=x), lambda x: [(x, [object()])]]
+    for each in returns:
+        with pytest.raises(ModelError, match="must return tensors"):
+            record_for_inference(function(each), (2, 3))
+
+
+def test_dtype_of_the_inputs():
+    network = nn.BatchNorm2d(4, affine=False).to("float64").eval()
+    assert_same(record_for_inference(network, (2, 4, 3, 3)), network, images(0, 2, 4, 3, 3, dtype=np.float64))
+    doubled = record_for_inference(function(F.relu), (2, 3), dtype="float64")
+    x = images(0, 2, 3, dtype=np.float64)
+    for each in (doubled, copy.deepcopy(doubled)):
+        np.testing.assert_array_equal(each(x).numpy(), np.maximum(x.numpy(), 0))
+    with pytest.raises(ModelError, match="dtype must be"):
+        record_for_inference(function(F.relu), (2, 3), dtype="int64")
+
+
 def test_random_numbers_are_refused():
     class Noisy(nn.Module):
         def forward(self, x):
@@ -357,11 +446,16 @@ def test_a_forward_that_reads_values_is_refused():
             self.read = read
 
         def forward(self, x):
-            return F.relu(x) if self.read(x.sum()) else x
+            self.read(x.sum())
+            return F.relu(x)
 
-    reads = [bool, float, np.asarray, lambda s: s > 0, lambda s: s.add_(1), lambda s: s[s > 0]]
+    reads = [bool, float, np.asarray, lambda s: bool(s > 0), lambda s: s.add_(1), lambda s: s[s > 0]]
     reads += [getattr(ma.Tensor, name) for name in ("item", "tolist", "numpy")]
     reads += [lambda s: F.max_pool2d(s.reshape(1, 1, 1, 1), 1, return_indices=True)]
+    reads += [lambda s: F.embedding((s > 50).long(), ma.eye(3)), copy.deepcopy, np.from_dlpack, str]
+    reads += [lambda s: F.cross_entropy(ma.eye(2), ma.stack([s, s]).long())]
+    reads += [lambda s: F.nll_loss(ma.eye(2), ma.stack([s, s]).long())]
+    reads += [record_for_inference(function(F.relu), ())]
     for read in reads:
         with pytest.raises(GraphError, match="takes values out of a tensor"):
             record_for_inference(Branching(read), (2, 3))
