@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from minialex.checks import in_words
 from minialex.errors import KernelError, ShapeError
 from minialex.kernels.contract.call import class_of
+from minialex.kernels.contract.shapes import Shape
 
-_alike: dict[str, tuple[int, ...]] = {}
+_rules: dict[str, Callable[..., tuple[Shape, ...]]] = {}
+
+
+def fitting(name: str) -> Callable[[Callable], Callable]:
+    """Register the decorated function as what says which shapes the arrays of a direction must have.
+
+    It takes the shapes of the arrays of ``<operation>.<direction>`` and returns those that they must have.
+    """
+
+    def register(rule: Callable) -> Callable:
+        _rules[name] = rule
+        return rule
+
+    return register
 
 
 def alike(name: str, *positions: int) -> None:
     """Declare that the arrays at these positions of ``<operation>.<direction>`` have one shape."""
-    _alike[name] = positions
+
+    def rule(*shapes: Shape) -> tuple[Shape, ...]:
+        first = shapes[positions[0]]
+        return tuple(first if i in positions else shape for i, shape in enumerate(shapes))
+
+    _rules[name] = rule
 
 
 def require_fit(name: str, arrays: tuple, call: Any) -> None:
@@ -30,8 +50,10 @@ def require_fit(name: str, arrays: tuple, call: Any) -> None:
         If an array does not fit.
     """
     calls, direction = class_of(name), name.partition(".")[2]
-    places = [i for i in _alike.get(name, ()) if i < len(arrays)]
-    expected = dict.fromkeys(places, arrays[places[0]].shape) if places else {}
+    expected: dict[int, Shape | None] = {}
+    if name in _rules:
+        shapes = tuple(None if array is None else array.shape for array in arrays)
+        expected = dict(enumerate(_rules[name](*shapes)))
     if calls is not None:
         if not isinstance(call, calls):
             raise KernelError(

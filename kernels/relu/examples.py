@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,16 +21,20 @@ from minialex.kernels.contract.examples import (
     normal,
 )
 from minialex.kernels.contract.shapes import Shape
-from minialex.kernels.relu import BACKWARD, FORWARD
+from minialex.kernels.relu import BACKWARD, FORWARD, MASK
+from minialex.kernels.relu.shape import WORD, mask_shape
 
 
-def _result(x: Shape) -> Operand:
-    """What ReLU returns: half of it is 0."""
+def _bits(x: Shape) -> Operand:
+    """A mask with half of its bits set."""
 
     def fill(filling: Filling, shape: Shape) -> np.ndarray:
-        return np.maximum(filling.generator.standard_normal(shape, filling.dtype), filling.dtype.type(0))
+        words = filling.generator.integers(0, 2**WORD, shape, np.uint32)
+        if words.size:
+            words[-1] >>= np.uint32(-math.prod(x) % WORD)  # none beyond the last element
+        return words
 
-    return Operand(x, fill)
+    return Operand(mask_shape(x), fill, np.dtype(np.uint32))
 
 
 def draw_shape(choose: Choices) -> Arguments:
@@ -39,6 +44,7 @@ def draw_shape(choose: Choices) -> Arguments:
 
 @examples(
     FORWARD,
+    MASK,
     BACKWARD,
     small={"away from 0": case((4, 5))},
     blocks=[case(shape) for shape in LENGTHS],
@@ -46,6 +52,7 @@ def draw_shape(choose: Choices) -> Arguments:
     drawn=draw_shape,
 )
 def rectifier(x: Shape, values: Callable[[Shape], Operand] = distinct) -> Iterator[Example]:
-    """Both directions."""
+    """All directions."""
     yield Example(FORWARD, (values(x),))
-    yield Example(BACKWARD, (normal(x), _result(x)))
+    yield Example(MASK, (values(x),))
+    yield Example(BACKWARD, (normal(x), _bits(x)))

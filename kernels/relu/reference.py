@@ -3,7 +3,8 @@
 import numpy as np
 
 from minialex.kernels.contract.registry import kernel
-from minialex.kernels.relu import BACKWARD, FORWARD
+from minialex.kernels.relu import BACKWARD, FORWARD, MASK
+from minialex.kernels.relu.shape import mask_shape
 
 
 @kernel(FORWARD, algo="reference")
@@ -14,9 +15,19 @@ def relu_forward(x):
     return y
 
 
+@kernel(MASK, algo="reference")
+def relu_mask(y):
+    mask = np.zeros(mask_shape(y.shape), np.uint32)
+    for i, at in enumerate(np.ndindex(*y.shape)):
+        if y[at] > 0:
+            mask[i // 32] += np.uint32(2 ** (i % 32))
+    return mask
+
+
 @kernel(BACKWARD, algo="reference")
-def relu_backward(g, y):
+def relu_backward(g, mask):
     gx = np.zeros_like(g)
-    for at in np.ndindex(*g.shape):
-        gx[at] = g[at] if y[at] > 0 else 0
+    for i, at in enumerate(np.ndindex(*g.shape)):
+        if int(mask[i // 32]) // 2 ** (i % 32) % 2:
+            gx[at] = g[at]
     return gx

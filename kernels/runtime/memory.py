@@ -5,8 +5,10 @@ for each costs a page fault for every 4 KiB touched, which takes longer than man
 compute. So large arrays come from an arena: address space that the process asks for once,
 in segments, and keeps. A block is cut from the smallest free interval that holds it; it goes back, and
 merges with its free neighbours, when the last view of its array is gone. (Knuth, The Art of Computer
-Programming, volume 1, section 2.5: best fit with boundary tags.) The interval at the end of a segment is
-taken last, however small: memory that was never touched costs nothing.
+Programming, volume 1, section 2.5: best fit with boundary tags.) Intervals at the ends of
+segments are taken last, however small, that of the newest segment after the others: memory that was never
+touched costs nothing. From large intervals small blocks are cut even later: they may stay, and then the
+next large block would find no room.
 
 The arena asks for huge pages where the system offers them: fewer faults, and fewer misses of the TLB.
 
@@ -40,7 +42,9 @@ from minialex.stand_ins import Owner
 # Below this, malloc itself keeps freed memory for the next array.
 LARGE = 64 * 2**10
 ALIGNMENT = 64
-_SEGMENT = 2**30
+_SEGMENT = 2**32
+# An interval this large is kept for blocks of more than an eighth of its size, while there is room elsewhere.
+_LARGE_INTERVAL = 64 * 2**20
 _AT_THE_END = 2**62
 _TRACE_DOMAIN = 0x6D696E69
 _PLAIN_KINDS = "biufc"
@@ -181,7 +185,7 @@ class Arena:
         self._segment_bytes, self._kept = segment_bytes, kept
         self._segments: list[tuple[int, mmap.mmap]] = []
         self._by_size: list[tuple[int, int]] = []  # the free intervals: (`_rank`, start), sorted
-        self._ends: set[int] = set()  # of the segments
+        self._ends: dict[int, int] = {}  # of the segments: what an interval's rank is above its size
         self._size_at: dict[int, int] = {}  # by their first address
         self._start_before: dict[int, int] = {}  # by the address after their last
         self._in_use = self._peak = self._reserved = 0
@@ -268,14 +272,17 @@ class Arena:
 
     def _place(self, size: int) -> int:
         """Where in `_by_size` the interval stands that a block is cut from; its length if none holds it."""
-        place = bisect_left(self._by_size, (size, 0))
-        if place < len(self._by_size) and self._by_size[place][0] >= _AT_THE_END:
-            place = bisect_left(self._by_size, (_AT_THE_END + size, 0))
-        return place
+        by_size, most = self._by_size, max(8 * size, _LARGE_INTERVAL)
+        for lowest in (0, *self._ends.values(), 0):
+            place = bisect_left(by_size, (lowest + size, 0))
+            if place < len(by_size) and by_size[place][0] < lowest + most:
+                return place
+            most = _AT_THE_END
+        return len(by_size)
 
     def _rank(self, size: int, start: int) -> int:
-        """An interval's size; for one at the end of a segment more than any other's."""
-        return size + _AT_THE_END if start + size in self._ends else size
+        """An interval's size; more than any size at the end of a segment, the most at that of the newest."""
+        return size + self._ends.get(start + size, 0)
 
     def _take_back(self) -> None:
         """Free what was released."""
@@ -320,7 +327,7 @@ class Arena:
         first = ctypes.addressof(ctypes.c_char.from_buffer(segment))
         self._segments.append((first, segment))
         self._reserved += size
-        self._ends.add(first + size - ALIGNMENT)
+        self._ends[first + size - ALIGNMENT] = len(self._segments) * _AT_THE_END
         self._add_free(first, size - ALIGNMENT)
 
 

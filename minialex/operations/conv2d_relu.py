@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minialex.kernels.conv2d import FORWARD_RELU
+from minialex.kernels.relu import MASK
 from minialex.operations.conv2d import Conv2d, convolve
 from minialex.operations.relu import ReLUBackward
 from minialex.tensor import Tensor
@@ -21,7 +22,8 @@ class Conv2dReLU(Conv2d):
 
     def backward(self, g):
         *_, y = self.saved
-        return super().backward(ReLUBackward(y.data)(g))
+        mask = self.kernel(MASK, y.data)
+        return super().backward(ReLUBackward(mask)(g))
 
 
 def conv2d_relu(

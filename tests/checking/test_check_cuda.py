@@ -486,13 +486,6 @@ WINDOW = {"size": 90, "channels": 5, "pixels": 9, "half": 2, "alpha": 0.7, "beta
     ("source", "forward", "backward", "x", "options"),
     [
         (
-            "relu",
-            "relu_forward",
-            "relu_backward",
-            IMAGES,
-            {"parameters": {"n": 90}, "threads": 90, "gradients": {"g": "y"}},
-        ),
-        (
             "softmax",
             CudaKernel("softmax_forward_rows", grid=2, block=256),
             CudaKernel("softmax_backward_rows", grid=(2,), block=(256,)),

@@ -176,7 +176,7 @@ def test_a_source_that_does_not_compile(tmp_path, compiler):
 def test_finding_kernels_by_name():
     ((source, names),) = sources_with(["relu_forward"])
     assert (source.path.name, names) == ("relu.cu", ["relu_forward"])
-    assert [names for _, names in sources_with(["relu"])] == [["relu_forward", "relu_backward"]]
+    assert [names for _, names in sources_with(["relu"])] == [["relu_forward", "relu_mask", "relu_backward"]]
     assert len(sources_with([])) == len(SOURCES)
     with pytest.raises(KernelError, match="no CUDA kernel, file or operation 'nothing'"):
         sources_with(["relu", "nothing"])

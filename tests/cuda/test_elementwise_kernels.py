@@ -122,7 +122,7 @@ SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}
     ("operation", "arrays", "parameters"),
     [
         ("relu.forward", 1, {}),
-        ("relu.backward", 2, {}),
+        ("relu.mask", 1, {}),
         ("multiply.forward", 2, {}),
         ("exp.forward", 1, {}),
         ("power.forward", 1, {"exponent": 3}),
@@ -147,6 +147,14 @@ def test_a_grid_with_too_few_blocks_goes_round_until_all_is_done(operation, arra
         np.testing.assert_array_equal(mine, first)
 
 
+def test_so_does_the_gradient_of_relu_whose_mask_has_a_word_for_each_warp():
+    random = np.random.default_rng(8)
+    y, g = random.standard_normal((2, 20_011)).astype(np.float32)
+    with few_blocks(3):
+        gx = run("relu.backward", g, run("relu.mask", y))
+    np.testing.assert_array_equal(gx, np.where(y > 0, g, 0))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dropout_gives_the_bits_of_the_cpu_for_any_seed_and_offset(dtype):
     x = np.random.default_rng(7).standard_normal(9001).astype(dtype)
@@ -163,7 +171,7 @@ def test_dropout_gives_the_bits_of_the_cpu_for_any_seed_and_offset(dtype):
     ("operation", "shapes", "parameters"),
     [
         ("add.forward", [(2, 3), (2, 2)], {}),
-        ("relu.backward", [(2, 3), (1, 3)], {}),
+        ("relu.backward", [(2, 32), (1, 3)], {}),
         ("softmax.backward", [(2, 3), (2, 2)], {"axis": 1}),
         ("log_softmax.backward", [(2, 3), (3,)], {"axis": 0}),
         ("cross_entropy.forward", [(2, 3), (2,)], {}),

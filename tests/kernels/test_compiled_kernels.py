@@ -67,7 +67,7 @@ def _softmax(n, classes):
     ]
 
 
-# Operation, arrays of float64 or of int32 cells, parameters.
+# Operation, arrays of float64, of int32 cells or of uint32 words, parameters.
 CALLS = [
     ("local_response_norm.forward", (_normal(*LARGE),), RESPONSE_NORM),
     ("local_response_norm.backward", (_normal(*LARGE), _normal(*LARGE)[::-1]), RESPONSE_NORM),
@@ -78,7 +78,12 @@ CALLS = [
     ("avg_pool2d.forward", (_normal(*LARGE),), MEAN),
     ("avg_pool2d.input_grad", (_normal(*POOLED),), {"input_size": LARGE[2:], **MEAN}),
     ("relu.forward", (_normal(*LARGE),), {}),
-    ("relu.backward", (_normal(*LARGE), np.maximum(_normal(*LARGE)[::-1], 0)), {}),
+    ("relu.mask", (_normal(*LARGE),), {}),
+    (
+        "relu.backward",
+        (_normal(*LARGE), find_kernel("relu.mask", algo="reference")(_normal(*LARGE, 1)[..., 0])),
+        {},
+    ),
     ("dropout.forward", (_normal(*LARGE),), {"p": 0.3, "seed": 2**40 + 3, "offset": 2**33 + 1}),
     *_batch_norm(IMAGES, NORM),
     *_batch_norm(PLANES, NORM),

@@ -113,6 +113,36 @@ def test_what_was_used_before_comes_before_the_end_of_a_segment():
     assert arena.reserved() == 2**17
 
 
+def test_an_older_segment_is_used_to_its_end_before_a_newer_one():
+    arena = Arena(2**16)
+    blocks = [arena.allocate(2**15) for _ in range(3)]
+    older, newer = blocks[0], blocks[1] if blocks[1] != blocks[0] + 2**15 else blocks[2]
+    for block in blocks:
+        arena.release(block, 2**15)
+    # Both are free now, and of one size; what is left of the older is the smaller or the larger of the two.
+    assert arena.allocate(64) == older
+    assert arena.allocate(2**15) == older + 64
+    kept = arena.allocate(2**15)
+    assert kept == newer
+    arena.release(older + 64, 2**15)
+    assert arena.allocate(2**14) == older + 64
+
+
+def test_small_blocks_leave_large_intervals_alone_while_there_is_room_elsewhere():
+    large = 2**26
+    arena = Arena(4 * large)
+    hole = arena.allocate(large)
+    end = arena.allocate(large) + large
+    arena.release(hole, large)
+    assert arena.allocate(large // 8 + 64) == hole
+    arena.release(hole, large // 8 + 64)
+    assert arena.allocate(large // 8) == end
+    arena.allocate(2 * large - large // 8 - ALIGNMENT)
+    # Now there is room nowhere else, and no segment is added.
+    assert arena.allocate(64) == hole
+    assert arena.reserved() == 4 * large
+
+
 @given(
     st.sampled_from(["float32", "float64", "float16", "int32", "uint8", "bool", "complex64", ">f4"]),
     st.lists(st.integers(1, 40), max_size=3),
