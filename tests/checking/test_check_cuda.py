@@ -505,7 +505,7 @@ WINDOW = {"size": 90, "channels": 5, "pixels": 9, "half": 2, "alpha": 0.7, "beta
             },
         ),
     ],
-    ids=["relu", "softmax", "local_response_norm"],
+    ids=["softmax", "local_response_norm"],
 )
 def test_kernels_of_the_project_pass(source, forward, backward, x, options):
     flags = [f"-I{KERNELS / 'cuda' / 'include'}"]

@@ -27,7 +27,7 @@ def test_one_operation(minialex):
     registers, spilled, stack, shared, threads = map(int, row[1:6])
     assert 8 <= registers <= 32
     assert (spilled, stack, shared, threads, row[6]) == (0, 0, 0, 256, "100%,")
-    assert lines[-1] == "2 compiled kernels; spilling: none"
+    assert lines[-1] == "3 compiled kernels; spilling: none"
 
 
 def test_json(minialex):

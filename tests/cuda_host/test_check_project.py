@@ -213,7 +213,7 @@ def test_the_command_passes_a_correct_kernel():
     result = _run("relu", "--lines")
 
     assert result.exit_code == 0
-    assert "2 kernels" in result.output
+    assert "3 kernels" in result.output
     assert "no findings" in result.output
     assert "relu.cu:" in result.output
 
