@@ -82,7 +82,7 @@ def main() -> None:
         name = f"{error.filename!r}: " if error.filename else ""
         _fail(f"{name}{error.strerror or error}")
     except MemoryError:
-        _fail("there is not enough memory; take a smaller --batch-size")
+        _fail("there is not enough memory; take a smaller batch")
 
 
 def _fail(message: str, code: int = 1) -> None:

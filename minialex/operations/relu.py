@@ -11,6 +11,8 @@ from minialex.tensor import Tensor
 
 
 class ReLU(Operation):
+    """Keeps the mask of its result, where a gradient may be asked for (`followed`), and not the result."""
+
     mask: Any = None
 
     def __init__(self, followed: bool):
