@@ -156,6 +156,7 @@ __all__ = [
     "index_select",
     "int32",
     "int64",
+    "interchange",
     "is_grad_enabled",
     "kernels",
     "linspace",
@@ -211,7 +212,7 @@ __all__ = [
     "zeros_like",
 ]
 
-_MODULES = ("checking", "data", "models", "nn", "optim", "training")
+_MODULES = ("checking", "data", "interchange", "models", "nn", "optim", "training")
 _CHECKS = (
     "GradcheckError",
     "check_cuda",

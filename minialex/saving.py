@@ -254,7 +254,7 @@ def _require_safetensors(path: Path) -> None:
         raise CheckpointError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     if start == _ZIP or start in _PICKLES:
         raise CheckpointError(
-            f"{str(path)!r} is a file of torch.save, a pickle, which is not read because it may run code; "
-            "with PyTorch, write it anew: safetensors.torch.save_file(torch.load(path, weights_only=True), "
-            "new_path)"
+            f"{str(path)!r} is a file of torch.save; for its weights write "
+            "minialex.interchange.load_weights(path, network), for all that is in it "
+            "minialex.interchange.read_torch_file(path)"
         )
