@@ -91,7 +91,7 @@ from minialex.torch_habits import cuda, device, utils
 from minialex.version import __version__
 
 if TYPE_CHECKING:  # what __getattr__ below imports at first use, for editors and type checkers
-    from minialex import checking, data, models, nn, optim, training
+    from minialex import checking, data, interchange, models, nn, optim, training
     from minialex.checking import (
         GradcheckError,
         check_cuda,

@@ -47,9 +47,12 @@ class PickleMachine:
     ----------
     functions : mapping from (module, name) to object
         What the pickle may name, and what stands for it. None of these is ever called.
+    refused : frozenset of str
+        Instructions that the reader needs no more than those of calls.
     """
 
     functions: ClassVar[Mapping[tuple[str, str], Any]] = {}
+    refused: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, file: io.BufferedIOBase, most: int):
         self.file = file
@@ -93,7 +96,7 @@ class PickleMachine:
                 raise ValueError(f"byte {ord(code):#04x} is not an instruction")
             if instruction.name == "STOP":
                 return self.result()
-            if instruction.name not in _INSTRUCTIONS:
+            if instruction.name not in _INSTRUCTIONS or instruction.name in self.refused:
                 raise Refused(f"it has the instruction {instruction.name}")
             if instruction.name in _READERS:
                 argument = _READERS[instruction.name](self)
@@ -179,7 +182,7 @@ class PickleMachine:
 
     def find(self, module: str, name: str) -> None:
         if (module, name) not in self.functions:
-            raise Refused(f"it names {reprlib.repr(f'{module}.{name}')}")
+            raise Refused(f"it names {f'{module}.{name}'!r:.120}")
         self.push(self.functions[module, name])
 
     def find_from_stack(self, argument: None) -> None:

@@ -154,7 +154,7 @@ def test_files_of_torch_are_refused_in_one_line(tmp_path):
     (tmp_path / "old.pth").write_bytes(pickle.dumps({}, 2))
     for name in ("new.pth", "old.pth"):
         with pytest.raises(
-            CheckpointError, match=r"is a file of torch\.save, .*save_file\(torch\.load"
+            CheckpointError, match=r"is a file of torch\.save; .*interchange\.load_weights\(path, network\)"
         ) as caught:
             ma.load(tmp_path / name)
         assert "\n" not in str(caught.value)

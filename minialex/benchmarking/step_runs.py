@@ -22,8 +22,9 @@ GRADIENT_TOLERANCE = 0.1
 only by rounding, float32 and float64 take different branches, and the gradients behind them differ by some
 percent in every library. What this cannot see, the kernels' own tests and `torch_difference` do."""
 
-DEFINITION_TOLERANCE = 1e-10
-"""Of two libraries' gradients in float64: far above rounding, far below any mistake."""
+DEFINITION_TOLERANCE = 1e-9
+"""Of two libraries' gradients in float64: above the rounding of a hundred layers with batch normalisation
+(densenet121, batch 4: 9.6e-10), far below any mistake."""
 
 Say = Callable[[str], None]
 

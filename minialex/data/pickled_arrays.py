@@ -138,6 +138,7 @@ class _Interpreter(PickleMachine):
     """Makes arrays."""
 
     functions = _FUNCTIONS
+    refused = frozenset({"FLOAT", "BINFLOAT", "BINPERSID"})
 
     def __init__(self, content: bytes):
         super().__init__(io.BytesIO(content), MAX_INSTRUCTIONS)

@@ -124,10 +124,11 @@ class _Tensor:
         held, name = self.storage.size // self.kind.size, self.kind.name
         if self.storage.content is None:
             raise ValueError("a tensor whose storage is not in the file")
+        if not math.prod(self.shape):
+            return np.empty(self.shape, "f4" if name == "bfloat16" else self.kind.stored)
         numbers = np.frombuffer(self.storage.content, self.storage.order + self.kind.stored, held)
         steps = tuple(step * numbers.itemsize for step in self.strides)
-        begin = self.offset if math.prod(self.shape) else 0
-        array = np.lib.stride_tricks.as_strided(numbers[begin:], self.shape, steps, writeable=False)
+        array = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps, writeable=False)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if name == "bfloat16":
             array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -161,8 +162,10 @@ class _Reader(PickleMachine):
             case _Call.ORDERED_DICT:
                 # Python 2 wrote its pairs as an argument, Python 3 sets them afterwards.
                 return dict(pairs([each for pair in arguments[0] for each in pair])) if arguments else {}
-            case _Call.SIZE | _Call.DEVICE:
-                return arguments
+            case _Call.SIZE:
+                return tuple(arguments[0])
+            case _Call.DEVICE:
+                return ":".join(map(str, arguments))
             case _Call.PARAMETER:
                 tensor = arguments[0]
                 if not isinstance(tensor, _Tensor):
@@ -222,7 +225,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             f"{error}; with PyTorch, write the state dictionary alone: "
             "torch.save(model.state_dict(), new_path)"
         ) from None
-    except (OSError, zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, *DAMAGES) as error:
+    except (OSError, zipfile.BadZipFile, EOFError, struct.error, RuntimeError, *DAMAGES) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(
             f"{name!r} is damaged, or no file of torch.save ({reason}); fetch it again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,7 @@ def _is_npz(name: str) -> bool:
     try:
         with zipfile.ZipFile(name) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{name!r} is a damaged archive ({error}); fetch it again") from None
     return bool(names) and all(each.endswith(".npy") for each in names)
 
@@ -207,7 +208,7 @@ def _read_npz(name: str) -> dict[str, np.ndarray]:
             return {
                 each.filename.removesuffix(".npy"): _read_npy(archive, each) for each in archive.infolist()
             }
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{name!r} is damaged ({error}); fetch it again") from None

@@ -20,6 +20,7 @@ from minialex.checks import require_int
 from minialex.errors import MiniAlexError, ModelError
 from minialex.kernels import output_shape
 from minialex.models.auxiliary import AuxiliaryHead, AuxiliaryOutputs
+from minialex.nn.state import IncompatibleKeys
 from minialex.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -394,11 +395,13 @@ class Network(nn.Sequential):
                 heads[name] = module(x)
         return AuxiliaryOutputs(x, heads["aux2"], heads["aux1"]) if heads else x
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, np.ndarray | Tensor], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy values into parameters and buffers, also from a state with former names; see `Module`."""
         if isinstance(state, Mapping):
             state = {self._present_name(name): value for name, value in state.items()}
-        super().load_state_dict(state, strict)
+        return super().load_state_dict(state, strict)
 
     def _present_name(self, name: str) -> str:
         layer, dot, rest = str(name).partition(".")

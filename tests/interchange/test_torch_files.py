@@ -21,8 +21,31 @@ from minialex.interchange.torch_writing import write_torch_file
 # torch.save({"step": 3, "lr": 0.5, "names": ("a", None), "state": {"weight": arange(6.).reshape(2, 3).T,
 # "half": tensor([1.5, -2.0], float16), "brain": tensor([1.0, -3.0], bfloat16), "count": tensor(7)}}), by
 # PyTorch 2.13, as an archive and as a stream; compressed here, and in base64.
-ARCHIVE = "@ARCHIVE@"
-STREAM = "@STREAM@"
+ARCHIVE = (
+    "c-o~^T~E_c7(VM*8C5<-`4I72JH@ef(1D0s8dFVb6lY8pZ<eyvty)&z?hK=e35kK|og~C~W&9U<>0j^yuS_)Yf*3FS"
+    "3!c+LX}b&*PIh|Qv-5nM)AxNlr$*ZlipNn?>p^`;vrAQDNgpq3SW7NGF%`KBJq)yE<^>?WKsZnx>x&RkqXmXMm^Lss"
+    "vp-y_LX2E$+Jat(Xdy!GHE6rD3NdHCjy0?U`vThe0!yBs>PDrCAzs23QBM{d*f8r{(bnf1hFLCRy;isE;*!Wg2hSJU"
+    "9R|zRDmrj3gi}mQ!}r}u4h}hrDL7n+lCiYdfKHXg&~;BmYE)%bp<5-USE1*1sbra^Uc!b|t8;hlvTp0;8%7Cp(3{9Z"
+    "ABH1&=y$eS)yzk5v`P$Aw?%J}DNpm5qba~ZwNqs<3{ov-1%}kf3JkxlQo7?9M)GjNIf8jxGiopz;FFzQ2$IKn(%}^0"
+    "l*@T~i}MWSJnM3v!*D(i7aY!#)u>^(7~s5Z)hZqz@9?D|LHHsVE)l*&!sWS)VJr_<8ja+f+8!T@{f>MmYiXZr87>28"
+    "#0!_?Bg<aUaB)eu>*O#Mc`y_;J58VpAOC!NNzKsST45Mvb`-YWc~LWsN^L=}VMR{26xpRo6VyQVDg2^Q%j{~P7iB#I"
+    "^Uttu(GXGOnf>T)H`Bn_)TxJ+*`Gr+{@GnUbfN2ktQ=1%^3?+va9NkL<dP#l(w9m9kfV+U-fXT7l0OFba5NTlBq%cf"
+    "&yL7;K2t4eV`H6WR@)w0xuBM)$kz^X{12D2IY&RMWM1t<KYdXB_AO@WVe#vxMMdMgdgw+oo(C_%GW#`==BV<Q_mu~G"
+    "$Nwl2cM{OqeqFZ>l7Y`PS~H7AS&@_fX+%h6GE<V65vMcL(^HcZf+S7~(o}}rq=d9IEv6-DB9)q?E)$PuZ}Y?l@3@Rm"
+    "vz||Xk?Lu39{!Gn(f$H75I~MIs8v}DllY6saDZgZPtsJm!aV*$&>P_Ci=yTN6o&h=wkrUC8%3eo5ytwnFo@;bLRg_`"
+    "`@RecV%Ni1F^u&`eh}Lq3t`h?tUq?U1K4*yY>Rj152?}MS+i)5V4qW2c5FK}qE|d57aCtO?)Zt_PIcDF`k4;*+5PIp"
+    "SQo=N>)o|~0qUz7Oa"
+)
+STREAM = (
+    "c-n1}TW`}a6vq=MZ6VMx?u_fWr(7y6?b_~zRS1nqh5_ZpFDS}V(*%XM$8m;0s??WNjL*OWk9>@M6khoVNIY<oURb3b"
+    "*^YgD^8cM<dq}=n(ckY|e^x*Ie7#Z~l9#^?90#D;Y+2K^z7$IMB69b*OhOTZjsdKUJ5i`q#9bbDLoWvMm09RipZnZR"
+    "!Y@1lV*sYj3g}D%Ar%xTVFs?kSV57R%*-@I+=CJ|({#$ryous{(5b;l79xQ>-~6TJmdnN7$4s8-IQPKZ89`x;QJ&&Z"
+    "96-rtMO=U4VJ}c{%vVDCLDfxF7$ue~`ED9UU03lq5z^grEI4l4tduJV>Ge2R<6o?;NO<b)*lEEDwuCVo^;!%2y5qFg"
+    "Hyk*b*W~w8DAVGOf~7Z9qXs1-I7P995iB40czhA}6`o#Vy^>undG}f9D+^9nI&en8*$$k`3lF^LJ)93PonV^6Ho9gR"
+    "T=<_st=_7&8cx%Ji$R$ZBwxzNWFJ<jz7LlVf=v91f~y_4mLJcq^uidf&#6DnD_m>L2se%rur=2jEm)lpZcYfdGQ#aK"
+    ";f{j49k`bhe39ba-k&49z#E>a+w<zpdJWYpsIH^>15~e6#;Ok$JnF#X{8_xqp2dQ?^+l<YMFeBf#hJWHw23{@4yW_s"
+    "X8TZ|%uADRQ9EkGO&r?Tun)2SX#WH69nic"
+)
 FORMS = {"archive": ARCHIVE, "stream": STREAM}
 
 
@@ -162,7 +185,7 @@ def test_a_view_is_read_with_its_offset_and_strides(written):
         (b"\x80\x02]q\x00h\x00a.", None),
         (b"\x80\x02" + b"(" * 50 + b"t" * 50 + b".", None),
         (b"\x80\x02" + b")" + b"\x85" * 5000 + b".", "more than 100 deep"),
-        (b"\x80\x02)" + b"\x86".join([b"q\x00h\x00"] * 40) + b".", None),
+        (b"\x80\x02)" + b"q\x00h\x00\x86" * 40 + b".", None),
         (b"\x80\x02" + b"B" + struct.pack("<I", 2**31 - 1) + b"x.", "pickle|damaged"),
         (b"(" * 2**21, "instructions"),
     ],

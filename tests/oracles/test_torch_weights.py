@@ -18,8 +18,7 @@ LEGACY = [False, True]
 
 @pytest.mark.parametrize("legacy", LEGACY)
 @pytest.mark.parametrize("ours", NETWORKS)
-def test_networks_of_torchvision_are_loaded_and_give_the_same(tmp_path, ours, legacy):
-    torchvision = pytest.importorskip("torchvision", reason="whose networks are compared")
+def test_networks_of_torchvision_are_loaded_and_give_the_same(tmp_path, torchvision, ours, legacy):
     torch.manual_seed(3)
     theirs = getattr(torchvision.models, NETWORKS[ours])(weights=None, num_classes=7).eval()
     path = tmp_path / "net.pth"
@@ -97,7 +96,7 @@ def test_views_types_and_parameters(tmp_path, legacy):
         if isinstance(value, torch.Tensor):
             expected = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
             np.testing.assert_array_equal(found[name], expected.numpy(), strict=True)
-    assert found["type"] == "float16"
+    assert (found["type"], found["device"], found["shape"]) == ("float16", "cpu", (4, 6))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
