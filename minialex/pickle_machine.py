@@ -215,6 +215,15 @@ def pairs(items: list) -> list[tuple]:
     return list(zip(keys, values, strict=True))
 
 
+def as_text(value: object) -> str:
+    """A string, which bytes are as well where Python 2 wrote the pickle."""
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} where a string is needed")
+    return value
+
+
 _PUSH = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
     *("FLOAT", "BINFLOAT"),

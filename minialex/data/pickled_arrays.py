@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minialex.errors import DataError
-from minialex.pickle_machine import DAMAGES, PickleMachine, Refused
+from minialex.pickle_machine import DAMAGES, PickleMachine, Refused, as_text
 
 # The original files of CIFAR-10 have 31 MB and some 50,000 instructions each.
 MAX_BYTES = 1 << 26
@@ -68,7 +68,7 @@ def _as_dict(result: object) -> dict[str, Any]:
     if type(result) is not dict:
         raise ValueError(f"it must hold a dictionary, not a {type(result).__name__}")
     return {
-        _as_text(key): value.array if isinstance(value, _Array) else value for key, value in result.items()
+        as_text(key): value.array if isinstance(value, _Array) else value for key, value in result.items()
     }
 
 
@@ -101,7 +101,7 @@ class _Type:
         self.dtype = _DTYPES[code]
 
     def build(self, state: tuple) -> None:
-        order = _as_text(state[1])
+        order = as_text(state[1])
         if order not in ("<", ">", "=", "|"):
             raise ValueError(f"byte order {order!r}")
         self.dtype = self.dtype.newbyteorder(order)
@@ -155,7 +155,7 @@ class _Interpreter(PickleMachine):
                 raise Refused("it encodes the same string many times")
             return text.encode("latin-1")
         if function is _Function.DTYPE:
-            code = _as_text(arguments[0]).lstrip("|<>=")
+            code = as_text(arguments[0]).lstrip("|<>=")
             if code not in _DTYPES:
                 raise Refused(f"it has an array of type {reprlib.repr(code)}")
             return _Type(code)
@@ -177,12 +177,3 @@ class _Interpreter(PickleMachine):
             raise Refused(f"it changes the state of {type(thing).__name__}")
         thing.build(state)
         return thing
-
-
-def _as_text(value: object) -> str:
-    """Return a string, which bytes are as well where Python 2 wrote the pickle."""
-    if isinstance(value, bytes):
-        return value.decode("ascii")
-    if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} where a string is needed")
-    return value

@@ -30,7 +30,7 @@ import numpy as np
 
 from minialex.errors import CheckpointError, DataError
 from minialex.files import open_file
-from minialex.pickle_machine import DAMAGES, PickleMachine, Refused, pairs
+from minialex.pickle_machine import DAMAGES, PickleMachine, Refused, as_text, pairs
 
 # A checkpoint of the largest network here has some thousand tensors, of thirty instructions each.
 MAX_PICKLE_BYTES = 2**26
@@ -145,14 +145,14 @@ class _Reader(PickleMachine):
         self.storages = storages
 
     def stored(self, key: Any) -> _Storage:
-        if type(key) is not tuple or len(key) not in (5, 6) or _text(key[0]) != "storage":
+        if type(key) is not tuple or len(key) not in (5, 6) or as_text(key[0]) != "storage":
             raise ValueError("a reference to something that is no storage")
         _, kind, name, _, length, *view = key
         if not isinstance(kind, _Type) or type(length) is not int or not 0 <= length < 2**48:
             raise ValueError("a storage without a type or a length")
         if view and view[0] is not None:
             raise Refused("it has a storage that is a view of another, as PyTorch wrote before version 0.4")
-        storage = self.storages.setdefault(_text(name), _Storage(kind, length))
+        storage = self.storages.setdefault(as_text(name), _Storage(kind, length))
         if (storage.kind, storage.length) != (kind, length):
             raise ValueError(f"two storages of the key {name!r:.80}")
         return storage
@@ -283,7 +283,7 @@ def _read_stream(file: BinaryIO) -> Any:
         if type(keys) is not list:
             raise ValueError("no list of storages")
         for key in keys:
-            storage = storages[_text(key)]
+            storage = storages[as_text(key)]
             (length,) = struct.unpack("<q", content.read(8))
             if length != storage.length or storage.size > len(content) - content.tell():
                 raise ValueError(f"the storage {key!r:.80} is cut short")
@@ -335,12 +335,3 @@ class _Arrays:
         if isinstance(value, _Type):
             return value.name
         raise Refused("it has a storage without a tensor")
-
-
-def _text(value: Any) -> str:
-    """A string, which bytes are as well where Python 2 wrote the pickle."""
-    if isinstance(value, bytes):
-        return value.decode("ascii")
-    if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} where a string is needed")
-    return value

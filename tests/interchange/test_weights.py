@@ -129,7 +129,7 @@ def test_other_files_are_told(tmp_path, value, says):
         load_weights(path, net(1))
 
 
-def npz_with(header_shape, count, compress=False):
+def npz_with(header_shape, count):
     """An archive with one array, whose header speaks of another shape."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {header_shape!r}, }}"
     header += " " * (-(len(header) + 11) % 64) + "\n"
